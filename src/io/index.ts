@@ -1,0 +1,48 @@
+/** Packet I/O: mfio's model. Start with `packet.ts`, then `packet-io.ts`, `io.ts`, `source.ts`. @module */
+export { joinAddress, offsetAddress, toPhysical, toVirtual } from "./address.js";
+export { Batch, ROW_PARTIAL, ROW_UNANSWERED, type RowFault } from "./batch.hot.js";
+export {
+  type ByteRange,
+  type Hole,
+  hex,
+  MemtoolError,
+  PartialReadError,
+  PartialTransferError,
+  PartialWriteError,
+  WouldBlockError,
+} from "./errors.js";
+export * from "./fault.js";
+export { all, Io, type Settled, settle } from "./io.js";
+export { layer, type Mapping, withMapping, withSplitting } from "./layers.js";
+export { MemoryIo, type MemoryIoOptions } from "./memory-io.js";
+export {
+  asBytes,
+  type BoundView,
+  type Direction,
+  type Fragment,
+  type Output,
+  Packet,
+  type PacketMemory,
+  type PacketOptions,
+  type View,
+} from "./packet.js";
+export { type Address, type NoPosition, type PacketIo, toCallback } from "./packet-io.js";
+export { AddressRanges } from "./ranges.js";
+export {
+  type AbortSignalLike,
+  exchange,
+  fragments,
+  type PartialTransfer,
+  type RequestOptions,
+  readInto,
+  readPartial,
+  send,
+  sendRoutine,
+  write,
+  writePartial,
+} from "./requests.js";
+export { Countdown, type Drain, defaultScheduler, Scheduler, type SchedulerOptions } from "./scheduler.js";
+export { IoSequence, type SequenceCursor, type Sink } from "./sequence.js";
+export type { Source } from "./source.js";
+export { type Counters, SourceIo } from "./source-io.js";
+export type { Routine, Wait, Waker } from "./wait.js";

@@ -1,0 +1,280 @@
+/**
+ * The verbs over any `PacketIo`: send a packet, read, write, exchange; whole or in part; fragment by fragment.
+ * All are lazy: nothing is sent before they are driven.
+ */
+import { type ByteRange, type Hole, hex, PartialReadError, PartialWriteError } from "./errors.js";
+import { UNANSWERED } from "./fault.js";
+import { Io } from "./io.js";
+import { type Fragment, type Output, Packet, type PacketMemory } from "./packet.js";
+import type { PacketIo } from "./packet-io.js";
+import { defaultScheduler, type Scheduler } from "./scheduler.js";
+import { IoSequence, type Sink } from "./sequence.js";
+import type { Routine, Wait, Waker } from "./wait.js";
+
+/** What this module needs of an `AbortSignal`. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  addEventListener(type: "abort", listener: () => void): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
+/** Options of every request. */
+export interface RequestOptions {
+  /** Once it fires, what was not sent yet fails as `aborted`; what is in flight is waited for. */
+  readonly signal?: AbortSignalLike | undefined;
+}
+
+/** What a partial transfer gives. Offsets are relative to the request's first byte. */
+export interface PartialTransfer {
+  /** The caller's (or new) memory; only `good` ranges hold data. */
+  readonly bytes: Uint8Array;
+  readonly good: readonly ByteRange[];
+  /** Ascending, with adjacent holes of one fault merged. Empty if everything moved. */
+  readonly holes: readonly Hole[];
+}
+
+/** The scheduler that drives a layer. */
+export function schedulerOf(io: PacketIo<never>): Scheduler {
+  return io.scheduler ?? defaultScheduler;
+}
+
+/**
+ * Sends a packet and waits until every byte is accounted for. Never throws for holes: ask the packet.
+ *
+ * @throws what an output threw; `WouldBlockError` when driven synchronously over an asynchronous source.
+ */
+export function send<P>(
+  io: PacketIo<P>,
+  param: P,
+  packet: Packet,
+  output?: Output,
+  options?: RequestOptions,
+): Io<Packet> {
+  return Io.of(schedulerOf(io), sendRoutine<P>, io, param, packet, output, options);
+}
+
+/** The routine of {@link send}, for use in other routines without an `Io` in between. */
+export function* sendRoutine<P>(
+  io: PacketIo<P>,
+  param: P,
+  packet: Packet,
+  output?: Output,
+  options?: RequestOptions,
+): Routine<Packet> {
+  const signal = options?.signal;
+  const view = packet.view();
+  if (packet.length === 0) return packet;
+  if (signal === undefined) {
+    io.sendIo(param, view.bind(output));
+    yield* finish(packet);
+  } else {
+    const bound = view.bind(output);
+    const onAbort = () => packet.abort();
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort);
+    try {
+      if (packet.abortFault !== 0) bound.fail(packet.abortFault);
+      else io.sendIo(param, bound);
+      yield* finish(packet);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+  if (packet.outputError !== undefined) throw packet.outputError;
+  return packet;
+}
+
+function* finish(packet: Packet): Routine<void> {
+  if (packet.complete) return;
+  try {
+    yield packet;
+  } catch (error) {
+    // The caller gives up (a drive that would block): unsent parts must not land in this memory later.
+    packet.abort();
+    throw error;
+  }
+}
+
+/** Reads into the caller's memory. @throws {PartialReadError} if a byte is missing. */
+export function readInto<P>(
+  io: PacketIo<P>,
+  param: P,
+  memory: PacketMemory,
+  options?: RequestOptions,
+): Io<Uint8Array> {
+  return Io.of(schedulerOf(io), readIntoRoutine<P>, io, param, memory, options);
+}
+
+/** The routine of {@link readInto}. */
+export function* readIntoRoutine<P>(
+  io: PacketIo<P>,
+  param: P,
+  memory: PacketMemory,
+  options?: RequestOptions,
+): Routine<Uint8Array> {
+  const packet = yield* sendRoutine(io, param, Packet.reading(memory), undefined, options);
+  if (packet.firstFault !== 0) throw partialError(packet, param);
+  return packet.bytes;
+}
+
+/** Reads what there is, into the caller's memory or as many new bytes. Holes are data, not errors. */
+export function readPartial<P>(
+  io: PacketIo<P>,
+  param: P,
+  memory: PacketMemory,
+  options?: RequestOptions,
+): Io<PartialTransfer> {
+  return Io.of(schedulerOf(io), partialRoutine<P>, io, param, Packet.reading(memory), options);
+}
+
+/** Writes the caller's bytes. @throws {PartialWriteError} if a byte did not arrive. */
+export function write<P>(
+  io: PacketIo<P>,
+  param: P,
+  memory: PacketMemory,
+  options?: RequestOptions,
+): Io<void> {
+  return Io.of(schedulerOf(io), writeRoutine<P>, io, param, memory, options);
+}
+
+function* writeRoutine<P>(
+  io: PacketIo<P>,
+  param: P,
+  memory: PacketMemory,
+  options?: RequestOptions,
+): Routine<void> {
+  const packet = yield* sendRoutine(io, param, Packet.writing(memory), undefined, options);
+  if (packet.firstFault !== 0) throw partialError(packet, param);
+}
+
+/** Writes what can be written. */
+export function writePartial<P>(
+  io: PacketIo<P>,
+  param: P,
+  memory: PacketMemory,
+  options?: RequestOptions,
+): Io<PartialTransfer> {
+  return Io.of(schedulerOf(io), partialRoutine<P>, io, param, Packet.writing(memory), options);
+}
+
+/** Trades the caller's bytes for the target's. @throws {PartialTransferError} if a byte was not traded. */
+export function exchange<P>(
+  io: PacketIo<P>,
+  param: P,
+  memory: PacketMemory,
+  options?: RequestOptions,
+): Io<Uint8Array> {
+  return Io.of(schedulerOf(io), exchangeRoutine<P>, io, param, memory, options);
+}
+
+function* exchangeRoutine<P>(
+  io: PacketIo<P>,
+  param: P,
+  memory: PacketMemory,
+  options?: RequestOptions,
+): Routine<Uint8Array> {
+  const packet = yield* sendRoutine(io, param, Packet.exchanging(memory), undefined, options);
+  if (packet.firstFault !== 0) throw partialError(packet, param);
+  return packet.bytes;
+}
+
+function* partialRoutine<P>(
+  io: PacketIo<P>,
+  param: P,
+  packet: Packet,
+  options?: RequestOptions,
+): Routine<PartialTransfer> {
+  yield* sendRoutine(io, param, packet, undefined, options);
+  return { bytes: packet.bytes, good: packet.good(), holes: packet.holes() };
+}
+
+/** The error of a packet that is complete with holes. */
+export function partialError(packet: Packet, param: unknown): PartialReadError | PartialWriteError {
+  const where = typeof param === "number" || typeof param === "bigint" ? ` at ${hex(param)}` : "";
+  const Kind = packet.direction === "read" ? PartialReadError : PartialWriteError;
+  return new Kind(packet.direction, where, packet.bytes, packet.good(), packet.holes(), packet.cause);
+}
+
+/**
+ * Sends a packet and gives its fragments in the order of their answers (mfio: `io_to_stream`). Nothing is sent
+ * before the first item is asked for; ending early leaves the rest to be answered unseen.
+ */
+export function fragments<P>(
+  io: PacketIo<P>,
+  param: P,
+  packet: Packet,
+  options?: RequestOptions,
+): IoSequence<Fragment> {
+  return IoSequence.of(schedulerOf(io), fragmentsRoutine<P>, io, param, packet, options);
+}
+
+/** Fragments that were answered and not yet consumed. */
+class FragmentList implements Output, Wait {
+  readonly #packet: Packet;
+  #answered: Fragment[] = [];
+  #head = 0;
+  #waker: Waker | undefined;
+
+  constructor(packet: Packet) {
+    this.#packet = packet;
+  }
+
+  onFragment(fragment: Fragment): void {
+    this.#answered.push(fragment);
+    const waker = this.#waker;
+    this.#waker = undefined;
+    waker?.wake();
+  }
+
+  shift(): Fragment | undefined {
+    const next = this.#answered[this.#head];
+    if (next === undefined) {
+      this.#answered = [];
+      this.#head = 0;
+    } else {
+      this.#head++;
+    }
+    return next;
+  }
+
+  /** Waits for the next fragment. Over at once if there is one, or none will come. */
+  park(waker: Waker): boolean {
+    this.#packet.dropUncovered();
+    if (this.#head < this.#answered.length || this.#packet.complete) return false;
+    this.#waker = waker;
+    return true;
+  }
+}
+
+function* fragmentsRoutine<P>(
+  sink: Sink<Fragment>,
+  io: PacketIo<P>,
+  param: P,
+  packet: Packet,
+  options?: RequestOptions,
+): Routine<void> {
+  const list = new FragmentList(packet);
+  const signal = options?.signal;
+  const view = packet.view();
+  if (packet.length === 0) return;
+  const onAbort = () => packet.abort();
+  if (signal?.aborted === true) onAbort();
+  signal?.addEventListener("abort", onAbort);
+  try {
+    const bound = view.bind(list);
+    if (packet.abortFault !== 0) bound.fail(packet.abortFault);
+    else io.sendIo(param, bound);
+    for (;;) {
+      const fragment = list.shift();
+      if (fragment !== undefined) yield sink.emit(fragment);
+      else if (packet.complete) break;
+      else yield list;
+    }
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+  // What a layer dropped was answered by nobody, and so reached no output.
+  for (const { start, end, fault } of packet.holes()) {
+    if (fault === UNANSWERED) yield sink.emit({ packet, start, end, length: end - start, tag: 0, fault });
+  }
+}

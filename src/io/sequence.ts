@@ -1,0 +1,179 @@
+/**
+ * `IoSequence<T>`: many results, without colour. `for await (… of seq)`, `for (… of seq.sync())`,
+ * `yield* seq.toArray()`, or item by item in a routine through a cursor.
+ */
+import { Io } from "./io.js";
+import type { Scheduler } from "./scheduler.js";
+import type { Routine, Wait, Waker } from "./wait.js";
+
+/** What a sequence's routine hands its items to: `yield sink.emit(item)`. */
+export class Sink<T> implements Wait {
+  /** @internal */
+  item: T | undefined;
+
+  /** Gives an item to whoever consumes the sequence; yield what this returns. */
+  emit(item: T): Wait {
+    this.item = item;
+    return this;
+  }
+
+  /** A sink is not waited for: the cursor takes its item. */
+  park(_waker: Waker): boolean {
+    return false;
+  }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: arguments of any routine; `IoSequence.of` ties them to it.
+type AnySequence = (sink: Sink<any>, ...args: any[]) => Routine<void>;
+
+/** The state of one pass over a sequence. */
+export class SequenceCursor<T> {
+  readonly #scheduler: Scheduler;
+  readonly #sink: Sink<T>;
+  readonly #routine: Routine<void>;
+  #ended = false;
+
+  /** @internal */
+  constructor(scheduler: Scheduler, sink: Sink<T>, routine: Routine<void>) {
+    this.#scheduler = scheduler;
+    this.#sink = sink;
+    this.#routine = routine;
+  }
+
+  /** The next item, or `done`. */
+  next(): Io<IteratorResult<T, undefined>> {
+    return Io.of(this.#scheduler, nextRoutine<T>, this as SequenceCursor<T>);
+  }
+
+  /** Ends the pass early; the routine's `finally` blocks run. */
+  close(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#routine.return();
+  }
+
+  /** @internal */
+  *advance(): Routine<IteratorResult<T, undefined>> {
+    if (this.#ended) return { done: true, value: undefined };
+    let failure: { error: unknown } | undefined;
+    for (;;) {
+      let result: IteratorResult<Wait, void>;
+      try {
+        result = failure === undefined ? this.#routine.next() : this.#routine.throw(failure.error);
+        failure = undefined;
+      } catch (error) {
+        this.#ended = true;
+        throw error;
+      }
+      if (result.done === true) {
+        this.#ended = true;
+        return { done: true, value: undefined };
+      }
+      if (result.value === this.#sink) {
+        const value = this.#sink.item as T;
+        this.#sink.item = undefined;
+        return { done: false, value };
+      }
+      try {
+        yield result.value;
+      } catch (error) {
+        failure = { error };
+      }
+    }
+  }
+}
+
+function nextRoutine<T>(cursor: SequenceCursor<T>): Routine<IteratorResult<T, undefined>> {
+  return cursor.advance();
+}
+
+/** A lazy sequence; each pass over it runs its routine anew. */
+export class IoSequence<T> implements AsyncIterable<T> {
+  readonly scheduler: Scheduler;
+  readonly #routine: AnySequence;
+  readonly #args: readonly unknown[];
+
+  private constructor(scheduler: Scheduler, routine: AnySequence, args: readonly unknown[]) {
+    this.scheduler = scheduler;
+    this.#routine = routine;
+    this.#args = args;
+  }
+
+  /** A sequence of what `routine(sink, ...args)` emits. */
+  static of<T, A extends readonly unknown[]>(
+    scheduler: Scheduler,
+    routine: (sink: Sink<T>, ...args: A) => Routine<void>,
+    ...args: A
+  ): IoSequence<T> {
+    return new IoSequence<T>(scheduler, routine as AnySequence, args);
+  }
+
+  /** Begins a pass. */
+  cursor(): SequenceCursor<T> {
+    const sink = new Sink<T>();
+    return new SequenceCursor<T>(this.scheduler, sink, this.#routine(sink, ...this.#args));
+  }
+
+  /** Asynchronously, item by item. */
+  [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
+    const cursor = this.cursor();
+    return {
+      next: () => cursor.next().promise(),
+      return: async () => {
+        cursor.close();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  /** Synchronously, item by item. */
+  *sync(): Generator<T, void, void> {
+    const cursor = this.cursor();
+    try {
+      for (;;) {
+        const result = cursor.next().sync();
+        if (result.done === true) return;
+        yield result.value;
+      }
+    } finally {
+      cursor.close();
+    }
+  }
+
+  /** Every item. */
+  toArray(): Io<T[]> {
+    return Io.of(this.scheduler, toArrayRoutine<T>, this as IoSequence<T>);
+  }
+
+  /** Each item through `convert`. */
+  map<R>(convert: (item: T) => R): IoSequence<R> {
+    return IoSequence.of(this.scheduler, mapSequence<T, R>, this as IoSequence<T>, convert);
+  }
+}
+
+function* toArrayRoutine<T>(sequence: IoSequence<T>): Routine<T[]> {
+  const items: T[] = [];
+  const cursor = sequence.cursor();
+  try {
+    for (;;) {
+      const result = yield* cursor.advance();
+      if (result.done === true) return items;
+      items.push(result.value);
+    }
+  } finally {
+    cursor.close();
+  }
+}
+
+function* mapSequence<T, R>(sink: Sink<R>, sequence: IoSequence<T>, convert: (item: T) => R): Routine<void> {
+  const cursor = sequence.cursor();
+  try {
+    for (;;) {
+      const result = yield* cursor.advance();
+      if (result.done === true) return;
+      yield sink.emit(convert(result.value));
+    }
+  } finally {
+    cursor.close();
+  }
+}

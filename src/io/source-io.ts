@@ -1,0 +1,376 @@
+/** Makes a `PacketIo` of a connector's `Source`: queues, batches, merges, answers, counts. */
+import { HIGH, split, splitAddress } from "./address.js";
+import { Batch, FragmentQueue, fillBatch, ROW_PARTIAL, ROW_UNANSWERED, type RowFault } from "./batch.hot.js";
+import { MemtoolError } from "./errors.js";
+import { CLOSED, type Fault, fault, NO_EXCHANGE, OUTSIDE, READ_ONLY, UNANSWERED } from "./fault.js";
+import type { BoundView, Direction } from "./packet.js";
+import type { Address, PacketIo } from "./packet-io.js";
+import { AddressRanges } from "./ranges.js";
+import { defaultScheduler, type Drain, type Scheduler } from "./scheduler.js";
+import type { Source } from "./source.js";
+
+/** What passed through a source since it was opened. */
+export interface Counters {
+  /** Calls of the connector. */
+  readonly batches: number;
+  /** Views that it was asked for, before merging. */
+  readonly fragments: number;
+  /** Bytes of those views. */
+  readonly bytes: number;
+  /** Rows that merging saved. */
+  readonly merged: number;
+}
+
+const THREW: Fault = fault("io", "device", "connector");
+const NOT_AN_ADDRESS: Fault = fault("malformed", "address", "core");
+
+/** Rows in one call of a connector at most: what the default high-water mark admits. */
+const MAX_ROWS = 65_536;
+
+/** Writes or exchanges to come, in the order of their submission. */
+interface Unsent {
+  readonly direction: Direction;
+  readonly queue: FragmentQueue;
+}
+
+/** A batch that the event loop will finish. */
+interface Flight {
+  readonly batch: Batch;
+  readonly queue: FragmentQueue;
+  settled: boolean;
+}
+
+/** See the module's comment. Its parameter is an address of 64 bits or a file offset. */
+export class SourceIo implements PacketIo<Address>, Drain {
+  readonly source: Source;
+  readonly scheduler: Scheduler;
+  #reads: FragmentQueue[] = [];
+  #writes: Unsent[] = [];
+  #enqueued = false;
+  readonly #flights = new Set<Flight>();
+  #writeInFlight = false;
+  readonly #spareBatches: Batch[] = [];
+  #ranges: AddressRanges | undefined;
+  #closed: Promise<void> | undefined;
+  #whenIdle: (() => void) | undefined;
+  #batches = 0;
+  #fragments = 0;
+  #bytes = 0;
+  #merged = 0;
+
+  constructor(source: Source, scheduler: Scheduler = defaultScheduler) {
+    if (source.transfer === undefined && source.transferSync === undefined) {
+      throw new MemtoolError("BAD_SOURCE", `${source.name}: a source needs transferSync or transfer`);
+    }
+    this.source = source;
+    this.scheduler = scheduler;
+    if (!source.supports.live) this.#ranges = source.ranges();
+  }
+
+  get name(): string {
+    return this.source.name;
+  }
+
+  /** What exists, ascending; asked anew where the source is live. */
+  get ranges(): AddressRanges {
+    return this.#ranges ?? this.source.ranges();
+  }
+
+  /** A snapshot of the counters. */
+  get counters(): Counters {
+    return { batches: this.#batches, fragments: this.#fragments, bytes: this.#bytes, merged: this.#merged };
+  }
+
+  sendIo(address: Address, view: BoundView): void {
+    if (this.#closed !== undefined) return view.fail(CLOSED);
+    const { direction } = view;
+    const { supports } = this.source;
+    if (direction !== "read" && !supports.write) return view.fail(READ_ONLY);
+    if (direction === "exchange" && supports.exchange !== true) return view.fail(NO_EXCHANGE);
+    if (!splitAddress(address)) return view.fail(NOT_AN_ADDRESS);
+    const { lo, hi } = split;
+    if (this.#ranges === undefined) {
+      this.#queueChecked(lo, hi, view);
+    } else {
+      this.#queueInside(this.#ranges, hi * HIGH + lo, view);
+    }
+  }
+
+  /** A live source refuses rows itself; here, only what crosses the end of 64 bits is. */
+  #queueChecked(lo: number, hi: number, view: BoundView): void {
+    const length = view.length;
+    // 2^32 - hi high words are left; only in the last one can a view reach the end.
+    if (HIGH - hi <= Math.ceil(length / HIGH) + 1) {
+      const left = (HIGH - hi) * HIGH - lo;
+      if (left < length) view.split(left).fail(OUTSIDE);
+    }
+    this.#queue(lo, hi, view);
+  }
+
+  #queueInside(ranges: AddressRanges, start: number, view: BoundView): void {
+    let rest: BoundView | undefined = view;
+    let at = start;
+    while (rest !== undefined) {
+      const piece: BoundView = rest;
+      const end: number = at + piece.length;
+      const i = ranges.indexAfter(at);
+      const from = i < ranges.length ? (ranges.starts[i] as number) : Number.POSITIVE_INFINITY;
+      const inside = from <= at;
+      const stop = inside ? Math.min(end, ranges.ends[i] as number) : Math.min(end, from);
+      rest = stop < end ? piece.split(stop - at) : undefined;
+      if (inside) {
+        const lo = at >>> 0;
+        this.#queue(lo, (at - lo) / HIGH, piece);
+      } else {
+        piece.fail(OUTSIDE);
+      }
+      at = stop;
+    }
+  }
+
+  #queue(lo: number, hi: number, view: BoundView): void {
+    view.keep();
+    const { direction } = view;
+    (direction === "read" ? this.#readQueue() : this.#writeQueue(direction)).push(lo, hi, view);
+    this.#fragments++;
+    this.#bytes += view.length;
+    this.scheduler.addPending(1);
+    if (this.#enqueued) {
+      this.scheduler.noteActivity();
+    } else {
+      this.#enqueued = true;
+      this.scheduler.enqueue(this);
+    }
+  }
+
+  #readQueue(): FragmentQueue {
+    let last = this.#reads[this.#reads.length - 1];
+    if (last === undefined || last.length === MAX_ROWS) {
+      last = new FragmentQueue();
+      this.#reads.push(last);
+    }
+    return last;
+  }
+
+  #writeQueue(direction: Direction): FragmentQueue {
+    let last = this.#writes[this.#writes.length - 1];
+    if (last === undefined || last.direction !== direction || last.queue.length === MAX_ROWS) {
+      last = { direction, queue: new FragmentQueue() };
+      this.#writes.push(last);
+    }
+    return last.queue;
+  }
+
+  flush(sync: boolean): boolean {
+    if (sync && this.source.transferSync === undefined) return false;
+    this.#enqueued = false;
+    let any = false;
+    // Writes are applied in the order of their submission: one batch at a time, and never beside one in flight
+    // (when that one lands, the rest is enqueued again).
+    while (this.#writes.length !== 0 && !this.#writeInFlight) {
+      const { direction, queue } = this.#writes.shift() as Unsent;
+      this.#send(queue, direction, sync);
+      any = true;
+    }
+    const reads = this.#reads;
+    this.#reads = [];
+    for (const queue of reads) {
+      this.#send(queue, "read", sync);
+      any = true;
+    }
+    if (!any && sync && this.#writes.length !== 0) {
+      this.#enqueued = true;
+      return false;
+    }
+    return true;
+  }
+
+  /** Sends a queue, but for what was aborted meanwhile. */
+  #send(queue: FragmentQueue, direction: Direction, sync: boolean): void {
+    if (!queue.views.some((view) => view.abortFault !== 0)) {
+      this.#transfer(queue, direction, sync, true);
+      return;
+    }
+    const wanted = new FragmentQueue();
+    for (let i = 0; i < queue.length; i++) {
+      const view = queue.views[i] as BoundView;
+      if (view.abortFault === 0) {
+        wanted.push(queue.words[2 * i] as number, queue.words[2 * i + 1] as number, view);
+      } else {
+        this.scheduler.removePending(1);
+        view.fail(view.abortFault);
+      }
+    }
+    if (wanted.length !== 0) this.#transfer(wanted, direction, sync, true);
+  }
+
+  #transfer(queue: FragmentQueue, direction: Direction, sync: boolean, merge: boolean): void {
+    const batch = this.#spareBatches.pop() ?? new Batch();
+    this.#merged += fillBatch(batch, queue, direction, direction === "read", merge);
+    this.#batches++;
+    const { source } = this;
+    if (source.transfer === undefined || (sync && source.transferSync !== undefined)) {
+      this.#transferNow(batch, queue);
+      this.#recycle(batch);
+      return;
+    }
+    const flight: Flight = { batch, queue, settled: false };
+    this.#flights.add(flight);
+    this.scheduler.setInFlight(this, true);
+    if (direction !== "read") this.#writeInFlight = true;
+    let promise: Promise<void>;
+    try {
+      promise = source.transfer(batch);
+    } catch (error) {
+      promise = Promise.reject(error);
+    }
+    promise.then(
+      () => this.#land(flight, undefined),
+      (error: unknown) => this.#land(flight, { error }),
+    );
+  }
+
+  #transferNow(batch: Batch, queue: FragmentQueue): void {
+    let threw: { error: unknown } | undefined;
+    try {
+      this.source.transferSync?.(batch);
+    } catch (error) {
+      threw = { error };
+    }
+    this.#answer(batch, queue, threw);
+  }
+
+  #land(flight: Flight, threw: { error: unknown } | undefined): void {
+    const { batch, queue } = flight;
+    this.#flights.delete(flight);
+    if (this.#flights.size === 0) this.scheduler.setInFlight(this, false);
+    if (batch.direction !== "read") {
+      this.#writeInFlight = false;
+      if (this.#writes.length !== 0 && !this.#enqueued) {
+        this.#enqueued = true;
+        this.scheduler.enqueue(this);
+      }
+    }
+    if (!flight.settled) this.#answer(batch, queue, threw);
+    this.#recycle(batch);
+    this.scheduler.run();
+    if (this.#flights.size === 0 && this.#writes.length === 0) this.#whenIdle?.();
+  }
+
+  /** Reads in flight on the event loop are issued again synchronously; what lands later is ignored. */
+  reissue(): boolean {
+    if (this.source.transferSync === undefined) return false;
+    let any = false;
+    for (const flight of this.#flights) {
+      if (flight.settled || flight.batch.direction !== "read") continue;
+      flight.settled = true;
+      any = true;
+      const again = new Batch();
+      fillBatch(again, flight.queue, "read", true, true);
+      this.#batches++;
+      this.#transferNow(again, flight.queue);
+    }
+    return any;
+  }
+
+  #recycle(batch: Batch): void {
+    batch.release();
+    if (this.#spareBatches.length < 4) this.#spareBatches.push(batch);
+  }
+
+  /** Brings the rows' statuses back to the views that the rows were made of. */
+  #answer(batch: Batch, queue: FragmentQueue, threw: { error: unknown } | undefined): void {
+    const { views, rows } = queue;
+    const count = views.length;
+    let again: FragmentQueue | undefined;
+    this.scheduler.removePending(count);
+    const faults = batch.faults.length === 0 ? undefined : faultsByRow(batch.faults);
+    for (let i = 0; i < count; i++) {
+      const view = views[i] as BoundView;
+      const row = rows[i] as number;
+      let status = batch.status[row] as number;
+      if (status === 0) {
+        view.complete();
+        continue;
+      }
+      if (threw !== undefined) view.packet.cause ??= threw.error;
+      if (status === ROW_PARTIAL) {
+        answerPartly(view, view.start - (batch.offsets[row] as number), faults?.get(row) ?? []);
+        continue;
+      }
+      if (status === ROW_UNANSWERED) status = threw === undefined ? UNANSWERED : THREW;
+      if (batch.direction === "read" && view.length < (batch.lengths[row] as number) && threw === undefined) {
+        // One status for several callers' bytes: ask again for each alone, so that a fault costs only its own.
+        again ??= new FragmentQueue();
+        again.push(queue.words[2 * i] as number, queue.words[2 * i + 1] as number, view);
+        continue;
+      }
+      view.fail(status);
+    }
+    if (again !== undefined) {
+      this.scheduler.addPending(again.length);
+      this.#transfer(again, "read", this.source.transferSync !== undefined, false);
+    }
+  }
+
+  /**
+   * Fails what is queued, waits for what is in flight, and closes the source. Later views fail as `gone`.
+   * Idempotent.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    const queued = [...this.#reads, ...this.#writes.map((entry) => entry.queue)];
+    this.#reads = [];
+    this.#writes = [];
+    for (const queue of queued) {
+      for (const view of queue.views) {
+        this.scheduler.removePending(1);
+        view.fail(CLOSED);
+      }
+    }
+    this.scheduler.run();
+    if (this.#flights.size !== 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+    }
+    await this.source.close?.();
+  }
+}
+
+function faultsByRow(faults: readonly RowFault[]): Map<number, RowFault[]> {
+  const byRow = new Map<number, RowFault[]>();
+  for (const entry of faults) {
+    const list = byRow.get(entry.row);
+    if (list === undefined) byRow.set(entry.row, [entry]);
+    else list.push(entry);
+  }
+  for (const list of byRow.values()) list.sort((a, b) => a.start - b.start);
+  return byRow;
+}
+
+/** Answers a view with the faults of its row; `from` is the view's first byte, relative to the row. */
+function answerPartly(view: BoundView, from: number, faults: readonly RowFault[]): void {
+  let rest: BoundView | undefined = view;
+  let at = from;
+  for (const { start, end, fault } of faults) {
+    if (rest === undefined) return;
+    const stop: number = at + rest.length;
+    if (end <= at || start >= stop) continue;
+    if (start > at) {
+      const tail: BoundView = rest.split(start - at);
+      rest.complete();
+      rest = tail;
+      at = start;
+    }
+    const tail: BoundView | undefined = end < stop ? rest.split(end - at) : undefined;
+    rest.fail(fault);
+    rest = tail;
+    at = end;
+  }
+  rest?.complete();
+}

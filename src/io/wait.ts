@@ -1,0 +1,22 @@
+/**
+ * What a routine waits for. A routine is a generator that yields `Wait`s; whoever drives it (the scheduler,
+ * synchronously or not) parks it until the wait is over. The core knows nothing of how time passes.
+ */
+
+/** Gets told once that what it waits for has happened. */
+export interface Waker {
+  wake(): void;
+}
+
+/** Something that a routine can wait for. */
+export interface Wait {
+  /**
+   * Parks the waker until this is over.
+   *
+   * @returns `false` if it is over already (the waker is then not kept and not called), else `true`.
+   */
+  park(waker: Waker): boolean;
+}
+
+/** A resumable operation: yields what it waits for, returns its result, throws its error. */
+export type Routine<T> = Generator<Wait, T, void>;
