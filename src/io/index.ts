@@ -12,6 +12,7 @@ export {
   WouldBlockError,
 } from "./errors.js";
 export * from "./fault.js";
+export { Cursor } from "./cursor.js";
 export { all, Io, type Settled, settle } from "./io.js";
 export { layer, type Mapping, withMapping, withSplitting } from "./layers.js";
 export { MemoryIo, type MemoryIoOptions } from "./memory-io.js";
@@ -28,6 +29,7 @@ export {
 } from "./packet.js";
 export { type Address, type NoPosition, type PacketIo, toCallback } from "./packet-io.js";
 export { AddressRanges } from "./ranges.js";
+export { fetchPacket, type OnPart, sendRebound, withFallback } from "./rebound.js";
 export {
   type AbortSignalLike,
   exchange,
@@ -45,4 +47,12 @@ export { Countdown, type Drain, defaultScheduler, Scheduler, type SchedulerOptio
 export { IoSequence, type SequenceCursor, type Sink } from "./sequence.js";
 export type { Source } from "./source.js";
 export { type Counters, SourceIo } from "./source-io.js";
+export {
+  type Pipe,
+  pipe,
+  type ReadToEndOptions,
+  readStream,
+  readStreamToEnd,
+  writeStream,
+} from "./stream.js";
 export type { Routine, Wait, Waker } from "./wait.js";

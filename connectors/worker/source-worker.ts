@@ -1,0 +1,82 @@
+/** The worker's side of `openInWorker`: opens a source from a module and serves batches in shared memory. */
+import { parentPort, workerData } from "node:worker_threads";
+import { AddressRanges, type Batch, fault, ROW_UNANSWERED, type Source } from "../../src/index.js";
+import { answerShared, openShared, type SharedHeader, STATE_WORD } from "../../src/io/shared-batch.js";
+
+/** What the worker is started with. @internal */
+export interface WorkerStart {
+  readonly module: string;
+  readonly factory: string;
+  readonly options: unknown;
+}
+
+/** What it says once the source is open. @internal */
+export type WorkerHello =
+  | {
+      readonly name: string;
+      readonly supports: Source["supports"];
+      readonly starts: Float64Array;
+      readonly ends: Float64Array;
+    }
+  | { readonly error: unknown };
+
+/** A request: a batch to serve, or an end. @internal */
+export type WorkerRequest = { readonly header: SharedHeader } | { readonly close: true };
+
+/** An answer to a request, for callers that did not park their thread. @internal */
+export interface WorkerAnswer {
+  readonly error?: unknown;
+  readonly ranges?: { readonly starts: Float64Array; readonly ends: Float64Array };
+}
+
+const THREW = fault("io", "device", "connector");
+
+async function serve(source: Source, header: SharedHeader): Promise<WorkerAnswer> {
+  const batch: Batch = openShared(header);
+  let error: unknown;
+  try {
+    if (source.transfer === undefined) source.transferSync?.(batch);
+    else await source.transfer(batch);
+  } catch (thrown) {
+    error = thrown;
+    for (let row = 0; row < batch.length; row++) {
+      if (batch.status[row] === ROW_UNANSWERED) batch.fail(row, THREW);
+    }
+  }
+  answerShared(header, batch);
+  Atomics.notify(new Int32Array(header.buffer), STATE_WORD);
+  const { starts, ends } = source.supports.live ? source.ranges() : AddressRanges.none;
+  return {
+    ...(error === undefined ? {} : { error: error instanceof Error ? error : new Error(String(error)) }),
+    ...(source.supports.live ? { ranges: { starts, ends } } : {}),
+  };
+}
+
+async function main(): Promise<void> {
+  const port = parentPort;
+  if (port === null) throw new Error("source-worker runs in a worker thread");
+  const { module, factory, options } = workerData as WorkerStart;
+  let source: Source;
+  try {
+    const exported = ((await import(module)) as Record<string, unknown>)[factory];
+    if (typeof exported !== "function") throw new TypeError(`${module} exports no function "${factory}"`);
+    source = (await exported(options)) as Source;
+    const { starts, ends } = source.ranges();
+    const hello: WorkerHello = { name: source.name, supports: { ...source.supports }, starts, ends };
+    port.postMessage(hello);
+  } catch (error) {
+    const hello: WorkerHello = { error: error instanceof Error ? error : new Error(String(error)) };
+    port.postMessage(hello);
+    return;
+  }
+  port.on("message", async (request: WorkerRequest) => {
+    if ("close" in request) {
+      await source.close?.();
+      port.close();
+      return;
+    }
+    port.postMessage(await serve(source, request.header));
+  });
+}
+
+void main();

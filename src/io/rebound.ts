@@ -1,0 +1,126 @@
+/**
+ * Layers that send packets of their own: fetch what they need to answer (`fetchPacket`), or send a view on and decide
+ * part by part what becomes of it (`sendRebound`, after mfio's `ReboundPacket`).
+ */
+import { type Fault, UNANSWERED } from "./fault.js";
+import { type BoundView, type Fragment, type Output, Packet } from "./packet.js";
+import type { PacketIo } from "./packet-io.js";
+import type { Waker } from "./wait.js";
+
+/** A waker that is a callback. */
+class Callback implements Waker {
+  readonly #packet: Packet;
+  readonly #onComplete: (packet: Packet) => void;
+
+  constructor(packet: Packet, onComplete: (packet: Packet) => void) {
+    this.#packet = packet;
+    this.#onComplete = onComplete;
+  }
+
+  wake(): void {
+    this.#onComplete(this.#packet);
+  }
+}
+
+/**
+ * Sends a packet of a layer's own and calls back, once, when every byte of it is accounted for: maybe before this
+ * returns. For layers; callers use `send`. Bytes that a layer below dropped fail as `unanswered`, so the callback
+ * always comes once those below have answered what they kept.
+ */
+export function fetchPacket<P>(io: PacketIo<P>, param: P, packet: Packet, onComplete: (packet: Packet) => void): void {
+  const view = packet.view();
+  if (packet.length !== 0) io.sendIo(param, view.bind());
+  if (!packet.park(new Callback(packet, onComplete))) onComplete(packet);
+}
+
+/**
+ * Decides about a part of a rebound view: answer it (`part.complete()`, `part.fail(fault)`) or send it elsewhere.
+ *
+ * @param part   A piece of the original view; its bytes have been moved already where `fault` is 0.
+ * @param offset Of the part's first byte, relative to the original view's.
+ */
+export type OnPart = (part: BoundView, offset: number, fault: Fault) => void;
+
+/** Pieces of the original view that are not decided yet. */
+class Rebound implements Output {
+  readonly #origin: number;
+  readonly #pieces: BoundView[];
+  readonly #onPart: OnPart;
+
+  constructor(view: BoundView, onPart: OnPart) {
+    this.#origin = view.start;
+    this.#pieces = [view];
+    this.#onPart = onPart;
+  }
+
+  onFragment({ start, end, fault }: Fragment): void {
+    this.#decide(start, end, fault);
+  }
+
+  /** What a layer dropped reached no output. */
+  onComplete(packet: Packet): void {
+    for (const { start, end, fault } of packet.holes()) {
+      if (fault === UNANSWERED) this.#decide(start, end, fault);
+    }
+  }
+
+  #decide(start: number, end: number, fault: Fault): void {
+    const from = this.#origin + start;
+    const to = this.#origin + end;
+    const i = this.#pieces.findIndex((piece) => piece.start <= from && to <= piece.end);
+    let part = this.#pieces[i];
+    // Decided already: an `unanswered` fragment that did reach the output.
+    if (part === undefined) return;
+    const after = to < part.end ? part.split(to - part.start) : undefined;
+    let before: BoundView | undefined;
+    if (from > part.start) {
+      before = part;
+      part = part.split(from - part.start);
+    }
+    this.#pieces.splice(i, 1, ...[before, after].filter((piece) => piece !== undefined));
+    this.#onPart(part, start, fault);
+  }
+}
+
+/**
+ * Sends a view's bytes to `io` while the original stays here: each fragment comes back as a part of the original,
+ * to be answered or sent elsewhere. So a layer can try one source and then another, or verify what came.
+ */
+export function sendRebound<P>(io: PacketIo<P>, param: P, view: BoundView, onPart: OnPart): void {
+  const { packet, direction } = view;
+  const memory = packet.bytes.subarray(view.start, view.end);
+  const options = { direct: packet.direct };
+  const shadow =
+    direction === "read"
+      ? Packet.reading(memory, options)
+      : direction === "write"
+        ? Packet.writing(memory, options)
+        : Packet.exchanging(memory, options);
+  const rebound = new Rebound(view, onPart);
+  view.keep();
+  io.sendIo(param, shadow.view(view.tag).bind(rebound));
+  const finish = (complete: Packet) => rebound.onComplete(complete);
+  if (!shadow.park(new Callback(shadow, finish))) finish(shadow);
+}
+
+/**
+ * A layer that asks `first`, and asks `second` (at the same address) for what that could not give.
+ *
+ * @param when Which faults are worth asking again for; default: all.
+ */
+export function withFallback(
+  first: PacketIo<number>,
+  second: PacketIo<number>,
+  when: (fault: Fault) => boolean = () => true,
+): PacketIo<number> {
+  return {
+    scheduler: first.scheduler,
+    sendIo(address, view) {
+      sendRebound(first, address, view, (part, offset, fault) => {
+        if (fault === 0) part.complete();
+        else if (when(fault)) second.sendIo(address + offset, part);
+        else part.fail(fault);
+      });
+    },
+  };
+}
