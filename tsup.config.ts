@@ -52,6 +52,7 @@ export default defineConfig({
   // Nothing from node_modules is copied into dist. A dependency that package.json doesn't name fails in CI, where
   // the package is installed into an empty directory.
   skipNodeModulesBundle: true,
+  removeNodeProtocol: false,
   sourcemap: true,
   clean: true,
 });
