@@ -92,10 +92,12 @@ for (const global of globals) problems.push(`the core names ${global}, which isn
 // In use.
 try {
   vm.runInContext(bundle, realm, { filename: name });
-  const result = vm.runInContext(readFileSync(".ci/core-job.js", "utf8"), realm, {
+  const job = vm.runInContext(readFileSync(".ci/core-job.js", "utf8"), realm, {
     filename: "core-job.js",
     timeout: 30_000,
   });
+  const late = new Promise((_, reject) => setTimeout(reject, 30_000, "didn't end in 30 s").unref());
+  const result = await Promise.race([job, late]);
   if (result !== "ok") problems.push(`in a bare realm: ${result}`);
 } catch (error) {
   problems.push(`in a bare realm: ${error instanceof Error ? error.stack : String(error)}`);
