@@ -40,9 +40,13 @@ export async function openInWorker(module: string | URL, options: WorkerSourceOp
   });
   if ("error" in hello) {
     await worker.terminate();
-    throw new MemtoolError("WORKER_SOURCE", `cannot open ${start.module} in a worker: ${String(hello.error)}`, {
-      cause: hello.error,
-    });
+    throw new MemtoolError(
+      "WORKER_SOURCE",
+      `cannot open ${start.module} in a worker: ${String(hello.error)}`,
+      {
+        cause: hello.error,
+      },
+    );
   }
   worker.removeAllListeners("exit");
   worker.unref();

@@ -12,7 +12,10 @@ const one = new BigUint64Array(1);
 const words = new Uint32Array(one.buffer);
 one[0] = 1n;
 if (words[0] !== 1) {
-  throw new MemtoolError("BIG_ENDIAN_HOST", "memtool needs a little-endian host: it reads u64 columns as [lo, hi]");
+  throw new MemtoolError(
+    "BIG_ENDIAN_HOST",
+    "memtool needs a little-endian host: it reads u64 columns as [lo, hi]",
+  );
 }
 
 /** The last split address; read at once, before anything else splits another. */
@@ -21,7 +24,8 @@ export const split = { lo: 0, hi: 0 };
 /** Splits an address into `split.lo` and `split.hi`. @returns false if it is no address of 64 bits. */
 export function splitAddress(address: Address): boolean {
   if (typeof address === "number") {
-    if (!(address >= 0 && address <= Number.MAX_SAFE_INTEGER && Math.floor(address) === address)) return false;
+    if (!(address >= 0 && address <= Number.MAX_SAFE_INTEGER && Math.floor(address) === address))
+      return false;
     split.lo = address >>> 0;
     split.hi = (address - split.lo) / HIGH;
     return true;

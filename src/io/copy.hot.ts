@@ -2,7 +2,13 @@
 const SHORT = 64;
 
 /** Copies `length` bytes; the caller has checked the ranges. */
-export function copyBytes(from: Uint8Array, fromAt: number, to: Uint8Array, toAt: number, length: number): void {
+export function copyBytes(
+  from: Uint8Array,
+  fromAt: number,
+  to: Uint8Array,
+  toAt: number,
+  length: number,
+): void {
   if (length > SHORT) {
     to.set(from.subarray(fromAt, fromAt + length), toAt);
     return;

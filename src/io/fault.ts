@@ -24,6 +24,7 @@ export const FAULT_CODES = [
   "unavailable",
   "timeout",
 ] as const;
+/** One of {@link FAULT_CODES}. */
 export type FaultCode = (typeof FAULT_CODES)[number];
 
 /** What the fault is about. */
@@ -43,6 +44,7 @@ export const FAULT_SUBJECTS = [
   "codec",
   "request",
 ] as const;
+/** One of {@link FAULT_SUBJECTS}. */
 export type FaultSubject = (typeof FAULT_SUBJECTS)[number];
 
 /** What state that subject was found in. */
@@ -75,6 +77,7 @@ export const FAULT_STATES = [
   /** The layer cannot do this at all: an exchange, a codec that is not there. */
   "unsupported",
 ] as const;
+/** One of {@link FAULT_STATES}. */
 export type FaultState = Exclude<(typeof FAULT_STATES)[number], "none">;
 
 /** Which layer found it. */
@@ -90,6 +93,7 @@ export const FAULT_LOCATIONS = [
   "target",
   "application",
 ] as const;
+/** One of {@link FAULT_LOCATIONS}. */
 export type FaultLocation = (typeof FAULT_LOCATIONS)[number];
 
 /** The fields of a fault, by name. */
@@ -185,6 +189,7 @@ export function levelOf(packed: Fault): { level: number; cause: FaultState | und
 
 /** Why a dump has no bytes for a page that was RAM; the detail of an `excluded` fault. */
 export const EXCLUDED_REASONS = ["unknown", "zero", "cache", "user", "free", "or outside"] as const;
+/** One of {@link EXCLUDED_REASONS}. */
 export type ExcludedReason = (typeof EXCLUDED_REASONS)[number];
 
 /** mfio's sentence for a fault: "{code}: {subject} in {state} state at {location}". */

@@ -1,6 +1,7 @@
 /** Packet I/O: mfio's model. Start with `packet.ts`, then `packet-io.ts`, `io.ts`, `source.ts`. @module */
 export { joinAddress, offsetAddress, toPhysical, toVirtual } from "./address.js";
 export { Batch, ROW_PARTIAL, ROW_UNANSWERED, type RowFault } from "./batch.hot.js";
+export { Cursor } from "./cursor.js";
 export {
   type ByteRange,
   type Hole,
@@ -12,8 +13,7 @@ export {
   WouldBlockError,
 } from "./errors.js";
 export * from "./fault.js";
-export { Cursor } from "./cursor.js";
-export { all, Io, type Settled, settle } from "./io.js";
+export { all, Io, type Outcomes, type Results, type Settled, settle } from "./io.js";
 export { layer, type Mapping, withMapping, withSplitting } from "./layers.js";
 export { MemoryIo, type MemoryIoOptions } from "./memory-io.js";
 export {

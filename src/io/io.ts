@@ -156,10 +156,16 @@ function* mapRoutine<T, R>(io: Io<T>, convert: (value: T) => R): Routine<R> {
 }
 
 /** The outcome of one of several operations. */
-export type Settled<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown };
+export type Settled<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: unknown };
 
-type Results<L extends readonly Io<unknown>[]> = { -readonly [K in keyof L]: L[K] extends Io<infer T> ? T : never };
-type Outcomes<L extends readonly Io<unknown>[]> = {
+/** The results of operations, in their order. */
+export type Results<L extends readonly Io<unknown>[]> = {
+  -readonly [K in keyof L]: L[K] extends Io<infer T> ? T : never;
+};
+/** The outcomes of operations, in their order. */
+export type Outcomes<L extends readonly Io<unknown>[]> = {
   -readonly [K in keyof L]: L[K] extends Io<infer T> ? Settled<T> : never;
 };
 

@@ -16,7 +16,10 @@ class ForwardingLayer<P> implements PacketIo<P> {
 }
 
 /** A layer from a function; `scheduler` is that of the layer it forwards to. */
-export function layer<P>(scheduler: Scheduler | undefined, sendIo: (param: P, view: BoundView) => void): PacketIo<P> {
+export function layer<P>(
+  scheduler: Scheduler | undefined,
+  sendIo: (param: P, view: BoundView) => void,
+): PacketIo<P> {
   return new ForwardingLayer(scheduler, sendIo);
 }
 

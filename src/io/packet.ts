@@ -6,7 +6,7 @@
  * for. Facts of the model: mfio 0.1 (crate documentation), `mfio::io::packet`.
  */
 import { copyBytes, swapBytes } from "./copy.hot.js";
-import { hole, type ByteRange, type Hole, MemtoolError } from "./errors.js";
+import { type ByteRange, type Hole, hole, MemtoolError } from "./errors.js";
 import { ABORTED, type Fault, UNANSWERED } from "./fault.js";
 import type { Wait, Waker } from "./wait.js";
 
@@ -135,7 +135,10 @@ export class Packet implements Wait {
    */
   view(tag = 0): View {
     if (this.#remaining !== 0) {
-      throw new MemtoolError("IN_FLIGHT", `packet of ${this.length} bytes: ${this.#remaining} still in flight`);
+      throw new MemtoolError(
+        "IN_FLIGHT",
+        `packet of ${this.length} bytes: ${this.#remaining} still in flight`,
+      );
     }
     this.flight++;
     this.#remaining = this.length;
@@ -208,7 +211,10 @@ export class Packet implements Wait {
    */
   park(waker: Waker): boolean {
     if (this.flight === 0) {
-      throw new MemtoolError("NOT_SUBMITTED", "waiting for a packet that was never submitted would never end");
+      throw new MemtoolError(
+        "NOT_SUBMITTED",
+        "waiting for a packet that was never submitted would never end",
+      );
     }
     this.dropUncovered();
     if (this.#remaining === 0) return false;

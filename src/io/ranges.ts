@@ -71,6 +71,7 @@ export class AddressRanges {
     return i < this.length && (this.starts[i] as number) <= address;
   }
 
+  /** The ranges as objects, ascending. */
   *[Symbol.iterator](): Generator<{ start: number; end: number }, void, void> {
     for (let i = 0; i < this.length; i++) {
       yield { start: this.starts[i] as number, end: this.ends[i] as number };

@@ -27,7 +27,12 @@ class Callback implements Waker {
  * returns. For layers; callers use `send`. Bytes that a layer below dropped fail as `unanswered`, so the callback
  * always comes once those below have answered what they kept.
  */
-export function fetchPacket<P>(io: PacketIo<P>, param: P, packet: Packet, onComplete: (packet: Packet) => void): void {
+export function fetchPacket<P>(
+  io: PacketIo<P>,
+  param: P,
+  packet: Packet,
+  onComplete: (packet: Packet) => void,
+): void {
   const view = packet.view();
   if (packet.length !== 0) io.sendIo(param, view.bind());
   if (!packet.park(new Callback(packet, onComplete))) onComplete(packet);

@@ -14,7 +14,9 @@ import type { Routine, Wait, Waker } from "./wait.js";
 /** What this module needs of an `AbortSignal`. */
 export interface AbortSignalLike {
   readonly aborted: boolean;
+  /** As an `EventTarget`'s. */
   addEventListener(type: "abort", listener: () => void): void;
+  /** As an `EventTarget`'s. */
   removeEventListener(type: "abort", listener: () => void): void;
 }
 

@@ -288,7 +288,9 @@ export class Scheduler {
   }
 
   #hasWork(): boolean {
-    return this.#ready.length !== 0 || this.#unsent.length !== 0 || (this.#admission.length !== 0 && !this.full);
+    return (
+      this.#ready.length !== 0 || this.#unsent.length !== 0 || (this.#admission.length !== 0 && !this.full)
+    );
   }
 
   /** Sees to it that a turn of the event loop will run and flush. */

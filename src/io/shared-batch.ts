@@ -141,6 +141,11 @@ export function unpackBatch(header: SharedHeader, batch: Batch, from: number): v
     const fault = packed % 2 ** 30;
     const row = (packed - fault) / 2 ** 30;
     if (shared.status[row] !== ROW_PARTIAL) continue;
-    batch.failRange(from + row, shared.faults[3 * i + 1] as number, shared.faults[3 * i + 2] as number, fault);
+    batch.failRange(
+      from + row,
+      shared.faults[3 * i + 1] as number,
+      shared.faults[3 * i + 2] as number,
+      fault,
+    );
   }
 }

@@ -5,8 +5,8 @@ import { MemtoolError } from "./errors.js";
 import { CLOSED, type Fault, fault, NO_EXCHANGE, OUTSIDE, READ_ONLY, UNANSWERED } from "./fault.js";
 import type { BoundView, Direction } from "./packet.js";
 import type { Address, PacketIo } from "./packet-io.js";
-import { AddressRanges } from "./ranges.js";
-import { defaultScheduler, type Drain, type Scheduler } from "./scheduler.js";
+import type { AddressRanges } from "./ranges.js";
+import { type Drain, defaultScheduler, type Scheduler } from "./scheduler.js";
 import type { Source } from "./source.js";
 
 /** What passed through a source since it was opened. */

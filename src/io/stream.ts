@@ -226,7 +226,11 @@ function soFar(bytes: Uint8Array, length: number, last: Packet): Packet {
 }
 
 /** Writes all bytes to a stream. @throws {PartialWriteError} if it ended or failed before the last. */
-export function writeStream(io: PacketIo<NoPosition>, memory: PacketMemory, options?: RequestOptions): Io<void> {
+export function writeStream(
+  io: PacketIo<NoPosition>,
+  memory: PacketMemory,
+  options?: RequestOptions,
+): Io<void> {
   return Io.of(schedulerOf(io), writeStreamRoutine, io, memory, options);
 }
 

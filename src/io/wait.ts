@@ -5,6 +5,7 @@
 
 /** Gets told once that what it waits for has happened. */
 export interface Waker {
+  /** It has happened. Called at most once a `park`. */
   wake(): void;
 }
 

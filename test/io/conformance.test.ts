@@ -16,7 +16,14 @@ const missing = { bytes: 6, state: "outside" };
 
 packetIoSuite("memory", () => {
   const bytes = pattern();
-  return { io: new MemoryIo(bytes), base: 0, truth: () => bytes, writable: true, exchangeable: true, missing };
+  return {
+    io: new MemoryIo(bytes),
+    base: 0,
+    truth: () => bytes,
+    writable: true,
+    exchangeable: true,
+    missing,
+  };
 });
 
 packetIoSuite("read-only memory", () => {

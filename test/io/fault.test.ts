@@ -37,7 +37,9 @@ it("packs every combination of fields into a small integer and back", () => {
 
 it("says a fault in mfio's words", () => {
   expect(describeFault(OUTSIDE)).toBe("not-found: address in outside state at backend");
-  expect(describeFault(fault("io", "file", "connector", 5))).toBe("internal: file in io state at connector (5)");
+  expect(describeFault(fault("io", "file", "connector", 5))).toBe(
+    "internal: file in io state at connector (5)",
+  );
   expect(describeFault(0)).toBe("no fault");
 });
 
@@ -46,7 +48,10 @@ it("keeps the level of a page-table fault, and why its table could not be read",
   const missing = fault("table-missing", "page-table", "paging", levelDetail(3, excluded));
   expect(levelOf(missing)).toEqual({ level: 3, cause: "excluded" });
   expect(describeFault(missing)).toContain("(level 3, table is excluded)");
-  expect(levelOf(fault("not-present", "page", "paging", levelDetail(1)))).toEqual({ level: 1, cause: undefined });
+  expect(levelOf(fault("not-present", "page", "paging", levelDetail(1)))).toEqual({
+    level: 1,
+    cause: undefined,
+  });
 });
 
 it("reads integers that are no faults without throwing", () => {

@@ -89,7 +89,12 @@ function reversing(io: PacketIo<number>, size: number): PacketIo<number> {
 }
 
 /** The layers of a tree over `bytes`, and the plain-array model: where each address leads, or nowhere. */
-function build(node: Tree, bytes: Uint8Array, async: boolean, scheduler: Scheduler): [PacketIo<number>, Model] {
+function build(
+  node: Tree,
+  bytes: Uint8Array,
+  async: boolean,
+  scheduler: Scheduler,
+): [PacketIo<number>, Model] {
   switch (node.kind) {
     case "memory":
       return [new MemoryIo(bytes, { scheduler }), (at) => (at < SIZE ? at : -1)];
@@ -121,10 +126,7 @@ function build(node: Tree, bytes: Uint8Array, async: boolean, scheduler: Schedul
     case "refuse": {
       const [io, model] = build(node.over, bytes, async, scheduler);
       const no = refuses(node.seed);
-      return [
-        refusing(io, node.size, no),
-        (at) => (no(Math.floor(at / node.size)) ? -1 : model(at)),
-      ];
+      return [refusing(io, node.size, no), (at) => (no(Math.floor(at / node.size)) ? -1 : model(at))];
     }
     case "reverse": {
       const [io, model] = build(node.over, bytes, async, scheduler);

@@ -7,8 +7,8 @@ import {
   layer,
   MemoryIo,
   Packet,
-  PartialReadError,
   type PacketIo,
+  PartialReadError,
   readInto,
   readPartial,
   Scheduler,
@@ -30,7 +30,12 @@ describe("what mfio does", () => {
     expect(outside.clamp).toBe(0);
     const crossing = Packet.reading(200);
     const calls: Fragment[] = [];
-    await send(memory, 199, crossing, toCallback((fragment) => calls.push(fragment)));
+    await send(
+      memory,
+      199,
+      crossing,
+      toCallback((fragment) => calls.push(fragment)),
+    );
     expect(crossing.clamp).toBe(1);
     expect(crossing.holes()).toMatchObject([{ start: 1, end: 200, state: "outside" }]);
     expect(calls.length).toBe(2);
@@ -90,7 +95,11 @@ describe("what mfio does", () => {
 describe("mfio's faults that memtool does not have", () => {
   it("a write that a layer splits lands whole", async () => {
     const bytes = new Uint8Array(20);
-    await write(withSplitting(new MemoryIo(bytes), 4), 0, Uint8Array.from({ length: 12 }, (_, i) => i + 1));
+    await write(
+      withSplitting(new MemoryIo(bytes), 4),
+      0,
+      Uint8Array.from({ length: 12 }, (_, i) => i + 1),
+    );
     expect([...bytes]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0, 0, 0, 0, 0, 0, 0]);
   });
 
@@ -233,7 +242,11 @@ describe("packets", () => {
     const first = packet.view().bind();
     const second = first.split(4);
     const third = second.split(4);
-    const why = [fault("io", "file", "connector"), fault("excluded", "page", "format"), fault("gone", "file", "core")];
+    const why = [
+      fault("io", "file", "connector"),
+      fault("excluded", "page", "format"),
+      fault("gone", "file", "core"),
+    ];
     third.fail(why[2] as number);
     expect([packet.clamp, packet.firstFault]).toEqual([8, why[2]]);
     first.fail(why[0] as number);

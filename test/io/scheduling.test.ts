@@ -8,6 +8,7 @@ import {
   IoSequence,
   layer,
   MemoryIo,
+  Packet,
   type Routine,
   readInto,
   readPartial,
@@ -15,10 +16,9 @@ import {
   type Sink,
   type Source,
   SourceIo,
+  send,
   settle,
   toCallback,
-  Packet,
-  send,
   WouldBlockError,
   write,
 } from "../../src/index.js";
@@ -83,7 +83,8 @@ describe("batching", () => {
 
   it("rows reach the connector ascending by address for reads, in the order of submission for writes", async () => {
     const seen: number[][] = [];
-    const note = (batch: Batch) => seen.push(Array.from({ length: batch.length }, (_, row) => batch.address(row)));
+    const note = (batch: Batch) =>
+      seen.push(Array.from({ length: batch.length }, (_, row) => batch.address(row)));
     const io = open({ onBatch: note });
     const addresses = [0x900, 8, 0x108, 0x100, 0xf00, 0];
     await all(addresses.map((address) => readInto(io, address, 4)));
@@ -146,7 +147,12 @@ describe("batching", () => {
 
   it("a row without a status is a failure", async () => {
     const io = new SourceIo(
-      { name: "lazy", supports: { write: false, live: false }, ranges: () => AddressRanges.single(0, 9), transferSync() {} },
+      {
+        name: "lazy",
+        supports: { write: false, live: false },
+        ranges: () => AddressRanges.single(0, 9),
+        transferSync() {},
+      },
       new Scheduler(),
     );
     expect(readPartial(io, 0, 9).sync().holes).toMatchObject([{ start: 0, end: 9, state: "unanswered" }]);
@@ -379,7 +385,12 @@ describe("sequences", () => {
     expect(items).toEqual([0, 1, 2, 3, 4]);
     expect([...sequence.sync()]).toEqual(items);
     expect(await sequence.toArray()).toEqual(items);
-    expect(sequence.map((item) => item * 2).toArray().sync()).toEqual([0, 2, 4, 6, 8]);
+    expect(
+      sequence
+        .map((item) => item * 2)
+        .toArray()
+        .sync(),
+    ).toEqual([0, 2, 4, 6, 8]);
     function* sum(): Routine<number> {
       const cursor = sequence.cursor();
       let total = 0;

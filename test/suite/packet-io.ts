@@ -7,14 +7,17 @@ import {
   type Address,
   all,
   type BoundView,
+  defaultScheduler,
   exchange,
   type Fragment,
   fragments,
+  Io,
   offsetAddress,
   Packet,
+  type PacketIo,
   PartialReadError,
   PartialWriteError,
-  type PacketIo,
+  type Routine,
   readInto,
   readPartial,
   send,
@@ -38,12 +41,19 @@ export interface Subject {
   readonly asyncOnly?: boolean;
   /** A range right behind `truth` that can't be read: how many bytes of it to touch, and the state it must report. */
   readonly missing?: { readonly bytes: number; readonly state: string };
+  /** Called after each test. */
   readonly close?: () => void | Promise<void>;
+}
+
+function* waitFor(packet: Packet): Routine<void> {
+  yield packet;
 }
 
 /** Runs the suite over what `make` gives; a fresh subject for each test. */
 export function packetIoSuite(name: string, make: () => Subject | Promise<Subject>): void {
-  const using = (body: (subject: Subject, io: PacketIo<Address>, at: (offset: number) => Address) => Promise<void>) => {
+  const using = (
+    body: (subject: Subject, io: PacketIo<Address>, at: (offset: number) => Address) => Promise<void>,
+  ) => {
     return async () => {
       const subject = await make();
       const { base } = subject;
@@ -69,7 +79,9 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
             const guarded = new Uint8Array(size + 16).fill(0xa5);
             await readInto(io, at(offset), guarded.subarray(8, 8 + size));
             expect([...guarded.subarray(8, 8 + size)]).toEqual([...truth.subarray(offset, offset + size)]);
-            expect([...guarded.subarray(0, 8), ...guarded.subarray(8 + size)]).toEqual(new Array(16).fill(0xa5));
+            expect([...guarded.subarray(0, 8), ...guarded.subarray(8 + size)]).toEqual(
+              new Array(16).fill(0xa5),
+            );
           }
         }
         expect(await readInto(io, at(0), truth.length)).toEqual(truth);
@@ -124,8 +136,7 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
         io.sendIo(at(40), first.bind(output));
         io.sendIo(at(0), second.bind(output));
         io.sendIo(at(17), third.bind(output));
-        await send({ scheduler: io.scheduler, sendIo: (_, view) => view.complete() }, 0, Packet.reading(1));
-        while (!packet.complete) await Promise.resolve();
+        await Io.of(io.scheduler ?? defaultScheduler, waitFor, packet);
         expect([...packet.bytes]).toEqual([
           ...truth.subarray(40, 48),
           ...truth.subarray(0, 8),
@@ -268,4 +279,3 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
     );
   });
 }
-

@@ -1,0 +1,1 @@
+export { openInWorker, type WorkerSourceOptions } from "./worker-source.js";
