@@ -138,6 +138,11 @@ export class FragmentQueue {
     this.views.push(view);
   }
 
+  /** Lets go of the views. */
+  release(): void {
+    this.views.length = 0;
+  }
+
   #grow(): void {
     const words = new Uint32Array(this.words.length * 2);
     words.set(this.words);

@@ -33,6 +33,9 @@ interface Unsent {
   readonly queue: FragmentQueue;
 }
 
+/** Batches and queues kept for reuse: reads and writes, each one queued and one in flight. */
+const SPARES = 4;
+
 /** A batch that the event loop will finish. */
 interface Flight {
   readonly batch: Batch;
@@ -50,6 +53,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
   readonly #flights = new Set<Flight>();
   #writeInFlight = false;
   readonly #spareBatches: Batch[] = [];
+  readonly #spareQueues: FragmentQueue[] = [];
   #ranges: AddressRanges | undefined;
   #closed: Promise<void> | undefined;
   #whenIdle: (() => void) | undefined;
@@ -146,7 +150,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
   #readQueue(): FragmentQueue {
     let last = this.#reads[this.#reads.length - 1];
     if (last === undefined || last.length === MAX_ROWS) {
-      last = new FragmentQueue();
+      last = this.#newQueue();
       this.#reads.push(last);
     }
     return last;
@@ -155,7 +159,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
   #writeQueue(direction: Direction): FragmentQueue {
     let last = this.#writes[this.#writes.length - 1];
     if (last === undefined || last.direction !== direction || last.queue.length === MAX_ROWS) {
-      last = { direction, queue: new FragmentQueue() };
+      last = { direction, queue: this.#newQueue() };
       this.#writes.push(last);
     }
     return last.queue;
@@ -211,7 +215,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
     const { source } = this;
     if (source.transfer === undefined || (sync && source.transferSync !== undefined)) {
       this.#transferNow(batch, queue);
-      this.#recycle(batch);
+      this.#recycle(batch, queue);
       return;
     }
     const flight: Flight = { batch, queue, settled: false };
@@ -252,7 +256,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
       }
     }
     if (!flight.settled) this.#answer(batch, queue, threw);
-    this.#recycle(batch);
+    this.#recycle(batch, queue);
     this.scheduler.run();
     if (this.#flights.size === 0 && this.#writes.length === 0) this.#whenIdle?.();
   }
@@ -273,9 +277,16 @@ export class SourceIo implements PacketIo<Address>, Drain {
     return any;
   }
 
-  #recycle(batch: Batch): void {
+  /** Batches and queues are reused: their columns cost more to make than a small transfer does. */
+  #recycle(batch: Batch, queue: FragmentQueue): void {
     batch.release();
-    if (this.#spareBatches.length < 4) this.#spareBatches.push(batch);
+    if (this.#spareBatches.length < SPARES) this.#spareBatches.push(batch);
+    queue.release();
+    if (this.#spareQueues.length < SPARES) this.#spareQueues.push(queue);
+  }
+
+  #newQueue(): FragmentQueue {
+    return this.#spareQueues.pop() ?? new FragmentQueue();
   }
 
   /** Brings the rows' statuses back to the views that the rows were made of. */
