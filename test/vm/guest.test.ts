@@ -1,0 +1,94 @@
+/** A fresh guest: its dumps in every form, and the guest itself through its QEMU process's memory. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openProcess } from "../../connectors/index.js";
+import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
+import { patternPage } from "../../fixtures/vm/truth.mjs";
+import {
+  all,
+  findKernel,
+  PhysicalMap,
+  PhysicalMemory,
+  Scheduler,
+  SourceIo,
+  settle,
+  VirtualMemory,
+  withMapping,
+} from "../../src/index.js";
+import { truthSuite } from "../support/truth-suite.js";
+
+let guest: Promise<Guest> | undefined;
+const boot = (): Promise<Guest> => {
+  guest ??= bootGuest({ log: (line: string) => console.log(line) });
+  return guest;
+};
+afterAll(async () => {
+  await (await guest)?.close();
+});
+
+for (const form of ["elf", "raw", "kdump"] as const) {
+  truthSuite(`a fresh guest's ${form} dump`, async () => {
+    const { truth, elfFile, rawFile, kdumpFile } = await boot();
+    const target = { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form];
+    return { target, truth, format: { elf: "elf-core", raw: "raw", kdump: "kdump" }[form] };
+  });
+}
+
+describe("a running guest, read through its QEMU process", () => {
+  let subject: Guest;
+  let source: SourceIo;
+  let physical: PhysicalMemory;
+
+  beforeAll(async () => {
+    subject = await boot();
+    // Guest RAM is a mapping of the backing file in QEMU; guest-physical 0 is its first byte.
+    const process = openProcess(subject.pid);
+    const ram = process.maps().find(({ path }) => path === subject.ramFile);
+    if (ram === undefined) throw new Error(`${subject.ramFile} is not mapped in process ${subject.pid}`);
+    source = new SourceIo(process, new Scheduler());
+    const mapping = [{ start: 0, size: subject.ramBytes, target: Number(ram.start) }];
+    physical = new PhysicalMemory(withMapping(source, mapping), {
+      map: PhysicalMap.single(0, subject.ramBytes),
+      live: true,
+    });
+    await subject.resume();
+  });
+  afterAll(async () => {
+    await source?.close();
+  });
+
+  it("its kernel is found while it runs", async () => {
+    const kernel = await findKernel(physical, { map: physical.map, live: true });
+    expect(kernel.release).toBe(subject.truth.kernel.release);
+    const wanted = subject.truth.symbols.find(({ name }) => name === "init_task");
+    expect((await kernel.symbol("init_task")).address).toBe(BigInt(wanted?.address ?? 0));
+  });
+
+  it("the pattern program's pages hold their pattern, and its holes are holes, while it runs", async () => {
+    const space = new VirtualMemory(physical, { root: Number(subject.truth.stops.user.root), live: true });
+    const runs = subject.truth.regions.flatMap((region) => region.runs);
+    const present = runs.filter(({ physical, content }) => physical !== null && content === "pattern");
+    const bytes = await all(present.map(({ start }) => space.read(BigInt(start), 4096)));
+    present.forEach(({ start, generation }, i) => {
+      expect(Buffer.from(bytes[i] as Uint8Array).equals(patternPage(BigInt(start), generation))).toBe(true);
+    });
+    expect(present.length).toBeGreaterThan(500);
+    const holes = runs.filter(({ state }) => state === "never-touched" || state === "dontneed");
+    const failed = await settle(holes.map(({ start }) => space.read(BigInt(start), 16)));
+    for (const outcome of failed) {
+      expect(outcome.ok ? "read" : outcome.error).toMatchObject({ holes: [{ state: "not-present" }] });
+    }
+    expect(holes.length).toBeGreaterThan(100);
+  });
+
+  it("what changes is seen to change: nothing of a live guest is served from yesterday's cache", async () => {
+    const kernel = await findKernel(physical, { map: physical.map, live: true });
+    const { address } = await kernel.symbol("jiffies");
+    const first = await kernel.memory.read(address, 8);
+    let later = first;
+    for (let i = 0; i < 200 && Buffer.from(later).equals(Buffer.from(first)); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      later = await kernel.memory.read(address, 8);
+    }
+    expect(Buffer.from(later).equals(Buffer.from(first))).toBe(false);
+  });
+});
