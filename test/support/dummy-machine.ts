@@ -1,0 +1,190 @@
+/** A machine of this test suite's own: RAM, page tables over shuffled, partly missing frames, and the truth beside it. */
+import {
+  AddressRanges,
+  type Batch,
+  MemoryIo,
+  type PacketIo,
+  type Scheduler,
+  SourceIo,
+  type Source,
+  withMapping,
+} from "../../src/io/index.js";
+
+const PAGE = 4096;
+
+/** A small deterministic generator (mulberry32): 32 bits a call. */
+export function randomBits(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return (mixed ^ (mixed >>> 14)) >>> 0;
+  };
+}
+
+/** What a page is mapped with. */
+export interface DummyRights {
+  readonly writable?: boolean;
+  readonly user?: boolean;
+  readonly executable?: boolean;
+  readonly global?: boolean;
+}
+
+/** What the machine knows of a mapped page. */
+export interface DummyPage extends Required<DummyRights> {
+  readonly physical: number;
+  readonly pageSize: number;
+}
+
+export interface DummyOptions {
+  readonly seed?: number;
+  /** Frames of RAM (default 256). */
+  readonly frames?: number;
+  /** Physical address of the first frame (default 0). */
+  readonly base?: number;
+}
+
+/**
+ * x86-64, four levels. Frames are handed out in a shuffled order, so that nothing is contiguous by accident.
+ * `pages` is the oracle: it is filled by `map`, never by reading tables.
+ */
+export class DummyMachine {
+  readonly bytes: Uint8Array;
+  readonly words: DataView;
+  readonly base: number;
+  readonly root: number;
+  /** By virtual page number (4 KiB) of the page's start. */
+  readonly pages = new Map<bigint, DummyPage>();
+  /** Physical addresses of frames that sources leave out. */
+  readonly missing = new Set<number>();
+  readonly #free: number[];
+  readonly random: () => number;
+
+  constructor(options: DummyOptions = {}) {
+    const frames = options.frames ?? 256;
+    this.base = options.base ?? 0;
+    this.random = randomBits(options.seed ?? 1);
+    this.bytes = new Uint8Array(frames * PAGE);
+    this.words = new DataView(this.bytes.buffer);
+    this.#free = Array.from({ length: frames }, (_, i) => this.base + i * PAGE);
+    for (let i = frames - 1; i > 0; i--) {
+      const j = this.random() % (i + 1);
+      const swap = this.#free[i] as number;
+      this.#free[i] = this.#free[j] as number;
+      this.#free[j] = swap;
+    }
+    this.root = this.frame();
+  }
+
+  /** A frame that nothing uses. */
+  frame(): number {
+    const frame = this.#free.pop();
+    if (frame === undefined) throw new Error("dummy machine: out of frames");
+    return frame;
+  }
+
+  /** Fills a frame with a pattern of its own. */
+  fill(physical: number): void {
+    const at = physical - this.base;
+    for (let i = 0; i < PAGE; i += 4) this.words.setUint32(at + i, this.random(), true);
+  }
+
+  readEntry(physical: number): bigint {
+    return this.words.getBigUint64(physical - this.base, true);
+  }
+
+  writeEntry(physical: number, entry: bigint): void {
+    this.words.setBigUint64(physical - this.base, entry, true);
+  }
+
+  /** Physical address of the entry of `level` for an address, making the tables above it. */
+  entryAt(virtual: bigint, level: number): number {
+    let table = this.root;
+    for (let at = 4; at > level; at--) {
+      const slot = table + Number((virtual >> BigInt(12 + 9 * (at - 1))) & 511n) * 8;
+      if ((this.readEntry(slot) & 1n) === 0n) this.writeEntry(slot, BigInt(this.frame()) | 7n);
+      table = Number(this.readEntry(slot) & 0x000f_ffff_ffff_f000n);
+    }
+    return table + Number((virtual >> BigInt(12 + 9 * (level - 1))) & 511n) * 8;
+  }
+
+  /**
+   * Maps a page: of 4 KiB (`level` 1), 2 MiB (2) or 1 GiB (3), to a new frame or a given address. Tables above it
+   * grant everything, unless they were changed by `restrict`.
+   */
+  map(virtual: bigint, rights: DummyRights = {}, level = 1, physical?: number): DummyPage {
+    const target = physical ?? this.frame();
+    if (physical === undefined) this.fill(target);
+    const { writable = true, user = true, executable = true, global = false } = rights;
+    let entry = BigInt(target) | 1n;
+    if (writable) entry |= 2n;
+    if (user) entry |= 4n;
+    if (global) entry |= 256n;
+    if (level > 1) entry |= 128n;
+    if (!executable) entry |= 1n << 63n;
+    this.writeEntry(this.entryAt(virtual, level), entry);
+    const page = { physical: target, pageSize: 2 ** (12 + 9 * (level - 1)), writable, user, executable, global };
+    this.pages.set(virtual >> 12n, page);
+    return page;
+  }
+
+  /** Frames that are not in the dump. */
+  lose(physical: number): void {
+    this.missing.add(Math.floor(physical / PAGE) * PAGE);
+  }
+
+  /** What exists, ascending. */
+  present(): AddressRanges {
+    const ranges: { start: number; end: number }[] = [];
+    for (let start = this.base; start < this.base + this.bytes.length; start += PAGE) {
+      if (!this.missing.has(start)) ranges.push({ start, end: start + PAGE });
+    }
+    return AddressRanges.from(ranges);
+  }
+
+  /** The RAM as a layer that answers at once. */
+  inlineIo(scheduler?: Scheduler): PacketIo<number> {
+    const io = new MemoryIo(this.bytes, scheduler === undefined ? {} : { scheduler });
+    const pieces = [...this.present()].map(({ start, end }) => ({ start, size: end - start, target: start - this.base }));
+    return withMapping(io, pieces);
+  }
+
+  /** The RAM as a source that counts; `turns` microtasks late if given, and then asynchronous only. */
+  sourceIo(options: { scheduler?: Scheduler; turns?: number; live?: boolean } = {}): SourceIo {
+    const { turns } = options;
+    const move = (batch: Batch): void => {
+      for (let row = 0; row < batch.length; row++) {
+        const at = batch.address(row) - this.base;
+        const bytes = batch.bytes(row);
+        if (batch.direction === "read") bytes.set(this.bytes.subarray(at, at + bytes.length));
+        else this.bytes.set(bytes, at);
+        batch.done(row);
+      }
+    };
+    const source: Source = {
+      name: "dummy",
+      supports: { write: true, live: false },
+      ranges: () => this.present(),
+      ...(turns === undefined
+        ? { transferSync: move }
+        : {
+            transfer: async (batch: Batch) => {
+              for (let i = 0; i < turns; i++) await null;
+              move(batch);
+            },
+          }),
+    };
+    return new SourceIo(source, options.scheduler);
+  }
+
+  /** For the reference walker: entries by physical address, or why not. */
+  reader(): (physical: bigint) => bigint | string {
+    return (physical) => {
+      const at = Number(physical);
+      const inside = at >= this.base && at + 8 <= this.base + this.bytes.length;
+      if (!inside || this.missing.has(Math.floor(at / PAGE) * PAGE)) return "outside";
+      return this.readEntry(at);
+    };
+  }
+}
