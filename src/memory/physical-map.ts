@@ -1,0 +1,355 @@
+/** What a machine's physical address space holds: RAM that can be read, RAM that a dump left out, and nothing. */
+import { EXCLUDED_REASONS, type ExcludedReason, hex } from "../io/index.js";
+
+/** What is known of an address: readable, RAM that the dump left out, or no RAM at all. */
+export type RangeState = "present" | "excluded" | "outside";
+
+/** A range of a {@link PhysicalMap}; `end` is exclusive. */
+export interface PhysicalRange {
+  readonly start: number;
+  readonly end: number;
+  readonly state: RangeState;
+  /** Why the dump has no bytes for it, where the state is `excluded`. */
+  readonly reason?: ExcludedReason;
+}
+
+const PRESENT = 1;
+const EXCLUDED = 2;
+const STATES = ["outside", "present", "excluded"] as const;
+
+/**
+ * Ranges of physical addresses with their state: ascending, disjoint, merged; gaps are `outside`. Columns, 18 bytes
+ * a range, so that millions of ranges are fine.
+ */
+export class PhysicalMap {
+  /** Columns, one row a range: start and end (exclusive) in bytes, state (1 present, 2 excluded), reason (index). */
+  readonly starts: Float64Array;
+  readonly ends: Float64Array;
+  readonly states: Uint8Array;
+  readonly reasons: Uint8Array;
+  /** Bytes that can be read. */
+  readonly bytesPresent: number;
+  /** Bytes of RAM that are left out. */
+  readonly bytesExcluded: number;
+
+  /** @internal Use `from`, `single` or a builder. */
+  constructor(starts: Float64Array, ends: Float64Array, states: Uint8Array, reasons: Uint8Array) {
+    this.starts = starts;
+    this.ends = ends;
+    this.states = states;
+    this.reasons = reasons;
+    let present = 0;
+    let excluded = 0;
+    for (let i = 0; i < starts.length; i++) {
+      const size = (ends[i] as number) - (starts[i] as number);
+      if (states[i] === PRESENT) present += size;
+      else excluded += size;
+    }
+    this.bytesPresent = present;
+    this.bytesExcluded = excluded;
+  }
+
+  static readonly none = new PhysicalMap(
+    new Float64Array(0),
+    new Float64Array(0),
+    new Uint8Array(0),
+    new Uint8Array(0),
+  );
+
+  /** One range that is present. */
+  static single(start: number, end: number): PhysicalMap {
+    return PhysicalMap.from([{ start, end, state: "present" }]);
+  }
+
+  /**
+   * A map of ranges in any order. Where ranges overlap, the one that comes first in the list wins (also where it says
+   * `outside`). Empty ranges are dropped.
+   *
+   * @throws {RangeError} for a bound that is no physical address.
+   */
+  static from(ranges: Iterable<PhysicalRange>): PhysicalMap {
+    const builder = new PhysicalMapBuilder();
+    for (const { start, end, state, reason } of ranges) builder.push(start, end, state, reason);
+    return builder.build();
+  }
+
+  /** Number of ranges. */
+  get length(): number {
+    return this.starts.length;
+  }
+
+  /** Where the last range ends, exclusive; 0 if there is none. */
+  get end(): number {
+    return this.ends[this.ends.length - 1] ?? 0;
+  }
+
+  /** Index of the first range that ends above `address`; `length` if there is none. */
+  indexAfter(address: number): number {
+    const { ends } = this;
+    let low = 0;
+    let high = ends.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((ends[middle] as number) > address) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  /** What is known of a byte. */
+  stateOf(address: number): RangeState {
+    const i = this.#indexOf(address);
+    return i < 0 ? "outside" : (STATES[this.states[i] as number] as RangeState);
+  }
+
+  /** Why a byte is left out; `undefined` if it isn't. */
+  reasonOf(address: number): ExcludedReason | undefined {
+    const i = this.#indexOf(address);
+    return i < 0 || this.states[i] !== EXCLUDED ? undefined : EXCLUDED_REASONS[this.reasons[i] as number];
+  }
+
+  /** Whether every byte from `start` to `end` (exclusive) is present. */
+  isPresent(start: number, end: number): boolean {
+    if (end <= start) return true;
+    const i = this.#indexOf(start);
+    // Ranges of one state that touch are merged, so that a single one has to hold it all.
+    return i >= 0 && this.states[i] === PRESENT && (this.ends[i] as number) >= end;
+  }
+
+  #indexOf(address: number): number {
+    const i = this.indexAfter(address);
+    return i < this.length && (this.starts[i] as number) <= address ? i : -1;
+  }
+
+  /** A row as an object. */
+  range(i: number): PhysicalRange {
+    const start = this.starts[i];
+    if (start === undefined) throw new RangeError(`range ${i} of ${this.length}`);
+    const end = this.ends[i] as number;
+    if (this.states[i] === PRESENT) return { start, end, state: "present" };
+    return {
+      start,
+      end,
+      state: "excluded",
+      reason: EXCLUDED_REASONS[this.reasons[i] as number] ?? "unknown",
+    };
+  }
+
+  /** The ranges that are present or excluded, ascending; with `gaps`, also the `outside` ones between them. */
+  *ranges(options: { readonly gaps?: boolean } = {}): Generator<PhysicalRange, void, void> {
+    let at = 0;
+    for (let i = 0; i < this.length; i++) {
+      const range = this.range(i);
+      if (options.gaps === true && range.start > at) yield { start: at, end: range.start, state: "outside" };
+      yield range;
+      at = range.end;
+    }
+  }
+
+  [Symbol.iterator](): Generator<PhysicalRange, void, void> {
+    return this.ranges();
+  }
+}
+
+const FIRST_CAPACITY = 16;
+
+/**
+ * Collects ranges into a {@link PhysicalMap}. Ascending pushes cost no sorting, and ranges that touch and agree are
+ * merged at once. Where pushes overlap, the first one wins.
+ */
+export class PhysicalMapBuilder {
+  #starts = new Float64Array(FIRST_CAPACITY);
+  #ends = new Float64Array(FIRST_CAPACITY);
+  #states = new Uint8Array(FIRST_CAPACITY);
+  #reasons = new Uint8Array(FIRST_CAPACITY);
+  #length = 0;
+  #ascending = true;
+
+  /** Number of ranges so far, after merging. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /**
+   * Adds a range, `end` exclusive; an empty one adds nothing.
+   *
+   * @throws {RangeError} for a bound that is no physical address.
+   */
+  push(start: number, end: number, state: RangeState = "present", reason?: ExcludedReason): void {
+    if (!(Number.isSafeInteger(start) && start >= 0 && Number.isSafeInteger(end))) {
+      throw new RangeError(`physical range ${String(start)} to ${String(end)}: bounds are 0 to 2^53 - 1`);
+    }
+    if (end <= start) return;
+    const stateIndex = STATES.indexOf(state);
+    if (stateIndex < 0)
+      throw new RangeError(`physical range at ${hex(start)}: no such state: ${String(state)}`);
+    const reasonIndex = state === "excluded" ? Math.max(0, EXCLUDED_REASONS.indexOf(reason ?? "unknown")) : 0;
+    const last = this.#length - 1;
+    if (last >= 0) {
+      const lastEnd = this.#ends[last] as number;
+      if (start < lastEnd) this.#ascending = false;
+      if (start === lastEnd && this.#states[last] === stateIndex && this.#reasons[last] === reasonIndex) {
+        this.#ends[last] = end;
+        return;
+      }
+    }
+    if (this.#length === this.#starts.length) this.#grow();
+    this.#starts[this.#length] = start;
+    this.#ends[this.#length] = end;
+    this.#states[this.#length] = stateIndex;
+    this.#reasons[this.#length] = reasonIndex;
+    this.#length++;
+  }
+
+  #grow(): void {
+    const capacity = this.#starts.length * 2;
+    const starts = new Float64Array(capacity);
+    starts.set(this.#starts);
+    this.#starts = starts;
+    const ends = new Float64Array(capacity);
+    ends.set(this.#ends);
+    this.#ends = ends;
+    const states = new Uint8Array(capacity);
+    states.set(this.#states);
+    this.#states = states;
+    const reasons = new Uint8Array(capacity);
+    reasons.set(this.#reasons);
+    this.#reasons = reasons;
+  }
+
+  /** The map of what was pushed. The builder may go on. */
+  build(): PhysicalMap {
+    return this.#ascending ? this.#compact() : this.#sweep();
+  }
+
+  /** Ascending and disjoint already: only `outside` has to go. */
+  #compact(): PhysicalMap {
+    const out = new Columns(this.#length);
+    for (let i = 0; i < this.#length; i++) {
+      out.add(
+        this.#starts[i] as number,
+        this.#ends[i] as number,
+        this.#states[i] as number,
+        this.#reasons[i] as number,
+      );
+    }
+    return out.map();
+  }
+
+  /** Sweeps over the bounds with a heap of the ranges that are open, the earliest push on top. */
+  #sweep(): PhysicalMap {
+    const count = this.#length;
+    const starts = this.#starts;
+    const ends = this.#ends;
+    const order = Uint32Array.from({ length: count }, (_, i) => i);
+    order.sort((a, b) => (starts[a] as number) - (starts[b] as number) || a - b);
+    const out = new Columns(2 * count);
+    const heap = new Heap(count);
+    let next = 0;
+    let at = 0;
+    while (next < count || heap.length > 0) {
+      if (heap.length === 0) at = starts[order[next] as number] as number;
+      while (next < count && (starts[order[next] as number] as number) <= at)
+        heap.push(order[next++] as number);
+      const top = heap.top;
+      const end = ends[top] as number;
+      if (end <= at) {
+        heap.pop();
+        continue;
+      }
+      // The winner holds until it ends, or until another range opens, which may have come before it.
+      const opens = next < count ? (starts[order[next] as number] as number) : Number.POSITIVE_INFINITY;
+      const stop = Math.min(end, opens);
+      out.add(at, stop, this.#states[top] as number, this.#reasons[top] as number);
+      at = stop;
+    }
+    return out.map();
+  }
+}
+
+/** Rows of a map in the making; merges what touches and agrees, drops `outside`. */
+class Columns {
+  #starts: Float64Array;
+  #ends: Float64Array;
+  #states: Uint8Array;
+  #reasons: Uint8Array;
+  #length = 0;
+
+  constructor(capacity: number) {
+    this.#starts = new Float64Array(capacity);
+    this.#ends = new Float64Array(capacity);
+    this.#states = new Uint8Array(capacity);
+    this.#reasons = new Uint8Array(capacity);
+  }
+
+  add(start: number, end: number, state: number, reason: number): void {
+    if (state === 0) return;
+    const last = this.#length - 1;
+    if (
+      last >= 0 &&
+      this.#ends[last] === start &&
+      this.#states[last] === state &&
+      this.#reasons[last] === reason
+    ) {
+      this.#ends[last] = end;
+      return;
+    }
+    this.#starts[this.#length] = start;
+    this.#ends[this.#length] = end;
+    this.#states[this.#length] = state;
+    this.#reasons[this.#length] = reason;
+    this.#length++;
+  }
+
+  map(): PhysicalMap {
+    const n = this.#length;
+    return new PhysicalMap(
+      this.#starts.slice(0, n),
+      this.#ends.slice(0, n),
+      this.#states.slice(0, n),
+      this.#reasons.slice(0, n),
+    );
+  }
+}
+
+/** A binary heap of small integers, the least on top. */
+class Heap {
+  readonly #items: Uint32Array;
+  length = 0;
+
+  constructor(capacity: number) {
+    this.#items = new Uint32Array(capacity);
+  }
+
+  get top(): number {
+    return this.#items[0] as number;
+  }
+
+  push(item: number): void {
+    const items = this.#items;
+    let i = this.length++;
+    while (i > 0) {
+      const parent = (i - 1) >>> 1;
+      if ((items[parent] as number) <= item) break;
+      items[i] = items[parent] as number;
+      i = parent;
+    }
+    items[i] = item;
+  }
+
+  pop(): void {
+    const items = this.#items;
+    const item = items[--this.length] as number;
+    const { length } = this;
+    let i = 0;
+    for (;;) {
+      let child = 2 * i + 1;
+      if (child >= length) break;
+      if (child + 1 < length && (items[child + 1] as number) < (items[child] as number)) child++;
+      if ((items[child] as number) >= item) break;
+      items[i] = items[child] as number;
+      i = child;
+    }
+    items[i] = item;
+  }
+}
