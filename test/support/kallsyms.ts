@@ -97,7 +97,7 @@ function writeAddresses(
   at: bigint,
 ): [string, Uint8Array][] {
   const upper = list.map((symbol) => symbol.address).filter((address) => address >> 63n === 1n);
-  const base = upper.reduce((least, address) => (address < least ? address : least), upper[0] ?? 0n);
+  const base = upper.sort((a, b) => (a < b ? -1 : 1))[0] ?? 0n;
   const offset = (address: bigint, i: number): number => {
     if (form === "pc-relative") return Number(BigInt.asIntN(32, address - (at + BigInt(4 * i))));
     if (form === "relative") return Number(BigInt.asIntN(32, address - base));
