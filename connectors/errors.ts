@@ -1,0 +1,24 @@
+import { MemtoolError } from "../src/io/index.js";
+
+/** A connector that could not open its target, or was asked for in a wrong way. */
+export class ConnectorError extends MemtoolError {
+  /** In the command line's form: `proc:1234`. */
+  readonly target: string;
+
+  constructor(code: string, target: string, problem: string, options?: { cause?: unknown }) {
+    super(code, `${target}: ${problem}`, options);
+    this.target = target;
+  }
+}
+
+/** The name of a system error (`ENOENT`); `undefined` for what is none. */
+export function errnoName(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
+
+/** The number of a system error, positive; 0 for what is none. */
+export function errnoOf(error: unknown): number {
+  return error instanceof Error && "errno" in error && typeof error.errno === "number"
+    ? Math.abs(error.errno)
+    : 0;
+}

@@ -1,0 +1,202 @@
+/** Connectors by name, and the form `name[:target[:key=value,…]]` that the command line and `open` take. */
+import type { Source } from "../src/io/index.js";
+import { ConnectorError } from "./errors.js";
+import { openFile } from "./file.js";
+import { openProcess } from "./proc-mem.js";
+
+/** What an option's value is: `size` is a number of bytes such as `64`, `0x40`, `16K`, `1M`, `2G`. */
+export type OptionKind = "boolean" | "number" | "size" | "string";
+
+/** Option values after parsing. */
+export type OptionValues = Readonly<Record<string, boolean | number | string | undefined>>;
+
+/** A way to reach memory. */
+export interface Connector {
+  /**
+   * What the source's addresses are: `file` (offsets of a file whose format is to be detected), `physical`, or
+   * `virtual` (a process).
+   */
+  readonly kind: "file" | "physical" | "virtual";
+  /** One line for people. */
+  readonly about: string;
+  /** Options by name; default none. */
+  readonly options?: Readonly<Record<string, OptionKind>>;
+  /** Opens a target. @throws {ConnectorError} */
+  open(target: string, options: OptionValues): Source | Promise<Source>;
+}
+
+/** A parsed `name[:target[:key=value,…]]`. */
+export interface ConnectorTarget {
+  readonly name: string;
+  readonly target: string;
+  /** As written; a key without a value is `true`. */
+  readonly options: ReadonlyMap<string, string | true>;
+}
+
+const connectors = new Map<string, Connector>();
+
+const NAME = /^[a-z][a-z0-9-]*$/;
+/** `key=value`, several with commas; only the first part tells options from a target that has colons. */
+const OPTIONS = /^[a-zA-Z][a-zA-Z0-9-]*=[^,]*(,[a-zA-Z][a-zA-Z0-9-]*(=[^,]*)?)*$/;
+
+/**
+ * Takes apart `name[:target[:key=value,…]]`.
+ *
+ * The target may contain colons: the part behind the last one is options only if it has the form `key=value,…`.
+ * A target that ends like options needs a colon after it: `file:/tmp/a:b=c:`. That last colon is not part of it.
+ *
+ * @throws {ConnectorError} `BAD_TARGET` for an option given twice, or a name that can be none.
+ */
+export function parseTarget(text: string): ConnectorTarget {
+  const colon = text.indexOf(":");
+  const name = colon < 0 ? text : text.slice(0, colon);
+  if (!NAME.test(name)) {
+    throw new ConnectorError(
+      "BAD_TARGET",
+      text,
+      "write name[:target[:key=value,…]], as in proc:1234:write=true",
+    );
+  }
+  let target = colon < 0 ? "" : text.slice(colon + 1);
+  const options = new Map<string, string | true>();
+  const last = target.lastIndexOf(":");
+  const tail = target.slice(last + 1);
+  if (last >= 0 && tail === "") {
+    target = target.slice(0, last);
+  } else if (last >= 0 && OPTIONS.test(tail)) {
+    target = target.slice(0, last);
+    for (const part of tail.split(",")) {
+      const equals = part.indexOf("=");
+      const key = equals < 0 ? part : part.slice(0, equals);
+      if (options.has(key)) throw new ConnectorError("BAD_TARGET", text, `option ${key} is given twice`);
+      options.set(key, equals < 0 ? true : part.slice(equals + 1));
+    }
+  }
+  return { name, target, options };
+}
+
+/**
+ * Makes a connector known by a name.
+ *
+ * @throws {ConnectorError} `NAME_TAKEN`, or `BAD_NAME` for what is not lower-case letters, digits and dashes.
+ */
+export function registerConnector(name: string, connector: Connector): void {
+  if (!NAME.test(name)) {
+    throw new ConnectorError(
+      "BAD_NAME",
+      name,
+      "a connector's name has lower-case letters, digits and dashes",
+    );
+  }
+  if (connectors.has(name)) throw new ConnectorError("NAME_TAKEN", name, "there is a connector of that name");
+  connectors.set(name, connector);
+}
+
+/** The connectors by name, in the order of their registration. */
+export function listConnectors(): ReadonlyMap<string, Connector> {
+  return connectors;
+}
+
+/** The connector of that name. @throws {ConnectorError} `NO_SUCH_CONNECTOR`, with names like it. */
+export function findConnector(name: string): Connector {
+  const found = connectors.get(name);
+  if (found !== undefined) return found;
+  const near = nearestNames(name, connectors.keys());
+  const hint =
+    near.length > 0 ? `did you mean ${near.join(" or ")}?` : `there are ${[...connectors.keys()].join(", ")}`;
+  throw new ConnectorError("NO_SUCH_CONNECTOR", name, `there is no such connector; ${hint}`);
+}
+
+/**
+ * Opens a target by `name[:target[:key=value,…]]`.
+ *
+ * @throws {ConnectorError} for a connector or an option that there isn't, a value of another kind, and what the
+ * connector itself refuses.
+ */
+export async function openTarget(
+  text: string,
+): Promise<{ readonly connector: Connector; readonly source: Source }> {
+  const { name, target, options } = parseTarget(text);
+  const connector = findConnector(name);
+  return { connector, source: await connector.open(target, checkOptions(text, connector, options)) };
+}
+
+/** Options as a connector wants them. @throws {ConnectorError} `BAD_OPTION`, naming those that there are. */
+export function checkOptions(
+  text: string,
+  connector: Connector,
+  given: ReadonlyMap<string, string | true>,
+): OptionValues {
+  const kinds = connector.options ?? {};
+  const names = Object.keys(kinds);
+  const values: Record<string, boolean | number | string> = {};
+  for (const [key, value] of given) {
+    const kind = Object.hasOwn(kinds, key) ? kinds[key] : undefined;
+    if (kind === undefined) {
+      const known =
+        names.length === 0 ? "it has none" : `it has ${names.map((n) => `${n}=${kinds[n]}`).join(", ")}`;
+      throw new ConnectorError("BAD_OPTION", text, `there is no option ${key}; ${known}`);
+    }
+    const parsed = parseValue(kind, value);
+    if (parsed === undefined) {
+      throw new ConnectorError("BAD_OPTION", text, `option ${key} is a ${kind}, not "${value}"`);
+    }
+    values[key] = parsed;
+  }
+  return values;
+}
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+function parseValue(kind: OptionKind, value: string | true): boolean | number | string | undefined {
+  if (kind === "boolean") {
+    if (value === true || value === "true" || value === "1" || value === "yes") return true;
+    return value === "false" || value === "0" || value === "no" ? false : undefined;
+  }
+  if (value === true) return undefined;
+  if (kind === "string") return value;
+  const match = /^(0x[0-9a-f]+|\d+(?:\.\d+)?)([KMGT]?)$/i.exec(value);
+  const unit = UNITS[(match?.[2] ?? "").toUpperCase()];
+  if (match === null || unit === undefined || (kind === "number" && unit !== 1)) return undefined;
+  const number = Number(match[1]) * unit;
+  if (kind === "number") return number;
+  return Number.isSafeInteger(number) ? number : undefined;
+}
+
+/** Up to three of `names` that are like `name`, the nearest first. */
+export function nearestNames(name: string, names: Iterable<string>): string[] {
+  const limit = Math.max(1, Math.floor(name.length / 3));
+  return [...names]
+    .map((other) => ({ other, distance: other.startsWith(name) ? 0 : editDistance(name, other) }))
+    .filter(({ distance }) => distance <= limit)
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, 3)
+    .map(({ other }) => other);
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
+
+registerConnector("file", {
+  kind: "file",
+  about: "a dump or memory image; its format is detected by its content",
+  options: { write: "boolean" },
+  open: (target, options) => openFile(target, { write: options.write === true }),
+});
+registerConnector("proc", {
+  kind: "virtual",
+  about: "the memory of a running process, by its number",
+  options: { write: "boolean" },
+  open: (target, options) => openProcess(target, { write: options.write === true }),
+});

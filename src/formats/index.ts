@@ -1,0 +1,17 @@
+/** Dump formats: layers that turn physical addresses into offsets of a file. Start with `open-dump.ts`. @module */
+export { FORMATS } from "./detect.js";
+export { FormatError, type FormatErrorCode, type FormatErrorPlace } from "./errors.js";
+export { type RearrangedFile, rearrange } from "./flattened.js";
+export { detectFormat, dumpFile, openDump } from "./open-dump.js";
+export type {
+  Architecture,
+  CpuState,
+  Decoder,
+  Decoders,
+  DumpFile,
+  DumpImage,
+  DumpNotes,
+  Format,
+  FormatContext,
+  OpenDumpOptions,
+} from "./types.js";

@@ -1,0 +1,410 @@
+/**
+ * The pages of a kdump-compressed dump: physical address → page descriptor → bytes, decompressed.
+ *
+ * A layer like others: it keeps views and answers them when its own packets come back; it never waits. Reads that are
+ * sent together cost two batches of the file: the descriptors, then the data. Pages that follow each other in the
+ * file are read as one. Views of pages that are stored as they are go straight to the file, so nothing is copied.
+ */
+import {
+  type BoundView,
+  EXCLUDED_REASONS,
+  type ExcludedReason,
+  type Fault,
+  type Fragment,
+  fault,
+  type Output,
+  Packet,
+  type PacketIo,
+  READ_ONLY,
+  type Scheduler,
+  withDetail,
+} from "../io/index.js";
+import type { PageBitmap } from "./bitmap.hot.js";
+import { PageStore } from "./page-store.hot.js";
+import { LEFT_OUT, NO_MEMORY, TRUNCATED } from "./pieces.js";
+import type { Decoder, DumpFile } from "./types.js";
+
+/** `struct page_desc`: offset (i64), size (u32), flags (u32), page flags (u64). */
+export const DESCRIPTOR_SIZE = 24;
+/** Descriptors read at once: 6 KiB, about what a read of one costs anyway. */
+const DESCRIPTORS = 256;
+/** Descriptors kept: enough for 680 MiB of pages in use. */
+const DESCRIPTOR_BYTES = 4 * 2 ** 20;
+/** Pages read from the file as one (bytes). */
+const MAX_RUN = 256 * 1024;
+/** Compressed bytes under way at most; more waits here. */
+const MAX_IN_FLIGHT = 64 * 2 ** 20;
+
+const BAD_PAGE: Fault = fault("malformed", "page", "codec");
+const BAD_DESCRIPTOR: Fault = fault("malformed", "page", "format");
+const NO_CODEC: Fault = fault("unsupported", "codec", "format");
+
+/** What the pages' layer has to know of the file. */
+export interface KdumpLayout {
+  /** Bytes of a page in this file. */
+  readonly blockSize: number;
+  /** File offset of the first page descriptor. */
+  readonly descriptorsAt: number;
+  /** Pages that have a descriptor; beyond its length there is no RAM. */
+  readonly stored: PageBitmap;
+  /** Pages that are RAM; `undefined` if the file can't tell. */
+  readonly ram: PageBitmap | undefined;
+  /** Pages from here on have no descriptor because the file ends before it. */
+  readonly truncatedFrom: number;
+  /** Why pages that are RAM were left out. */
+  readonly reason: ExcludedReason;
+  /** Decompresses a page with these flags of its descriptor; `undefined` where there is no such codec. */
+  decoder(flags: number): Decoder | undefined;
+}
+
+/** A part of a page that a view wants. */
+interface Want {
+  /** Byte in the page. */
+  readonly offset: number;
+  readonly view: BoundView;
+}
+
+/** A compressed page under way. */
+class PendingPage {
+  readonly pfn: number;
+  readonly wants: Want[];
+  readonly size: number;
+  readonly decoder: Decoder;
+
+  constructor(pfn: number, want: Want, size: number, decoder: Decoder) {
+    this.pfn = pfn;
+    this.wants = [want];
+    this.size = size;
+    this.decoder = decoder;
+  }
+}
+
+/** A stretch of the file that is being read. */
+abstract class Fetch implements Output {
+  readonly packet: Packet;
+  #handled = false;
+
+  constructor(length: number) {
+    this.packet = Packet.reading(length);
+  }
+
+  send(file: DumpFile, offset: number): void {
+    file.sendIo(offset, this.packet.view().bind(this));
+    // What no layer below has answered or kept by now will never be answered.
+    this.packet.dropUncovered();
+    this.onFragment();
+  }
+
+  onFragment(_fragment?: Fragment): void {
+    if (this.#handled || !this.packet.complete) return;
+    this.#handled = true;
+    this.handle();
+  }
+
+  protected abstract handle(): void;
+
+  /** The fault of the first missing byte in a range of the packet; 0 if it is all there. */
+  protected faultIn(start: number, end: number): Fault {
+    if (this.packet.firstFault === 0) return 0;
+    for (const hole of this.packet.holes()) {
+      if (hole.start < end && hole.end > start) return hole.fault;
+    }
+    return 0;
+  }
+}
+
+class DescriptorFetch extends Fetch {
+  readonly first: number;
+  readonly #pages: KdumpPages;
+  /** pfn, rank and want of each page that waits. */
+  readonly pfns: number[] = [];
+  readonly ranks: number[] = [];
+  readonly wants: Want[] = [];
+
+  constructor(pages: KdumpPages, first: number, count: number) {
+    super(count * DESCRIPTOR_SIZE);
+    this.#pages = pages;
+    this.first = first;
+  }
+
+  add(pfn: number, rank: number, want: Want): void {
+    this.pfns.push(pfn);
+    this.ranks.push(rank);
+    this.wants.push(want);
+  }
+
+  protected handle(): void {
+    this.#pages.descriptorsCame(this, (rank) => {
+      const at = (rank - this.first) * DESCRIPTOR_SIZE;
+      return this.faultIn(at, at + DESCRIPTOR_SIZE);
+    });
+  }
+}
+
+/** Compressed pages that lie side by side in the file. */
+class DataFetch extends Fetch {
+  readonly pages: readonly PendingPage[];
+  readonly #owner: KdumpPages;
+
+  constructor(owner: KdumpPages, pages: readonly PendingPage[], length: number) {
+    super(length);
+    this.#owner = owner;
+    this.pages = pages;
+  }
+
+  protected handle(): void {
+    this.#owner.dataCame(this, (start, end) => this.faultIn(start, end));
+  }
+}
+
+/** A page whose data must wait until there is room in flight. */
+interface Waiting {
+  readonly pfn: number;
+  readonly want: Want;
+  readonly offset: number;
+  readonly size: number;
+  readonly decoder: Decoder;
+}
+
+/** See the module's comment. */
+export class KdumpPages implements PacketIo<number> {
+  readonly #file: DumpFile;
+  readonly #layout: KdumpLayout;
+  readonly #cache: PageStore;
+  readonly #descriptors = new PageStore(DESCRIPTORS * DESCRIPTOR_SIZE, DESCRIPTOR_BYTES);
+  readonly #fetching = new Map<number, DescriptorFetch>();
+  readonly #pending = new Map<number, PendingPage>();
+  readonly #leftOut: Fault;
+  #inFlight = 0;
+  #waiting: Waiting[] = [];
+  // Pages gathered for the next read: they continue each other in the file.
+  #run: PendingPage[] = [];
+  #runStart = 0;
+  #runEnd = 0;
+  /** Nested `sendIo`s and callbacks; the run is sent when the outermost ends. */
+  #depth = 0;
+
+  constructor(file: DumpFile, layout: KdumpLayout, cacheBytes: number) {
+    this.#file = file;
+    this.#layout = layout;
+    this.#cache = new PageStore(layout.blockSize, cacheBytes);
+    this.#leftOut = withDetail(LEFT_OUT, EXCLUDED_REASONS.indexOf(layout.reason));
+  }
+
+  get scheduler(): Scheduler | undefined {
+    return this.#file.scheduler;
+  }
+
+  sendIo(address: number, view: BoundView): void {
+    if (view.direction !== "read") return view.fail(READ_ONLY);
+    if (!(address >= 0 && address <= Number.MAX_SAFE_INTEGER)) return view.fail(NO_MEMORY);
+    const { blockSize, stored, truncatedFrom } = this.#layout;
+    this.#depth++;
+    let rest = view;
+    let at = address;
+    for (;;) {
+      const pfn = Math.floor(at / blockSize);
+      const here = pfn < truncatedFrom && stored.has(pfn);
+      const why = here ? 0 : this.#whyMissing(pfn);
+      const room = (here ? pfn + 1 : this.#missingEnd(pfn)) * blockSize - at;
+      const tail = rest.length > room ? rest.split(room) : undefined;
+      if (here) this.#read(pfn, at - pfn * blockSize, rest);
+      else rest.fail(why);
+      if (tail === undefined) break;
+      rest = tail;
+      at += room;
+    }
+    this.#leave();
+  }
+
+  #whyMissing(pfn: number): Fault {
+    const { stored, ram } = this.#layout;
+    if (pfn >= stored.length) return NO_MEMORY;
+    if (stored.has(pfn)) return TRUNCATED;
+    return ram === undefined || ram.has(pfn) ? this.#leftOut : NO_MEMORY;
+  }
+
+  /** Where pages missing for one reason end (a page number). */
+  #missingEnd(pfn: number): number {
+    const { stored, ram } = this.#layout;
+    if (pfn >= stored.length) return Number.POSITIVE_INFINITY;
+    const end = stored.runEnd(pfn);
+    return ram === undefined || stored.has(pfn) ? end : Math.min(end, ram.runEnd(pfn));
+  }
+
+  #read(pfn: number, offset: number, view: BoundView): void {
+    const cached = this.#cache.find(pfn);
+    if (cached >= 0) return view.transfer(this.#cache.memory, cached + offset);
+    const pending = this.#pending.get(pfn);
+    if (pending !== undefined) {
+      view.keep();
+      pending.wants.push({ offset, view });
+      return;
+    }
+    const rank = this.#layout.stored.rank(pfn);
+    const block = Math.floor(rank / DESCRIPTORS);
+    const found = this.#descriptors.find(block);
+    if (found >= 0) {
+      const at = found + (rank - block * DESCRIPTORS) * DESCRIPTOR_SIZE;
+      this.#readPage(pfn, { offset, view }, this.#descriptors.memory, at);
+      return;
+    }
+    view.keep();
+    const under = this.#fetching.get(block);
+    if (under !== undefined) {
+      under.add(pfn, rank, { offset, view });
+      return;
+    }
+    const first = block * DESCRIPTORS;
+    const { descriptorsAt, stored } = this.#layout;
+    const inFile = Math.floor((this.#file.size - descriptorsAt) / DESCRIPTOR_SIZE);
+    const count = Math.min(DESCRIPTORS, stored.count - first, inFile - first);
+    const fetch = new DescriptorFetch(this, first, count);
+    fetch.add(pfn, rank, { offset, view });
+    this.#fetching.set(block, fetch);
+    fetch.send(this.#file, descriptorsAt + first * DESCRIPTOR_SIZE);
+  }
+
+  /** @internal */
+  descriptorsCame(fetch: DescriptorFetch, faultOf: (rank: number) => Fault): void {
+    this.#depth++;
+    const block = fetch.first / DESCRIPTORS;
+    const { bytes } = fetch.packet;
+    this.#fetching.delete(block);
+    if (fetch.packet.firstFault === 0) this.#descriptors.put(block, bytes);
+    for (let i = 0; i < fetch.wants.length; i++) {
+      const want = fetch.wants[i] as Want;
+      const rank = fetch.ranks[i] as number;
+      const why = faultOf(rank);
+      if (why !== 0) want.view.fail(why);
+      else this.#readPage(fetch.pfns[i] as number, want, bytes, (rank - fetch.first) * DESCRIPTOR_SIZE);
+    }
+    this.#leave();
+  }
+
+  /** Reads (a part of) a page whose descriptor is in `bytes` at `at`. */
+  #readPage(pfn: number, want: Want, bytes: Uint8Array, at: number): void {
+    const { view } = want;
+    if (view.abortFault !== 0) return view.fail(view.abortFault);
+    const { blockSize } = this.#layout;
+    const low = u32(bytes, at);
+    const high = u32(bytes, at + 4);
+    const size = u32(bytes, at + 8);
+    const flags = u32(bytes, at + 12);
+    const offset = high * 2 ** 32 + low;
+    if (high >= 0x20_0000 || size > blockSize) return view.fail(BAD_DESCRIPTOR);
+    // makedumpfile leaves the descriptors of pages that it had no room for empty.
+    if (offset === 0 || offset + size > this.#file.size) return view.fail(TRUNCATED);
+    if (flags === 0) {
+      if (size !== blockSize) return view.fail(BAD_DESCRIPTOR);
+      this.#file.sendIo(offset + want.offset, view);
+      return;
+    }
+    const decoder = this.#layout.decoder(flags);
+    if (decoder === undefined) return view.fail(NO_CODEC);
+    if (size === 0) return view.fail(BAD_DESCRIPTOR);
+    view.keep();
+    const pending = this.#pending.get(pfn);
+    if (pending !== undefined) {
+      pending.wants.push(want);
+    } else if (this.#inFlight >= MAX_IN_FLIGHT) {
+      this.#waiting.push({ pfn, want, offset, size, decoder });
+    } else {
+      this.#gather(offset, new PendingPage(pfn, want, size, decoder));
+    }
+  }
+
+  #gather(offset: number, page: PendingPage): void {
+    if (this.#run.length > 0 && (offset !== this.#runEnd || offset + page.size - this.#runStart > MAX_RUN)) {
+      this.#sendRun();
+    }
+    if (this.#run.length === 0) this.#runStart = offset;
+    this.#run.push(page);
+    this.#runEnd = offset + page.size;
+    this.#inFlight += page.size;
+    this.#pending.set(page.pfn, page);
+  }
+
+  #sendRun(): void {
+    if (this.#run.length === 0) return;
+    const fetch = new DataFetch(this, this.#run, this.#runEnd - this.#runStart);
+    const offset = this.#runStart;
+    this.#run = [];
+    fetch.send(this.#file, offset);
+  }
+
+  #leave(): void {
+    // Sending may answer at once, and answers may ask for more: until nothing is left.
+    while (this.#depth === 1 && this.#run.length > 0) this.#sendRun();
+    this.#depth--;
+  }
+
+  /** @internal */
+  dataCame(fetch: DataFetch, faultIn: (start: number, end: number) => Fault): void {
+    this.#depth++;
+    const { bytes } = fetch.packet;
+    let at = 0;
+    for (const page of fetch.pages) {
+      const end = at + page.size;
+      this.#inFlight -= page.size;
+      // Before the views are answered: whoever is told may read the same page at once.
+      this.#pending.delete(page.pfn);
+      const why = faultIn(at, end);
+      if (why !== 0) {
+        for (const { view } of page.wants) view.fail(why);
+      } else {
+        this.#answer(page, bytes.subarray(at, end));
+      }
+      at = end;
+    }
+    this.#resume();
+    this.#leave();
+  }
+
+  #answer(page: PendingPage, input: Uint8Array): void {
+    const { blockSize } = this.#layout;
+    const { wants } = page;
+    let output: Uint8Array | undefined;
+    try {
+      output = page.decoder(input, blockSize);
+    } catch (error) {
+      for (const { view } of wants) view.packet.cause ??= error;
+    }
+    if (output === undefined || output.length !== blockSize) {
+      for (const { view } of wants) view.fail(BAD_PAGE);
+      return;
+    }
+    // A page that one view wants whole is not wanted again soon: scans would flush the cache.
+    if (wants.length > 1 || (wants[0] as Want).view.length !== blockSize) this.#cache.put(page.pfn, output);
+    for (const { offset, view } of wants) view.transfer(output, offset);
+  }
+
+  /** Starts what waited for room. */
+  #resume(): void {
+    if (this.#waiting.length === 0) return;
+    let taken = 0;
+    while (taken < this.#waiting.length && this.#inFlight < MAX_IN_FLIGHT) {
+      const { pfn, want, offset, size, decoder } = this.#waiting[taken] as Waiting;
+      taken++;
+      const { view } = want;
+      if (view.abortFault !== 0) {
+        view.fail(view.abortFault);
+        continue;
+      }
+      const pending = this.#pending.get(pfn);
+      if (pending !== undefined) pending.wants.push(want);
+      else this.#gather(offset, new PendingPage(pfn, want, size, decoder));
+    }
+    this.#waiting = this.#waiting.slice(taken);
+  }
+}
+
+function u32(bytes: Uint8Array, at: number): number {
+  return (
+    ((bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24)) >>>
+    0
+  );
+}

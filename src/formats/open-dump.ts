@@ -1,0 +1,60 @@
+import { defaultScheduler, Io, type PacketIo, type Routine } from "../io/index.js";
+import { checkSize, formatNamed, formatOf, HEAD_SIZE } from "./detect.js";
+import { FormatError } from "./errors.js";
+import { readStructure } from "./fields.js";
+import type { DumpFile, DumpImage, FormatContext, OpenDumpOptions } from "./types.js";
+
+/** Containers in containers: kdump in flattened is one. */
+const MAX_DEPTH = 4;
+
+/** A file of a known size as formats want it. @param size Bytes. */
+export function dumpFile(io: PacketIo<number>, size: number, name: string): DumpFile {
+  return { name, size, scheduler: io.scheduler, sendIo: (offset, view) => io.sendIo(offset, view) };
+}
+
+/**
+ * The name of a file's format, by its content.
+ *
+ * @throws {FormatError} for an empty file, and for formats that memtool knows and does not read.
+ */
+export function detectFormat(file: DumpFile): Io<string> {
+  return Io.of(file.scheduler ?? defaultScheduler, detectRoutine, file);
+}
+
+function* detectRoutine(file: DumpFile): Routine<string> {
+  checkSize(file);
+  return formatOf(file, yield* readHead(file)).name;
+}
+
+/**
+ * Opens a memory dump of any supported format.
+ *
+ * Reads its headers and indexes, no more; what the file claims is checked against its size first. What can't be read
+ * of a damaged file is a warning or a hole where the rest can be, else an error.
+ *
+ * @throws {FormatError} naming file, offset, field and what to do.
+ */
+export function openDump(file: DumpFile, options: OpenDumpOptions = {}): Io<DumpImage> {
+  return Io.of(file.scheduler ?? defaultScheduler, openRoutine, file, options, 0);
+}
+
+function* openRoutine(file: DumpFile, options: OpenDumpOptions, depth: number): Routine<DumpImage> {
+  checkSize(file);
+  if (depth === MAX_DEPTH) {
+    throw new FormatError(
+      "MALFORMED_DUMP",
+      { file: file.name },
+      `more than ${MAX_DEPTH} containers in each other`,
+    );
+  }
+  const { format, decoders, cacheBytes } = options;
+  const chosen = format === undefined ? formatOf(file, yield* readHead(file)) : formatNamed(file, format);
+  // What is forced is the outermost format: a container's content is still detected.
+  const inner: OpenDumpOptions = { decoders, cacheBytes };
+  const context: FormatContext = { ...inner, reopen: (content) => openRoutine(content, inner, depth + 1) };
+  return yield* chosen.open(file, context);
+}
+
+function* readHead(file: DumpFile): Routine<Uint8Array> {
+  return yield* readStructure(file, 0, Math.min(HEAD_SIZE, file.size), "first bytes");
+}

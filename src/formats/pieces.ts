@@ -1,0 +1,213 @@
+/** A file put together from pieces of another: the layer under ELF segments and flattened dumps. */
+import { type BoundView, type Fault, fault, type PacketIo, type Scheduler } from "../io/index.js";
+
+/** No bytes there because the file ends too early: like `excluded` pages, but the subject is the file. */
+export const TRUNCATED: Fault = fault("excluded", "file", "format");
+/** The dump left these bytes out and does not say why. */
+export const LEFT_OUT: Fault = fault("excluded", "page", "format");
+/** No memory at this physical address. */
+export const NO_MEMORY: Fault = fault("outside", "address", "format");
+
+/** Where the bytes of an interval are: a file offset, or one of these. */
+export const AT_LEFT_OUT = -1;
+export const AT_TRUNCATED = -2;
+
+/** Growing columns of intervals: `start`, `end` (exclusive), and the file offset of its first byte (or `AT_…`). */
+export class Intervals {
+  starts = new Float64Array(64);
+  ends = new Float64Array(64);
+  targets = new Float64Array(64);
+  length = 0;
+
+  push(start: number, end: number, target: number): void {
+    if (this.length === this.starts.length) {
+      this.starts = grown(this.starts);
+      this.ends = grown(this.ends);
+      this.targets = grown(this.targets);
+    }
+    this.starts[this.length] = start;
+    this.ends[this.length] = end;
+    this.targets[this.length] = target;
+    this.length++;
+  }
+
+  /** Index of the first interval that ends above `address`, in ascending, disjoint intervals. */
+  indexAfter(address: number): number {
+    let low = 0;
+    let high = this.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.ends[middle] as number) > address) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}
+
+function grown(column: Float64Array): Float64Array<ArrayBuffer> {
+  const larger = new Float64Array(column.length * 2);
+  larger.set(column);
+  return larger;
+}
+
+/**
+ * Ascending, disjoint intervals of intervals in any order that may overlap.
+ *
+ * @param wins Where several cover an address: the `first` or the `last` of them. (With `first`, one that has bytes
+ * beats those that say why there are none.)
+ */
+export function layIntervals(all: Intervals, wins: "first" | "last"): Intervals {
+  const { starts, ends, targets, length } = all;
+  const order = new Uint32Array(length);
+  let disjoint = true;
+  for (let i = 0; i < length; i++) order[i] = i;
+  order.sort((a, b) => (starts[a] as number) - (starts[b] as number) || a - b);
+  for (let k = 1; k < length && disjoint; k++) {
+    disjoint = (starts[order[k] as number] as number) >= (ends[order[k - 1] as number] as number);
+  }
+  const laid = new Intervals();
+  if (disjoint) {
+    for (const i of order) append(laid, starts[i] as number, ends[i] as number, targets[i] as number);
+    return laid;
+  }
+  // A sweep over the bounds: the best interval that covers each stretch is on top of a heap.
+  const better = (a: number, b: number) => {
+    if (wins === "last") return a > b;
+    const missingA = (targets[a] as number) < 0;
+    const missingB = (targets[b] as number) < 0;
+    return missingA === missingB ? a < b : missingB;
+  };
+  const bounds = new Float64Array(2 * length);
+  bounds.set(starts.subarray(0, length), 0);
+  bounds.set(ends.subarray(0, length), length);
+  bounds.sort();
+  const heap: number[] = [];
+  let next = 0;
+  for (let k = 0; k + 1 < bounds.length; k++) {
+    const from = bounds[k] as number;
+    const to = bounds[k + 1] as number;
+    while (next < length && (starts[order[next] as number] as number) <= from) {
+      pushHeap(heap, order[next] as number, better);
+      next++;
+    }
+    if (from === to) continue;
+    while (heap.length > 0 && (ends[heap[0] as number] as number) <= from) popHeap(heap, better);
+    const best = heap[0];
+    if (best === undefined) continue;
+    const target = targets[best] as number;
+    append(laid, from, to, target < 0 ? target : target + from - (starts[best] as number));
+  }
+  return laid;
+}
+
+/** Adds an interval behind the last one, merged with it if it continues it. */
+function append(laid: Intervals, start: number, end: number, target: number): void {
+  if (end <= start) return;
+  const last = laid.length - 1;
+  if (last >= 0 && laid.ends[last] === start) {
+    const before = laid.targets[last] as number;
+    if (
+      target < 0
+        ? before === target
+        : before >= 0 && before + start - (laid.starts[last] as number) === target
+    ) {
+      laid.ends[last] = end;
+      return;
+    }
+  }
+  laid.push(start, end, target);
+}
+
+type Better = (a: number, b: number) => boolean;
+
+function pushHeap(heap: number[], item: number, better: Better): void {
+  let at = heap.length;
+  heap.push(item);
+  while (at > 0) {
+    const parent = (at - 1) >> 1;
+    if (!better(item, heap[parent] as number)) break;
+    heap[at] = heap[parent] as number;
+    at = parent;
+  }
+  heap[at] = item;
+}
+
+function popHeap(heap: number[], better: Better): void {
+  const item = heap.pop() as number;
+  if (heap.length === 0) return;
+  let at = 0;
+  for (;;) {
+    let child = 2 * at + 1;
+    if (child >= heap.length) break;
+    if (child + 1 < heap.length && better(heap[child + 1] as number, heap[child] as number)) child++;
+    if (!better(heap[child] as number, item)) break;
+    heap[at] = heap[child] as number;
+    at = child;
+  }
+  heap[at] = item;
+}
+
+/** A source of zeros, for gaps that read as such. */
+const ZEROS = new Uint8Array(65_536);
+
+/** A layer over laid intervals. Views are split at their bounds and forwarded, so no byte is copied. */
+export class PieceIo implements PacketIo<number> {
+  readonly #file: PacketIo<number>;
+  readonly #pieces: Intervals;
+  readonly #gap: Fault;
+  readonly #end: number;
+
+  /**
+   * @param gap What addresses between intervals fail with; 0: they read as zeros.
+   * @param end From here on everything fails as `outside`.
+   */
+  constructor(file: PacketIo<number>, pieces: Intervals, gap: Fault, end = Number.POSITIVE_INFINITY) {
+    this.#file = file;
+    this.#pieces = pieces;
+    this.#gap = gap;
+    this.#end = end;
+  }
+
+  get scheduler(): Scheduler | undefined {
+    return this.#file.scheduler;
+  }
+
+  sendIo(address: number, view: BoundView): void {
+    const { starts, ends, targets, length } = this.#pieces;
+    let at = address;
+    let rest: BoundView | undefined = view;
+    let i = this.#pieces.indexAfter(at);
+    while (rest !== undefined) {
+      const piece: BoundView = rest;
+      const start = i < length ? (starts[i] as number) : Number.POSITIVE_INFINITY;
+      const inside = start <= at;
+      const stop = inside ? (ends[i] as number) : at >= this.#end ? start : Math.min(start, this.#end);
+      const room = stop - at;
+      rest = piece.length > room ? piece.split(room) : undefined;
+      const moved = piece.length;
+      if (inside) {
+        const target = targets[i] as number;
+        if (target >= 0) this.#file.sendIo(target + at - start, piece);
+        else piece.fail(target === AT_TRUNCATED ? TRUNCATED : LEFT_OUT);
+        i++;
+      } else if (at >= this.#end || !(at >= 0)) {
+        piece.fail(NO_MEMORY);
+      } else {
+        this.#answerGap(piece);
+      }
+      at += moved;
+    }
+  }
+
+  #answerGap(view: BoundView): void {
+    if (this.#gap !== 0) return view.fail(this.#gap);
+    if (view.direction !== "read") return view.fail(LEFT_OUT);
+    let rest = view;
+    while (rest.length > ZEROS.length) {
+      const tail = rest.split(ZEROS.length);
+      rest.transfer(ZEROS);
+      rest = tail;
+    }
+    rest.transfer(ZEROS);
+  }
+}

@@ -1,0 +1,101 @@
+import type { PacketIo, Routine } from "../io/index.js";
+import type { PhysicalMap } from "../memory/physical-map.js";
+
+/** A dump file: its bytes by file offset. */
+export interface DumpFile extends PacketIo<number> {
+  /** Bytes. */
+  readonly size: number;
+  /** For messages. */
+  readonly name: string;
+}
+
+/**
+ * Decompresses one page.
+ *
+ * @param input        The compressed bytes; valid only during the call.
+ * @param outputLength What the page must decompress to; must not allocate much more than that.
+ * @returns            The page. Another length than `outputLength` makes the page `malformed`.
+ * @throws             anything for input that does not decompress.
+ */
+export type Decoder = (input: Uint8Array, outputLength: number) => Uint8Array;
+
+/** The codecs that dumps use; one that is absent makes the pages in it `unsupported`. */
+export interface Decoders {
+  /** zlib streams (RFC 1950). */
+  readonly inflate?: Decoder | undefined;
+  /** LZO1X. */
+  readonly lzo?: Decoder | undefined;
+  /** Snappy, raw blocks. */
+  readonly snappy?: Decoder | undefined;
+  /** Zstandard frames. */
+  readonly zstd?: Decoder | undefined;
+}
+
+/** Registers of one CPU when the dump was made. */
+export interface CpuState {
+  /** Process (or QEMU: CPU) number of the NT_PRSTATUS note. */
+  readonly pid?: number | undefined;
+  /**
+   * By their lower-case names, unsigned: `rip`, `rsp`, `rflags` … (x86-64), `x0` … `sp`, `pc`, `pstate` (arm64);
+   * where QEMU's own note is there also `cr0`, `cr2`, `cr3`, `cr4`, segment bases such as `gs_base`, `idt_base`,
+   * and `kernel_gs_base` since QEMU 3.0.
+   */
+  readonly registers: Readonly<Record<string, bigint>>;
+}
+
+/** What a dump says besides its memory. */
+export interface DumpNotes {
+  /** The kernel's VMCOREINFO text, unparsed. */
+  readonly vmcoreinfo?: Uint8Array | undefined;
+  /** In the order of the notes. */
+  readonly cpus: readonly CpuState[];
+  readonly architecture?: Architecture | undefined;
+  /** Of the guest, in bytes, as VMCOREINFO says (a kdump file's *block* size may be larger). */
+  readonly pageSize?: number | undefined;
+  /** As a kdump sub-header says. QEMU writes it wrong (a decimal read as hexadecimal): trust VMCOREINFO. */
+  readonly physBase?: number | undefined;
+}
+
+/** Processor architectures that dumps name. */
+export type Architecture = "x86_64" | "i386" | "aarch64";
+
+/** An opened dump: physical memory, what of it is there, and what else the file says. */
+export interface DumpImage {
+  /** `raw`, `elf-core`, `kdump`. */
+  readonly format: string;
+  /** One line for people. */
+  readonly description: string;
+  /** Addresses are physical. */
+  readonly io: PacketIo<number>;
+  /** May be made when first asked for. */
+  readonly map: PhysicalMap;
+  readonly notes: DumpNotes;
+  /** What is missing or odd, each a sentence. */
+  readonly warnings: readonly string[];
+  /** For `info`: header fields by name. */
+  readonly details: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Options of `openDump`. */
+export interface OpenDumpOptions {
+  readonly decoders?: Decoders | undefined;
+  /** Skips detection; `raw` opens anything. */
+  readonly format?: string | undefined;
+  /** Bytes of decompressed pages to keep (default 32 MiB: a walk's tables and a scan's window fit). 0: none. */
+  readonly cacheBytes?: number | undefined;
+}
+
+/** What a format's `open` gets besides the file. */
+export interface FormatContext extends OpenDumpOptions {
+  /** Detects and opens what a container holds. */
+  reopen(file: DumpFile): Routine<DumpImage>;
+}
+
+/** One dump format: a module each, listed in `detect.ts`. */
+export interface Format {
+  readonly name: string;
+  /** @param head The first bytes of the file, up to 4096. */
+  detect(head: Uint8Array): boolean;
+  /** Opens it. @throws {FormatError} */
+  open(file: DumpFile, context: FormatContext): Routine<DumpImage>;
+}
