@@ -1,0 +1,203 @@
+/** The page walk as a layer: one virtual view becomes many physical views, each of which may fail alone. */
+import { HIGH, split, splitAddress } from "../io/address.js";
+import { type Address, type BoundView, defaultScheduler, fault, type PacketIo, type Scheduler } from "../io/index.js";
+import { ALL_RIGHTS, type CompiledMmu, compileMmu, type MmuDef } from "./mmu.js";
+import { TableCache } from "./table-cache.hot.js";
+import { TableFetch, type TableWaiter } from "./table-fetch.js";
+import {
+  BEYOND,
+  faultOfStep,
+  isCanonical,
+  LEAF,
+  MISSING,
+  NON_CANONICAL,
+  runBytes,
+  Step,
+  tableMissing,
+  walkFrom,
+} from "./walk.hot.js";
+import { X86_64 } from "./x86-64.js";
+
+/** Options of an address space made by page tables. */
+export interface PageTableOptions {
+  /** Physical address of the top table (x86-64: CR3 without its low 12 bits). */
+  readonly root: number;
+  /** The format; x86-64 with four levels by default. */
+  readonly mmu?: MmuDef;
+  /** The memory changes by itself: tables are only shared within one batch. */
+  readonly live?: boolean;
+  readonly scheduler?: Scheduler | undefined;
+  /** For messages. */
+  readonly name?: string;
+  /** A cache to share with other roots of the same machine, read through the same physical layer. */
+  readonly tableCache?: TableCache;
+}
+
+const NOT_AN_ADDRESS = fault("malformed", "address", "paging");
+
+/**
+ * See the module's comment. Its parameter is a virtual address.
+ *
+ * Cached tables are walked in place. What lies under a table that is not cached waits for it; each such table is read
+ * once, by an ordinary packet to the physical layer, so that what many views wait for travels in one batch a level.
+ * Rights are not checked: an introspector writes where the program may not.
+ */
+export class PageTableIo implements PacketIo<Address> {
+  readonly physical: PacketIo<number>;
+  readonly root: number;
+  readonly mmu: CompiledMmu;
+  readonly live: boolean;
+  readonly cache: TableCache;
+  readonly scheduler: Scheduler;
+  readonly name: string;
+  readonly #step = new Step();
+
+  /** @throws {RangeError} if the root is no aligned physical address, or the cache is for tables of another size. */
+  constructor(physical: PacketIo<number>, options: PageTableOptions) {
+    const { root } = options;
+    this.mmu = compileMmu(options.mmu ?? X86_64);
+    if (!(Number.isSafeInteger(root) && root >= 0 && root % 4096 === 0)) {
+      throw new RangeError(
+        `page-table root ${Number.isInteger(root) ? `0x${root.toString(16)}` : root}: ` +
+          "must be a multiple of 4096 (a CR3 without its low 12 bits)",
+      );
+    }
+    this.physical = physical;
+    this.root = root;
+    this.live = options.live ?? false;
+    this.cache = options.tableCache ?? new TableCache({ tableBytes: this.mmu.tableBytes });
+    if (this.cache.tableBytes !== this.mmu.tableBytes) {
+      throw new RangeError(
+        `table cache: made for tables of ${this.cache.tableBytes} bytes, ${this.mmu.name} has ${this.mmu.tableBytes}`,
+      );
+    }
+    this.scheduler = options.scheduler ?? physical.scheduler ?? defaultScheduler;
+    this.name = options.name ?? `${this.mmu.name}:0x${root.toString(16)}`;
+  }
+
+  /** To be called before a request is walked: what a live source's last batch left behind is forgotten. @internal */
+  beginRequest(): void {
+    if (this.live && this.cache.flights.size === 0) this.cache.flush();
+    this.cache.useLinks(this.mmu);
+  }
+
+  sendIo(address: Address, view: BoundView): void {
+    if (!splitAddress(address)) return view.fail(NOT_AN_ADDRESS);
+    const { lo, hi } = split;
+    this.beginRequest();
+    this.walkView(undefined, this.mmu.levels, lo, hi, view);
+  }
+
+  /**
+   * Answers or forwards every piece of a view that the table of `level` in `held` translates; without one, it
+   * starts at the root. @internal
+   */
+  walkView(held: TableFetch | undefined, level: number, firstLo: number, firstHi: number, view: BoundView): void {
+    const { mmu, cache } = this;
+    const step = this.#step;
+    let lo = firstLo;
+    let hi = firstHi;
+    let rest: BoundView | undefined = view;
+    while (rest !== undefined) {
+      const piece: BoundView = rest;
+      const { length } = piece;
+      if (hi >= HIGH) return piece.fail(BEYOND);
+      let kind = MISSING;
+      let room: number;
+      let physical = this.root;
+      let below = mmu.levels;
+      let reason = 0;
+      // What was forwarded may have been answered at once, and its output may have changed the cache: ask it anew.
+      const slot = held === undefined ? cache.find(this.root) : -1;
+      if (held === undefined && !isCanonical(mmu, hi)) {
+        kind = 0;
+        reason = NON_CANONICAL;
+        room = bytesToCanonical(mmu, lo, hi);
+      } else if (held === undefined && slot < 0) {
+        room = bytesToEndOfHalf(mmu, lo, hi);
+      } else {
+        const table = held === undefined ? cache.arena : held.words;
+        const base = held === undefined ? slot * mmu.tableWords : 0;
+        walkFrom(step, cache, mmu, table, base, slot, held?.faults, level, ALL_RIGHTS, lo, hi);
+        kind = step.kind;
+        room = runBytes(step, mmu, lo, hi, length);
+        below = step.level - 1;
+        if (kind === LEAF) {
+          const at = step.level;
+          physical =
+            step.address +
+            ((hi & (mmu.offsetHi[at] as number)) >>> 0) * HIGH +
+            ((lo & (mmu.offsetLo[at] as number)) >>> 0);
+        } else if (kind === MISSING) {
+          physical = step.address;
+        } else {
+          reason = faultOfStep(step);
+        }
+      }
+      rest = room < length ? piece.split(room) : undefined;
+      const sum = lo + piece.length;
+      if (kind === LEAF) this.physical.sendIo(physical, piece);
+      else if (kind === MISSING) this.#waitForTable(physical, below, lo, hi, piece);
+      else piece.fail(reason);
+      lo = sum >>> 0;
+      hi += (sum - lo) / HIGH;
+    }
+  }
+
+  #waitForTable(address: number, level: number, lo: number, hi: number, piece: BoundView): void {
+    piece.keep();
+    const waiter = new ViewWaiter(this, level, lo, hi, piece);
+    const known = this.cache.broken.get(address) ?? this.cache.flights.get(address);
+    if (known === undefined) {
+      const fetch = this.makeFetch(address);
+      fetch.wait(waiter);
+      fetch.send(this.physical);
+    } else if (known.done) {
+      waiter.tableArrived(known);
+    } else {
+      known.wait(waiter);
+    }
+  }
+
+  /** A read of a table that is neither cached nor on its way; to be sent by the caller. @internal */
+  makeFetch(address: number): TableFetch {
+    return new TableFetch(this.cache, address, !this.live);
+  }
+}
+
+/** A piece of a view that can't be translated before a table is there. */
+class ViewWaiter implements TableWaiter {
+  readonly #io: PageTableIo;
+  readonly #level: number;
+  readonly #lo: number;
+  readonly #hi: number;
+  readonly #view: BoundView;
+
+  constructor(io: PageTableIo, level: number, lo: number, hi: number, view: BoundView) {
+    this.#io = io;
+    this.#level = level;
+    this.#lo = lo;
+    this.#hi = hi;
+    this.#view = view;
+  }
+
+  /** Goes on with the table in hand, so that even a cache of one table makes progress. */
+  tableArrived(fetch: TableFetch): void {
+    const view = this.#view;
+    if (view.abortFault !== 0) view.fail(view.abortFault);
+    else if (fetch.fault !== 0) view.fail(tableMissing(this.#level, fetch.fault));
+    else this.#io.walkView(fetch, this.#level, this.#lo, this.#hi, view);
+  }
+}
+
+/** Bytes from a non-canonical address to the next canonical one (a double: exact where it is below 2^53). */
+function bytesToCanonical(mmu: CompiledMmu, lo: number, hi: number): number {
+  const start = mmu.canonicalHigh * 2 ** mmu.canonicalShift;
+  return hi < start ? (start - hi) * HIGH - lo : (HIGH - hi) * HIGH - lo;
+}
+
+/** Bytes from a canonical address to the next one that is not, or to the end of 64 bits. */
+function bytesToEndOfHalf(mmu: CompiledMmu, lo: number, hi: number): number {
+  const end = ((hi >>> mmu.canonicalShift) + 1) * 2 ** mmu.canonicalShift;
+  return (end - hi) * HIGH - lo;
+}

@@ -1,0 +1,244 @@
+/**
+ * Page tables that were read, in one growing arena, found by their physical address through an open-addressing hash.
+ *
+ * Beside each entry stands a *link*: what the entry was found to be when it was last walked, so that a walk goes from
+ * table to table in one load, without looking at the entry or the hash again. A table has at most one incoming link
+ * (its `backLinks`), which goes when the table does. The clock that evicts takes away a table's link with its second
+ * chance: its next use then passes through the hash, which gives the chance back. So walks through links store
+ * nothing.
+ */
+import type { CompiledMmu } from "./mmu.js";
+import type { TableFetch } from "./table-fetch.js";
+
+/** Default bound: the tables of about 16 GiB of scattered 4 KiB mappings. */
+const DEFAULT_BYTES = 32 * 2 ** 20;
+const MAX_BYTES = 2 ** 31;
+/** Unreadable or partly readable tables that are remembered (a few KiB each at most). */
+const MAX_BROKEN = 1024;
+const FIRST_ROWS = 16;
+
+// A link: rights 0..3, level of the entry 4..6, whether it is a leaf 7, slot of the next table 8..31.
+export const LINK_RIGHTS = 15;
+export const LINK_LEVEL_SHIFT = 4;
+/** Level and kind in one: equal to `level << LINK_LEVEL_SHIFT` for a table. */
+export const LINK_TAG = 0xf0;
+export const LINK_LEAF = 0x80;
+export const LINK_SLOT_SHIFT = 8;
+
+/** Options of a {@link TableCache}. */
+export interface TableCacheOptions {
+  /** Bytes that it may grow to, bookkeeping included (default 32 MiB; at most 2 GiB; never less than one table). */
+  readonly bytes?: number;
+  /** Size of a table in bytes (default 4096). */
+  readonly tableBytes?: number;
+}
+
+/** See the module's comment. May be shared by all roots of one machine, as long as they are read through one layer. */
+export class TableCache {
+  readonly tableBytes: number;
+  readonly tableWords: number;
+  readonly entries: number;
+  /** Tables at most. */
+  readonly capacity: number;
+  /** Table of slot s: words s·tableWords to (s + 1)·tableWords. @internal */
+  arena: Uint32Array;
+  /** Links of slot s: s·entries to (s + 1)·entries. @internal */
+  links: Int32Array;
+  /** Tables that are being read, by address. @internal */
+  readonly flights = new Map<number, TableFetch>();
+  /** Tables that could not be read, or only in part, by address. @internal */
+  readonly broken = new Map<number, TableFetch>();
+  #keys: Float64Array;
+  #referenced: Uint8Array;
+  #backLinks: Int32Array;
+  #hash: Int32Array;
+  #hashMask: number;
+  #rows = FIRST_ROWS;
+  #count = 0;
+  #hand = 0;
+  #linksOf: CompiledMmu | undefined;
+  #evictions = 0;
+
+  constructor(options: TableCacheOptions = {}) {
+    this.tableBytes = options.tableBytes ?? 4096;
+    this.tableWords = this.tableBytes / 4;
+    this.entries = this.tableBytes / 8;
+    const bytes = Math.min(options.bytes ?? DEFAULT_BYTES, MAX_BYTES);
+    // A row: the table, its links, and 13 bytes of columns with four hash places.
+    this.capacity = Math.max(1, Math.floor(bytes / (this.tableBytes + this.entries * 4 + 29)));
+    this.#rows = Math.min(FIRST_ROWS, this.capacity);
+    this.arena = new Uint32Array(this.#rows * this.tableWords);
+    this.links = new Int32Array(this.#rows * this.entries);
+    this.#keys = new Float64Array(this.#rows);
+    this.#referenced = new Uint8Array(this.#rows);
+    this.#backLinks = new Int32Array(this.#rows).fill(-1);
+    this.#hash = new Int32Array(4 * FIRST_ROWS);
+    this.#hashMask = this.#hash.length - 1;
+  }
+
+  /** Tables held. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Tables that made room for others since the cache was made. */
+  get evictions(): number {
+    return this.#evictions;
+  }
+
+  /** Forgets every table. Reads under way go on, and fill it again. */
+  flush(): void {
+    this.broken.clear();
+    if (this.#count === 0) return;
+    this.#count = 0;
+    this.#hand = 0;
+    this.#hash.fill(0);
+  }
+
+  /** Links hold what one format makes of an entry: the walker names its format before it uses them. @internal */
+  useLinks(mmu: CompiledMmu): void {
+    if (this.#linksOf === mmu) return;
+    this.#linksOf = mmu;
+    this.links.fill(0);
+    this.#backLinks.fill(-1);
+  }
+
+  /** The slot of the table at a physical address, or -1. @internal */
+  find(address: number): number {
+    const hash = this.#hash;
+    const mask = this.#hashMask;
+    const keys = this.#keys;
+    let at = hashOf(address) & mask;
+    for (;;) {
+      const slot = (hash[at] as number) - 1;
+      if (slot < 0) return -1;
+      if (keys[slot] === address) {
+        this.#referenced[slot] = 1;
+        return slot;
+      }
+      at = (at + 1) & mask;
+    }
+  }
+
+  /** Notes that entry `at` (slot·entries + index) leads to the table in `slot`. @internal */
+  linkTable(at: number, level: number, rights: number, slot: number): void {
+    this.#unlink(slot);
+    this.links[at] = (slot << LINK_SLOT_SHIFT) | (level << LINK_LEVEL_SHIFT) | rights;
+    this.#backLinks[slot] = at;
+  }
+
+  /** Notes that entry `at` is a sound leaf. @internal */
+  linkLeaf(at: number, level: number, rights: number): void {
+    this.links[at] = LINK_LEAF | (level << LINK_LEVEL_SHIFT) | rights;
+  }
+
+  /** Takes a copy of a table; gives its slot. Slots of other tables may change hands. @internal */
+  insert(address: number, words: Uint32Array): number {
+    let slot = this.find(address);
+    if (slot >= 0) {
+      this.#unlink(slot);
+    } else {
+      slot = this.#takeRow();
+      this.#keys[slot] = address;
+      this.#put(slot);
+      this.#referenced[slot] = 1;
+      this.#backLinks[slot] = -1;
+    }
+    this.arena.set(words, slot * this.tableWords);
+    this.links.fill(0, slot * this.entries, (slot + 1) * this.entries);
+    return slot;
+  }
+
+  /** Remembers a table that can't be read, or not wholly. @internal */
+  insertBroken(address: number, fetch: TableFetch): void {
+    if (this.broken.size >= MAX_BROKEN) {
+      for (const oldest of this.broken.keys()) {
+        this.broken.delete(oldest);
+        break;
+      }
+    }
+    this.broken.set(address, fetch);
+  }
+
+  #unlink(slot: number): void {
+    const at = this.#backLinks[slot] as number;
+    if (at < 0) return;
+    const link = this.links[at] as number;
+    if (link >>> LINK_SLOT_SHIFT === slot && (link & LINK_LEAF) === 0) this.links[at] = 0;
+    this.#backLinks[slot] = -1;
+  }
+
+  #takeRow(): number {
+    if (this.#count < this.#rows) return this.#count++;
+    if (this.#rows < this.capacity) {
+      this.#grow();
+      return this.#count++;
+    }
+    for (;;) {
+      const slot = this.#hand;
+      this.#hand = slot + 1 === this.#count ? 0 : slot + 1;
+      this.#unlink(slot);
+      if (this.#referenced[slot] === 0) {
+        this.#remove(slot);
+        this.#evictions++;
+        return slot;
+      }
+      this.#referenced[slot] = 0;
+    }
+  }
+
+  #grow(): void {
+    const rows = Math.min(this.capacity, this.#rows * 2);
+    const arena = new Uint32Array(rows * this.tableWords);
+    arena.set(this.arena);
+    const keys = new Float64Array(rows);
+    keys.set(this.#keys);
+    const referenced = new Uint8Array(rows);
+    referenced.set(this.#referenced);
+    this.arena = arena;
+    this.#keys = keys;
+    this.#referenced = referenced;
+    // Links come back by themselves.
+    this.links = new Int32Array(rows * this.entries);
+    this.#backLinks = new Int32Array(rows).fill(-1);
+    this.#rows = rows;
+    let places = this.#hash.length;
+    while (places < 2 * rows) places *= 2;
+    this.#hash = new Int32Array(places);
+    this.#hashMask = places - 1;
+    for (let slot = 0; slot < this.#count; slot++) this.#put(slot);
+  }
+
+  #put(slot: number): void {
+    let at = hashOf(this.#keys[slot] as number) & this.#hashMask;
+    while (this.#hash[at] !== 0) at = (at + 1) & this.#hashMask;
+    this.#hash[at] = slot + 1;
+  }
+
+  /** Takes a slot out of the hash, and moves up what lies behind it (no tombstones). */
+  #remove(slot: number): void {
+    const hash = this.#hash;
+    const mask = this.#hashMask;
+    let gap = hashOf(this.#keys[slot] as number) & mask;
+    while (hash[gap] !== slot + 1) gap = (gap + 1) & mask;
+    let at = gap;
+    for (;;) {
+      at = (at + 1) & mask;
+      const other = hash[at] as number;
+      if (other === 0) break;
+      const home = hashOf(this.#keys[other - 1] as number) & mask;
+      // It may move into the gap unless its home lies cyclically after the gap.
+      if (((at - home) & mask) >= ((at - gap) & mask)) {
+        hash[gap] = other;
+        gap = at;
+      }
+    }
+    hash[gap] = 0;
+  }
+}
+
+/** Spreads page numbers; addresses are below 2^53, and `| 0` keeps the low 32 bits of a page number. */
+function hashOf(address: number): number {
+  const mixed = Math.imul((address / 4096) | 0, 0x9e3779b1);
+  return mixed ^ (mixed >>> 15);
+}

@@ -1,0 +1,93 @@
+/** The read of one page table, shared by all who wait for it. */
+import { type Fault, faultState, type FaultState, type Fragment, type Output, Packet, type PacketIo, UNANSWERED } from "../io/index.js";
+import type { TableCache } from "./table-cache.hot.js";
+
+/** Is told when a table has arrived, or could not be read. */
+export interface TableWaiter {
+  tableArrived(fetch: TableFetch): void;
+}
+
+/** States that the next attempt may well not meet again. */
+const PASSING: ReadonlySet<FaultState> = new Set<FaultState>(["io", "gone", "unanswered", "aborted", "unsupported"]);
+
+/** See the module's comment. Stays usable after it arrived, so that whoever waited goes on with the table in hand. */
+export class TableFetch implements Output {
+  readonly address: number;
+  /** The table; entries that `faults` names are not valid. */
+  readonly words: Uint32Array;
+  /** Nonzero if no entry at all could be read. */
+  fault: Fault = 0;
+  /** If only some entries could be read: 0 or a fault for each. */
+  faults: Int32Array | undefined;
+  done = false;
+  readonly #cache: TableCache;
+  readonly #remember: boolean;
+  readonly #packet: Packet;
+  #waiters: TableWaiter[] = [];
+
+  /** @param remember whether a table that can't be read is remembered as such (not for live sources). */
+  constructor(cache: TableCache, address: number, remember: boolean) {
+    this.address = address;
+    this.#cache = cache;
+    this.#remember = remember;
+    this.words = new Uint32Array(cache.tableWords);
+    this.#packet = Packet.reading(this.words);
+    cache.flights.set(address, this);
+  }
+
+  /** Adds a waiter; it must not be done yet. */
+  wait(waiter: TableWaiter): void {
+    this.#waiters.push(waiter);
+  }
+
+  /** Sends the read; may arrive before this returns. */
+  send(physical: PacketIo<number>): void {
+    physical.sendIo(this.address, this.#packet.view().bind(this));
+    // A layer that dropped a part of it tells no output.
+    this.#packet.dropUncovered();
+    if (this.#packet.complete) this.#arrive();
+  }
+
+  onFragment(_fragment: Fragment): void {
+    if (this.#packet.complete) this.#arrive();
+  }
+
+  #arrive(): void {
+    if (this.done) return;
+    this.done = true;
+    const cache = this.#cache;
+    cache.flights.delete(this.address);
+    if (this.#packet.firstFault === 0) cache.insert(this.address, this.words);
+    else this.#noteHoles();
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter.tableArrived(this);
+  }
+
+  #noteHoles(): void {
+    const { entries } = this.#cache;
+    const faults = new Int32Array(entries);
+    let left = entries;
+    let passing = false;
+    for (const { start, end, fault, state } of this.#packet.holes()) {
+      passing ||= PASSING.has(state);
+      for (let entry = start >>> 3; entry * 8 < end; entry++) {
+        if (faults[entry] === 0) left--;
+        faults[entry] = fault;
+      }
+    }
+    if (left === 0) this.fault = this.#packet.firstFault === 0 ? UNANSWERED : this.#packet.firstFault;
+    else this.faults = faults;
+    if (this.#remember && !passing) this.#cache.insertBroken(this.address, this);
+  }
+
+  /** Why an entry could not be read; 0 if it could. */
+  faultOf(index: number): Fault {
+    return this.fault !== 0 ? this.fault : (this.faults?.[index] ?? 0);
+  }
+
+  /** For messages. */
+  get state(): FaultState | undefined {
+    return this.fault === 0 ? undefined : faultState(this.fault);
+  }
+}

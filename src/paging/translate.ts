@@ -1,0 +1,405 @@
+/** Translations that wait for tables: of one address, of columns, and the walk with every entry on the way. */
+import { HIGH, joinAddress, split, splitAddress } from "../io/address.js";
+import { type Address, Countdown, type Fault, MemtoolError, type Routine } from "../io/index.js";
+import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
+import type { PageTableIo } from "./page-table-io.js";
+import type { TableFetch, TableWaiter } from "./table-fetch.js";
+import { rightsFields, type Rights, type Translation, TranslationColumns, unmapped } from "./translation.js";
+import {
+  faultOfStep,
+  indexAt,
+  isCanonical,
+  kindOf,
+  LEAF,
+  MISSING,
+  NON_CANONICAL,
+  NOT_PRESENT,
+  type OutColumns,
+  rightsOf,
+  type SlowPath,
+  Step,
+  tableMissing,
+  translateCached,
+  walkFrom,
+} from "./walk.hot.js";
+
+/** A set of tables to wait for. */
+class Arrivals extends Countdown implements TableWaiter {
+  tableArrived(): void {
+    this.done();
+  }
+}
+
+/** Waits until tables have arrived; sends those of `unsent` first. */
+function* arrivals(io: PageTableIo, tables: readonly TableFetch[], unsent: readonly TableFetch[]): Routine<void> {
+  const waiting = tables.filter((table) => !table.done);
+  const rest = new Arrivals(waiting.length);
+  for (const table of waiting) table.wait(rest);
+  for (const table of unsent) table.send(io.physical);
+  yield rest;
+}
+
+/** The table at an address, read if it is not on its way or known to be broken. */
+export function* fetchTable(io: PageTableIo, address: number): Routine<TableFetch> {
+  const known = io.cache.broken.get(address) ?? io.cache.flights.get(address);
+  if (known?.done === true) return known;
+  const fetch = known ?? io.makeFetch(address);
+  yield* arrivals(io, [fetch], known === undefined ? [fetch] : []);
+  return fetch;
+}
+
+/** Reads tables side by side, as one batch. Those that are cached are left out: `undefined`. */
+export function* fetchTables(io: PageTableIo, addresses: readonly number[]): Routine<(TableFetch | undefined)[]> {
+  const { cache } = io;
+  const unsent: TableFetch[] = [];
+  const tables = addresses.map((address) => {
+    if (cache.find(address) >= 0) return undefined;
+    const known = cache.broken.get(address) ?? cache.flights.get(address);
+    if (known !== undefined) return known;
+    const fetch = io.makeFetch(address);
+    unsent.push(fetch);
+    return fetch;
+  });
+  const waiting = new Set<TableFetch>();
+  for (const table of tables) if (table !== undefined) waiting.add(table);
+  if (waiting.size !== 0) yield* arrivals(io, [...waiting], unsent);
+  return tables;
+}
+
+const step = new Step();
+
+function wordsOf(address: Address): { lo: number; hi: number } {
+  if (!splitAddress(address)) throw new RangeError(`not an address of 64 bits: ${String(address)}`);
+  return { lo: split.lo, hi: split.hi };
+}
+
+/** The routine of `VirtualMemory.translate`. */
+export function* translateRoutine(io: PageTableIo, address: Address): Routine<Translation> {
+  const { lo, hi } = wordsOf(address);
+  const { mmu, cache } = io;
+  const virtual = joinAddress(lo, hi);
+  io.beginRequest();
+  if (!isCanonical(mmu, hi)) return unmapped(virtual, NON_CANONICAL, 0n);
+  let level = mmu.levels;
+  let rights = ALL_RIGHTS;
+  let missing = io.root;
+  let entry = 0n;
+  const slot = cache.find(io.root);
+  if (slot >= 0) {
+    walkFrom(step, cache, mmu, cache.arena, slot * mmu.tableWords, slot, undefined, level, rights, lo, hi);
+  }
+  let found = slot >= 0;
+  for (;;) {
+    if (found) {
+      if (step.kind !== MISSING) {
+        const last = joinAddress(step.entryLo, step.entryHi);
+        if (step.kind !== LEAF) return unmapped(virtual, faultOfStep(step), last);
+        const at = step.level;
+        return {
+          virtual,
+          physical:
+            step.address +
+            ((hi & (mmu.offsetHi[at] as number)) >>> 0) * HIGH +
+            ((lo & (mmu.offsetLo[at] as number)) >>> 0),
+          pageSize: mmu.size[at] as number,
+          ...rightsFields(step.rights),
+        };
+      }
+      level = step.level - 1;
+      rights = step.rights;
+      missing = step.address;
+      entry = joinAddress(step.entryLo, step.entryHi);
+    }
+    const fetch = yield* fetchTable(io, missing);
+    if (fetch.fault !== 0) return unmapped(virtual, tableMissing(level, fetch.fault), entry);
+    io.cache.useLinks(mmu);
+    walkFrom(step, cache, mmu, fetch.words, 0, -1, fetch.faults, level, rights, lo, hi);
+    found = true;
+  }
+}
+
+/** Rows that wait at a time: what the default high-water mark admits. */
+const MAX_PENDING = 65_536;
+/** Tables that are fetched at a time: 32 MiB of them in hand. */
+const MAX_TABLES = 8192;
+
+/** Rows of which the next table is not there yet. */
+class Pending {
+  length = 0;
+  readonly rows = new Int32Array(MAX_PENDING);
+  readonly levels = new Uint8Array(MAX_PENDING);
+  readonly rights = new Uint8Array(MAX_PENDING);
+  readonly entryLo = new Int32Array(MAX_PENDING);
+  readonly entryHi = new Int32Array(MAX_PENDING);
+  readonly tables: TableFetch[] = [];
+
+  clear(): void {
+    this.length = 0;
+    this.tables.length = 0;
+  }
+}
+
+/** One call of `translateMany`. */
+class ColumnTranslator implements SlowPath {
+  readonly #io: PageTableIo;
+  readonly #out: TranslationColumns;
+  readonly #words: Uint32Array;
+  #rootSlot = -1;
+  #pending: Pending | undefined;
+  #spare: Pending | undefined;
+  readonly #distinct = new Set<TableFetch>();
+  #unsent: TableFetch[] = [];
+
+  constructor(io: PageTableIo, out: TranslationColumns) {
+    this.#io = io;
+    this.#out = out;
+    const { addresses } = out;
+    this.#words = new Uint32Array(addresses.buffer, addresses.byteOffset, 2 * addresses.length);
+  }
+
+  *run(): Routine<void> {
+    const io = this.#io;
+    const { cache, mmu } = io;
+    const { length } = this.#out;
+    let at = 0;
+    while (at < length) {
+      this.#rootSlot = cache.find(io.root);
+      if (this.#rootSlot < 0) {
+        const root = yield* fetchTable(io, io.root);
+        if (root.fault !== 0) return this.#failAll(at, tableMissing(mmu.levels, root.fault));
+        if (root.faults !== undefined) {
+          at = this.#translateUnder(root, at);
+        } else {
+          this.#rootSlot = cache.find(io.root);
+          if (this.#rootSlot < 0) this.#rootSlot = cache.insert(io.root, root.words);
+        }
+      }
+      if (this.#rootSlot >= 0) {
+        cache.useLinks(mmu);
+        at = translateCached(cache, mmu, this.#rootSlot, this.#words, at, length, this.#out as OutColumns, this);
+      }
+      while (this.#distinct.size !== 0) {
+        const tables = [...this.#distinct];
+        const unsent = this.#unsent;
+        this.#distinct.clear();
+        this.#unsent = [];
+        yield* arrivals(io, tables, unsent);
+        cache.useLinks(mmu);
+        this.#resume();
+      }
+    }
+  }
+
+  /** The root is only partly readable, so it is not in the cache: row by row, from the table in hand. */
+  #translateUnder(root: TableFetch, from: number): number {
+    for (let row = from; row < this.#out.length; row++) {
+      const lo = this.#words[2 * row] as number;
+      const hi = this.#words[2 * row + 1] as number;
+      if (!isCanonical(this.#io.mmu, hi)) this.#out.fail(row, NON_CANONICAL, 0, 0);
+      else this.#walk(row, root.words, 0, -1, root.faults, this.#io.mmu.levels, ALL_RIGHTS, lo, hi);
+      if (this.#full) return row + 1;
+    }
+    return this.#out.length;
+  }
+
+  #failAll(from: number, fault: Fault): void {
+    for (let row = from; row < this.#out.length; row++) {
+      const canonical = isCanonical(this.#io.mmu, this.#words[2 * row + 1] as number);
+      this.#out.fail(row, canonical ? fault : NON_CANONICAL, 0, 0);
+    }
+  }
+
+  translateSlow(row: number, lo: number, hi: number): boolean {
+    const { mmu, cache } = this.#io;
+    if (!isCanonical(mmu, hi)) {
+      this.#out.fail(row, NON_CANONICAL, 0, 0);
+      return true;
+    }
+    const slot = this.#rootSlot;
+    this.#walk(row, cache.arena, slot * mmu.tableWords, slot, undefined, mmu.levels, ALL_RIGHTS, lo, hi);
+    return !this.#full;
+  }
+
+  get #full(): boolean {
+    return this.#distinct.size >= MAX_TABLES || (this.#pending !== undefined && this.#pending.length >= MAX_PENDING);
+  }
+
+  #walk(
+    row: number,
+    table: Uint32Array,
+    base: number,
+    slot: number,
+    faults: Int32Array | undefined,
+    level: number,
+    rights: number,
+    lo: number,
+    hi: number,
+  ): void {
+    const io = this.#io;
+    const { mmu, cache } = io;
+    const out = this.#out;
+    walkFrom(step, cache, mmu, table, base, slot, faults, level, rights, lo, hi);
+    // Tables that are known to be broken are in hand at once.
+    while (step.kind === MISSING) {
+      const address = step.address;
+      const below = step.level - 1;
+      let fetch = cache.broken.get(address) ?? cache.flights.get(address);
+      if (fetch === undefined) {
+        fetch = io.makeFetch(address);
+        this.#unsent.push(fetch);
+      }
+      if (!fetch.done) return this.#wait(row, fetch, below);
+      if (fetch.fault !== 0) {
+        out.fail(row, tableMissing(below, fetch.fault), step.entryLo, step.entryHi);
+        return;
+      }
+      walkFrom(step, cache, mmu, fetch.words, 0, -1, fetch.faults, below, step.rights, lo, hi);
+    }
+    if (step.kind !== LEAF) {
+      out.fail(row, faultOfStep(step), step.entryLo, step.entryHi);
+      return;
+    }
+    const at = step.level;
+    const low = step.addressLo | (lo & (mmu.offsetLo[at] as number));
+    const high = step.addressHi | (hi & (mmu.offsetHi[at] as number));
+    out.physical[row] = (high >>> 0) * HIGH + (low >>> 0);
+    out.levels[row] = at;
+    out.rights[row] = step.rights;
+  }
+
+  #wait(row: number, fetch: TableFetch, level: number): void {
+    this.#pending ??= new Pending();
+    const pending = this.#pending;
+    const i = pending.length++;
+    pending.rows[i] = row;
+    pending.levels[i] = level;
+    pending.rights[i] = step.rights;
+    pending.entryLo[i] = step.entryLo;
+    pending.entryHi[i] = step.entryHi;
+    pending.tables.push(fetch);
+    this.#distinct.add(fetch);
+  }
+
+  /** Every pending row goes on from the table that it waited for. */
+  #resume(): void {
+    const pending = this.#pending;
+    if (pending === undefined) return;
+    this.#pending = this.#spare;
+    this.#spare = pending;
+    for (let i = 0; i < pending.length; i++) {
+      const row = pending.rows[i] as number;
+      const level = pending.levels[i] as number;
+      const table = pending.tables[i] as TableFetch;
+      if (table.fault !== 0) {
+        const entryLo = pending.entryLo[i] as number;
+        this.#out.fail(row, tableMissing(level, table.fault), entryLo, pending.entryHi[i] as number);
+        continue;
+      }
+      const lo = this.#words[2 * row] as number;
+      const hi = this.#words[2 * row + 1] as number;
+      const rights = pending.rights[i] as number;
+      this.#walk(row, table.words, 0, -1, table.faults, level, rights, lo, hi);
+    }
+    pending.clear();
+  }
+}
+
+/** The routine of `VirtualMemory.translateMany`. */
+export function* translateManyRoutine(
+  io: PageTableIo,
+  addresses: BigUint64Array<ArrayBuffer>,
+  into: TranslationColumns | undefined,
+): Routine<TranslationColumns> {
+  const out = into ?? new TranslationColumns(io.mmu);
+  if (out.mmu !== io.mmu) {
+    throw new MemtoolError("WRONG_COLUMNS", `columns of ${out.mmu.name} can't take translations of ${io.mmu.name}`);
+  }
+  io.beginRequest();
+  out.reset(addresses);
+  yield* new ColumnTranslator(io, out).run();
+  return out;
+}
+
+/** One page-table entry on the way of a walk. */
+export interface WalkStep {
+  /** 1 is the last table, counting up to the root. */
+  readonly level: number;
+  /** What the format calls an entry of this level: "PML4E" … "PTE". */
+  readonly name: string;
+  /** Index in its table. */
+  readonly index: number;
+  /** Physical address of the entry. */
+  readonly entryAddress: number;
+  readonly entry: bigint;
+  readonly present: boolean;
+  /** What this entry alone says. Without meaning unless present. */
+  readonly flags: Rights & {
+    /** It maps memory (and is not malformed). */
+    readonly leaf: boolean;
+    readonly malformed: boolean;
+  };
+}
+
+/** Every entry that could be read on the way to an address, root first, and the outcome. */
+export interface Walk {
+  readonly steps: readonly WalkStep[];
+  readonly result: Translation;
+}
+
+/** The routine of `VirtualMemory.walk`. */
+export function* walkRoutine(io: PageTableIo, address: Address): Routine<Walk> {
+  const { lo, hi } = wordsOf(address);
+  const { mmu, cache } = io;
+  const virtual = joinAddress(lo, hi);
+  const steps: WalkStep[] = [];
+  io.beginRequest();
+  if (!isCanonical(mmu, hi)) return { steps, result: unmapped(virtual, NON_CANONICAL, 0n) };
+  let table = io.root;
+  let rights = ALL_RIGHTS;
+  let entry = 0n;
+  for (let level = mmu.levels; ; level--) {
+    const index = indexAt(mmu, level, lo, hi);
+    const slot = cache.find(table);
+    let words = cache.arena;
+    let base = slot * mmu.tableWords;
+    if (slot < 0) {
+      const fetch = yield* fetchTable(io, table);
+      const fault = fetch.faultOf(index);
+      if (fault !== 0) return { steps, result: unmapped(virtual, tableMissing(level, fault), entry) };
+      words = fetch.words;
+      base = 0;
+    }
+    const entryLo = words[base + 2 * index] as number;
+    const entryHi = words[base + 2 * index + 1] as number;
+    entry = joinAddress(entryLo, entryHi);
+    const kind = kindOf(mmu, level, entryLo, entryHi);
+    const own = rightsOf(mmu, entryLo, entryHi);
+    steps.push({
+      level,
+      name: mmu.def.entryNames[mmu.levels - level] as string,
+      index,
+      entryAddress: table + index * mmu.def.entryBytes,
+      entry,
+      present: kind !== NOT_PRESENT,
+      flags: { ...rightsFields(own), leaf: kind === LEAF, malformed: kind !== NOT_PRESENT && kind !== LEAF && kind !== MISSING },
+    });
+    if (kind !== MISSING) {
+      // What remains is decided by this entry: the walker makes the result of it.
+      walkFrom(step, cache, mmu, words, base, -1, undefined, level, rights, lo, hi);
+      if (kind !== LEAF) return { steps, result: unmapped(virtual, faultOfStep(step), entry) };
+      const low = step.addressLo | (lo & (mmu.offsetLo[level] as number));
+      const high = step.addressHi | (hi & (mmu.offsetHi[level] as number));
+      return {
+        steps,
+        result: {
+          virtual,
+          physical: (high >>> 0) * HIGH + (low >>> 0),
+          pageSize: mmu.size[level] as number,
+          ...rightsFields(step.rights),
+        },
+      };
+    }
+    rights &= own | GLOBAL;
+    table = ((entryHi & mmu.tableAddressHi) >>> 0) * HIGH + ((entryLo & mmu.tableAddressLo) >>> 0);
+  }
+}

@@ -1,0 +1,297 @@
+/** The walker: one step at a time over tables in hand, and whole columns of addresses over cached tables. */
+import { HIGH } from "../io/address.js";
+import { type Fault, fault, levelDetail } from "../io/fault.js";
+import { ALL_RIGHTS, type CompiledMmu, GLOBAL } from "./mmu.js";
+import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_RIGHTS, LINK_SLOT_SHIFT, LINK_TAG, type TableCache } from "./table-cache.hot.js";
+
+/** What a walk ended at. */
+export const LEAF = 1;
+export const NOT_PRESENT = 2;
+export const MALFORMED = 3;
+/** A table that is not in the cache; `Step.address` is where it lies, its level is one below `Step.level`. */
+export const MISSING = 4;
+/** An entry in the unreadable part of a table. */
+export const UNREADABLE = 5;
+
+const LEVELS = [0, 1, 2, 3, 4, 5, 6, 7];
+/** Faults by the level of the entry. */
+const NOT_PRESENT_AT = Int32Array.from(LEVELS, (n) => fault("not-present", "page", "paging", levelDetail(n)));
+const MALFORMED_AT = Int32Array.from(LEVELS, (n) => fault("malformed", "page-table", "paging", levelDetail(n)));
+const TABLE_MISSING = fault("table-missing", "page-table", "paging");
+export const NON_CANONICAL: Fault = fault("non-canonical", "address", "paging");
+/** Past the end of 64 bits. */
+export const BEYOND: Fault = fault("outside", "address", "paging");
+
+/** A table of some level that could not be read, and why not. */
+export function tableMissing(level: number, cause: Fault): Fault {
+  return TABLE_MISSING | (levelDetail(level, cause) << 20);
+}
+
+/** Where a walk stands; reused, so read what you need before anything else is walked or sent. */
+export class Step {
+  kind = 0;
+  /** Level of the entry. */
+  level = 0;
+  index = 0;
+  /** Rights of the entries so far, this one included. */
+  rights = 0;
+  /** Words of the entry; signed. */
+  entryLo = 0;
+  entryHi = 0;
+  /** Words of the physical address (of a leaf: of its first byte), or of the next table; signed. */
+  addressLo = 0;
+  addressHi = 0;
+  table: Uint32Array = new Uint32Array(0);
+  base = 0;
+  faults: Int32Array | undefined = undefined;
+
+  /** The physical address in `addressLo` and `addressHi`. */
+  get address(): number {
+    return (this.addressHi >>> 0) * HIGH + (this.addressLo >>> 0);
+  }
+}
+
+/** The fault of a step that ended in one. */
+export function faultOfStep(step: Step): Fault {
+  if (step.kind === NOT_PRESENT) return NOT_PRESENT_AT[step.level] as number;
+  if (step.kind === MALFORMED) return MALFORMED_AT[step.level] as number;
+  return tableMissing(step.level, step.faults?.[step.index] ?? 0);
+}
+
+/** Index of an address in a table of `level`. */
+export function indexAt(mmu: CompiledMmu, level: number, lo: number, hi: number): number {
+  return (
+    ((lo >>> (mmu.loShift[level] as number)) & (mmu.loMask[level] as number)) |
+    (((hi >>> (mmu.hiShift[level] as number)) << (mmu.hiLeft[level] as number)) & (mmu.hiMask[level] as number))
+  );
+}
+
+/** Whether an address exists in this format. */
+export function isCanonical(mmu: CompiledMmu, hi: number): boolean {
+  const top = hi >>> mmu.canonicalShift;
+  return top === mmu.canonicalLow || top === mmu.canonicalHigh;
+}
+
+/** What an entry is: `LEAF`, `NOT_PRESENT`, `MALFORMED`, or `MISSING` for one that points to a table. */
+export function kindOf(mmu: CompiledMmu, level: number, lo: number, hi: number): number {
+  if ((lo & mmu.presentMask) === 0) return NOT_PRESENT;
+  if (((lo & (mmu.leafMask[level] as number)) === 0 ? 0 : 1) !== mmu.leafInvert[level]) {
+    const bad = (lo & (mmu.leafReservedLo[level] as number)) | (hi & (mmu.leafReservedHi[level] as number));
+    return bad === 0 ? LEAF : MALFORMED;
+  }
+  const bad = (lo & (mmu.tableReservedLo[level] as number)) | (hi & (mmu.tableReservedHi[level] as number));
+  return bad === 0 ? MISSING : MALFORMED;
+}
+
+/** Rights that an entry grants. */
+export function rightsOf(mmu: CompiledMmu, lo: number, hi: number): number {
+  return mmu.rights[
+    ((lo >>> mmu.rightsLoShift) & mmu.rightsLoMask) |
+      (((hi >>> mmu.rightsHiShift) & mmu.rightsHiMask) << mmu.rightsHiLeft)
+  ] as number;
+}
+
+/**
+ * Walks from a table in hand through tables in the cache.
+ *
+ * @param table  Words of the table of `level`, which begins at `base`.
+ * @param slot   Its slot in the cache (`table` is then the arena), or -1.
+ * @param faults Of a partly readable table: a fault for each entry.
+ */
+export function walkFrom(
+  step: Step,
+  cache: TableCache,
+  mmu: CompiledMmu,
+  table: Uint32Array,
+  base: number,
+  slot: number,
+  faults: Int32Array | undefined,
+  level: number,
+  rights: number,
+  lo: number,
+  hi: number,
+): void {
+  for (;;) {
+    const index = indexAt(mmu, level, lo, hi);
+    const at = slot * mmu.tableEntries + index;
+    if (slot >= 0) {
+      const link = cache.links[at] as number;
+      if (level > 1 && (link & LINK_TAG) === level << LINK_LEVEL_SHIFT) {
+        rights &= link;
+        slot = link >>> LINK_SLOT_SHIFT;
+        base = slot * mmu.tableWords;
+        level--;
+        continue;
+      }
+    }
+    const entryLo = (table[base + 2 * index] as number) | 0;
+    const entryHi = (table[base + 2 * index + 1] as number) | 0;
+    let kind = kindOf(mmu, level, entryLo, entryHi);
+    if (faults !== undefined && faults[index] !== 0) kind = UNREADABLE;
+    const own = rightsOf(mmu, entryLo, entryHi);
+    if (kind === MISSING) {
+      const addressLo = entryLo & mmu.tableAddressLo;
+      const addressHi = entryHi & mmu.tableAddressHi;
+      const next = cache.find((addressHi >>> 0) * HIGH + (addressLo >>> 0));
+      if (next >= 0) {
+        // Only a leaf is global.
+        const passed = own | (GLOBAL);
+        if (slot >= 0) cache.linkTable(at, level, passed, next);
+        rights &= passed;
+        slot = next;
+        table = cache.arena;
+        base = next * mmu.tableWords;
+        faults = undefined;
+        level--;
+        continue;
+      }
+      step.addressLo = addressLo;
+      step.addressHi = addressHi;
+      step.rights = rights & (own | (GLOBAL));
+    } else {
+      step.rights = rights & own;
+      if (kind === LEAF) {
+        step.addressLo = entryLo & (mmu.leafAddressLo[level] as number);
+        step.addressHi = entryHi & (mmu.leafAddressHi[level] as number);
+        if (slot >= 0 && level > 1) cache.linkLeaf(at, level, own);
+      }
+    }
+    step.kind = kind;
+    step.level = level;
+    step.index = index;
+    step.entryLo = entryLo;
+    step.entryHi = entryHi;
+    step.table = table;
+    step.base = base;
+    step.faults = faults;
+    return;
+  }
+}
+
+/**
+ * Bytes from an address on that share the outcome of a step: to the end of what its entry covers, and on through
+ * entries of the same table that continue it physically (leaves) or are absent as well. At least `wanted` bytes, if
+ * there are so many. Never beyond one entry of the root.
+ */
+export function runBytes(step: Step, mmu: CompiledMmu, lo: number, hi: number, wanted: number): number {
+  const { level, kind, table, base } = step;
+  const size = mmu.size[level] as number;
+  let bytes =
+    size -
+    ((hi & (mmu.offsetHi[level] as number)) >>> 0) * HIGH -
+    ((lo & (mmu.offsetLo[level] as number)) >>> 0);
+  if (bytes >= wanted || level === mmu.levels || step.faults !== undefined) return bytes;
+  if (kind !== LEAF && kind !== NOT_PRESENT) return bytes;
+  const last = (mmu.loMask[level] as number) | (mmu.hiMask[level] as number);
+  const addressLo = mmu.leafAddressLo[level] as number;
+  const addressHi = mmu.leafAddressHi[level] as number;
+  let expected = step.address + size;
+  for (let index = step.index + 1; index <= last && bytes < wanted; index++) {
+    const entryLo = table[base + 2 * index] as number;
+    const entryHi = table[base + 2 * index + 1] as number;
+    if (kindOf(mmu, level, entryLo, entryHi) !== kind) break;
+    if (kind === LEAF) {
+      if (((entryHi & addressHi) >>> 0) * HIGH + ((entryLo & addressLo) >>> 0) !== expected) break;
+      expected += size;
+    }
+    bytes += size;
+  }
+  return bytes;
+}
+
+/** The result columns that {@link translateCached} writes. */
+export interface OutColumns {
+  readonly physical: Float64Array;
+  readonly faults: Int32Array;
+  readonly levels: Uint8Array;
+  readonly rights: Uint8Array;
+}
+
+/** Takes what the plain loop can't finish: faults, tables that are not cached, and the first use of any entry. */
+export interface SlowPath {
+  /** @returns false to stop after this address. */
+  translateSlow(i: number, lo: number, hi: number): boolean;
+}
+
+/**
+ * Translates addresses `from` to `to` of a column whose tables are cached; hands each of the others to `slow`.
+ * The root must be in `rootSlot`, `cache.useLinks` called, and `out.faults` zero.
+ *
+ * @param words The addresses as `[lo, hi]`.
+ * @returns where it stopped: `to`, or after the address at which `slow` said so.
+ */
+export function translateCached(
+  cache: TableCache,
+  mmu: CompiledMmu,
+  rootSlot: number,
+  words: Uint32Array,
+  from: number,
+  to: number,
+  out: OutColumns,
+  slow: SlowPath,
+): number {
+  const { arena, links } = cache;
+  const { physical, levels: outLevels, rights: outRights } = out;
+  const { levels, tableEntries, tableWords, canonicalShift, canonicalLow, canonicalHigh, presentMask } = mmu;
+  const { loShift, loMask, hiShift, hiLeft, hiMask, rights: rightsTable } = mmu;
+  const { rightsLoShift, rightsLoMask, rightsHiShift, rightsHiMask, rightsHiLeft } = mmu;
+  const ls1 = loShift[1] as number;
+  const lm1 = loMask[1] as number;
+  const hs1 = hiShift[1] as number;
+  const hl1 = hiLeft[1] as number;
+  const hm1 = hiMask[1] as number;
+  const reservedLo = mmu.leafReservedLo[1] as number;
+  const reservedHi = mmu.leafReservedHi[1] as number;
+  const addressLo = mmu.leafAddressLo[1] as number;
+  const addressHi = mmu.leafAddressHi[1] as number;
+  const offsetLo = mmu.offsetLo[1] as number;
+  for (let i = from; i < to; i++) {
+    const lo = words[2 * i] as number;
+    const hi = words[2 * i + 1] as number;
+    const top = hi >>> canonicalShift;
+    let slot = rootSlot;
+    let rights = ALL_RIGHTS;
+    let level = levels;
+    let link = 0;
+    if (top === canonicalLow || top === canonicalHigh) {
+      for (; level > 1; level--) {
+        link = links[
+          slot * tableEntries +
+            (((lo >>> (loShift[level] as number)) & (loMask[level] as number)) |
+              (((hi >>> (hiShift[level] as number)) << (hiLeft[level] as number)) & (hiMask[level] as number)))
+        ] as number;
+        rights &= link;
+        if ((link & LINK_TAG) !== level << LINK_LEVEL_SHIFT) break;
+        slot = link >>> LINK_SLOT_SHIFT;
+      }
+      if (level === 1) {
+        const at = slot * tableWords + 2 * (((lo >>> ls1) & lm1) | (((hi >>> hs1) << hl1) & hm1));
+        const entryLo = arena[at] as number;
+        const entryHi = arena[at + 1] as number;
+        if ((entryLo & presentMask) !== 0 && ((entryLo & reservedLo) | (entryHi & reservedHi)) === 0) {
+          physical[i] =
+            ((entryHi & addressHi) >>> 0) * HIGH + (((entryLo & addressLo) | (lo & offsetLo)) >>> 0);
+          outLevels[i] = 1;
+          outRights[i] =
+            rights &
+            (rightsTable[
+              ((entryLo >>> rightsLoShift) & rightsLoMask) |
+                (((entryHi >>> rightsHiShift) & rightsHiMask) << rightsHiLeft)
+            ] as number);
+          continue;
+        }
+      } else if ((link & LINK_TAG) === (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
+        const at = slot * tableWords + 2 * indexAt(mmu, level, lo, hi);
+        const low = ((arena[at] as number) & (mmu.leafAddressLo[level] as number)) | (lo & (mmu.offsetLo[level] as number));
+        const high =
+          ((arena[at + 1] as number) & (mmu.leafAddressHi[level] as number)) | (hi & (mmu.offsetHi[level] as number));
+        physical[i] = (high >>> 0) * HIGH + (low >>> 0);
+        outLevels[i] = level;
+        outRights[i] = rights & LINK_RIGHTS;
+        continue;
+      }
+    }
+    if (!slow.translateSlow(i, lo, hi)) return i + 1;
+  }
+  return to;
+}
