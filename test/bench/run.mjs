@@ -1,0 +1,47 @@
+// Runs the benchmarks: `npm run bench -- --json`. Bundles main.ts, since Node 20 runs no TypeScript, and starts it with
+// the same arguments in the repository's root. `import.meta.url` stays that of each source file, as under vitest.
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { build } from "esbuild";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const outfile = `${root}node_modules/.cache/memtool/bench.mjs`;
+
+/** @type {import("esbuild").Plugin} */
+const keepImportMetaUrl = {
+  name: "keep-import-meta-url",
+  setup({ onLoad }) {
+    onLoad({ filter: /\.ts$/ }, ({ path }) => ({
+      contents: readFileSync(path, "utf8").replaceAll(
+        "import.meta.url",
+        JSON.stringify(pathToFileURL(path).href),
+      ),
+      loader: "ts",
+    }));
+  },
+};
+
+const built = spawnSync(process.execPath, ["scripts/build.mjs", "--if-stale"], {
+  cwd: root,
+  stdio: "inherit",
+});
+if (built.status !== 0) process.exit(1);
+await build({
+  entryPoints: [`${root}test/bench/main.ts`],
+  outfile,
+  bundle: true,
+  packages: "external",
+  platform: "node",
+  format: "esm",
+  target: "node20",
+  sourcemap: "inline",
+  plugins: [keepImportMetaUrl],
+  logLevel: "warning",
+});
+const { status } = spawnSync(
+  process.execPath,
+  ["--expose-gc", "--enable-source-maps", outfile, ...process.argv.slice(2)],
+  { cwd: root, stdio: "inherit" },
+);
+process.exit(status ?? 1);

@@ -1,0 +1,58 @@
+import { readdirSync } from "node:fs";
+import { basename } from "node:path";
+import { defineConfig } from "tsup";
+
+/**
+ * What callers may import, one entry for each line of `exports` in package.json.
+ *
+ * `connectors/index.ts` is everything for Node: it re-exports `src/index.ts` and `connectors/connectors.ts`, which
+ * holds the connectors' own names. So `memtool/connectors` adds to `memtool/core` instead of repeating it.
+ */
+const entryPoints = {
+  index: "connectors/index.ts",
+  core: "src/index.ts",
+  connectors: "connectors/connectors.ts",
+  web: "src/web/index.ts",
+  testing: "test/suite/index.ts",
+};
+
+/**
+ * Files that run in a thread of their own: `connectors/worker/NAME.ts` becomes `dist/worker/NAME.js`.
+ *
+ * Every other module lands flat in `dist/`, whatever its folder was, so a path relative to `import.meta.url` is only
+ * the same before and after the build from a module exactly one folder deep. `connectors/worker-url.ts` is that
+ * module, and the only one that names these files:
+ *
+ * ```ts
+ * const built = import.meta.url.endsWith(".ts") ? "../dist/worker/" : "./worker/";
+ * export const workerUrl = (name: string): URL => new URL(`${built}${name}.js`, import.meta.url);
+ * ```
+ *
+ * From source (vitest, benches) it points at the built worker, because Node 20 can't run TypeScript in a worker;
+ * vitest's global setup builds `dist` first. For the same reason the version is read from
+ * `new URL("../package.json", import.meta.url)`, in a module one folder deep.
+ */
+const workers = Object.fromEntries(
+  readdirSync("connectors/worker")
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => [`worker/${basename(file, ".ts")}`, `connectors/worker/${file}`]),
+);
+
+export default defineConfig({
+  // The command's first line is `#!/usr/bin/env node`, in cli/main.ts; tsup keeps it and sets the executable bit.
+  entry: { ...entryPoints, cli: "cli/main.ts", ...workers },
+  // Shared modules become shared chunks, for the code and for the types: a class is one class, whichever entry it
+  // comes from, so `instanceof` holds between `memtool` and `memtool/core`.
+  splitting: true,
+  dts: { entry: entryPoints },
+  format: "esm",
+  target: "node20",
+  platform: "node",
+  tsconfig: "tsconfig.json",
+  // Nothing from node_modules is copied into dist. A dependency that package.json doesn't name fails in CI, where
+  // the package is installed into an empty directory.
+  skipNodeModulesBundle: true,
+  removeNodeProtocol: false,
+  sourcemap: true,
+  clean: true,
+});

@@ -1,0 +1,45 @@
+import { defineConfig, type TestUserConfig } from "vitest/config";
+
+/** CI names a file here, to count the tests that ran; people read the default reporter. */
+const report = process.env.MEMTOOL_TEST_REPORT;
+
+const shared: TestUserConfig = {
+  // The command line, the documentation's examples and the workers run what was built. `MEMTOOL_NO_BUILD=1` skips it
+  // while you work on something else.
+  globalSetup: ["./test/support/build-dist.ts"],
+  // A process for each file: a test that parks its thread or exhausts memory takes nobody else along.
+  pool: "forks",
+  execArgv: ["--expose-gc"],
+};
+
+export default defineConfig({
+  test: {
+    reporters: report === undefined ? ["default"] : ["default", ["json", { outputFile: report }]],
+    maxWorkers: 2,
+    coverage: { include: ["src/**", "connectors/**", "cli/**"] },
+    projects: [
+      {
+        test: {
+          ...shared,
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/vm/**"],
+          // Generous: CI has two cores, and others may be using them.
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "vm",
+          include: ["test/vm/**/*.test.ts"],
+          // A guest under software emulation takes both cores and boots in tens of seconds.
+          fileParallelism: false,
+          testTimeout: 600_000,
+          hookTimeout: 900_000,
+        },
+      },
+    ],
+  },
+});
