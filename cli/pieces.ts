@@ -55,10 +55,10 @@ export async function* readPieces(
     at += size;
     if (hole !== undefined && last !== undefined && "fault" in last) {
       const next = holeEnd(space, at - 1n, hole.fault);
-      if (next > at) {
-        const until = next < end ? next : end;
-        hole.length += until - at;
-        at = until;
+      const skipped = (next < end ? next : end) - at;
+      if (skipped > 0n) {
+        hole.length += skipped;
+        at += skipped;
       }
     }
     options.onProgress?.(at - start, length);

@@ -280,6 +280,18 @@ class ColumnTranslator implements SlowPath {
     this.#distinct.add(fetch);
   }
 
+  #requeue(from: Pending, i: number): void {
+    this.#pending ??= new Pending();
+    const to = this.#pending;
+    const j = to.length++;
+    to.rows[j] = from.rows[i] as number;
+    to.levels[j] = from.levels[i] as number;
+    to.rights[j] = from.rights[i] as number;
+    to.entryLo[j] = from.entryLo[i] as number;
+    to.entryHi[j] = from.entryHi[i] as number;
+    to.tables.push(from.tables[i] as TableFetch);
+  }
+
   /** Every pending row goes on from the table that it waited for. */
   #resume(): void {
     const pending = this.#pending;
@@ -290,6 +302,11 @@ class ColumnTranslator implements SlowPath {
       const row = pending.rows[i] as number;
       const level = pending.levels[i] as number;
       const table = pending.tables[i] as TableFetch;
+      if (this.#distinct.size >= MAX_TABLES) {
+        // Enough is under way: this row waits a round longer, at the table it has.
+        this.#requeue(pending, i);
+        continue;
+      }
       if (table.fault !== 0) {
         const entryLo = pending.entryLo[i] as number;
         this.#out.fail(row, tableMissing(level, table.fault), entryLo, pending.entryHi[i] as number);

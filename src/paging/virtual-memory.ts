@@ -1,0 +1,76 @@
+import { type Address, Io, IoSequence, type PacketIo } from "../io/index.js";
+import { AddressSpace } from "../memory/address-space.js";
+import { type MapRun, mapsRoutine, type VirtualRange } from "./maps.js";
+import { PageTableIo, type PageTableOptions } from "./page-table-io.js";
+import { translateManyRoutine, translateRoutine, type Walk, walkRoutine } from "./translate.js";
+import type { Translation, TranslationColumns } from "./translation.js";
+import type { TableCache } from "./table-cache.hot.js";
+import { toVirtual } from "../io/address.js";
+
+/**
+ * A virtual address space: typed access over page tables, and the questions one can ask of them.
+ *
+ * @example
+ * const kernel = new VirtualMemory(physical, { root: 0x2a10000 });
+ * await kernel.read(u64, 0xffffffff82a00000n);
+ */
+export class VirtualMemory extends AddressSpace<Address> {
+  readonly #pages: PageTableIo;
+
+  /** @throws {RangeError} if the root is no aligned physical address, or `tableCache` is for tables of another size. */
+  constructor(physical: PacketIo<number>, options: PageTableOptions) {
+    const pages = new PageTableIo(physical, options);
+    super(pages, { name: pages.name, scheduler: pages.scheduler });
+    this.#pages = pages;
+  }
+
+  /** Physical address of the top table. */
+  get root(): number {
+    return this.#pages.root;
+  }
+
+  /** The tables that are kept; share it with other roots of the machine. */
+  get tableCache(): TableCache {
+    return this.#pages.cache;
+  }
+
+  /** Where an address leads. Never throws for one that is not mapped. @throws {RangeError} for what is no address. */
+  translate(address: Address): Io<Translation> {
+    return Io.of(this.scheduler, translateRoutine, this.#pages, toVirtual(address));
+  }
+
+  /**
+   * Where many addresses lead, as columns; missing tables of a level are fetched as one batch (of up to 65,536
+   * addresses at a time). Memory beyond the columns is bounded.
+   *
+   * @param into Columns of an earlier call, to be used again: saves the allocation.
+   */
+  translateMany(addresses: BigUint64Array<ArrayBuffer>, into?: TranslationColumns): Io<TranslationColumns> {
+    return Io.of(this.scheduler, translateManyRoutine, this.#pages, addresses, into);
+  }
+
+  /** Every entry on the way to an address, and the outcome. @throws {RangeError} for what is no address. */
+  walk(address: Address): Io<Walk> {
+    return Io.of(this.scheduler, walkRoutine, this.#pages, toVirtual(address));
+  }
+
+  /**
+   * Every mapped run, ascending; tables that can't be read, malformed entries and loops are runs with a `state`.
+   * Visits what is present only. A table that lies on its own path is `malformed`, and so are tables visited over and
+   * over (after 4,096 repeated visits).
+   *
+   * @param range Clips the runs, rounded outwards to whole pages; `end` may be 2^64.
+   * @throws {RangeError} for a range that is none.
+   */
+  maps(range?: VirtualRange): IoSequence<MapRun> {
+    const size = BigInt(this.#pages.mmu.size[1] as number);
+    const start = BigInt(range?.start ?? 0n);
+    const end = BigInt(range?.end ?? 1n << 64n);
+    if (start < 0n || end < start || end > 1n << 64n) {
+      throw new RangeError(`not a range of virtual addresses: ${String(start)} to ${String(end)}`);
+    }
+    const from = Number(start / size);
+    const to = Number((end + size - 1n) / size);
+    return IoSequence.of(this.scheduler, mapsRoutine, this.#pages, from, to);
+  }
+}

@@ -22,6 +22,11 @@ export const NON_CANONICAL: Fault = fault("non-canonical", "address", "paging");
 /** Past the end of 64 bits. */
 export const BEYOND: Fault = fault("outside", "address", "paging");
 
+/** An entry of some level that makes no sense. */
+export function malformedAt(level: number): Fault {
+  return MALFORMED_AT[level] as number;
+}
+
 /** A table of some level that could not be read, and why not. */
 export function tableMissing(level: number, cause: Fault): Fault {
   return TABLE_MISSING | (levelDetail(level, cause) << 20);
