@@ -1,2 +1,27 @@
 #!/usr/bin/env node
-export {};
+/** The command line's door: standard streams, colour, exit status. */
+import { readFileSync } from "node:fs";
+import { EXIT } from "./errors.js";
+import { Output } from "./output.js";
+import { run } from "./program.js";
+import { makeStyle, wantsColour } from "./style.js";
+
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+const { stdin, stdout, stderr, env } = process;
+
+// Who reads our output has had enough (`| head`): that is no failure, and nobody is left to tell.
+stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") stderr.write(`memtool: standard output: ${error.message}\n`);
+  process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed);
+});
+stderr.on("error", () => {});
+
+process.exitCode = await run(process.argv.slice(2), version, {
+  env,
+  stdin,
+  out: new Output(stdout),
+  stderr,
+  style: makeStyle(wantsColour(stdout.isTTY, env), wantsColour(stderr.isTTY, env)),
+});

@@ -1,1 +1,17 @@
+/** memtool/connectors: what opens targets on Node. @module */
+export { ConnectorError } from "./errors.js";
+export { type FileOptions, type FileSource, openFile } from "./file.js";
+export { nodeDecoders } from "./node-decoders.js";
+export { Machine, type OpenOptions, type OpenTarget, open } from "./open.js";
+export { openProcess, type ProcessMap, type ProcessOptions, type ProcessSource } from "./proc-mem.js";
+export {
+  type Connector,
+  type ConnectorTarget,
+  listConnectors,
+  type OptionKind,
+  type OptionValues,
+  openTarget,
+  parseTarget,
+  registerConnector,
+} from "./registry.js";
 export { openInWorker, type WorkerSourceOptions } from "./worker-source.js";

@@ -102,7 +102,8 @@ export class TranslationColumns {
 
   /** Notes a failed row. @internal */
   fail(row: number, fault: Fault, entryLo: number, entryHi: number): void {
-    if (this.#entryWords.length < 2 * this.length) this.#entryWords = new Uint32Array(2 * this.physical.length);
+    if (this.#entryWords.length < 2 * this.length)
+      this.#entryWords = new Uint32Array(2 * this.physical.length);
     this.physical[row] = -1;
     this.faults[row] = fault;
     this.levels[row] = levelOf(fault).level;

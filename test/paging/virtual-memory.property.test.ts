@@ -20,7 +20,10 @@ function chaos(seed: number, density: number, absent: number): DummyMachine {
   for (let frame = 0; frame < FRAMES; frame++) {
     for (let index = 0; index < 512; index++) {
       const at = machine.base + frame * 4096 + index * 8;
-      machine.writeEntry(at, INDICES.includes(index) && random() % 100 < density ? entry(machine, absent) : 0n);
+      machine.writeEntry(
+        at,
+        INDICES.includes(index) && random() % 100 < density ? entry(machine, absent) : 0n,
+      );
     }
   }
   for (let i = 0; i < FRAMES; i++) if (random() % 12 === 0) machine.lose(machine.base + i * 4096);
@@ -49,7 +52,11 @@ function entry(machine: DummyMachine, absent: number): bigint {
 }
 
 const machines = fc
-  .record({ seed: fc.integer(), density: fc.integer({ min: 10, max: 90 }), absent: fc.integer({ min: 0, max: 40 }) })
+  .record({
+    seed: fc.integer(),
+    density: fc.integer({ min: 10, max: 90 }),
+    absent: fc.integer({ min: 0, max: 40 }),
+  })
   .map(({ seed, density, absent }) => chaos(seed, density, absent));
 
 const canonicalAddress = fc
@@ -89,7 +96,10 @@ const setups: fc.Arbitrary<Setup> = fc.record({
 function memoryOf({ machine, kind, tables, live }: Setup): { memory: VirtualMemory; sync: boolean } {
   const physical = physicalOf(machine, kind, new Scheduler());
   const tableCache = new TableCache({ bytes: tables * 6173 });
-  return { memory: new VirtualMemory(physical, { root: machine.root, live, tableCache }), sync: kind !== "delayed" };
+  return {
+    memory: new VirtualMemory(physical, { root: machine.root, live, tableCache }),
+    sync: kind !== "delayed",
+  };
 }
 
 /** A translation in the reference's terms. */
@@ -109,7 +119,16 @@ function plainRun(run: MapRun): unknown {
     return { start, end, state, level, entry: value, ...(cause === undefined ? {} : { cause }) };
   }
   const { physical, pageSize, writable, user, executable, global } = run;
-  return { start, end, physical: BigInt(physical), pageSize: BigInt(pageSize), writable, user, executable, global };
+  return {
+    start,
+    end,
+    physical: BigInt(physical),
+    pageSize: BigInt(pageSize),
+    writable,
+    user,
+    executable,
+    global,
+  };
 }
 
 it("translate, one by one and side by side, agrees with the reference on any tables", async () => {
@@ -141,7 +160,9 @@ it("translateMany agrees with the reference on any tables, cold and warm, with c
       expect(addresses.map((_, i) => plain(columns.row(i)))).toEqual(expected);
       expect(columns.failed).toBe(expected.filter((result) => "state" in result).length);
       const backwards = column.slice().reverse();
-      const again = sync ? memory.translateMany(backwards, columns).sync() : await memory.translateMany(backwards, columns);
+      const again = sync
+        ? memory.translateMany(backwards, columns).sync()
+        : await memory.translateMany(backwards, columns);
       expect(again).toBe(columns);
       expect(addresses.map((_, i) => plain(again.row(i)))).toEqual(expected.slice().reverse());
     }),
@@ -164,8 +185,12 @@ it("walk gives every entry on the way, as the reference reads them", async () =>
             entry: value,
           })),
         ).toEqual(expected.steps);
-        expect(steps.map((step) => step.present)).toEqual(expected.steps.map((step) => (step.entry & 1n) === 1n));
-        expect(steps.map((step) => step.name)).toEqual(["PML4E", "PDPTE", "PDE", "PTE"].slice(0, steps.length));
+        expect(steps.map((step) => step.present)).toEqual(
+          expected.steps.map((step) => (step.entry & 1n) === 1n),
+        );
+        expect(steps.map((step) => step.name)).toEqual(
+          ["PML4E", "PDPTE", "PDE", "PTE"].slice(0, steps.length),
+        );
       }
     }),
     { numRuns: 200 },

@@ -5,8 +5,8 @@ import {
   MemoryIo,
   type PacketIo,
   type Scheduler,
-  SourceIo,
   type Source,
+  SourceIo,
   withMapping,
 } from "../../src/io/index.js";
 
@@ -124,7 +124,14 @@ export class DummyMachine {
     if (level > 1) entry |= 128n;
     if (!executable) entry |= 1n << 63n;
     this.writeEntry(this.entryAt(virtual, level), entry);
-    const page = { physical: target, pageSize: 2 ** (12 + 9 * (level - 1)), writable, user, executable, global };
+    const page = {
+      physical: target,
+      pageSize: 2 ** (12 + 9 * (level - 1)),
+      writable,
+      user,
+      executable,
+      global,
+    };
     this.pages.set(virtual >> 12n, page);
     return page;
   }
@@ -146,7 +153,11 @@ export class DummyMachine {
   /** The RAM as a layer that answers at once. */
   inlineIo(scheduler?: Scheduler): PacketIo<number> {
     const io = new MemoryIo(this.bytes, scheduler === undefined ? {} : { scheduler });
-    const pieces = [...this.present()].map(({ start, end }) => ({ start, size: end - start, target: start - this.base }));
+    const pieces = [...this.present()].map(({ start, end }) => ({
+      start,
+      size: end - start,
+      target: start - this.base,
+    }));
     return withMapping(io, pieces);
   }
 

@@ -7,7 +7,14 @@
 export type ReadEntry = (physical: bigint) => bigint | string;
 
 export type ReferenceResult =
-  | { physical: bigint; pageSize: bigint; writable: boolean; user: boolean; executable: boolean; global: boolean }
+  | {
+      physical: bigint;
+      pageSize: bigint;
+      writable: boolean;
+      user: boolean;
+      executable: boolean;
+      global: boolean;
+    }
   | { state: string; level: number; entry: bigint; cause?: string };
 
 export interface ReferenceStep {

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Machine, open, type OpenTarget } from "../../connectors/index.js";
+import { type Machine, type OpenTarget, open } from "../../connectors/index.js";
 import type { Truth } from "../../fixtures/vm/truth.mjs";
 import { patternPage, solidPage } from "../../fixtures/vm/truth.mjs";
 import { all, settle } from "../../src/index.js";
@@ -107,7 +107,8 @@ export function truthSuite(name: string, make: () => Promise<TruthSubject> | Tru
         if (module !== undefined) continue;
         checked++;
         const found = kallsyms.symbol(name);
-        if (!found.some((symbol) => symbol.address === BigInt(address) && symbol.type === type)) wrong.push(name);
+        if (!found.some((symbol) => symbol.address === BigInt(address) && symbol.type === type))
+          wrong.push(name);
       }
       expect(wrong).toEqual([]);
       expect(checked).toBeGreaterThan(3000);
@@ -201,7 +202,15 @@ export function truthSuite(name: string, make: () => Promise<TruthSubject> | Tru
         });
         expect(wrong).toEqual([]);
         expect(columns.failed).toBeGreaterThan(100);
-        for (const state of ["written", "dontneed", "prot-none", "huge", "never-touched", "file-read", "zero-read"]) {
+        for (const state of [
+          "written",
+          "dontneed",
+          "prot-none",
+          "huge",
+          "never-touched",
+          "file-read",
+          "zero-read",
+        ]) {
           expect(states).toContain(state);
         }
       });
@@ -282,7 +291,9 @@ export function truthSuite(name: string, make: () => Promise<TruthSubject> | Tru
       if (fixture === undefined || physical === undefined) return;
       const reads = await all(fixture.pages.map((page) => physical.read(Number(page.physical), 4096)));
       fixture.pages.forEach((page, i) => {
-        const digest = createHash("sha256").update(reads[i] as Uint8Array).digest("hex");
+        const digest = createHash("sha256")
+          .update(reads[i] as Uint8Array)
+          .digest("hex");
         expect([page.physical, digest]).toEqual([page.physical, page.sha256]);
       });
       for (const { start, end } of fixture.leftOut) {

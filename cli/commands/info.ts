@@ -1,0 +1,222 @@
+import type { DumpImage } from "../../src/formats/index.js";
+import { KallsymsError, type LinuxKernel } from "../../src/linux/index.js";
+import type { PhysicalMap } from "../../src/memory/index.js";
+import { describeError, EXIT } from "../errors.js";
+import { escapeText, toJson } from "../render/escape.js";
+import { bytesText, hex, hex16 } from "../render/numbers.js";
+import { fields, table } from "../render/table.js";
+import type { Session } from "../session.js";
+
+/** Ranges that the table shows; `--json` has more. */
+const SHOWN = 32;
+/** Ranges in one JSON object, so that it stays one that programs can take. */
+const JSON_RANGES = 65_536;
+
+/** `memtool info`. @returns the exit status. */
+export async function info(session: Session): Promise<number> {
+  const { out, options } = session;
+  const facts = await collect(session);
+  if (options.json === true) out.text(`${toJson(facts)}\n`);
+  else out.text(infoText(facts, session.environment.style.heading));
+  return EXIT.ok;
+}
+
+/** A range of physical addresses, `end` exclusive. */
+interface RangeFacts {
+  readonly start: string;
+  readonly end: string;
+  readonly state: string;
+  readonly reason?: string;
+}
+
+/** What `info --json` prints. Addresses are strings, sizes numbers of bytes. */
+export interface InfoFacts {
+  readonly target: string;
+  readonly format: string;
+  readonly description?: string;
+  readonly size?: number;
+  readonly architecture?: string;
+  readonly ranges?: readonly RangeFacts[];
+  /** How many ranges there are, where `ranges` does not have all. */
+  readonly rangeCount?: number;
+  /** Bytes that can be read. */
+  readonly present?: number;
+  /** Bytes of RAM that the dump left out, by reason. */
+  readonly excluded?: Readonly<Record<string, number>>;
+  /** Bytes below the last range that are no RAM. */
+  readonly outside?: number;
+  readonly cpus?: readonly Readonly<Record<string, string | number>>[];
+  readonly kernel?: KernelFacts;
+  /** Why there is no kernel. */
+  readonly noKernel?: string;
+  readonly details?: Readonly<Record<string, string | number | boolean>>;
+  readonly warnings: readonly string[];
+}
+
+/** The kernel's part of it. */
+interface KernelFacts {
+  readonly release: string;
+  readonly buildId?: string;
+  readonly physBase?: string;
+  readonly kaslrOffset: string;
+  readonly root: string;
+  /** Whether the root's tables map the kernel's own symbols. */
+  readonly verified: boolean;
+  readonly found: { readonly vmcoreinfo: string; readonly vmcoreinfoAddress?: string; readonly root: string };
+  /** Number of symbols, or why there are none. */
+  readonly symbols: number | string;
+}
+
+/** Gathers it. */
+async function collect(session: Session): Promise<InfoFacts> {
+  const { machine } = session;
+  const { image, physical, kernel } = machine;
+  const warnings = [...(image?.warnings ?? []), ...(kernel?.origin.warnings ?? [])];
+  const size = machine.format === "virtual" ? {} : { size: machine.source.ranges.end };
+  const common = { target: machine.name, format: machine.format, ...size, warnings };
+  if (physical === undefined) {
+    const ranges = [...machine.source.ranges].map((range) => ({
+      start: hex(BigInt(range.start)),
+      end: hex(BigInt(range.end)),
+      state: "present",
+    }));
+    return { ...common, ranges, present: machine.source.ranges.bytes };
+  }
+  return {
+    ...common,
+    ...(image === undefined ? {} : imageFacts(image)),
+    ...mapFacts(physical.map),
+    ...(kernel === undefined ? {} : { kernel: await kernelFacts(kernel) }),
+    ...(machine.noKernel === undefined ? {} : { noKernel: machine.noKernel.message }),
+  };
+}
+
+function imageFacts(image: DumpImage): Partial<InfoFacts> {
+  const { architecture, cpus } = image.notes;
+  return {
+    description: image.description,
+    ...(architecture === undefined ? {} : { architecture }),
+    cpus: cpus.map(({ pid, registers }, i) => ({
+      cpu: i,
+      ...(pid === undefined ? {} : { pid }),
+      ...Object.fromEntries(Object.entries(registers).map(([name, value]) => [name, hex(value)])),
+    })),
+    details: image.details,
+  };
+}
+
+function mapFacts(map: PhysicalMap): Partial<InfoFacts> {
+  const ranges: RangeFacts[] = [];
+  const excluded: Record<string, number> = {};
+  for (const { start, end, state, reason } of map.ranges()) {
+    if (state === "excluded")
+      excluded[reason ?? "unknown"] = (excluded[reason ?? "unknown"] ?? 0) + end - start;
+    if (ranges.length === JSON_RANGES) continue;
+    ranges.push({ start: hex(start), end: hex(end), state, ...(reason === undefined ? {} : { reason }) });
+  }
+  return {
+    ranges,
+    ...(map.length > ranges.length ? { rangeCount: map.length } : {}),
+    present: map.bytesPresent,
+    excluded,
+    outside: map.end - map.bytesPresent - map.bytesExcluded,
+  };
+}
+
+async function kernelFacts(kernel: LinuxKernel): Promise<KernelFacts> {
+  const { buildId } = kernel.vmcoreinfo;
+  const { vmcoreinfo, vmcoreinfoAddress, root, verified } = kernel.origin;
+  let symbols: number | string;
+  try {
+    symbols = (await kernel.kallsyms()).length;
+  } catch (error) {
+    if (!(error instanceof KallsymsError)) throw error;
+    symbols = describeError(error);
+  }
+  return {
+    release: kernel.release,
+    ...(buildId === undefined ? {} : { buildId }),
+    ...(kernel.physBase === undefined ? {} : { physBase: signedHex(kernel.physBase) }),
+    kaslrOffset: hex(kernel.kaslrOffset),
+    root: hex(kernel.root),
+    verified,
+    found: {
+      vmcoreinfo,
+      ...(vmcoreinfoAddress === undefined ? {} : { vmcoreinfoAddress: hex(vmcoreinfoAddress) }),
+      root,
+    },
+    symbols,
+  };
+}
+
+function signedHex(value: number): string {
+  return value < 0 ? `-${hex(-value)}` : hex(value);
+}
+
+/** The same for people. */
+export function infoText(facts: InfoFacts, heading: (text: string) => string = (text) => text): string {
+  const { kernel, cpus = [], ranges = [] } = facts;
+  const count = facts.rangeCount ?? ranges.length;
+  const excluded = Object.entries(facts.excluded ?? {}).map(
+    ([reason, bytes]) => `${bytesText(bytes)} ${reason}`,
+  );
+  let text = fields([
+    ["target", escapeText(facts.target)],
+    ["format", escapeText([facts.format, facts.description].filter((part) => part !== undefined).join(": "))],
+    ["size", facts.size === undefined ? undefined : bytesText(facts.size)],
+    ["architecture", facts.architecture],
+    ["present", facts.present === undefined ? undefined : bytesText(facts.present)],
+    ["excluded", excluded.length === 0 ? undefined : excluded.join(", ")],
+    ["outside", facts.outside === undefined ? undefined : `${bytesText(facts.outside)} below the last range`],
+  ]);
+  if (kernel !== undefined) text += `\n${heading("kernel")}\n${kernelText(kernel)}`;
+  if (facts.noKernel !== undefined) text += `\n${escapeText(facts.noKernel)}\n`;
+  if (cpus.length > 0) {
+    const rows = cpus.map((cpu) =>
+      [cpu.cpu, cpu.cr3 ?? "?", cpu.rip ?? cpu.pc ?? "?", cpu.rsp ?? cpu.sp ?? "?"].map(String),
+    );
+    text += `\n${table([{ title: "CPU", right: true }, { title: "CR3" }, { title: "RIP" }, { title: "RSP" }], rows)}`;
+  }
+  if (ranges.length > 0) {
+    const rows = ranges
+      .slice(0, SHOWN)
+      .map(({ start, end, state, reason }) => [
+        hex16(BigInt(start)),
+        hex16(BigInt(end)),
+        bytesText(BigInt(end) - BigInt(start)),
+        reason === undefined ? state : `${state} (${reason})`,
+      ]);
+    const columns = [
+      { title: "START" },
+      { title: "END (EXCLUSIVE)" },
+      { title: "SIZE", right: true },
+      { title: "STATE" },
+    ];
+    text += `\n${table(columns, rows)}`;
+    if (count > SHOWN) text += `and ${count - SHOWN} more ranges (--json has them)\n`;
+  }
+  const details = Object.entries(facts.details ?? {});
+  if (details.length > 0) {
+    text += `\n${fields(details.map(([name, value]) => [escapeText(name), escapeText(String(value))]))}`;
+  }
+  for (const warning of facts.warnings) text += `\nwarning: ${escapeText(warning)}\n`;
+  return text;
+}
+
+function kernelText(kernel: KernelFacts): string {
+  const { found } = kernel;
+  const where = found.vmcoreinfoAddress === undefined ? "" : ` at physical ${found.vmcoreinfoAddress}`;
+  const symbols = typeof kernel.symbols === "number" ? `${kernel.symbols}, from kallsyms` : kernel.symbols;
+  return fields([
+    ["  release", escapeText(kernel.release)],
+    ["  build id", kernel.buildId],
+    ["  physical base", kernel.physBase],
+    ["  KASLR offset", kernel.kaslrOffset],
+    ["  root", `${kernel.root} (${found.root}${kernel.verified ? ", maps the kernel" : ", doubtful"})`],
+    [
+      "  found by",
+      found.vmcoreinfo === "note" ? "the dump's VMCOREINFO note" : `a scan for VMCOREINFO${where}`,
+    ],
+    ["  symbols", escapeText(symbols)],
+  ]);
+}

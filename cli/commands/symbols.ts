@@ -1,0 +1,90 @@
+import { type KernelSymbol, type NamedAddress, SymbolError } from "../../src/linux/index.js";
+import { isGlob } from "../../src/linux/names.js";
+import { EXIT, statusOf, UsageError } from "../errors.js";
+import { parseAddress } from "../parse.js";
+import { escapeText, toJson } from "../render/escape.js";
+import { hex, hex16 } from "../render/numbers.js";
+import type { Session } from "../session.js";
+
+/** Options as the command line has them. */
+export interface SymbolsCommandOptions {
+  readonly near?: string;
+}
+
+/** `memtool symbols`. @returns the exit status. */
+export async function symbols(
+  session: Session,
+  names: readonly string[],
+  options: SymbolsCommandOptions,
+): Promise<number> {
+  if (options.near !== undefined) {
+    if (names.length > 0) throw new UsageError("--near takes one address, and no names beside it");
+    return near(session, options.near);
+  }
+  if (names.length === 0)
+    throw new UsageError("no name: give one or more, a pattern such as '*_task', or --near ADDRESS");
+  const linux = await session.machine.linux();
+  let good = false;
+  let bad = false;
+  for (const name of names) {
+    let found = false;
+    for await (const symbol of linux.symbols(isGlob(name) ? name : escapeGlob(name))) {
+      found = true;
+      show(session, symbol);
+      await session.out.settle();
+    }
+    good ||= found;
+    if (found) continue;
+    bad = true;
+    session.report(
+      isGlob(name) ? new Error(`no kernel symbol matches "${name}"`) : await whyNot(session, name),
+    );
+  }
+  return statusOf(good, bad);
+}
+
+/** A name that has nothing special in it, whatever it has. */
+function escapeGlob(name: string): string {
+  return name.replace(/[*?[\\]/g, "\\$&");
+}
+
+/** The error that says so, with names like it. */
+async function whyNot(session: Session, name: string): Promise<unknown> {
+  const linux = await session.machine.linux();
+  try {
+    await linux.symbol(name);
+    return new SymbolError("NO_SYMBOL", name, []);
+  } catch (error) {
+    return error;
+  }
+}
+
+function show(session: Session, symbol: KernelSymbol | NamedAddress): void {
+  const { out, options } = session;
+  const { name, address, type } = symbol;
+  const offset = "offset" in symbol ? symbol.offset : undefined;
+  if (options.json === true) {
+    const more = offset === undefined ? {} : { offset: hex(offset) };
+    out.text(`${toJson({ name, address: hex(address), type, ...more })}\n`);
+    return;
+  }
+  const plus = offset === undefined || offset === 0n ? "" : `+${hex(offset)}`;
+  out.text(
+    `${session.environment.style.dim(hex16(address))}  ${escapeText(type)}  ${escapeText(name)}${plus}\n`,
+  );
+}
+
+async function near(session: Session, text: string): Promise<number> {
+  const address = await session.resolve(parseAddress(text));
+  const linux = await session.machine.linux();
+  const found = await linux.nameOf(address);
+  if (found === undefined) {
+    session.warn(
+      `no kernel symbol near ${hex(address)}: it is outside of the kernel's image ` +
+        "(symbols of modules come with a later issue)",
+    );
+    return EXIT.failed;
+  }
+  show(session, found);
+  return EXIT.ok;
+}

@@ -1,0 +1,80 @@
+import { all } from "../../src/io/index.js";
+import type { VirtualMemory, Walk } from "../../src/paging/index.js";
+import { statusOf, UsageError } from "../errors.js";
+import { readLines } from "../lines.js";
+import { parseAddress } from "../parse.js";
+import { toJson } from "../render/escape.js";
+import { translationJson, translationText, walkText } from "../render/translation.js";
+import type { Session } from "../session.js";
+
+/** Options as the command line has them. */
+export interface TranslateCommandOptions {
+  readonly stdin?: boolean;
+  readonly walk?: boolean;
+}
+
+/** The page tables that a command is about. @throws {UsageError} if the space has none. */
+export function pageTablesOf(session: Session, command: string): VirtualMemory {
+  const { virtual, name } = session.space;
+  if (virtual !== undefined) return virtual;
+  throw new UsageError(
+    `${command} needs page tables, and ${name} has none: give a root (--root, such as a CR3), or a dump with a kernel`,
+  );
+}
+
+/** `memtool translate`. @returns the exit status. */
+export async function translate(
+  session: Session,
+  addresses: readonly string[],
+  options: TranslateCommandOptions,
+): Promise<number> {
+  const memory = pageTablesOf(session, "translate");
+  let good = false;
+  let bad = false;
+  if (options.stdin !== true) {
+    if (addresses.length === 0) throw new UsageError("no address: give one or more, or --stdin");
+    const list: bigint[] = [];
+    for (const text of addresses) list.push(await session.resolve(parseAddress(text)));
+    await answer(list);
+    return statusOf(good, bad);
+  }
+  if (addresses.length > 0)
+    throw new UsageError("--stdin reads the addresses from standard input: give none as arguments");
+  for await (const lines of readLines(session.environment.stdin)) {
+    const list: bigint[] = [];
+    for (const line of lines) {
+      try {
+        if (line.text === undefined) throw new UsageError("longer than 64 KiB");
+        const text = line.text.trim();
+        if (text !== "" && !text.startsWith("#")) list.push(await session.resolve(parseAddress(text)));
+      } catch (error) {
+        bad = true;
+        session.report(error, `line ${line.number}: `);
+      }
+    }
+    await answer(list);
+  }
+  return statusOf(good, bad);
+
+  /** Translates all of them side by side, and prints them in their order. */
+  async function answer(list: readonly bigint[]): Promise<void> {
+    const { out } = session;
+    const json = session.options.json === true;
+    const walks: Walk[] =
+      options.walk === true
+        ? await all(list.map((address) => memory.walk(address)))
+        : (await all(list.map((address) => memory.translate(address)))).map((result) => ({
+            steps: [],
+            result,
+          }));
+    for (const walk of walks) {
+      const { result } = walk;
+      if (result.state === undefined) good = true;
+      else bad = true;
+      if (json) out.text(`${toJson(translationJson(result, options.walk === true ? walk : undefined))}\n`);
+      else out.text(`${translationText(result)}\n${walkText(walk)}`);
+      await out.settle();
+    }
+    await out.flush();
+  }
+}

@@ -1,0 +1,32 @@
+/** Exit statuses, as `--help` documents them. */
+export const EXIT = {
+  /** Everything that was asked for was read (or written, translated, found). */
+  ok: 0,
+  /** Nothing of it was. */
+  failed: 1,
+  /** The command line is wrong. */
+  usage: 2,
+  /** Some of it was, some was not. */
+  partial: 3,
+} as const;
+
+/** The command line is wrong; the message says what is, and how to say it right. */
+export class UsageError extends Error {}
+
+/** A message that makes sense to a person, with its causes where they add something. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  let message = error.message;
+  let cause = error.cause;
+  for (let depth = 0; cause instanceof Error && depth < 5; depth++) {
+    if (!message.includes(cause.message)) message += `: ${cause.message}`;
+    cause = cause.cause;
+  }
+  return message;
+}
+
+/** The status for a request of many parts. */
+export function statusOf(good: boolean, bad: boolean): number {
+  if (!bad) return EXIT.ok;
+  return good ? EXIT.partial : EXIT.failed;
+}

@@ -1,0 +1,127 @@
+/** What people type, to values. Pure; everything that is wrong is a {@link UsageError}. */
+import { UsageError } from "./errors.js";
+
+/** 2^64: the end of every address space. */
+export const END_OF_SPACE = 1n << 64n;
+
+/** An address as typed: a symbol or number, and the sum of its offsets. */
+export interface AddressExpression {
+  readonly text: string;
+  readonly base: bigint | string;
+  readonly offset: bigint;
+}
+
+const NUMBER = "0[xX][0-9a-fA-F_]+|[0-9][0-9_]*";
+const EXPRESSION = new RegExp(`^(${NUMBER}|[A-Za-z_.$][A-Za-z0-9_.$@]*)((?:[+-](?:${NUMBER}))*)$`);
+const TERM = new RegExp(`([+-])(${NUMBER})`, "g");
+/** Longer texts are nobody's address. */
+const MAX_TEXT = 1024;
+
+/**
+ * `0x…`, decimal or a symbol, each with any number of `+offset` and `-offset`. Underscores may group digits.
+ *
+ * @throws {UsageError}
+ */
+export function parseAddress(text: string): AddressExpression {
+  const match = text.length > MAX_TEXT ? null : EXPRESSION.exec(text);
+  if (match === null) throw new UsageError(badAddress(text));
+  const first = match[1] as string;
+  let offset = 0n;
+  for (const [, sign, digits] of (match[2] as string).matchAll(TERM)) {
+    const value = toNumber(digits as string, text);
+    offset += sign === "-" ? -value : value;
+  }
+  if (!/^[0-9]/.test(first)) return { text, base: first, offset };
+  const base = toNumber(first, text);
+  checkAddress(base + offset, text);
+  return { text, base, offset };
+}
+
+function badAddress(text: string): string {
+  const hint = /^[0-9][0-9a-fA-F_]*$/.test(text) ? `: hexadecimal is written 0x${text}` : "";
+  const shown = text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  return `not an address: "${shown}"${hint} (0x…, decimal or a symbol, each with +offset or -offset)`;
+}
+
+function toNumber(digits: string, text: string): bigint {
+  const plain = digits.replaceAll("_", "");
+  if (!/^(0[xX])?[0-9a-fA-F]+$/.test(plain)) throw new UsageError(badAddress(text));
+  return BigInt(plain);
+}
+
+/** @throws {UsageError} unless it is below 2^64. */
+export function checkAddress(address: bigint, text: string): bigint {
+  if (address < 0n || address >= END_OF_SPACE) {
+    throw new UsageError(`address out of range: "${text}" is ${address < 0n ? "negative" : "2^64 or more"}`);
+  }
+  return address;
+}
+
+const UNITS: Readonly<Record<string, bigint>> = {
+  "": 1n,
+  K: 1n << 10n,
+  M: 1n << 20n,
+  G: 1n << 30n,
+  T: 1n << 40n,
+};
+
+/**
+ * A number of bytes: `0x…` or decimal, the latter with K, M, G or T (powers of 1024; `KiB` and so on too).
+ *
+ * @throws {UsageError}
+ */
+export function parseSize(text: string): bigint {
+  const match = /^(?:(0x[0-9a-f_]+)|([0-9][0-9_]*)(?:([kmgt])(?:ib)?)?)$/i.exec(text);
+  const digits = match?.[1] ?? match?.[2];
+  if (match === null || digits === undefined || text.length > 40) {
+    throw new UsageError(
+      `not a length: "${text.slice(0, 80)}" (bytes: decimal, 0x…, or with K, M, G, T, such as 4K)`,
+    );
+  }
+  const size = BigInt(digits.replaceAll("_", "")) * (UNITS[(match[3] ?? "").toUpperCase()] ?? 1n);
+  if (size > END_OF_SPACE) throw new UsageError(`length out of range: "${text}" is more than 2^64 bytes`);
+  return size;
+}
+
+/** One byte: `0` to `255`, or `0x00` to `0xff`. @throws {UsageError} */
+export function parseByte(text: string): number {
+  const value = /^(0x[0-9a-f]{1,2}|[0-9]{1,3})$/i.test(text) ? Number(text) : -1;
+  if (value < 0 || value > 255)
+    throw new UsageError(`not a byte: "${text.slice(0, 80)}" (0 to 255, or 0x00 to 0xff)`);
+  return value;
+}
+
+/** Bytes in hex, two digits each; spaces between bytes are fine, and one `0x` in front. @throws {UsageError} */
+export function parseHex(text: string): Uint8Array {
+  const digits = text.replace(/^0x/i, "").replace(/[\s_]+/g, "");
+  const wrong = /[^0-9a-fA-F]/.exec(digits);
+  if (wrong !== null) throw new UsageError(`not hex: "${wrong[0]}" in "${text.slice(0, 80)}"`);
+  if (digits === "") throw new UsageError("no bytes to write: give them in hex, or --from FILE");
+  if (digits.length % 2 !== 0) {
+    throw new UsageError(`${digits.length} hex digits: bytes take two each ("0${digits.slice(0, 16)}"?)`);
+  }
+  return Uint8Array.from({ length: digits.length / 2 }, (_, i) =>
+    Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16),
+  );
+}
+
+/** A line of `read --stdin`: `ADDRESS [LENGTH]`. Undefined for an empty line or a `#` comment. @throws {UsageError} */
+export function parseReadLine(
+  line: string,
+): { address: AddressExpression; length: bigint | undefined } | undefined {
+  const words = line.trim().split(/\s+/);
+  const [address, length, more] = words;
+  if (address === undefined || address === "" || address.startsWith("#")) return undefined;
+  if (more !== undefined) throw new UsageError(`more than ADDRESS [LENGTH]: "${line.slice(0, 80)}"`);
+  return { address: parseAddress(address), length: length === undefined ? undefined : parseSize(length) };
+}
+
+/** A page-table root: a page-aligned physical address. Low bits of a CR3 (PCID, flags) are dropped. @throws {UsageError} */
+export function parseRoot(text: string): number {
+  const { base, offset } = parseAddress(text);
+  if (typeof base === "string")
+    throw new UsageError(`--root takes a physical address, such as a CR3: not "${text}"`);
+  // Intel SDM vol. 3A, 4.5: bits 51 to 12 of CR3 hold the root; below are flags or the PCID, bit 63 is "no flush".
+  const root = Number((base + offset) & 0xf_ffff_ffff_f000n);
+  return root;
+}

@@ -1,0 +1,190 @@
+/** The commands and their options. What a command does is in commands/. */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { info } from "./commands/info.js";
+import { type MapsCommandOptions, maps } from "./commands/maps.js";
+import { type ReadCommandOptions, read, readOptions } from "./commands/read.js";
+import { type SymbolsCommandOptions, symbols } from "./commands/symbols.js";
+import { type TranslateCommandOptions, translate } from "./commands/translate.js";
+import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
+import { describeError, EXIT, UsageError } from "./errors.js";
+import { parseAddress, parseRoot } from "./parse.js";
+import { escapeLines } from "./render/escape.js";
+import { type Environment, type GlobalOptions, Session } from "./session.js";
+
+const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
+
+const EPILOGUE = `
+Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
+The target is -f FILE or -c CONNECTOR, else the environment's MEMTOOL_TARGET (either of both).
+
+Exit status: 0 everything was read (or written, found), 1 nothing was, 2 the command line is wrong, 3 some was.
+
+Example:
+  $ memtool read linux_banner --length 160 -f ${FIXTURE}`;
+
+/** Runs a command line. @returns the exit status. */
+export async function run(
+  args: readonly string[],
+  version: string,
+  environment: Environment,
+): Promise<number> {
+  let status: number = EXIT.ok;
+  const program = new Command("memtool");
+  // Options before and after the command alike: commander's default, as long as no positional options are enabled.
+  program
+    .description("Reads the memory of dumps, processes and machines.")
+    .version(version)
+    .option("-f, --file <file>", "a memory dump; its format is detected")
+    .option("-c, --connector <name:target>", "a connector, such as proc:1234")
+    .option("--dump-format <format>", "the dump's format: raw, elf-core, kdump")
+    .option("--physical", "use physical memory")
+    .option("--root <address>", "use the page tables of this root (a CR3)", checked(parseRoot))
+    .addOption(new Option("--pid <number>", "use a process's memory (comes with a later issue)"))
+    .option("--write", "allow writes to the target")
+    .option("--json", "one JSON object a line; nothing else on standard output")
+    .addHelpText("after", EPILOGUE)
+    .showHelpAfterError(false)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => environment.out.text(text),
+      writeErr: (text) => environment.stderr.write(text),
+      outputError: (text, writeErr) => writeErr(`memtool: ${escapeLines(text.replace(/^error: /, ""))}`),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .exitOverride();
+
+  program
+    .command("info")
+    .description("what the target is: format, ranges, CPUs, kernel, and how it was found")
+    .addHelpText("after", example(`info -f ${FIXTURE}`))
+    .action(() => session((opened) => info(opened)));
+
+  program
+    .command("read")
+    .description(
+      "bytes at addresses; what could not be read is shown as ··, with the reason on standard error",
+    )
+    .argument("[address...]", "0x…, decimal or a symbol, each with +offset or -offset")
+    .option("-l, --length <bytes>", "bytes at each address: decimal, 0x…, or with K, M, G (default 256)")
+    .option(
+      "--stdin",
+      "read lines of ADDRESS [LENGTH], answered in their order; bad ones are reported, the others answered",
+    )
+    .option("--format <format>", "hex, raw or json (default hex; json with --json)")
+    .option("--fill <byte>", "raw: writes this byte for each that could not be read")
+    .option("--skip-holes", "raw: leaves out what could not be read")
+    .option("--no-squeeze", "hex: shows rows of data that repeat (holes are always squeezed)")
+    .option("--zero-excluded", "reads pages that the dump left out for being zero as zeros, where it says so")
+    .addHelpText("after", example(`read linux_banner --length 160 -f ${FIXTURE}`))
+    .action((addresses: string[], options: ReadCommandOptions) => {
+      readOptions(options, program.opts<GlobalOptions>().json ?? false);
+      return session((opened) => read(opened, addresses, options), need(addresses, options.stdin));
+    });
+
+  program
+    .command("translate")
+    .description("physical address, page size and rights of virtual addresses")
+    .argument("[address...]", "0x…, decimal or a symbol, each with +offset or -offset")
+    .option("--stdin", "read an address a line, answered in their order")
+    .option("--walk", "show every page-table entry on the way")
+    .addHelpText("after", example(`translate init_task --walk -f ${FIXTURE}`))
+    .action((addresses: string[], options: TranslateCommandOptions) =>
+      session((opened) => translate(opened, addresses, options), need(addresses, options.stdin)),
+    );
+
+  program
+    .command("maps")
+    .description("every mapped run: contiguous in both address spaces, with one page size and rights")
+    .argument("[address]", "where to begin (default: the whole address space)")
+    .option("-l, --length <bytes>", "how far to go from there")
+    .addHelpText("after", example(`maps _text --length 32M -f ${FIXTURE}`))
+    .action((address: string | undefined, options: MapsCommandOptions) =>
+      session(
+        (opened) => maps(opened, address, options),
+        need(address === undefined ? [] : [address], false),
+      ),
+    );
+
+  program
+    .command("symbols")
+    .description("kernel symbols by name or pattern (*, ?, [a-z]), or the one near an address")
+    .argument("[name...]", "names or patterns")
+    .option("--near <address>", "the symbol at or below this address")
+    .addHelpText("after", example(`symbols init_task 'init_*_ns' -f ${FIXTURE}`))
+    .action((names: string[], options: SymbolsCommandOptions) =>
+      session((opened) => symbols(opened, names, options)),
+    );
+
+  program
+    .command("write")
+    .description(
+      "writes bytes, reads them back and compares; needs --write, and a target that can be written",
+    )
+    .argument("<address>", "0x…, decimal or a symbol, each with +offset or -offset")
+    .argument("[hex...]", "the bytes, two hex digits each")
+    .option("--from <file>", "take the bytes from a file instead")
+    .addHelpText(
+      "after",
+      `${example("write 0x7ffd1000 68690a --write -c proc:1234")}\n(The shipped fixture is compressed, and can't be written.)`,
+    )
+    .action((address: string, words: string[], options: WriteCommandOptions) => {
+      const globals = program.opts<GlobalOptions>();
+      if (globals.write !== true) {
+        throw new UsageError("write changes the target: say so with --write");
+      }
+      const bytes = bytesToWrite(words, options);
+      return session((opened) => write(opened, address, bytes), need([address], false));
+    });
+
+  try {
+    if (args.length === 0)
+      throw new UsageError("no command: one of info, read, translate, maps, symbols, write (--help)");
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      status = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    } else {
+      await environment.out.flush();
+      const { style, stderr } = environment;
+      stderr.write(`${style.error("memtool:")} ${escapeLines(describeError(error))}\n`);
+      status = error instanceof UsageError ? EXIT.usage : EXIT.failed;
+    }
+  }
+  await environment.out.flush();
+  return status;
+
+  async function session(
+    action: (session: Session) => Promise<number>,
+    kernel: "kernel" | "none" = "kernel",
+  ) {
+    const opened = await Session.open(program.opts<GlobalOptions>(), environment, kernel);
+    try {
+      status = await action(opened);
+    } finally {
+      await opened.close();
+    }
+  }
+
+  /** With `--physical` or `--root`, numbers need no kernel; everything else does. Checks the addresses first. */
+  function need(addresses: readonly string[], stdin: boolean | undefined): "kernel" | "none" {
+    if (stdin !== true) for (const text of addresses) parseAddress(text);
+    return "kernel";
+  }
+}
+
+function example(command: string): string {
+  return `\nExample:\n  $ memtool ${command}`;
+}
+
+/** A parser of an option's value whose usage errors commander reports. The value itself stays text. */
+function checked(parse: (text: string) => unknown): (text: string) => string {
+  return (text) => {
+    try {
+      parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError(describeError(error));
+    }
+    return text;
+  };
+}

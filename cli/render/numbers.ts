@@ -1,0 +1,25 @@
+/** Numbers for people and programs. */
+
+/** `0x…` without leading zeros: every address and 64-bit value in JSON. */
+export function hex(value: bigint | number): string {
+  return `0x${value.toString(16)}`;
+}
+
+/** `0x…` with 16 digits: a column of addresses. */
+export function hex16(value: bigint | number): string {
+  return `0x${value.toString(16).padStart(16, "0")}`;
+}
+
+const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/** `4 KiB`, `111.5 MiB`, `17 bytes`; exact where it is whole, else with one decimal. */
+export function bytesText(size: bigint | number): string {
+  let value = Number(size);
+  let unit = 0;
+  while (value >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  if (unit === 0 && value === 1) return "1 byte";
+  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${UNITS[unit]}`;
+}

@@ -1,0 +1,107 @@
+import type {
+  MappedAddress,
+  MapRun,
+  Rights,
+  Translation,
+  UnmappedAddress,
+  Walk,
+  WalkStep,
+} from "../../src/paging/index.js";
+import { reasonText } from "./hole.js";
+import { bytesText, hex, hex16 } from "./numbers.js";
+
+/** One line of `translate --json`. */
+export function translationJson(result: Translation, walk?: Walk): Record<string, unknown> {
+  const steps = walk === undefined ? {} : { walk: walk.steps.map(stepJson) };
+  if (result.state !== undefined) return { virtual: hex(result.virtual), ...failureJson(result), ...steps };
+  return {
+    virtual: hex(result.virtual),
+    physical: hex(result.physical),
+    pageSize: result.pageSize,
+    ...rightsJson(result),
+    ...steps,
+  };
+}
+
+/** One line of `maps --json`; `end` is exclusive, and may be 2^64. */
+export function runJson(run: MapRun): Record<string, unknown> {
+  const range = { start: hex(run.start), end: hex(run.end) };
+  if (run.state !== undefined) return { ...range, ...failureJson(run) };
+  return { ...range, physical: hex(run.physical), pageSize: run.pageSize, ...rightsJson(run) };
+}
+
+type Failure = Pick<UnmappedAddress, "state" | "level" | "entry" | "cause">;
+type Allowed = Pick<MappedAddress, "writable" | "user" | "executable">;
+
+function failureJson({ state, level, entry, cause }: Failure): Record<string, unknown> {
+  return { state, level, entry: hex(entry), ...(cause === undefined ? {} : { cause }) };
+}
+
+function rightsJson({ writable, user, executable }: Allowed): Record<string, boolean> {
+  return { writable, user, executable };
+}
+
+function stepJson(step: WalkStep): Record<string, unknown> {
+  const { level, name, index, entryAddress, entry, present, flags } = step;
+  const { leaf, malformed } = flags;
+  return {
+    level,
+    name,
+    index,
+    entryAddress: hex(entryAddress),
+    entry: hex(entry),
+    present,
+    leaf,
+    malformed,
+    ...rightsJson(flags),
+  };
+}
+
+/** `rwx user`, `r-- kernel`. */
+export function rightsText({ writable, user, executable }: Allowed): string {
+  return `r${writable ? "w" : "-"}${executable ? "x" : "-"} ${user ? "user" : "kernel"}`;
+}
+
+/** One line of `translate`. */
+export function translationText(result: Translation): string {
+  if (result.state !== undefined) return `${hex16(result.virtual)}  ${failureText(result)}`;
+  return `${hex16(result.virtual)}  ${hex16(result.physical)}  ${pageText(result.pageSize)}  ${rightsText(result)}`;
+}
+
+/** One line of `maps`. */
+export function runText(run: MapRun): string {
+  const range = `${hex16(run.start)}  ${hex16(run.end)}`;
+  if (run.state !== undefined) return `${range}  ${failureText(run)}`;
+  return `${range}  ${hex16(run.physical)}  ${pageText(run.pageSize)}  ${rightsText(run)}`;
+}
+
+/** The headings of {@link runText}. */
+export const RUN_HEADING = "START               END (EXCLUSIVE)     PHYSICAL            PAGES  RIGHTS";
+
+function pageText(pageSize: number): string {
+  return bytesText(pageSize).padStart(5);
+}
+
+function failureText({ state, level, entry, cause }: Failure): string {
+  const reason = reasonText({
+    state,
+    ...(level === 0 ? {} : { level }),
+    ...(cause === undefined ? {} : { cause }),
+  });
+  return state === "non-canonical" ? reason : `${reason}, entry ${hex(entry)}`;
+}
+
+/** One line for each entry of `translate --walk`, indented. */
+export function walkText(walk: Walk): string {
+  return walk.steps.map((step) => `  ${stepText(step)}\n`).join("");
+}
+
+function stepText({ level, name, index, entryAddress, entry, present, flags }: WalkStep): string {
+  const where = `level ${level}  ${name.padEnd(5)}  [${String(index).padStart(3)}] at ${hex16(entryAddress)}`;
+  return `${where}  ${hex16(entry)}  ${present ? flagsText(flags) : "not present"}`;
+}
+
+function flagsText(flags: Rights & { readonly leaf: boolean; readonly malformed: boolean }): string {
+  if (flags.malformed) return "malformed";
+  return `${flags.leaf ? "maps a page" : "next table"}  ${rightsText(flags)}${flags.leaf && flags.global ? " global" : ""}`;
+}

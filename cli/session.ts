@@ -1,0 +1,184 @@
+/** An opened target and the address space that the options choose. */
+import { listConnectors, type Machine, open } from "../connectors/connectors.js";
+import { hex, MemtoolError } from "../src/io/index.js";
+import { describeError, UsageError } from "./errors.js";
+import type { Output } from "./output.js";
+import { type AddressExpression, checkAddress, parseRoot } from "./parse.js";
+import { escapeLines } from "./render/escape.js";
+import { Progress } from "./render/progress.js";
+import type { Space } from "./space.js";
+import type { Style } from "./style.js";
+
+/** Options before or after any command. */
+export interface GlobalOptions {
+  readonly file?: string;
+  readonly connector?: string;
+  readonly dumpFormat?: string;
+  readonly physical?: boolean;
+  readonly root?: string;
+  readonly pid?: string;
+  readonly write?: boolean;
+  readonly json?: boolean;
+}
+
+/** What surrounds the program. */
+export interface Environment {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdin: AsyncIterable<Uint8Array | string>;
+  readonly out: Output;
+  readonly stderr: {
+    readonly isTTY?: boolean | undefined;
+    readonly columns?: number | undefined;
+    write(text: string): unknown;
+  };
+  readonly style: Style;
+}
+
+/** The target as the options name it. @throws {UsageError} if there is none, or more than one. */
+export function targetOf(options: GlobalOptions, env: Environment["env"]): string | { connector: string } {
+  const { file, connector } = options;
+  if (file !== undefined && connector !== undefined) {
+    throw new UsageError("two targets: give -f FILE or -c CONNECTOR, not both");
+  }
+  if (file !== undefined) {
+    if (file === "") throw new UsageError("-f: the name of the file is empty");
+    return file;
+  }
+  if (connector !== undefined) return { connector };
+  const given = env.MEMTOOL_TARGET;
+  if (given === undefined || given === "") {
+    throw new UsageError(
+      "no target: give a dump with -f FILE, a connector with -c (such as -c proc:1234), or set MEMTOOL_TARGET to either",
+    );
+  }
+  // A connector by the name in front of its first colon, else a path.
+  const name = given.split(":", 1)[0] as string;
+  return given.includes(":") && listConnectors().has(name) ? { connector: given } : given;
+}
+
+/** One run of the program over one target. */
+export class Session {
+  readonly machine: Machine;
+  readonly space: Space;
+  readonly options: GlobalOptions;
+  readonly environment: Environment;
+  readonly #progress: Progress;
+
+  private constructor(
+    machine: Machine,
+    space: Space,
+    options: GlobalOptions,
+    environment: Environment,
+    progress: Progress,
+  ) {
+    this.machine = machine;
+    this.space = space;
+    this.options = options;
+    this.environment = environment;
+    this.#progress = progress;
+  }
+
+  /** Opens the target. @param need `none`: the command looks for no kernel unless it meets a symbol. */
+  static async open(options: GlobalOptions, environment: Environment, need: "kernel" | "none" = "kernel") {
+    const target = targetOf(options, environment.env);
+    if (options.pid !== undefined) {
+      throw new UsageError(
+        "--pid comes with a later issue: give the process's page-table root, --root CR3; " +
+          "for a live process of this machine, -c proc:PID",
+      );
+    }
+    if (options.physical === true && options.root !== undefined) {
+      throw new UsageError("--physical and --root exclude each other");
+    }
+    const root = options.root === undefined ? undefined : parseRoot(options.root);
+    const progress = new Progress(environment.stderr);
+    const machine = await open(target, {
+      format: options.dumpFormat,
+      write: options.write,
+      root,
+      kernel: need === "none" || options.physical === true || root !== undefined ? "none" : "scan",
+      onProgress: (done, total) => progress.update("looking for the kernel", done, total),
+    });
+    try {
+      progress.clear();
+      const space = spaceOf(machine, options, root);
+      const session = new Session(machine, space, options, environment, progress);
+      if (machine.noKernel !== undefined && space.map !== undefined && options.physical !== true) {
+        session.warn(`${machine.noKernel.message}; addresses are physical here`);
+      }
+      return session;
+    } catch (error) {
+      await machine.close();
+      throw error;
+    }
+  }
+
+  get out(): Output {
+    return this.environment.out;
+  }
+
+  /** An expression's address. @throws {SymbolError} {UsageError} */
+  async resolve(expression: AddressExpression): Promise<bigint> {
+    const { base, offset, text } = expression;
+    if (typeof base === "bigint") return base + offset;
+    if (this.machine.physical === undefined) {
+      throw new UsageError(
+        `"${base}" is not an address: ${this.machine.name} has no kernel symbols (0x… or decimal)`,
+      );
+    }
+    const linux = await this.machine.linux();
+    this.#progress.clear();
+    const symbol = await linux.symbol(base);
+    let address = checkAddress(symbol.address + offset, text);
+    if (this.options.physical === true) {
+      const translation = await linux.memory.translate(address);
+      if (!("physical" in translation)) {
+        throw new MemtoolError("NOT_MAPPED", `${text} is at ${hex(address)}, which is ${translation.state}`);
+      }
+      address = BigInt(translation.physical);
+    }
+    return address;
+  }
+
+  /** A bar for what takes long. */
+  progress(what: string, done: bigint | number, total: bigint | number): void {
+    this.#progress.update(what, done, total);
+  }
+
+  /** A line on standard error. */
+  warn(message: string): void {
+    this.#progress.clear();
+    const { style, stderr } = this.environment;
+    stderr.write(`${style.warning("memtool:")} ${escapeLines(message)}\n`);
+  }
+
+  /** An error that does not end the run. */
+  report(error: unknown, where = ""): void {
+    this.warn(`${where}${describeError(error)}`);
+  }
+
+  async close(): Promise<void> {
+    this.#progress.clear();
+    await this.out.flush();
+    await this.machine.close();
+  }
+}
+
+function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefined): Space {
+  const { physical } = machine;
+  if (physical === undefined) {
+    if (options.physical === true || root !== undefined) {
+      throw new UsageError(
+        `${machine.name} is one process's memory: there are no physical addresses or page tables`,
+      );
+    }
+    return { name: machine.name, memory: machine.memory };
+  }
+  if (root !== undefined) {
+    const virtual = machine.addressSpace(root);
+    return { name: `root ${hex(root)}`, memory: virtual, virtual };
+  }
+  const kernel = options.physical === true ? undefined : machine.kernel;
+  if (kernel !== undefined) return { name: "kernel", memory: kernel.memory, virtual: kernel.memory };
+  return { name: "physical memory", memory: physical, map: physical.map };
+}

@@ -1,0 +1,268 @@
+/** Opens a target and puts the layers of its machine together, all on one scheduler. */
+
+import type { DumpImage } from "../src/formats/index.js";
+import { dumpFile, openDump } from "../src/formats/index.js";
+import {
+  type Address,
+  type BoundView,
+  defaultScheduler,
+  Io,
+  MemtoolError,
+  OUTSIDE,
+  type PacketIo,
+  type Routine,
+  Scheduler,
+  type Source,
+  SourceIo,
+} from "../src/io/index.js";
+import { findKernel, KernelNotFoundError, type LinuxKernel } from "../src/linux/index.js";
+import { AddressSpace, PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
+import { VirtualMemory } from "../src/paging/index.js";
+import { nodeDecoders } from "./node-decoders.js";
+import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
+
+/** What to open: the path of a dump, or a connector in the form `name[:target[:key=value,…]]`. */
+export type OpenTarget = string | { readonly connector: string };
+
+/** Options of {@link open}. */
+export interface OpenOptions {
+  /** The dump's format, instead of what its content says: `raw`, `elf-core`, `kdump`. */
+  readonly format?: string | undefined;
+  /** Physical address of a page-table root: `memory` is then its address space. */
+  readonly root?: number | undefined;
+  /** Allow writes, where the target can; default false. */
+  readonly write?: boolean | undefined;
+  /** Bytes of memory to keep cached; default: what `PhysicalMemory` does. */
+  readonly cacheBytes?: number | undefined;
+  /**
+   * How far to go for a kernel before `open` resolves: `scan` all RAM unless the dump's note will do (default), the
+   * `note` only, or `none`. `linux()` scans in any case.
+   */
+  readonly kernel?: "scan" | "note" | "none" | undefined;
+  /** Progress of a scan: bytes done, and in all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/**
+ * Opens a dump or a live target.
+ *
+ * @example
+ * const machine = await open("vmcore");
+ * const linux = await machine.linux();
+ * await machine.close();
+ *
+ * @throws {MemtoolError} (a `ConnectorError`, a `FormatError`) for what can't be opened, with what to try.
+ */
+export async function open(target: OpenTarget, options: OpenOptions = {}): Promise<Machine> {
+  const { connector, source } = await openSource(target, options);
+  const scheduler = new Scheduler();
+  const io = new SourceIo(source, scheduler);
+  try {
+    const machine = new Machine(io, connector.kind, await layersOf(io, connector, options), options);
+    await machine.prepare();
+    return machine;
+  } catch (error) {
+    await io.close();
+    throw error;
+  }
+}
+
+async function openSource(
+  target: OpenTarget,
+  options: OpenOptions,
+): Promise<{ connector: Connector; source: Source }> {
+  if (typeof target === "string") {
+    const connector = findConnector("file");
+    return { connector, source: await connector.open(target, { write: options.write }) };
+  }
+  const text = target.connector;
+  const parsed = parseTarget(text);
+  const connector = findConnector(parsed.name);
+  const given = new Map(parsed.options);
+  if (options.write === true && !given.has("write")) {
+    if (connector.options?.write !== "boolean") {
+      throw new MemtoolError("READ_ONLY", `${text}: this connector can't write`);
+    }
+    given.set("write", true);
+  }
+  return { connector, source: await connector.open(parsed.target, checkOptions(text, connector, given)) };
+}
+
+interface Layers {
+  readonly image: DumpImage | undefined;
+  readonly physical: PhysicalMemory | undefined;
+}
+
+async function layersOf(io: SourceIo, connector: Connector, options: OpenOptions): Promise<Layers> {
+  const { live } = io.source.supports;
+  const cacheBytes = options.cacheBytes === undefined ? {} : { cacheBytes: options.cacheBytes };
+  switch (connector.kind) {
+    case "virtual":
+      return { image: undefined, physical: undefined };
+    case "physical": {
+      const ranges = [...io.ranges].map((range) => ({ ...range, state: "present" as const }));
+      const map = PhysicalMap.from(ranges);
+      return {
+        image: undefined,
+        physical: new PhysicalMemory(io, { map, live, ...cacheBytes, name: io.name }),
+      };
+    }
+    case "file": {
+      const file = dumpFile(io, io.ranges.end, io.name.replace(/^file:/, ""));
+      const image = await openDump(file, { decoders: nodeDecoders, format: options.format, ...cacheBytes });
+      const { map } = image;
+      return { image, physical: new PhysicalMemory(image.io, { map, live, ...cacheBytes, name: file.name }) };
+    }
+  }
+}
+
+/** An opened target: its memory, and what was found in it. */
+export class Machine {
+  /** As opened: `file:vmcore`, `proc:1234`. */
+  readonly name: string;
+  /** `raw`, `elf-core`, `kdump`; the connector's kind where there is no dump. */
+  readonly format: string;
+  /** The dump's headers, map and notes. */
+  readonly image: DumpImage | undefined;
+  /** Physical memory, where the target is one. */
+  readonly physical: PhysicalMemory | undefined;
+  /** The source at the bottom, with its counters. */
+  readonly source: SourceIo;
+  /** Drives every layer of this machine. */
+  readonly scheduler: Scheduler;
+  readonly #options: OpenOptions;
+  readonly #identity: AddressSpace<Address>;
+  #kernel: LinuxKernel | undefined;
+  #noKernel: KernelNotFoundError | undefined;
+
+  /** Use {@link open}. @internal */
+  constructor(source: SourceIo, kind: Connector["kind"], layers: Layers, options: OpenOptions) {
+    this.name = source.name;
+    this.source = source;
+    this.scheduler = source.scheduler ?? defaultScheduler;
+    this.image = layers.image;
+    this.physical = layers.physical;
+    this.format = layers.image?.format ?? kind;
+    this.#options = options;
+    const { physical } = layers;
+    this.#identity =
+      physical === undefined
+        ? new AddressSpace<Address>(source, { name: source.name })
+        : new AddressSpace<Address>(new IdentityIo(physical), { name: "physical memory" });
+  }
+
+  /**
+   * The address space that is used by default, addressed by `bigint`: that of `root` where one was given; the
+   * kernel's where one was found; the process's own; else physical memory.
+   */
+  get memory(): AddressSpace<Address> {
+    const { root } = this.#options;
+    if (root !== undefined && this.physical !== undefined) return this.addressSpace(root);
+    return this.#kernel?.memory ?? this.#identity;
+  }
+
+  /** The kernel, if it has been found already. */
+  get kernel(): LinuxKernel | undefined {
+    return this.#kernel;
+  }
+
+  /** Why no kernel was found, if one was looked for. */
+  get noKernel(): KernelNotFoundError | undefined {
+    return this.#noKernel;
+  }
+
+  /**
+   * The Linux kernel in this memory, looked for if it has not been found yet.
+   *
+   * @throws {KernelNotFoundError} with what to give instead.
+   */
+  linux(): Io<LinuxKernel> {
+    return Io.of(this.scheduler, linuxRoutine, this as Machine, true);
+  }
+
+  /** @internal */
+  *findLinux(scan: boolean): Routine<LinuxKernel> {
+    if (this.#kernel !== undefined) return this.#kernel;
+    const { physical, image } = this;
+    if (physical === undefined) {
+      throw new KernelNotFoundError(
+        "NO_KERNEL",
+        `${this.name} is one process's memory: there is no kernel in it`,
+      );
+    }
+    try {
+      this.#kernel = yield* findKernel(physical, {
+        map: physical.map,
+        note: image?.notes.vmcoreinfo,
+        root: this.#options.root,
+        scan,
+        live: this.source.source.supports.live,
+        onProgress: this.#options.onProgress,
+      });
+      this.#noKernel = undefined;
+      return this.#kernel;
+    } catch (error) {
+      if (error instanceof KernelNotFoundError) this.#noKernel = error;
+      throw error;
+    }
+  }
+
+  /** Does what `OpenOptions.kernel` asks for. @internal */
+  async prepare(): Promise<void> {
+    const kernel = this.#options.kernel ?? "scan";
+    if (this.physical === undefined || kernel === "none") return;
+    try {
+      await Io.of(this.scheduler, linuxRoutine, this as Machine, kernel === "scan");
+    } catch (error) {
+      if (!(error instanceof KernelNotFoundError)) throw error;
+    }
+  }
+
+  /**
+   * The address space of a page-table root.
+   *
+   * @param root Physical address of the top table (x86-64: CR3 without its low 12 bits).
+   * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process.
+   */
+  addressSpace(root: number): VirtualMemory {
+    const { physical } = this;
+    if (physical === undefined) {
+      throw new MemtoolError(
+        "NO_PHYSICAL_MEMORY",
+        `${this.name} has no page tables: it is one process's memory`,
+      );
+    }
+    const { live } = this.source.source.supports;
+    return new VirtualMemory(physical, { root, live, name: `root 0x${root.toString(16)}` });
+  }
+
+  /** Waits for what is in flight, and lets go of the target. Idempotent. */
+  close(): Promise<void> {
+    return this.source.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {
+  return yield* machine.findLinux(scan);
+}
+
+/** Physical memory under 64-bit addresses. */
+class IdentityIo implements PacketIo<Address> {
+  readonly scheduler: Scheduler;
+  readonly #physical: PhysicalMemory;
+
+  constructor(physical: PhysicalMemory) {
+    this.#physical = physical;
+    this.scheduler = physical.scheduler;
+  }
+
+  sendIo(address: Address, view: BoundView): void {
+    const number = Number(address);
+    if (Number.isSafeInteger(number)) this.#physical.sendIo(number, view);
+    else view.fail(OUTSIDE);
+  }
+}

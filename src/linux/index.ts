@@ -1,0 +1,7 @@
+/** Linux kernels in memory. Start with `find-kernel.ts`. @module */
+export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
+export { KERNEL_MAP } from "./image.js";
+export { Kallsyms, KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms.js";
+export { type KernelOrigin, LinuxKernel } from "./kernel.js";
+export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";

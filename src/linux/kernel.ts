@@ -1,0 +1,167 @@
+import { hex, Io, IoSequence, type Routine, type Sink } from "../io/index.js";
+import type { VirtualMemory } from "../paging/virtual-memory.js";
+import { imageSymbols } from "./image.js";
+import { type Kallsyms, KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms.js";
+import { editDistance, matchesGlob } from "./names.js";
+import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+import type { Vmcoreinfo } from "./vmcoreinfo.js";
+
+/** How a kernel was found. */
+export interface KernelOrigin {
+  readonly vmcoreinfo: "note" | "scan";
+  /** Physical address of the text, where a scan found it. */
+  readonly vmcoreinfoAddress: number | undefined;
+  readonly root: "swapper_pg_dir" | "given";
+  /** Whether the root's tables map the kernel's own symbols where they should be. */
+  readonly verified: boolean;
+  readonly warnings: readonly string[];
+}
+
+/** A Linux kernel in memory; made by `findKernel`. */
+export class LinuxKernel {
+  readonly vmcoreinfo: Vmcoreinfo;
+  /** The kernel's address space. */
+  readonly memory: VirtualMemory;
+  /** `phys_base`: what the physical address of the image is off its link-time one. May be negative. */
+  readonly physBase: number | undefined;
+  /** How it was found, and what is doubtful. */
+  readonly origin: KernelOrigin;
+  #kallsyms: Kallsyms | undefined;
+  /** Why there are no kallsyms, once that is known. */
+  #noKallsyms: KallsymsError | undefined;
+
+  /** Use `findKernel`. @internal */
+  constructor(info: Vmcoreinfo, memory: VirtualMemory, physBase: number | undefined, origin: KernelOrigin) {
+    this.vmcoreinfo = info;
+    this.memory = memory;
+    this.physBase = physBase;
+    this.origin = origin;
+  }
+
+  /** Such as "6.1.0-56-cloud-amd64"; "" if VMCOREINFO does not say. */
+  get release(): string {
+    return this.vmcoreinfo.release ?? "";
+  }
+
+  /** Physical address of the top page table. */
+  get root(): number {
+    return this.memory.root;
+  }
+
+  /** What KASLR added to the addresses of the image; 0 without it. */
+  get kaslrOffset(): bigint {
+    return this.vmcoreinfo.kernelOffset ?? 0n;
+  }
+
+  /**
+   * The table of the kernel's own symbols, read when first asked for. Symbols of modules come with a later issue.
+   *
+   * @throws {KallsymsError} naming the part that is missing or damaged.
+   */
+  kallsyms(): Io<Kallsyms> {
+    return Io.of(this.memory.scheduler, kallsymsRoutine, this as LinuxKernel);
+  }
+
+  /** @internal */
+  *loadKallsyms(): Routine<Kallsyms> {
+    if (this.#kallsyms !== undefined) return this.#kallsyms;
+    if (this.#noKallsyms !== undefined) throw this.#noKallsyms;
+    try {
+      const tables = kallsymsTables(this.vmcoreinfo.symbols);
+      this.#kallsyms = yield* readKallsyms(this.memory, tables, imageSymbols(this.vmcoreinfo));
+      return this.#kallsyms;
+    } catch (error) {
+      // A live kernel's memory may be readable later; damaged or missing tables stay so.
+      if (error instanceof KallsymsError) this.#noKallsyms = error;
+      throw error;
+    }
+  }
+
+  /**
+   * The one symbol of a name. What VMCOREINFO names needs no kallsyms (its type is "?" then).
+   *
+   * @throws {SymbolError} `NO_SYMBOL` with similar names, `AMBIGUOUS_SYMBOL` with the candidates.
+   */
+  symbol(name: string): Io<KernelSymbol> {
+    return Io.of(this.memory.scheduler, symbolRoutine, this as LinuxKernel, name);
+  }
+
+  /** The nearest symbol at or below an address, if there is one near enough to say anything. */
+  nameOf(address: bigint): Io<NamedAddress | undefined> {
+    return Io.of(this.memory.scheduler, nameOfRoutine, this as LinuxKernel, address);
+  }
+
+  /**
+   * Symbols whose whole name matches a pattern (`*`, `?`, `[a-z]`), ascending by address; all of them by default.
+   * Without kallsyms, those that VMCOREINFO names.
+   */
+  symbols(pattern = "*"): IoSequence<KernelSymbol> {
+    return IoSequence.of(this.memory.scheduler, symbolsRoutine, this as LinuxKernel, pattern);
+  }
+}
+
+function* kallsymsRoutine(kernel: LinuxKernel): Routine<Kallsyms> {
+  return yield* kernel.loadKallsyms();
+}
+
+/** Kallsyms, or why there are none. */
+function* kallsymsOrWhy(kernel: LinuxKernel): Routine<Kallsyms | KallsymsError> {
+  try {
+    return yield* kernel.loadKallsyms();
+  } catch (error) {
+    if (error instanceof KallsymsError) return error;
+    throw error;
+  }
+}
+
+function* symbolRoutine(kernel: LinuxKernel, name: string): Routine<KernelSymbol> {
+  const address = imageSymbols(kernel.vmcoreinfo).get(name);
+  if (address !== undefined) return { name, address, type: "?" };
+  const kallsyms = yield* kallsymsOrWhy(kernel);
+  if (kallsyms instanceof KallsymsError) {
+    throw new SymbolError(
+      "NO_SYMBOL",
+      name,
+      nearAmong(named(kernel), name),
+      `no kallsyms: ${kallsyms.message}`,
+    );
+  }
+  const found = kallsyms.symbol(name);
+  if (found.length === 1) return found[0] as KernelSymbol;
+  if (found.length > 1) throw new SymbolError("AMBIGUOUS_SYMBOL", name, found);
+  const hint = /^[0-9a-f]{6,16}$/i.test(name)
+    ? `an address is written ${hex(BigInt(`0x${name}`))}`
+    : undefined;
+  throw new SymbolError("NO_SYMBOL", name, kallsyms.near(name), hint);
+}
+
+function* nameOfRoutine(kernel: LinuxKernel, address: bigint): Routine<NamedAddress | undefined> {
+  const kallsyms = yield* kallsymsOrWhy(kernel);
+  if (!(kallsyms instanceof KallsymsError)) return kallsyms.nameOf(address);
+  // VMCOREINFO names a few dozen symbols only: what lies further above one of them than a page is something else.
+  const nearest = named(kernel)
+    .filter((symbol) => symbol.address <= address && address - symbol.address < 4096n)
+    .at(-1);
+  return nearest === undefined ? undefined : { ...nearest, offset: address - nearest.address };
+}
+
+function* symbolsRoutine(sink: Sink<KernelSymbol>, kernel: LinuxKernel, pattern: string): Routine<void> {
+  const kallsyms = yield* kallsymsOrWhy(kernel);
+  if (kallsyms instanceof KallsymsError) {
+    for (const symbol of named(kernel)) if (matchesGlob(pattern, symbol.name)) yield sink.emit(symbol);
+    return;
+  }
+  for (const symbol of kallsyms.match(pattern)) yield sink.emit(symbol);
+}
+
+/** VMCOREINFO's symbols, ascending by address. */
+function named(kernel: LinuxKernel): KernelSymbol[] {
+  return [...imageSymbols(kernel.vmcoreinfo)]
+    .map(([name, address]) => ({ name, address, type: "?" }))
+    .sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : 0));
+}
+
+/** Names that are a few typing errors away. */
+function nearAmong(symbols: readonly KernelSymbol[], name: string): KernelSymbol[] {
+  return symbols.filter((symbol) => editDistance(name, symbol.name, 3) <= 3).slice(0, 5);
+}
