@@ -235,12 +235,6 @@ export class KdumpPages implements PacketIo<number> {
   #read(pfn: number, offset: number, view: BoundView): void {
     const cached = this.#cache.find(pfn);
     if (cached >= 0) return view.transfer(this.#cache.memory, cached + offset);
-    const pending = this.#pending.get(pfn);
-    if (pending !== undefined) {
-      view.keep();
-      pending.wants.push({ offset, view });
-      return;
-    }
     const rank = this.#layout.stored.rank(pfn);
     const block = Math.floor(rank / DESCRIPTORS);
     const found = this.#descriptors.find(block);
