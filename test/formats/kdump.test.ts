@@ -138,6 +138,19 @@ describe("reading pages", () => {
     expect(only(readPartial(image.io, 0, 100).sync())).toEqual([[0, 100, "unanswered"]]);
   });
 
+  it("more than 64 MiB of compressed pages are read in turns, not all at once", async () => {
+    const blockSize = 2 ** 20;
+    const stored = { flags: 4, bytes: new Uint8Array(blockSize).fill(5) };
+    const pages = Array.from({ length: 150 }, (_, pfn) => ({ pfn, bytes: stored.bytes, stored }));
+    const source = testFile(writeKdump(pages, { maxPages: 150, blockSize }), "async");
+    const image = await openDump(source, { decoders: { snappy: (input) => input }, cacheBytes: 0 });
+    const before = source.source.counters.batches;
+    const reads = await all(pages.map(({ pfn }) => readInto(image.io, pfn * blockSize + 7, 8)));
+    for (const bytes of reads) expect(bytes).toEqual(new Uint8Array(8).fill(5));
+    // Descriptors, then three turns.
+    expect(source.source.counters.batches - before).toBe(4);
+  });
+
   it("a read that is aborted before its descriptors came reads no data", async () => {
     const source = testFile(file, "async");
     const image = await openDump(source, { decoders: nodeDecoders });
