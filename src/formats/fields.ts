@@ -1,5 +1,5 @@
 /** Reading header fields of a dump, with bounds and with names for messages. */
-import { hex, PartialTransferError, readInto, readPartial, type Routine } from "../io/index.js";
+import { hex, PartialTransferError, type Routine, readInto, readPartial } from "../io/index.js";
 import { FormatError } from "./errors.js";
 import { TRUNCATED } from "./pieces.js";
 import type { DumpFile } from "./types.js";

@@ -7,7 +7,7 @@
  * Two bitmaps say which pages are RAM and which of them are in the file, so `outside` and `excluded` are told apart.
  * QEMU writes both alike although it says that it filters: then what is missing is `excluded` ("or outside").
  */
-import { hex, type ExcludedReason, type Routine } from "../io/index.js";
+import { type ExcludedReason, hex, type Routine } from "../io/index.js";
 import { PhysicalMap } from "../memory/physical-map.js";
 import { PageBitmap } from "./bitmap.hot.js";
 import { FormatError, Warnings } from "./errors.js";

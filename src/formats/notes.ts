@@ -6,8 +6,9 @@
  * (x86: asm/user_64.h; arm64: `struct user_pt_regs`). QEMU's note: `struct QEMUCPUState` in QEMU's
  * target/i386/arch_dump.c.
  */
-import { Fields, hasText, latin1 } from "./fields.js";
+
 import type { Warnings } from "./errors.js";
+import { Fields, hasText, latin1 } from "./fields.js";
 import type { Architecture, CpuState, DumpNotes } from "./types.js";
 
 const NT_PRSTATUS = 1;

@@ -1,5 +1,4 @@
 import { execFileSync } from "node:child_process";
-import { createServer } from "node:net";
 import {
   chmodSync,
   closeSync,
@@ -13,6 +12,7 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";

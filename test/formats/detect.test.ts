@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { detectFormat, openDump } from "../../src/formats/index.js";
+import { detectFormat, dumpFile, openDump } from "../../src/formats/index.js";
 import { MemoryIo, readInto, readPartial, write } from "../../src/io/index.js";
-import { dumpFile } from "../../src/formats/index.js";
 import { pattern } from "../support/bytes.js";
 import { openBytes, testFile } from "../support/dump.js";
 import { flatten } from "../support/flatten.js";
