@@ -29,9 +29,15 @@ export interface FileSource extends Source {
 const SHRUNK = fault("gone", "file", "connector");
 const FAILED = fault("io", "file", "connector");
 
-/** Rows up to this far apart are read in one call: 4 KiB cost less to read than a call (about 2 µs). */
+/**
+ * Rows up to this far apart are read in one call. Measured with Node 20 on a cached file: a call of its own costs a row
+ * 0.5 µs and more, a share of a larger one 0.4 µs with gaps of 4 KiB, 0.9 µs with gaps of 8 KiB.
+ */
 const MAX_GAP = 4096;
-/** Bytes that one call brings for several rows; a row of its own is read straight into the caller's memory. */
+/**
+ * Bytes that one call brings for several rows (larger ones measured no faster); a row of its own is read straight into
+ * the caller's memory.
+ */
 const MAX_RUN = 256 * 1024;
 /** One call moves less than 2 GiB. */
 const MAX_CALL = 2 ** 30;

@@ -1,5 +1,5 @@
 /** A live process through /proc/PID/mem (proc(5)); its maps say what there is. */
-import { closeSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import { AddressRanges, type Batch, type Fault, fault, type Source, withDetail } from "../src/io/index.js";
 import { ConnectorError, errnoName, errnoOf } from "./errors.js";
 
@@ -60,7 +60,7 @@ export function openProcess(target: number | string, options: ProcessOptions = {
   try {
     fd = openSync(`/proc/${pid}/mem`, write ? "r+" : "r");
   } catch (error) {
-    throw explain(name, error);
+    throw explain(name, pid, error);
   }
   try {
     if (parseMaps(readFileSync(`/proc/${pid}/maps`, "latin1")).length === 0) {
@@ -73,12 +73,18 @@ export function openProcess(target: number | string, options: ProcessOptions = {
     return new OpenProcess(name, pid, fd, write);
   } catch (error) {
     closeSync(fd);
-    throw error instanceof ConnectorError ? error : explain(name, error);
+    throw error instanceof ConnectorError ? error : explain(name, pid, error);
   }
 }
 
-function explain(name: string, error: unknown): ConnectorError {
+function noMemory(name: string): ConnectorError {
+  return new ConnectorError("NO_MEMORY", name, "it has no memory of its own (a kernel thread or a zombie)");
+}
+
+function explain(name: string, pid: number, error: unknown): ConnectorError {
   const code = errnoName(error);
+  // Some kernels (seen: 6.18) refuse to open the memory of what has none, others give one that is empty.
+  if (code === "ESRCH" && existsSync(`/proc/${pid}/status`)) return noMemory(name);
   if (code === "ENOENT" || code === "ESRCH") {
     return new ConnectorError("NO_SUCH_PROCESS", name, "there is no such process (or no /proc)", {
       cause: error,

@@ -1,6 +1,7 @@
 /** Reading header fields of a dump, with bounds and with names for messages. */
 import { hex, PartialTransferError, type Routine, readInto, readPartial } from "../io/index.js";
 import { FormatError } from "./errors.js";
+import { TRUNCATED } from "./pieces.js";
 import type { DumpFile } from "./types.js";
 
 /** A structure of a dump's headers, little-endian; offsets count from its first byte. */
@@ -99,6 +100,14 @@ export function* readStructure(
     return yield* readInto(file, offset, length);
   } catch (error) {
     if (!(error instanceof PartialTransferError)) throw error;
+    if (error.holes[0]?.fault === TRUNCATED) {
+      throw new FormatError(
+        "TRUNCATED_DUMP",
+        { file: file.name, offset, field: what },
+        "the file is cut short and lacks these bytes; copy the dump again",
+        { cause: error },
+      );
+    }
     throw new FormatError(
       "UNREADABLE_DUMP",
       { file: file.name, offset, field: what },

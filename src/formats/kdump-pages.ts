@@ -177,6 +177,7 @@ export class KdumpPages implements PacketIo<number> {
   readonly #leftOut: Fault;
   #inFlight = 0;
   #waiting: Waiting[] = [];
+  #waitingHead = 0;
   // Pages gathered for the next read: they continue each other in the file.
   #run: PendingPage[] = [];
   #runStart = 0;
@@ -235,12 +236,6 @@ export class KdumpPages implements PacketIo<number> {
   #read(pfn: number, offset: number, view: BoundView): void {
     const cached = this.#cache.find(pfn);
     if (cached >= 0) return view.transfer(this.#cache.memory, cached + offset);
-    const pending = this.#pending.get(pfn);
-    if (pending !== undefined) {
-      view.keep();
-      pending.wants.push({ offset, view });
-      return;
-    }
     const rank = this.#layout.stored.rank(pfn);
     const block = Math.floor(rank / DESCRIPTORS);
     const found = this.#descriptors.find(block);
@@ -381,21 +376,19 @@ export class KdumpPages implements PacketIo<number> {
 
   /** Starts what waited for room. */
   #resume(): void {
-    if (this.#waiting.length === 0) return;
-    let taken = 0;
-    while (taken < this.#waiting.length && this.#inFlight < MAX_IN_FLIGHT) {
-      const { pfn, want, offset, size, decoder } = this.#waiting[taken] as Waiting;
-      taken++;
+    while (this.#waitingHead < this.#waiting.length && this.#inFlight < MAX_IN_FLIGHT) {
+      const { pfn, want, offset, size, decoder } = this.#waiting[this.#waitingHead] as Waiting;
+      this.#waitingHead++;
       const { view } = want;
-      if (view.abortFault !== 0) {
-        view.fail(view.abortFault);
-        continue;
-      }
       const pending = this.#pending.get(pfn);
-      if (pending !== undefined) pending.wants.push(want);
+      if (view.abortFault !== 0) view.fail(view.abortFault);
+      else if (pending !== undefined) pending.wants.push(want);
       else this.#gather(offset, new PendingPage(pfn, want, size, decoder));
     }
-    this.#waiting = this.#waiting.slice(taken);
+    if (this.#waitingHead === this.#waiting.length && this.#waitingHead !== 0) {
+      this.#waiting = [];
+      this.#waitingHead = 0;
+    }
   }
 }
 

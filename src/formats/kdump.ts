@@ -343,8 +343,7 @@ function warnOfCodec(header: Header, decoders: Decoders, warnings: Warnings): vo
   for (const { flag, name, decoder } of CODECS) {
     if ((header.status & flag) !== 0 && decoders[decoder] === undefined) {
       warnings.add(
-        `pages compressed with ${name} can't be read yet (unsupported); read the dump with makedumpfile -R or ` +
-          "write it anew with makedumpfile -c (zlib)",
+        `pages compressed with ${name} can't be read (unsupported); write the dump anew with zlib: makedumpfile -c OLD NEW`,
       );
     }
   }

@@ -255,7 +255,7 @@ export class PageCache implements PacketIo<number> {
       return;
     }
     // A negated test, so that what is no address is passed on too: the layer below says what is wrong with it.
-    if (!(length < PAGE_SIZE && address >= 0 && address <= LAST_ADDRESS)) {
+    if (!(length < PAGE_SIZE && address >= 0 && address <= LAST_ADDRESS && Math.floor(address) === address)) {
       this.#io.sendIo(address, view);
       return;
     }

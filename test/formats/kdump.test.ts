@@ -1,0 +1,354 @@
+import { describe, expect, it } from "vitest";
+import { nodeDecoders } from "../../connectors/node-decoders.js";
+import { type Decoders, dumpFile, openDump } from "../../src/formats/index.js";
+import {
+  all,
+  faultFields,
+  MemoryIo,
+  type PacketIo,
+  type PartialTransfer,
+  readInto,
+  readPartial,
+  withSplitting,
+  writePartial,
+} from "../../src/io/index.js";
+import { pattern, random } from "../support/bytes.js";
+import { expectImage, ImageModel, openBytes, testFile } from "../support/dump.js";
+import { elfNotes, prstatus, qemuState } from "../support/write-elf.js";
+import { type KdumpPage, writeKdump } from "../support/write-kdump.js";
+
+const PAGE = 4096;
+const page = (pfn: number, stored?: KdumpPage["stored"]): KdumpPage => ({
+  pfn,
+  bytes: pattern(PAGE, pfn),
+  ...(stored === undefined ? {} : { stored }),
+});
+const many = (count: number) => Array.from({ length: count }, (_, pfn) => page(pfn));
+const only = (transfer: PartialTransfer) =>
+  transfer.holes.map(({ start, end, state }) => [start, end, state]);
+
+describe("reading pages", () => {
+  const count = 2000;
+  const file = writeKdump(many(count), { maxPages: count });
+
+  it("N reads anywhere cost two batches of the file: descriptors, then data", async () => {
+    for (const mode of ["sync", "async"] as const) {
+      const source = testFile(file, mode);
+      const image = await openDump(source, { decoders: nodeDecoders });
+      const before = source.source.counters.batches;
+      const next = random(5);
+      const addresses = Array.from({ length: 1000 }, () => next(count) * PAGE + next(PAGE - 8));
+      const results = await all(addresses.map((at) => readInto(image.io, at, 8)));
+      expect(source.source.counters.batches - before).toBe(2);
+      for (const [i, at] of addresses.entries()) {
+        const offset = at % PAGE;
+        expect(results[i]).toEqual(pattern(PAGE, Math.floor(at / PAGE)).slice(offset, offset + 8));
+      }
+    }
+  });
+
+  it("a long read costs two batches, with pages that follow each other read as one", () => {
+    // Even seeds: pages that compress.
+    const pages = Array.from({ length: count }, (_, pfn) => ({ pfn, bytes: pattern(PAGE, 2 * pfn) }));
+    const source = testFile(writeKdump(pages, { maxPages: count }));
+    const image = openDump(source, { decoders: nodeDecoders }).sync();
+    const before = source.source.counters;
+    readInto(image.io, 0, count * PAGE).sync();
+    const { batches, fragments } = source.source.counters;
+    expect(batches - before.batches).toBe(2);
+    // One for 256 descriptors each, and not many more.
+    expect(fragments - before.fragments).toBeLessThan(20);
+  });
+
+  it("several reads of one page decompress it once, and later ones not at all", async () => {
+    let inflated = 0;
+    const decoders: Decoders = {
+      inflate: (input, length) => {
+        inflated++;
+        return (nodeDecoders.inflate as NonNullable<Decoders["inflate"]>)(input, length);
+      },
+    };
+    const image = openBytes(file, { decoders });
+    await all([readInto(image.io, 0, 8), readInto(image.io, 100, 8), readInto(image.io, 4000, 96)]);
+    await readInto(image.io, 8, 8);
+    expect(inflated).toBe(1);
+  });
+
+  it("keeps no more than its cache may hold, and none at all with 0", async () => {
+    for (const [cacheBytes, expected] of [
+      [0, 20],
+      [2 * PAGE, 20],
+      [16 * PAGE, 10],
+    ] as const) {
+      let inflated = 0;
+      const decoders: Decoders = {
+        inflate: (input, length) => {
+          inflated++;
+          return (nodeDecoders.inflate as NonNullable<Decoders["inflate"]>)(input, length);
+        },
+      };
+      const image = openBytes(file, { decoders, cacheBytes });
+      // Even pages: they are stored compressed.
+      for (let round = 0; round < 2; round++) {
+        for (let pfn = 0; pfn < 20; pfn += 2) readInto(image.io, pfn * PAGE, 8).sync();
+      }
+      expect(inflated).toBe(expected);
+    }
+  });
+
+  it("pages stored as they are go from the file to the caller, through any layer", () => {
+    const stored = writeKdump(
+      many(4).map(({ pfn }) => page(pfn, "raw")),
+      { maxPages: 4 },
+    );
+    const image = openBytes(stored);
+    const bytes = readInto(withSplitting(image.io, 100), 50, 4 * PAGE - 50).sync();
+    expect(bytes).toEqual(Uint8Array.from(many(4).flatMap(({ bytes: b }) => [...b])).slice(50));
+  });
+
+  it("reads over a file that answers at once, in pieces, or out of order", async () => {
+    const memory = new MemoryIo(file, { readOnly: true });
+    const reversed: PacketIo<number> = {
+      scheduler: memory.scheduler,
+      sendIo: (offset, view) => {
+        const tail = view.length > 1000 ? view.split(1000) : undefined;
+        if (tail !== undefined) reversed.sendIo(offset + 1000, tail);
+        memory.sendIo(offset, view);
+      },
+    };
+    for (const io of [memory, withSplitting(memory, 7), reversed]) {
+      const image = openDump(dumpFile(io, file.length, "pieces"), { decoders: nodeDecoders }).sync();
+      const bytes = readInto(image.io, 10, 50 * PAGE).sync();
+      expect(bytes.subarray(0, PAGE - 10)).toEqual(pattern(PAGE, 0).subarray(10));
+      expect(bytes.subarray(-10)).toEqual(pattern(PAGE, 50).subarray(0, 10));
+    }
+  });
+
+  it("bytes that a layer below drops are unanswered, not waited for", () => {
+    const memory = new MemoryIo(file, { readOnly: true });
+    let dropping = false;
+    const io: PacketIo<number> = {
+      scheduler: memory.scheduler,
+      sendIo: (offset, view) => {
+        if (!dropping) memory.sendIo(offset, view);
+      },
+    };
+    const image = openDump(dumpFile(io, file.length, "dropping"), { decoders: nodeDecoders }).sync();
+    dropping = true;
+    expect(only(readPartial(image.io, 0, 100).sync())).toEqual([[0, 100, "unanswered"]]);
+  });
+
+  it("more than 64 MiB of compressed pages are read in turns, not all at once", async () => {
+    const blockSize = 2 ** 20;
+    const stored = { flags: 4, bytes: new Uint8Array(blockSize).fill(5) };
+    const pages = Array.from({ length: 150 }, (_, pfn) => ({ pfn, bytes: stored.bytes, stored }));
+    const source = testFile(writeKdump(pages, { maxPages: 150, blockSize }), "async");
+    const image = await openDump(source, { decoders: { snappy: (input) => input }, cacheBytes: 0 });
+    const before = source.source.counters.batches;
+    const reads = await all(pages.map(({ pfn }) => readInto(image.io, pfn * blockSize + 7, 8)));
+    for (const bytes of reads) expect(bytes).toEqual(new Uint8Array(8).fill(5));
+    // Descriptors, then three turns.
+    expect(source.source.counters.batches - before).toBe(4);
+  });
+
+  it("a read that is aborted before its descriptors came reads no data", async () => {
+    const source = testFile(file, "async");
+    const image = await openDump(source, { decoders: nodeDecoders });
+    const listeners: (() => void)[] = [];
+    const signal = {
+      aborted: false,
+      addEventListener: (_: "abort", listener: () => void) => void listeners.push(listener),
+      removeEventListener: () => {},
+    };
+    const before = source.source.counters.batches;
+    const reading = readPartial(image.io, 0, 8, { signal });
+    const done = reading.promise();
+    for (const listener of listeners) listener();
+    expect(only(await done)).toEqual([[0, 8, "aborted"]]);
+    expect(source.source.counters.batches - before).toBeLessThanOrEqual(1);
+  });
+
+  it("is read-only", () => {
+    const { holes } = writePartial(openBytes(file).io, 0, new Uint8Array(8)).sync();
+    expect(holes).toMatchObject([{ start: 0, end: 8, state: "read-only" }]);
+  });
+});
+
+describe("damaged pages", () => {
+  const deflated = (bytes: Uint8Array) => {
+    const file = writeKdump([{ pfn: 0, bytes, stored: "zlib" }], { maxPages: 1 });
+    return file.slice(4096 * 4 + 24);
+  };
+
+  it.each([
+    ["too little", deflated(pattern(2048, 2))],
+    ["too much", deflated(pattern(8192, 2))],
+    ["garbage", pattern(200, 1)],
+    ["an empty page", new Uint8Array(0)],
+    ["more bytes than a page has", pattern(5000, 1)],
+  ])("a page that decompresses to %s is malformed, and its neighbours are read", (_what, bytes) => {
+    const file = writeKdump([page(0), page(1, { flags: 1, bytes }), page(2)], { maxPages: 3 });
+    const transfer = readPartial(openBytes(file).io, 0, 3 * PAGE).sync();
+    expect(only(transfer)).toEqual([[PAGE, 2 * PAGE, "malformed"]]);
+    expect(transfer.bytes.subarray(0, PAGE)).toEqual(pattern(PAGE, 0));
+    expect(transfer.bytes.subarray(2 * PAGE)).toEqual(pattern(PAGE, 2));
+  });
+
+  it("a raw page of another length is malformed", () => {
+    const file = writeKdump([page(0, { flags: 0, bytes: pattern(100, 1) })], { maxPages: 1 });
+    expect(only(readPartial(openBytes(file).io, 0, PAGE).sync())).toEqual([[0, PAGE, "malformed"]]);
+  });
+
+  it.each([
+    [2, "LZO"],
+    [4, "snappy"],
+    [0x20, "zstd"],
+  ])("pages with flags %i are unsupported, and a warning names %s", (flags, name) => {
+    const file = writeKdump([page(0, { flags, bytes: pattern(100, 1) }), page(1)], {
+      maxPages: 2,
+      status: flags,
+    });
+    const image = openBytes(file);
+    expect(image.warnings.join()).toContain(name);
+    const transfer = readPartial(image.io, 0, 2 * PAGE).sync();
+    expect(only(transfer)).toEqual([[0, PAGE, "unsupported"]]);
+    expect(faultFields(transfer.holes[0]?.fault ?? 0).subject).toBe("codec");
+  });
+
+  it("a codec that is injected is used", () => {
+    const file = writeKdump([page(0, { flags: 4, bytes: Uint8Array.of(7) })], { maxPages: 1, status: 4 });
+    const image = openBytes(file, {
+      decoders: { snappy: (input, n) => new Uint8Array(n).fill(input[0] as number) },
+    });
+    expect(image.warnings).toEqual([]);
+    expect(readInto(image.io, 0, 2).sync()).toEqual(Uint8Array.of(7, 7));
+  });
+
+  it("an incomplete dump gives what it holds, and says that it is incomplete", () => {
+    const file = writeKdump([page(0), page(2), page(4)], { maxPages: 5, status: 1 | 8, unwritten: [2, 4] });
+    const image = openBytes(file);
+    expect(image.warnings.join()).toContain("incomplete");
+    const { holes } = readPartial(image.io, 2 * PAGE, 10).sync();
+    expect(holes.map(({ fault }) => faultFields(fault))).toMatchObject([
+      { state: "excluded", subject: "file" },
+    ]);
+    expect(readInto(image.io, 0, PAGE).sync()).toEqual(pattern(PAGE, 0));
+  });
+
+  it("a file that ends inside its descriptors says from where on memory is missing, also in its map", () => {
+    const file = writeKdump(many(600), { maxPages: 600 });
+    const image = openBytes(file.subarray(0, 4096 * 4 + 24 * 300));
+    expect(image.warnings.join()).toContain(`from 0x${(300 * PAGE).toString(16)} on is missing`);
+    expect(image.map.bytesPresent).toBe(300 * PAGE);
+    expect(image.map.bytesExcluded).toBe(300 * PAGE);
+  });
+});
+
+describe("what is missing, and why", () => {
+  it("tells no RAM from RAM that was left out, by the two bitmaps", () => {
+    const model = new ImageModel(6 * PAGE);
+    for (const pfn of [0, 5]) model.present(pfn * PAGE, pattern(PAGE, pfn));
+    model.mark(2 * PAGE, 4 * PAGE, "excluded");
+    expectImage(openBytes(writeKdump([page(0), page(5)], { maxPages: 6, leftOut: [2, 3] })), model);
+  });
+
+  it.each([
+    [1, "zero"],
+    [2, "cache"],
+    [6, "cache"],
+    [8, "user"],
+    [16, "free"],
+    [31, "unknown"],
+  ])("with dump level %i the reason is %s", (dumpLevel, reason) => {
+    const image = openBytes(writeKdump([page(0)], { maxPages: 2, leftOut: [1], dumpLevel }));
+    expect([...image.map.ranges()][1]).toMatchObject({ state: "excluded", reason });
+  });
+
+  it("where QEMU wrote both bitmaps alike, what is missing may be outside", () => {
+    const image = openBytes(writeKdump([page(0), page(2)], { maxPages: 4, leftOut: [1], sameBitmaps: true }));
+    expect([...image.map.ranges()][1]).toMatchObject({
+      start: PAGE,
+      state: "excluded",
+      reason: "or outside",
+    });
+    expect(only(readPartial(image.io, 3 * PAGE, 2 * PAGE).sync())).toEqual([
+      [0, PAGE, "excluded"],
+      [PAGE, 2 * PAGE, "outside"],
+    ]);
+  });
+
+  it("where both bitmaps are alike and nothing was filtered, what is missing is outside", () => {
+    const image = openBytes(writeKdump([page(0), page(2)], { maxPages: 4, dumpLevel: 0 }));
+    expect(image.map.stateOf(PAGE)).toBe("outside");
+    expect(only(readPartial(image.io, PAGE, 8).sync())).toEqual([[0, 8, "outside"]]);
+  });
+
+  it("old diskdump files have one bitmap", () => {
+    const file = writeKdump([page(1)], { signature: "DISKDUMP", version: 1, maxPages: 3, oneBitmap: true });
+    const image = openBytes(file);
+    expect(readInto(image.io, PAGE, PAGE).sync()).toEqual(pattern(PAGE, 1));
+    expect(image.map.stateOf(0)).toBe("excluded");
+  });
+
+  it("one file of a split dump reads its own pages, and says that the others are elsewhere", () => {
+    const pages = many(10);
+    const image = openBytes(writeKdump(pages, { maxPages: 10, part: { start: 3, end: 6 }, dumpLevel: 0 }));
+    expect(image.warnings.join()).toContain("split dump, with pages 0x3 to 0x6");
+    expect(readInto(image.io, 3 * PAGE, 3 * PAGE).sync()).toEqual(
+      Uint8Array.from(pages.slice(3, 6).flatMap(({ bytes }) => [...bytes])),
+    );
+    expect(only(readPartial(image.io, 0, 10 * PAGE).sync())).toEqual([
+      [0, 3 * PAGE, "excluded"],
+      [6 * PAGE, 10 * PAGE, "excluded"],
+    ]);
+  });
+});
+
+describe("headers", () => {
+  it("gives VMCOREINFO, registers and the header's fields", () => {
+    const vmcoreinfo = Uint8Array.from("OSRELEASE=6.1.0-test\nPAGESIZE=4096\n", (c) => c.charCodeAt(0));
+    const notes = elfNotes([
+      prstatus(1, 1000),
+      prstatus(2, 2000),
+      qemuState(5000, 0x1234000),
+      qemuState(6000, 7),
+    ]);
+    const image = openBytes(writeKdump([page(0)], { maxPages: 1, vmcoreinfo, notes, physBase: -4096 }));
+    expect(image.notes.vmcoreinfo).toEqual(vmcoreinfo);
+    expect(image.notes).toMatchObject({ pageSize: 4096, physBase: -4096, architecture: "x86_64" });
+    expect(image.notes.cpus).toHaveLength(2);
+    // rip is the 17th register of NT_PRSTATUS, and the 17th of QEMU's state, which knows more.
+    expect(image.notes.cpus[0]).toMatchObject({
+      pid: 1,
+      registers: { rip: 5016n, cr3: 0x1234000n, cr2: 0xabcn },
+    });
+    expect(image.notes.cpus[1]).toMatchObject({
+      pid: 2,
+      registers: { cr3: 7n, fs_base: 0x3000n, tr_base: 0x7000n },
+    });
+    expect(image.details).toMatchObject({ release: "6.1.0-test", headerVersion: 6, pages: 1 });
+  });
+
+  it.each([
+    ["block_size", 428, 4, 1000],
+    ["block_size", 428, 4, 0],
+    ["bitmap_blocks", 436, 4, 0],
+    ["header_version", 8, 4, 0xffffffff],
+  ])("a %s that cannot be is named with its offset", (field, at, _width, value) => {
+    const file = writeKdump([page(0)], { maxPages: 1 });
+    new DataView(file.buffer).setUint32(at, value, true);
+    expect(() => openBytes(file)).toThrow(
+      expect.objectContaining({ code: "MALFORMED_DUMP", field, offset: at }),
+    );
+  });
+
+  it("big-endian and 32-bit dumps are refused by name", () => {
+    const file = writeKdump([page(0)], { maxPages: 1 });
+    new DataView(file.buffer).setUint32(8, 6, false);
+    expect(() => openBytes(file)).toThrow(/big-endian/);
+    const narrow = new Uint8Array(8192);
+    narrow.set(new TextEncoder().encode("KDUMP   "));
+    new DataView(narrow.buffer).setUint32(416, 4096, true);
+    expect(() => openBytes(narrow)).toThrow(/32-bit/);
+  });
+});

@@ -1,0 +1,115 @@
+/** kdump-compressed files for tests, written from makedumpfile's structures; shares nothing with the reader. */
+import { deflateSync } from "node:zlib";
+import { ByteWriter } from "./bytes.js";
+
+/** How a page is stored: decimal codecs are flags of its descriptor with made-up bytes. */
+export type Stored = "zlib" | "raw" | { readonly flags: number; readonly bytes: Uint8Array };
+
+export interface KdumpPage {
+  readonly pfn: number;
+  readonly bytes: Uint8Array;
+  readonly stored?: Stored;
+}
+
+export interface KdumpOptions {
+  readonly signature?: string;
+  readonly version?: number;
+  readonly blockSize?: number;
+  readonly maxPages: number;
+  /** Pages that are RAM but not in the file. */
+  readonly leftOut?: readonly number[];
+  readonly dumpLevel?: number;
+  readonly status?: number;
+  /** As QEMU: both bitmaps mark what is stored. */
+  readonly sameBitmaps?: boolean;
+  /** As old diskdump: one bitmap. */
+  readonly oneBitmap?: boolean;
+  readonly machine?: string;
+  readonly vmcoreinfo?: Uint8Array;
+  readonly notes?: Uint8Array;
+  /** Pages of a split dump that this file holds. */
+  readonly part?: { readonly start: number; readonly end: number };
+  /** Pages whose descriptors stay zero, as makedumpfile leaves them when it runs out of space. */
+  readonly unwritten?: readonly number[];
+  readonly physBase?: number;
+}
+
+export function writeKdump(pages: readonly KdumpPage[], options: KdumpOptions): Uint8Array {
+  const { maxPages, part } = options;
+  const version = options.version ?? 6;
+  const block = options.blockSize ?? 4096;
+  const vmcoreinfo = options.vmcoreinfo ?? new Uint8Array(0);
+  const notes = options.notes ?? new Uint8Array(0);
+  const inFile = [...pages]
+    .sort((a, b) => a.pfn - b.pfn)
+    .filter(({ pfn }) => part === undefined || (pfn >= part.start && pfn < part.end));
+
+  const extras = 104 + vmcoreinfo.length + notes.length;
+  const subBlocks = Math.ceil(extras / block);
+  const perBitmap = Math.max(1, Math.ceil(maxPages / 8 / block));
+  const out = new ByteWriter();
+  // struct disk_dump_header
+  out.text(options.signature ?? "KDUMP   ", 8).u32(version);
+  const utsname = ["Linux", "guest", "6.1.0-test", "#1", options.machine ?? "x86_64", "(none)"];
+  for (const text of utsname) out.text(text, 65);
+  out.alignTo(8).u64(1700000000).u64(0);
+  out
+    .u32(options.status ?? 1)
+    .u32(block)
+    .u32(subBlocks)
+    .u32(options.oneBitmap ? perBitmap : 2 * perBitmap);
+  out.u32(Math.min(maxPages, 0xffffffff)).u32(0).u32(0).u32(inFile.length).u32(0).u32(1);
+  // struct kdump_sub_header
+  out.upTo(block);
+  const infoAt = block + 104;
+  out.u64(options.physBase ?? 0).u32(options.dumpLevel ?? 1);
+  out
+    .u32(part === undefined ? 0 : 1)
+    .u64(part?.start ?? 0)
+    .u64(part?.end ?? 0);
+  out.u64(vmcoreinfo.length === 0 ? 0 : infoAt).u64(vmcoreinfo.length);
+  out.u64(notes.length === 0 ? 0 : infoAt + vmcoreinfo.length).u64(notes.length);
+  out.u64(0).u64(0); // eraseinfo
+  out
+    .u64(part?.start ?? 0)
+    .u64(part?.end ?? 0)
+    .u64(maxPages);
+  out.bytes(vmcoreinfo).bytes(notes);
+  // bitmaps
+  out.upTo(block * (1 + subBlocks));
+  const stored = bitmap(
+    pages.map((page) => page.pfn),
+    perBitmap * block,
+  );
+  const ram = bitmap([...pages.map((page) => page.pfn), ...(options.leftOut ?? [])], perBitmap * block);
+  if (!options.oneBitmap) out.bytes(options.sameBitmaps ? stored : ram);
+  out.bytes(stored);
+  // descriptors, then data
+  const bodies = inFile.map(({ bytes, stored: how }) => body(bytes, how ?? "zlib"));
+  let at = out.length + 24 * bodies.length;
+  for (const [i, { bytes, flags }] of bodies.entries()) {
+    if (options.unwritten?.includes((inFile[i] as KdumpPage).pfn)) {
+      out.u64(0).u32(0).u32(0).u64(0);
+      continue;
+    }
+    out.u64(at).u32(bytes.length).u32(flags).u64(0);
+    at += bytes.length;
+  }
+  for (const [i, { bytes }] of bodies.entries()) {
+    if (!options.unwritten?.includes((inFile[i] as KdumpPage).pfn)) out.bytes(bytes);
+  }
+  return out.done();
+}
+
+function body(bytes: Uint8Array, how: Stored): { bytes: Uint8Array; flags: number } {
+  if (how === "raw") return { bytes, flags: 0 };
+  if (how !== "zlib") return how;
+  const deflated = new Uint8Array(deflateSync(bytes));
+  return deflated.length < bytes.length ? { bytes: deflated, flags: 1 } : { bytes, flags: 0 };
+}
+
+function bitmap(pfns: readonly number[], length: number): Uint8Array {
+  const bits = new Uint8Array(length);
+  for (const pfn of pfns) bits[pfn >> 3] = (bits[pfn >> 3] as number) | (1 << (pfn & 7));
+  return bits;
+}
