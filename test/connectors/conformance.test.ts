@@ -1,0 +1,119 @@
+/** The connectors as PacketIo, over a real file and a real process. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll } from "vitest";
+import { openFile, openProcess } from "../../connectors/index.js";
+import { readInto, Scheduler, SourceIo } from "../../src/index.js";
+import { packetIoSuite } from "../suite/index.js";
+import { pattern } from "../support/bytes.js";
+
+const directory = mkdtempSync(join(tmpdir(), "memtool-conformance-"));
+const children: ChildProcess[] = [];
+afterAll(() => {
+  for (const child of children) child.kill("SIGKILL");
+  rmSync(directory, { recursive: true });
+});
+
+for (const write of [true, false]) {
+  packetIoSuite(`a file opened ${write ? "for writing" : "for reading"}`, () => {
+    const path = join(directory, "file");
+    writeFileSync(path, pattern(9001, 3));
+    const io = new SourceIo(openFile(path, { write }), new Scheduler());
+    return {
+      io,
+      base: 0,
+      truth: () => new Uint8Array(readFileSync(path)),
+      writable: write,
+      missing: { bytes: 12, state: "outside" },
+      close: () => io.close(),
+    };
+  });
+}
+
+/** Node itself as the target: it keeps a buffer, finds where it lies by its content, and prints its bytes when asked. */
+const TARGET = `
+const bytes = new Uint8Array(Buffer.alloc(1 << 20).buffer, 4096, 5000);
+for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 13 + (i >> 8)) & 255;
+const { openSync, readSync, readFileSync } = require("node:fs");
+const mem = openSync("/proc/self/mem", "r");
+const mark = Buffer.from(bytes.subarray(0, 64));
+let found;
+for (const line of readFileSync("/proc/self/maps", "utf8").split("\\n")) {
+  const [, start, end, rights] = /^([0-9a-f]+)-([0-9a-f]+) (\\S+)/.exec(line) ?? [];
+  if (rights === undefined || !rights.startsWith("rw")) continue;
+  const size = Number(BigInt("0x" + end) - BigInt("0x" + start));
+  const page = Buffer.alloc(4096);
+  for (let at = 0; at < size; at += 4096) {
+    try { readSync(mem, page, 0, 4096, BigInt("0x" + start) + BigInt(at)); } catch { break; }
+    const i = page.indexOf(mark);
+    if (i < 0) continue;
+    const address = BigInt("0x" + start) + BigInt(at + i);
+    const before = bytes[0];
+    bytes[0] = 199;
+    readSync(mem, page, 0, 1, address);
+    bytes[0] = before;
+    if (page[0] === 199) found = address;
+  }
+}
+process.stdin.on("data", () => process.stdout.write(Buffer.from(bytes).toString("hex") + "\\n"));
+process.stdout.write(found + "\\n");
+`;
+
+/** The next line that a child prints. */
+function line(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    const take = (data: Buffer) => {
+      text += data.toString();
+      if (!text.endsWith("\n")) return;
+      child.stdout?.off("data", take);
+      resolve(text.trim());
+    };
+    child.stdout?.on("data", take);
+    child.once("exit", (code) => reject(new Error(`the target ended with ${code}`)));
+  });
+}
+
+if (process.platform === "linux") {
+  for (const write of [true, false]) {
+    packetIoSuite(`a live process opened ${write ? "for writing" : "for reading"}`, async () => {
+      const child = spawn(process.execPath, ["-e", TARGET], { stdio: ["pipe", "pipe", "inherit"] });
+      children.push(child);
+      const base = BigInt(await line(child));
+      const io = new SourceIo(openProcess(child.pid ?? 0, { write }), new Scheduler());
+      const ask = async () => {
+        const answer = line(child);
+        child.stdin?.write("?");
+        return new Uint8Array(Buffer.from(await answer, "hex"));
+      };
+      const truth = await ask();
+      const shown = truth.slice();
+      return {
+        io,
+        base,
+        // The suite asks synchronously; what the target itself says is checked when it ends.
+        truth: () => (write ? readBack(io, base, shown) : shown),
+        writable: write,
+        close: async () => {
+          const now = await ask();
+          const seen = write ? readBack(io, base, shown) : shown;
+          if (Buffer.compare(now, seen) !== 0) throw new Error("the target has other bytes");
+          await io.close();
+          child.kill("SIGKILL");
+        },
+      };
+    });
+  }
+}
+
+/** What the process holds now, read through another handle of the kernel's. */
+function readBack(io: SourceIo, base: bigint, into: Uint8Array): Uint8Array {
+  const pid = Number(io.name.slice("proc:".length));
+  const other = openProcess(pid);
+  const second = new SourceIo(other, new Scheduler());
+  into.set(readInto(second, base, into.length).sync());
+  void second.close();
+  return into.slice();
+}
