@@ -1,6 +1,15 @@
 /** Virtual memory by page tables. Start with `virtual-memory.ts`, then `page-table-io.ts` and `mmu.ts`. @module */
 export type { BrokenRun, MappedRun, MapRun, VirtualRange } from "./maps.js";
-export { type BitRange, EXECUTABLE, GLOBAL, type MmuDef, type ReservedBits, type RightBit, USER, WRITABLE } from "./mmu.js";
+export {
+  type BitRange,
+  EXECUTABLE,
+  GLOBAL,
+  type MmuDef,
+  type ReservedBits,
+  type RightBit,
+  USER,
+  WRITABLE,
+} from "./mmu.js";
 export { PageTableIo, type PageTableOptions } from "./page-table-io.js";
 export { TableCache, type TableCacheOptions } from "./table-cache.hot.js";
 export type { Walk, WalkStep } from "./translate.js";

@@ -1,6 +1,14 @@
 /** Every mapped run of a root, in ascending order, visiting only tables that are there. */
 import { HIGH, joinAddress } from "../io/address.js";
-import { type Address, type Fault, type FaultState, faultState, levelOf, type Routine, type Sink } from "../io/index.js";
+import {
+  type Address,
+  type Fault,
+  type FaultState,
+  faultState,
+  levelOf,
+  type Routine,
+  type Sink,
+} from "../io/index.js";
 import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import type { TableFetch } from "./table-fetch.js";
@@ -173,7 +181,14 @@ class MapScan {
   }
 
   /** Goes down to a table of `level`, once it is in hand and its children are on hand or known. */
-  #enter(level: number, address: number, vpn: number, rights: number, entryLo: number, entryHi: number): number {
+  #enter(
+    level: number,
+    address: number,
+    vpn: number,
+    rights: number,
+    entryLo: number,
+    entryHi: number,
+  ): number {
     const { mmu, cache } = this.#io;
     const parent = this.#places[level + 1] as Place;
     // What the entry above covers. (The root has none, and no run is made of it here.)
@@ -281,7 +296,9 @@ class MapScan {
       this.#start + this.#pages === start &&
       this.#fault === fault &&
       (fault === 0
-        ? this.#pageLevel === level && this.#rights === rights && this.#physical + this.#pages * 2 ** pageShift === at
+        ? this.#pageLevel === level &&
+          this.#rights === rights &&
+          this.#physical + this.#pages * 2 ** pageShift === at
         : this.#entryLo === entryLo && this.#entryHi === entryHi)
     ) {
       this.#pages += count;

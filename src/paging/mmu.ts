@@ -135,7 +135,8 @@ function lowMask(bits: number): number {
 function bitMask(bits: readonly number[], what: string): number {
   let mask = 0;
   for (const bit of bits) {
-    if (!(bit >= 0 && bit < 32)) throw new RangeError(`${what} bit ${bit}: must lie in the low word of an entry`);
+    if (!(bit >= 0 && bit < 32))
+      throw new RangeError(`${what} bit ${bit}: must lie in the low word of an entry`);
     mask |= 1 << bit;
   }
   return mask;
@@ -191,8 +192,10 @@ function compile(def: MmuDef): CompiledMmu {
   const addressBits = def.splits.reduce((sum, bits) => sum + bits, 0);
   if (!(levels >= 1 && levels <= MAX_LEVELS)) throw new RangeError(`${def.name}: ${levels} levels`);
   if (def.entryNames.length !== levels) throw new RangeError(`${def.name}: a name for each level is needed`);
-  if (!(pageShift >= 12 && pageShift < 32)) throw new RangeError(`${def.name}: pages of 2^${pageShift} bytes`);
-  if (!(addressBits > 32 && addressBits <= 63)) throw new RangeError(`${def.name}: ${addressBits} address bits`);
+  if (!(pageShift >= 12 && pageShift < 32))
+    throw new RangeError(`${def.name}: pages of 2^${pageShift} bytes`);
+  if (!(addressBits > 32 && addressBits <= 63))
+    throw new RangeError(`${def.name}: ${addressBits} address bits`);
   const indexBits = Math.max(...def.splits.slice(0, levels));
   const column = () => new Int32Array(levels + 1);
   const [pfnFirst, pfnLast] = def.pfnBits;
@@ -232,7 +235,8 @@ function compile(def: MmuDef): CompiledMmu {
     canonicalLow: def.canonical === "ones" ? top : 0,
     canonicalHigh: def.canonical === "zeros" ? 0 : top,
     extendPages: 2 ** (64 - pageShift) - 2 ** (addressBits - pageShift),
-    extendFrom: def.canonical === "ones" ? 0 : def.canonical === "zeros" ? 2 ** rootBits : 2 ** (rootBits - 1),
+    extendFrom:
+      def.canonical === "ones" ? 0 : def.canonical === "zeros" ? 2 ** rootBits : 2 ** (rootBits - 1),
   };
   const largeMask = bitMask(def.large.bits, "large");
   let shift = addressBits;

@@ -1,6 +1,13 @@
 /** The page walk as a layer: one virtual view becomes many physical views, each of which may fail alone. */
 import { HIGH, split, splitAddress } from "../io/address.js";
-import { type Address, type BoundView, defaultScheduler, fault, type PacketIo, type Scheduler } from "../io/index.js";
+import {
+  type Address,
+  type BoundView,
+  defaultScheduler,
+  fault,
+  type PacketIo,
+  type Scheduler,
+} from "../io/index.js";
 import { ALL_RIGHTS, type CompiledMmu, compileMmu, type MmuDef } from "./mmu.js";
 import { TableCache } from "./table-cache.hot.js";
 import { TableFetch, type TableWaiter } from "./table-fetch.js";
@@ -92,7 +99,13 @@ export class PageTableIo implements PacketIo<Address> {
    * Answers or forwards every piece of a view that the table of `level` in `held` translates; without one, it
    * starts at the root. @internal
    */
-  walkView(held: TableFetch | undefined, level: number, firstLo: number, firstHi: number, view: BoundView): void {
+  walkView(
+    held: TableFetch | undefined,
+    level: number,
+    firstLo: number,
+    firstHi: number,
+    view: BoundView,
+  ): void {
     const { mmu, cache } = this;
     const step = this.#step;
     let lo = firstLo;

@@ -1,5 +1,14 @@
 /** The read of one page table, shared by all who wait for it. */
-import { type Fault, faultState, type FaultState, type Fragment, type Output, Packet, type PacketIo, UNANSWERED } from "../io/index.js";
+import {
+  type Fault,
+  faultState,
+  type FaultState,
+  type Fragment,
+  type Output,
+  Packet,
+  type PacketIo,
+  UNANSWERED,
+} from "../io/index.js";
 import type { TableCache } from "./table-cache.hot.js";
 
 /** Is told when a table has arrived, or could not be read. */
@@ -8,7 +17,13 @@ export interface TableWaiter {
 }
 
 /** States that the next attempt may well not meet again. */
-const PASSING: ReadonlySet<FaultState> = new Set<FaultState>(["io", "gone", "unanswered", "aborted", "unsupported"]);
+const PASSING: ReadonlySet<FaultState> = new Set<FaultState>([
+  "io",
+  "gone",
+  "unanswered",
+  "aborted",
+  "unsupported",
+]);
 
 /** See the module's comment. Stays usable after it arrived, so that whoever waited goes on with the table in hand. */
 export class TableFetch implements Output {

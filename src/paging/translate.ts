@@ -31,7 +31,11 @@ class Arrivals extends Countdown implements TableWaiter {
 }
 
 /** Waits until tables have arrived; sends those of `unsent` first. */
-function* arrivals(io: PageTableIo, tables: readonly TableFetch[], unsent: readonly TableFetch[]): Routine<void> {
+function* arrivals(
+  io: PageTableIo,
+  tables: readonly TableFetch[],
+  unsent: readonly TableFetch[],
+): Routine<void> {
   const waiting = tables.filter((table) => !table.done);
   const rest = new Arrivals(waiting.length);
   for (const table of waiting) table.wait(rest);
@@ -49,7 +53,10 @@ export function* fetchTable(io: PageTableIo, address: number): Routine<TableFetc
 }
 
 /** Reads tables side by side, as one batch. Those that are cached are left out: `undefined`. */
-export function* fetchTables(io: PageTableIo, addresses: readonly number[]): Routine<(TableFetch | undefined)[]> {
+export function* fetchTables(
+  io: PageTableIo,
+  addresses: readonly number[],
+): Routine<(TableFetch | undefined)[]> {
   const { cache } = io;
   const unsent: TableFetch[] = [];
   const tables = addresses.map((address) => {
@@ -176,7 +183,16 @@ class ColumnTranslator implements SlowPath {
       }
       if (this.#rootSlot >= 0) {
         cache.useLinks(mmu);
-        at = translateCached(cache, mmu, this.#rootSlot, this.#words, at, length, this.#out as OutColumns, this);
+        at = translateCached(
+          cache,
+          mmu,
+          this.#rootSlot,
+          this.#words,
+          at,
+          length,
+          this.#out as OutColumns,
+          this,
+        );
       }
       while (this.#distinct.size !== 0) {
         const tables = [...this.#distinct];
@@ -221,7 +237,10 @@ class ColumnTranslator implements SlowPath {
   }
 
   get #full(): boolean {
-    return this.#distinct.size >= MAX_TABLES || (this.#pending !== undefined && this.#pending.length >= MAX_PENDING);
+    return (
+      this.#distinct.size >= MAX_TABLES ||
+      (this.#pending !== undefined && this.#pending.length >= MAX_PENDING)
+    );
   }
 
   #walk(
@@ -329,7 +348,10 @@ export function* translateManyRoutine(
 ): Routine<TranslationColumns> {
   const out = into ?? new TranslationColumns(io.mmu);
   if (out.mmu !== io.mmu) {
-    throw new MemtoolError("WRONG_COLUMNS", `columns of ${out.mmu.name} can't take translations of ${io.mmu.name}`);
+    throw new MemtoolError(
+      "WRONG_COLUMNS",
+      `columns of ${out.mmu.name} can't take translations of ${io.mmu.name}`,
+    );
   }
   io.beginRequest();
   out.reset(addresses);
@@ -382,7 +404,11 @@ export function* walkRoutine(io: PageTableIo, address: Address): Routine<Walk> {
     if (slot < 0) {
       const fetch = yield* fetchTable(io, table);
       const fault = fetch.faultOf(index);
-      if (fault !== 0) return { steps, result: unmapped(virtual, tableMissing(level, fault), entry) };
+      if (fault !== 0)
+        return {
+          steps,
+          result: unmapped(virtual, tableMissing(level, fault), fetch.fault === 0 ? 0n : entry),
+        };
       words = fetch.words;
       base = 0;
     }
@@ -398,7 +424,11 @@ export function* walkRoutine(io: PageTableIo, address: Address): Routine<Walk> {
       entryAddress: table + index * mmu.def.entryBytes,
       entry,
       present: kind !== NOT_PRESENT,
-      flags: { ...rightsFields(own), leaf: kind === LEAF, malformed: kind !== NOT_PRESENT && kind !== LEAF && kind !== MISSING },
+      flags: {
+        ...rightsFields(own),
+        leaf: kind === LEAF,
+        malformed: kind !== NOT_PRESENT && kind !== LEAF && kind !== MISSING,
+      },
     });
     if (kind !== MISSING) {
       // What remains is decided by this entry: the walker makes the result of it.

@@ -28,7 +28,10 @@ export interface UnmappedAddress {
   readonly state: FaultState;
   /** Level of the entry that says so, or of the table that is missing; 0 for `non-canonical`. */
   readonly level: number;
-  /** That entry, or the one that points to the missing table; 0 where there is none (the root, `non-canonical`). */
+  /**
+   * That entry, or the one that points to the missing table; 0 where there is none (the root, `non-canonical`) or it
+   * is itself in the unreadable part of a table.
+   */
   readonly entry: bigint;
   readonly fault: Fault;
   /** For `table-missing`: the state of the read of the table. */
@@ -102,7 +105,8 @@ export class TranslationColumns {
 
   /** Notes a failed row. @internal */
   fail(row: number, fault: Fault, entryLo: number, entryHi: number): void {
-    if (this.#entryWords.length < 2 * this.length) this.#entryWords = new Uint32Array(2 * this.physical.length);
+    if (this.#entryWords.length < 2 * this.length)
+      this.#entryWords = new Uint32Array(2 * this.physical.length);
     this.physical[row] = -1;
     this.faults[row] = fault;
     this.levels[row] = levelOf(fault).level;

@@ -2,7 +2,14 @@
 import { HIGH } from "../io/address.js";
 import { type Fault, fault, levelDetail } from "../io/fault.js";
 import { ALL_RIGHTS, type CompiledMmu, GLOBAL } from "./mmu.js";
-import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_RIGHTS, LINK_SLOT_SHIFT, LINK_TAG, type TableCache } from "./table-cache.hot.js";
+import {
+  LINK_LEAF,
+  LINK_LEVEL_SHIFT,
+  LINK_RIGHTS,
+  LINK_SLOT_SHIFT,
+  LINK_TAG,
+  type TableCache,
+} from "./table-cache.hot.js";
 
 /** What a walk ended at. */
 export const LEAF = 1;
@@ -16,7 +23,9 @@ export const UNREADABLE = 5;
 const LEVELS = [0, 1, 2, 3, 4, 5, 6, 7];
 /** Faults by the level of the entry. */
 const NOT_PRESENT_AT = Int32Array.from(LEVELS, (n) => fault("not-present", "page", "paging", levelDetail(n)));
-const MALFORMED_AT = Int32Array.from(LEVELS, (n) => fault("malformed", "page-table", "paging", levelDetail(n)));
+const MALFORMED_AT = Int32Array.from(LEVELS, (n) =>
+  fault("malformed", "page-table", "paging", levelDetail(n)),
+);
 const TABLE_MISSING = fault("table-missing", "page-table", "paging");
 export const NON_CANONICAL: Fault = fault("non-canonical", "address", "paging");
 /** Past the end of 64 bits. */
@@ -67,7 +76,8 @@ export function faultOfStep(step: Step): Fault {
 export function indexAt(mmu: CompiledMmu, level: number, lo: number, hi: number): number {
   return (
     ((lo >>> (mmu.loShift[level] as number)) & (mmu.loMask[level] as number)) |
-    (((hi >>> (mmu.hiShift[level] as number)) << (mmu.hiLeft[level] as number)) & (mmu.hiMask[level] as number))
+    (((hi >>> (mmu.hiShift[level] as number)) << (mmu.hiLeft[level] as number)) &
+      (mmu.hiMask[level] as number))
   );
 }
 
@@ -140,7 +150,7 @@ export function walkFrom(
       const next = cache.find((addressHi >>> 0) * HIGH + (addressLo >>> 0));
       if (next >= 0) {
         // Only a leaf is global.
-        const passed = own | (GLOBAL);
+        const passed = own | GLOBAL;
         if (slot >= 0) cache.linkTable(at, level, passed, next);
         rights &= passed;
         slot = next;
@@ -152,7 +162,7 @@ export function walkFrom(
       }
       step.addressLo = addressLo;
       step.addressHi = addressHi;
-      step.rights = rights & (own | (GLOBAL));
+      step.rights = rights & (own | GLOBAL);
     } else {
       step.rights = rights & own;
       if (kind === LEAF) {
@@ -164,8 +174,8 @@ export function walkFrom(
     step.kind = kind;
     step.level = level;
     step.index = index;
-    step.entryLo = entryLo;
-    step.entryHi = entryHi;
+    step.entryLo = kind === UNREADABLE ? 0 : entryLo;
+    step.entryHi = kind === UNREADABLE ? 0 : entryHi;
     step.table = table;
     step.base = base;
     step.faults = faults;
@@ -263,7 +273,8 @@ export function translateCached(
         link = links[
           slot * tableEntries +
             (((lo >>> (loShift[level] as number)) & (loMask[level] as number)) |
-              (((hi >>> (hiShift[level] as number)) << (hiLeft[level] as number)) & (hiMask[level] as number)))
+              (((hi >>> (hiShift[level] as number)) << (hiLeft[level] as number)) &
+                (hiMask[level] as number)))
         ] as number;
         rights &= link;
         if ((link & LINK_TAG) !== level << LINK_LEVEL_SHIFT) break;
@@ -287,9 +298,12 @@ export function translateCached(
         }
       } else if ((link & LINK_TAG) === (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
         const at = slot * tableWords + 2 * indexAt(mmu, level, lo, hi);
-        const low = ((arena[at] as number) & (mmu.leafAddressLo[level] as number)) | (lo & (mmu.offsetLo[level] as number));
+        const low =
+          ((arena[at] as number) & (mmu.leafAddressLo[level] as number)) |
+          (lo & (mmu.offsetLo[level] as number));
         const high =
-          ((arena[at + 1] as number) & (mmu.leafAddressHi[level] as number)) | (hi & (mmu.offsetHi[level] as number));
+          ((arena[at + 1] as number) & (mmu.leafAddressHi[level] as number)) |
+          (hi & (mmu.offsetHi[level] as number));
         physical[i] = (high >>> 0) * HIGH + (low >>> 0);
         outLevels[i] = level;
         outRights[i] = rights & LINK_RIGHTS;
