@@ -147,9 +147,9 @@ it("translate, one by one and side by side, agrees with the reference on any tab
         expect(plain(translation)).toEqual(expected[i]);
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 200 },
   );
-});
+}, 60_000);
 
 it("translateMany agrees with the reference on any tables, cold and warm, with columns used again", async () => {
   await fc.assert(
@@ -172,9 +172,9 @@ it("translateMany agrees with the reference on any tables, cold and warm, with c
         expect(addresses.map((_, i) => plain(columns.row(i)))).toEqual(expected);
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 200 },
   );
-});
+}, 60_000);
 
 it("walk gives every entry on the way, as the reference reads them", async () => {
   await fc.assert(
@@ -201,7 +201,7 @@ it("walk gives every entry on the way, as the reference reads them", async () =>
     }),
     { numRuns: 200 },
   );
-});
+}, 60_000);
 
 it("maps gives the reference's runs, sync and async", async () => {
   await fc.assert(
@@ -250,9 +250,9 @@ it("reads give each byte or its reason as the reference says, sync and async, sc
         }
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 200 },
   );
-});
+}, 60_000);
 
 /** Every byte as its value or its state, joined where pages are alike. */
 function referenceRead(machine: DummyMachine, at: bigint, length: number): string[] {

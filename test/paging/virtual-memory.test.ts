@@ -536,3 +536,42 @@ it("translateMany of more rows than wait at a time, over tables that are all mis
   }
   expect(source.counters.batches).toBe(4);
 });
+
+it("what translateMany remembers of a region goes when its tables are evicted", () => {
+  const machine = new DummyMachine({ frames: 100 });
+  const pages = Array.from({ length: 40 }, (_, i) => {
+    const va = BigInt(i) * 0x20_0000n;
+    return [va, machine.map(va)] as const;
+  });
+  const tableCache = new TableCache({ bytes: 8 * TABLE });
+  const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root, tableCache });
+  for (let round = 0; round < 300; round++) {
+    const [va, page] = pages[round % 3] as (typeof pages)[number];
+    // Found, linked, remembered, used.
+    for (let pass = 0; pass < 4; pass++) {
+      expect(memory.translateMany(BigUint64Array.of(va)).sync().physical[0]).toBe(page.physical);
+    }
+    // Others take its place.
+    for (let i = 0; i < 7; i++) {
+      const [other, its] = pages[3 + ((round * 7 + i) % 37)] as (typeof pages)[number];
+      expect(memory.translate(other).sync()).toMatchObject({ physical: its.physical });
+    }
+  }
+  expect(tableCache.evictions).toBeGreaterThan(1000);
+});
+
+it("translateMany holds a bounded number of tables: what is beyond waits a round longer", async () => {
+  const tables = 8192 + 500;
+  const machine = new DummyMachine({ frames: tables + 100 });
+  const addresses = BigUint64Array.from({ length: tables }, (_, i) => KERNEL + BigInt(i) * 0x20_0000n);
+  addresses.forEach((va, i) => {
+    machine.map(va, {}, 1, 0x8000_0000 + i * 4096);
+  });
+  const source = machine.sourceIo({ scheduler: new Scheduler() });
+  const memory = new VirtualMemory(source, { root: machine.root });
+  const columns = await memory.translateMany(addresses);
+  expect(source.counters.batches).toBe(5);
+  for (let i = 0; i < tables; i++) {
+    if (columns.physical[i] !== 0x8000_0000 + i * 4096) expect.fail(`row ${i}`);
+  }
+});
