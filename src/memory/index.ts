@@ -10,7 +10,15 @@ export {
   type ShownAddress,
   type StringOptions,
 } from "./address-space.js";
+export {
+  PAGE_SIZE,
+  PageCache,
+  type PageCacheCounters,
+  type PageCacheOptions,
+  withPageCache,
+} from "./page-cache.hot.js";
 export { PhysicalMap, PhysicalMapBuilder, type PhysicalRange, type RangeState } from "./physical-map.js";
+export { PhysicalMemory, type PhysicalMemoryOptions } from "./physical-memory.js";
 export * from "./schema.js";
 export {
   decodeLatin1,

@@ -241,7 +241,8 @@ export class PhysicalMapBuilder {
     const count = this.#length;
     const starts = this.#starts;
     const ends = this.#ends;
-    const order = Uint32Array.from({ length: count }, (_, i) => i);
+    const order = new Uint32Array(count);
+    for (let i = 0; i < count; i++) order[i] = i;
     order.sort((a, b) => (starts[a] as number) - (starts[b] as number) || a - b);
     const out = new Columns(2 * count);
     const heap = new Heap(count);

@@ -12,6 +12,7 @@
  * default, also for a bare `decode`); `u32be` and its like, `bigEndian(type)` and `littleEndian(type)` fix it.
  * `pointer` likewise takes the address space's size.
  */
+import { copyBytes } from "../io/copy.hot.js";
 import { decodeText, encodeText, type TextEncoding } from "./text.js";
 
 /** What a type may leave open until it is read: byte order, and the size of `pointer`. */
@@ -424,7 +425,9 @@ class Bytes extends Type<Uint8Array> {
   }
 
   get(bytes: Uint8Array, at: number): Uint8Array {
-    return Uint8Array.prototype.slice.call(bytes, at, at + this.size);
+    const copy = new Uint8Array(this.size);
+    copyBytes(bytes, at, copy, 0, this.size);
+    return copy;
   }
 
   set(bytes: Uint8Array, at: number, value: Uint8Array): void {

@@ -1,0 +1,37 @@
+import type { PacketIo } from "../io/packet-io.js";
+import { AddressSpace } from "./address-space.js";
+import { type PageCache, withPageCache } from "./page-cache.hot.js";
+import type { PhysicalMap } from "./physical-map.js";
+
+/** Options of {@link PhysicalMemory}. */
+export interface PhysicalMemoryOptions {
+  /** What there is; for people, for scans, and to tell which pages can be fetched whole. It refuses no read. */
+  readonly map: PhysicalMap;
+  /** The source changes by itself: nothing is cached beyond the batch that is under way. */
+  readonly live?: boolean | undefined;
+  /** Bound on the page cache, default 16 MiB; 0 for none. */
+  readonly cacheBytes?: number | undefined;
+  /** For messages. */
+  readonly name?: string | undefined;
+  /** Bytes of `pointer`; default 8. */
+  readonly pointerSize?: 4 | 8 | undefined;
+  /** Byte order of types that have none of their own; default `true`. */
+  readonly littleEndian?: boolean | undefined;
+}
+
+/** The physical memory of a machine: a map, a page cache and typed access over a layer of physical addresses. */
+export class PhysicalMemory extends AddressSpace<number> {
+  readonly map: PhysicalMap;
+  readonly live: boolean;
+  /** The cache that its reads go through, unless it has none. */
+  readonly cache: PageCache | undefined;
+
+  constructor(io: PacketIo<number>, options: PhysicalMemoryOptions) {
+    const { map, live = false, cacheBytes, name = "physical memory", pointerSize, littleEndian } = options;
+    const cache = cacheBytes === 0 ? undefined : withPageCache(io, { bytes: cacheBytes, live, map });
+    super(cache ?? io, { name, pointerSize, littleEndian, addressBits: 53 });
+    this.map = map;
+    this.live = live;
+    this.cache = cache;
+  }
+}
