@@ -14,7 +14,7 @@ import type { PageTableIo } from "./page-table-io.js";
 import type { TableFetch } from "./table-fetch.js";
 import { fetchTables } from "./translate.js";
 import { type Rights, rightsFields } from "./translation.js";
-import { kindOf, LEAF, malformedAt, MISSING, NOT_PRESENT, rightsOf, tableMissing } from "./walk.hot.js";
+import { kindOf, LEAF, MISSING, malformedAt, NOT_PRESENT, rightsOf, tableMissing } from "./walk.hot.js";
 
 /** Mapped memory: contiguous both virtually and physically, of one page size, with one set of rights. */
 export interface MappedRun extends Rights {

@@ -1,9 +1,9 @@
 /** The read of one page table, shared by all who wait for it. */
 import {
   type Fault,
-  faultState,
   type FaultState,
   type Fragment,
+  faultState,
   type Output,
   Packet,
   type PacketIo,

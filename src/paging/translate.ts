@@ -4,7 +4,7 @@ import { type Address, Countdown, type Fault, MemtoolError, type Routine } from 
 import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import type { TableFetch, TableWaiter } from "./table-fetch.js";
-import { rightsFields, type Rights, type Translation, TranslationColumns, unmapped } from "./translation.js";
+import { type Rights, rightsFields, type Translation, TranslationColumns, unmapped } from "./translation.js";
 import {
   faultOfStep,
   indexAt,

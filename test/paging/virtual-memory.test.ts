@@ -12,7 +12,7 @@ import {
   write,
 } from "../../src/io/index.js";
 import { PageTableIo, TableCache, VirtualMemory } from "../../src/paging/index.js";
-import { type DummyPage, DummyMachine, randomBits } from "../support/dummy-machine.js";
+import { DummyMachine, type DummyPage, randomBits } from "../support/dummy-machine.js";
 
 const KERNEL = 0xffff_8880_0000_0000n;
 const TABLE = 6173;

@@ -5,8 +5,8 @@ import {
   MemoryIo,
   type PacketIo,
   type Scheduler,
-  SourceIo,
   type Source,
+  SourceIo,
   withMapping,
 } from "../../src/io/index.js";
 
