@@ -68,7 +68,8 @@ export class Batch {
 
   /** Bytes `start` to `end` (exclusive) of the row did not move; those that no call names did. */
   failRange(row: number, start: number, end: number, fault: Fault): void {
-    if (end <= start) return;
+    // A row that failed as a whole stays so.
+    if (end <= start || (this.status[row] as number) > 0) return;
     if (start <= 0 && end >= (this.lengths[row] as number)) {
       this.fail(row, fault);
       return;

@@ -71,6 +71,8 @@ export interface CompiledMmu {
   readonly pageShift: number;
   /** Entries of a table (of the largest, where levels differ). */
   readonly tableEntries: number;
+  /** log2 of that. */
+  readonly tableShift: number;
   readonly tableWords: number;
   readonly tableBytes: number;
   /** log2 of the bytes that an entry covers. */
@@ -190,12 +192,16 @@ function compile(def: MmuDef): CompiledMmu {
   const levels = def.splits.length - 1;
   const pageShift = def.splits[levels] ?? 0;
   const addressBits = def.splits.reduce((sum, bits) => sum + bits, 0);
-  if (!(levels >= 1 && levels <= MAX_LEVELS)) throw new RangeError(`${def.name}: ${levels} levels`);
+  if (!(levels >= 2 && levels <= MAX_LEVELS)) throw new RangeError(`${def.name}: ${levels} levels`);
   if (def.entryNames.length !== levels) throw new RangeError(`${def.name}: a name for each level is needed`);
   if (!(pageShift >= 12 && pageShift < 32))
     throw new RangeError(`${def.name}: pages of 2^${pageShift} bytes`);
   if (!(addressBits > 32 && addressBits <= 63))
     throw new RangeError(`${def.name}: ${addressBits} address bits`);
+  // The walker's assumptions: the last index lies in the low word, and a physical address is exact in a double.
+  if (pageShift + (def.splits[levels - 1] as number) >= 32 || def.pfnBits[1] > 51) {
+    throw new RangeError(`${def.name}: tables or physical addresses that the walker can't represent`);
+  }
   const indexBits = Math.max(...def.splits.slice(0, levels));
   const column = () => new Int32Array(levels + 1);
   const [pfnFirst, pfnLast] = def.pfnBits;
@@ -208,6 +214,7 @@ function compile(def: MmuDef): CompiledMmu {
     levels,
     pageShift,
     tableEntries: 2 ** indexBits,
+    tableShift: indexBits,
     tableWords: 2 ** indexBits * 2,
     tableBytes: 2 ** indexBits * def.entryBytes,
     shift: column(),

@@ -89,7 +89,10 @@ export class PageTableIo implements PacketIo<Address> {
   }
 
   sendIo(address: Address, view: BoundView): void {
-    if (!splitAddress(address)) return view.fail(NOT_AN_ADDRESS);
+    if (!splitAddress(address)) {
+      view.fail(NOT_AN_ADDRESS);
+      return;
+    }
     const { lo, hi } = split;
     this.beginRequest();
     this.walkView(undefined, this.mmu.levels, lo, hi, view);
@@ -114,7 +117,10 @@ export class PageTableIo implements PacketIo<Address> {
     while (rest !== undefined) {
       const piece: BoundView = rest;
       const { length } = piece;
-      if (hi >= HIGH) return piece.fail(BEYOND);
+      if (hi >= HIGH) {
+        piece.fail(BEYOND);
+        return;
+      }
       let kind = MISSING;
       let room: number;
       let physical = this.root;

@@ -25,6 +25,10 @@ export const LINK_TAG = 0xf0;
 export const LINK_LEAF = 0x80;
 export const LINK_SLOT_SHIFT = 8;
 
+/** Regions remembered by `translateCached`: 8 GiB of 4 KiB pages, in 64 KiB. */
+const REGIONS = 4096;
+export const REGION_MASK = REGIONS - 1;
+
 /** Options of a {@link TableCache}. */
 export interface TableCacheOptions {
   /** Bytes that it may grow to, bookkeeping included (default 32 MiB; at most 2 GiB; never less than one table). */
@@ -44,6 +48,8 @@ export class TableCache {
   arena: Uint32Array;
   /** Links of slot s: s·entries to (s + 1)·entries. @internal */
   links: Int32Array;
+  /** Four words a region: high word, low word's page bits, link (0: empty), index into the arena. @internal */
+  readonly regions = new Int32Array(4 * REGIONS);
   /** Tables that are being read, by address. @internal */
   readonly flights = new Map<number, TableFetch>();
   /** Tables that could not be read, or only in part, by address. @internal */
@@ -58,6 +64,8 @@ export class TableCache {
   #hand = 0;
   #linksOf: CompiledMmu | undefined;
   #evictions = 0;
+  /** The root whose regions are remembered; -1 if none may be. */
+  #regionsOf = -1;
 
   constructor(options: TableCacheOptions = {}) {
     this.tableBytes = options.tableBytes ?? 4096;
@@ -90,6 +98,7 @@ export class TableCache {
   flush(): void {
     this.broken.clear();
     if (this.#count === 0) return;
+    this.#regionsOf = -1;
     this.#count = 0;
     this.#hand = 0;
     this.#hash.fill(0);
@@ -99,8 +108,16 @@ export class TableCache {
   useLinks(mmu: CompiledMmu): void {
     if (this.#linksOf === mmu) return;
     this.#linksOf = mmu;
+    this.#regionsOf = -1;
     this.links.fill(0);
     this.#backLinks.fill(-1);
+  }
+
+  /** Forgets regions, unless they are of this root and no table has come or gone since. @internal */
+  useRegions(rootSlot: number): void {
+    if (this.#regionsOf === rootSlot) return;
+    this.#regionsOf = rootSlot;
+    this.regions.fill(0);
   }
 
   /** The slot of the table at a physical address, or -1. @internal */
@@ -134,6 +151,7 @@ export class TableCache {
 
   /** Takes a copy of a table; gives its slot. Slots of other tables may change hands. @internal */
   insert(address: number, words: Uint32Array): number {
+    this.#regionsOf = -1;
     let slot = this.find(address);
     if (slot >= 0) {
       this.#unlink(slot);

@@ -173,7 +173,10 @@ class ColumnTranslator implements SlowPath {
       this.#rootSlot = cache.find(io.root);
       if (this.#rootSlot < 0) {
         const root = yield* fetchTable(io, io.root);
-        if (root.fault !== 0) return this.#failAll(at, tableMissing(mmu.levels, root.fault));
+        if (root.fault !== 0) {
+          this.#failAll(at, tableMissing(mmu.levels, root.fault));
+          return;
+        }
         if (root.faults !== undefined) {
           at = this.#translateUnder(root, at);
         } else {
@@ -267,7 +270,10 @@ class ColumnTranslator implements SlowPath {
         fetch = io.makeFetch(address);
         this.#unsent.push(fetch);
       }
-      if (!fetch.done) return this.#wait(row, fetch, below);
+      if (!fetch.done) {
+        this.#wait(row, fetch, below);
+        return;
+      }
       if (fetch.fault !== 0) {
         out.fail(row, tableMissing(below, fetch.fault), step.entryLo, step.entryHi);
         return;
@@ -404,7 +410,11 @@ export function* walkRoutine(io: PageTableIo, address: Address): Routine<Walk> {
     if (slot < 0) {
       const fetch = yield* fetchTable(io, table);
       const fault = fetch.faultOf(index);
-      if (fault !== 0) return { steps, result: unmapped(virtual, tableMissing(level, fault), entry) };
+      if (fault !== 0)
+        return {
+          steps,
+          result: unmapped(virtual, tableMissing(level, fault), fetch.fault === 0 ? 0n : entry),
+        };
       words = fetch.words;
       base = 0;
     }

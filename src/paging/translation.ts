@@ -28,7 +28,10 @@ export interface UnmappedAddress {
   readonly state: FaultState;
   /** Level of the entry that says so, or of the table that is missing; 0 for `non-canonical`. */
   readonly level: number;
-  /** That entry, or the one that points to the missing table; 0 where there is none (the root, `non-canonical`). */
+  /**
+   * That entry, or the one that points to the missing table; 0 where there is none (the root, `non-canonical`) or it
+   * is itself in the unreadable part of a table.
+   */
   readonly entry: bigint;
   readonly fault: Fault;
   /** For `table-missing`: the state of the read of the table. */

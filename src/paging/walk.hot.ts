@@ -8,6 +8,7 @@ import {
   LINK_RIGHTS,
   LINK_SLOT_SHIFT,
   LINK_TAG,
+  REGION_MASK,
   type TableCache,
 } from "./table-cache.hot.js";
 
@@ -128,13 +129,13 @@ export function walkFrom(
 ): void {
   for (;;) {
     const index = indexAt(mmu, level, lo, hi);
-    const at = slot * mmu.tableEntries + index;
+    const at = (slot << mmu.tableShift) | index;
     if (slot >= 0) {
       const link = cache.links[at] as number;
       if (level > 1 && (link & LINK_TAG) === level << LINK_LEVEL_SHIFT) {
         rights &= link;
         slot = link >>> LINK_SLOT_SHIFT;
-        base = slot * mmu.tableWords;
+        base = slot << (mmu.tableShift + 1);
         level--;
         continue;
       }
@@ -174,8 +175,8 @@ export function walkFrom(
     step.kind = kind;
     step.level = level;
     step.index = index;
-    step.entryLo = entryLo;
-    step.entryHi = entryHi;
+    step.entryLo = kind === UNREADABLE ? 0 : entryLo;
+    step.entryHi = kind === UNREADABLE ? 0 : entryHi;
     step.table = table;
     step.base = base;
     step.faults = faults;
@@ -232,6 +233,9 @@ export interface SlowPath {
  * Translates addresses `from` to `to` of a column whose tables are cached; hands each of the others to `slow`.
  * The root must be in `rootSlot`, `cache.useLinks` called, and `out.faults` zero.
  *
+ * Where the entry of an address lies is remembered for its whole region (what a level 2 entry covers), so that an
+ * address costs two loads besides its entry. On a miss, links lead there.
+ *
  * @param words The addresses as `[lo, hi]`.
  * @returns where it stopped: `to`, or after the address at which `slow` said so.
  */
@@ -245,72 +249,100 @@ export function translateCached(
   out: OutColumns,
   slow: SlowPath,
 ): number {
-  const { arena, links } = cache;
+  cache.useRegions(rootSlot);
+  const { arena, regions } = cache;
   const { physical, levels: outLevels, rights: outRights } = out;
-  const { levels, tableEntries, tableWords, canonicalShift, canonicalLow, canonicalHigh, presentMask } = mmu;
-  const { loShift, loMask, hiShift, hiLeft, hiMask, rights: rightsTable } = mmu;
+  const { presentMask, rights: rightsTable } = mmu;
   const { rightsLoShift, rightsLoMask, rightsHiShift, rightsHiMask, rightsHiLeft } = mmu;
-  const ls1 = loShift[1] as number;
-  const lm1 = loMask[1] as number;
-  const hs1 = hiShift[1] as number;
-  const hl1 = hiLeft[1] as number;
-  const hm1 = hiMask[1] as number;
+  const regionShift = mmu.shift[2] as number;
+  const loShift = mmu.loShift[1] as number;
+  const loMask = mmu.loMask[1] as number;
   const reservedLo = mmu.leafReservedLo[1] as number;
   const reservedHi = mmu.leafReservedHi[1] as number;
   const addressLo = mmu.leafAddressLo[1] as number;
   const addressHi = mmu.leafAddressHi[1] as number;
   const offsetLo = mmu.offsetLo[1] as number;
   for (let i = from; i < to; i++) {
-    const lo = words[2 * i] as number;
-    const hi = words[2 * i + 1] as number;
-    const top = hi >>> canonicalShift;
-    let slot = rootSlot;
-    let rights = ALL_RIGHTS;
-    let level = levels;
-    let link = 0;
-    if (top === canonicalLow || top === canonicalHigh) {
-      for (; level > 1; level--) {
-        link = links[
-          slot * tableEntries +
-            (((lo >>> (loShift[level] as number)) & (loMask[level] as number)) |
-              (((hi >>> (hiShift[level] as number)) << (hiLeft[level] as number)) &
-                (hiMask[level] as number)))
-        ] as number;
-        rights &= link;
-        if ((link & LINK_TAG) !== level << LINK_LEVEL_SHIFT) break;
-        slot = link >>> LINK_SLOT_SHIFT;
-      }
-      if (level === 1) {
-        const at = slot * tableWords + 2 * (((lo >>> ls1) & lm1) | (((hi >>> hs1) << hl1) & hm1));
-        const entryLo = arena[at] as number;
-        const entryHi = arena[at + 1] as number;
-        if ((entryLo & presentMask) !== 0 && ((entryLo & reservedLo) | (entryHi & reservedHi)) === 0) {
-          physical[i] =
-            ((entryHi & addressHi) >>> 0) * HIGH + (((entryLo & addressLo) | (lo & offsetLo)) >>> 0);
-          outLevels[i] = 1;
-          outRights[i] =
-            rights &
-            (rightsTable[
-              ((entryLo >>> rightsLoShift) & rightsLoMask) |
-                (((entryHi >>> rightsHiShift) & rightsHiMask) << rightsHiLeft)
-            ] as number);
-          continue;
-        }
-      } else if ((link & LINK_TAG) === (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
-        const at = slot * tableWords + 2 * indexAt(mmu, level, lo, hi);
-        const low =
-          ((arena[at] as number) & (mmu.leafAddressLo[level] as number)) |
-          (lo & (mmu.offsetLo[level] as number));
-        const high =
-          ((arena[at + 1] as number) & (mmu.leafAddressHi[level] as number)) |
-          (hi & (mmu.offsetHi[level] as number));
-        physical[i] = (high >>> 0) * HIGH + (low >>> 0);
-        outLevels[i] = level;
-        outRights[i] = rights & LINK_RIGHTS;
+    const lo = (words[i << 1] as number) | 0;
+    const hi = (words[(i << 1) | 1] as number) | 0;
+    const region = lo >>> regionShift;
+    const place = ((region ^ hi) & REGION_MASK) << 2;
+    let link = regions[place + 2] as number;
+    if (link === 0 || regions[place] !== hi || regions[place + 1] !== region) {
+      link = findRegion(cache, mmu, rootSlot, lo, hi, region, place);
+    }
+    const level = (link >>> LINK_LEVEL_SHIFT) & 7;
+    if (level === 1) {
+      const at = (regions[place + 3] as number) + (((lo >>> loShift) & loMask) << 1);
+      const entryLo = (arena[at] as number) | 0;
+      const entryHi = (arena[at + 1] as number) | 0;
+      if ((entryLo & presentMask) !== 0 && ((entryLo & reservedLo) | (entryHi & reservedHi)) === 0) {
+        physical[i] = (entryHi & addressHi) * HIGH + (((entryLo & addressLo) | (lo & offsetLo)) >>> 0);
+        outLevels[i] = 1;
+        outRights[i] =
+          link &
+          (rightsTable[
+            ((entryLo >>> rightsLoShift) & rightsLoMask) |
+              (((entryHi >>> rightsHiShift) & rightsHiMask) << rightsHiLeft)
+          ] as number);
         continue;
       }
+    } else if (link !== 0) {
+      const at = regions[place + 3] as number;
+      const low =
+        ((arena[at] as number) & (mmu.leafAddressLo[level] as number)) |
+        (lo & (mmu.offsetLo[level] as number));
+      const high =
+        ((arena[at + 1] as number) & (mmu.leafAddressHi[level] as number)) |
+        (hi & (mmu.offsetHi[level] as number));
+      physical[i] = high * HIGH + (low >>> 0);
+      outLevels[i] = level;
+      outRights[i] = link & LINK_RIGHTS;
+      continue;
     }
-    if (!slow.translateSlow(i, lo, hi)) return i + 1;
+    if (!slow.translateSlow(i, lo >>> 0, hi >>> 0)) return i + 1;
   }
   return to;
+}
+
+/**
+ * Follows links from the root to the last table of an address, or to its large page, and remembers the way for the
+ * region: rights and level as a link has them, and where in the arena the table begins or the large entry lies.
+ *
+ * @returns the remembered link, or 0 if links do not lead there.
+ */
+function findRegion(
+  cache: TableCache,
+  mmu: CompiledMmu,
+  rootSlot: number,
+  lo: number,
+  hi: number,
+  region: number,
+  place: number,
+): number {
+  if (!isCanonical(mmu, hi)) return 0;
+  const { links, regions } = cache;
+  const { tableShift } = mmu;
+  let slot = rootSlot;
+  let rights = ALL_RIGHTS;
+  let level = mmu.levels;
+  let base = -1;
+  for (; level > 1; level--) {
+    const at = (slot << tableShift) | indexAt(mmu, level, lo, hi);
+    const link = links[at] as number;
+    rights &= link;
+    if ((link & LINK_TAG) === (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
+      base = at << 1;
+      break;
+    }
+    if ((link & LINK_TAG) !== level << LINK_LEVEL_SHIFT) return 0;
+    slot = link >>> LINK_SLOT_SHIFT;
+  }
+  if (base < 0) base = slot << (tableShift + 1);
+  const found = (level << LINK_LEVEL_SHIFT) | (rights & LINK_RIGHTS);
+  regions[place] = hi;
+  regions[place + 1] = region;
+  regions[place + 2] = found;
+  regions[place + 3] = base;
+  return found;
 }

@@ -11,6 +11,8 @@ import {
 } from "../../src/io/index.js";
 
 const PAGE = 4096;
+/** What can be missing: whole blocks. */
+const BLOCK = 512;
 
 /** A small deterministic generator (mulberry32): 32 bits a call. */
 export function randomBits(seed: number): () => number {
@@ -56,7 +58,7 @@ export class DummyMachine {
   readonly root: number;
   /** By virtual page number (4 KiB) of the page's start. */
   readonly pages = new Map<bigint, DummyPage>();
-  /** Physical addresses of frames that sources leave out. */
+  /** Physical addresses of the blocks of 512 bytes that sources leave out. */
   readonly missing = new Set<number>();
   readonly #free: number[];
   readonly random: () => number;
@@ -136,16 +138,22 @@ export class DummyMachine {
     return page;
   }
 
-  /** Frames that are not in the dump. */
-  lose(physical: number): void {
-    this.missing.add(Math.floor(physical / PAGE) * PAGE);
+  /** Leaves a frame, or only blocks of it, out of the dump. `length` is a multiple of 512. */
+  lose(physical: number, length = PAGE): void {
+    for (let at = physical; at < physical + length; at += BLOCK) this.missing.add(at);
+  }
+
+  /** Whether the dump has a byte of RAM. */
+  has(physical: number): boolean {
+    if (physical < this.base || physical >= this.base + this.bytes.length) return false;
+    return !this.missing.has(Math.floor(physical / BLOCK) * BLOCK);
   }
 
   /** What exists, ascending. */
   present(): AddressRanges {
     const ranges: { start: number; end: number }[] = [];
-    for (let start = this.base; start < this.base + this.bytes.length; start += PAGE) {
-      if (!this.missing.has(start)) ranges.push({ start, end: start + PAGE });
+    for (let start = this.base; start < this.base + this.bytes.length; start += BLOCK) {
+      if (this.has(start)) ranges.push({ start, end: start + BLOCK });
     }
     return AddressRanges.from(ranges);
   }
@@ -193,9 +201,7 @@ export class DummyMachine {
   reader(): (physical: bigint) => bigint | string {
     return (physical) => {
       const at = Number(physical);
-      const inside = at >= this.base && at + 8 <= this.base + this.bytes.length;
-      if (!inside || this.missing.has(Math.floor(at / PAGE) * PAGE)) return "outside";
-      return this.readEntry(at);
+      return this.has(at) ? this.readEntry(at) : "outside";
     };
   }
 }

@@ -55,7 +55,9 @@ export function walk(
     const entryAddress = table + ((va >> shift) & 511n) * 8n;
     const entry = readEntry(entryAddress);
     if (typeof entry === "string") {
-      return { steps, result: { state: "table-missing", level, entry: pointer, cause: entry } };
+      // Of a table that can be read in part, the entry itself is unknown.
+      const known = wholeTable(readEntry, table) === undefined ? 0n : pointer;
+      return { steps, result: { state: "table-missing", level, entry: known, cause: entry } };
     }
     steps.push({ level, entryAddress, entry });
     if (!bit(entry, 0)) return { steps, result: { state: "not-present", level, entry } };
@@ -102,7 +104,6 @@ export function maps(readEntry: ReadEntry, root: bigint): ReferenceRun[] {
     level: number,
     base: bigint,
     path: bigint[],
-    pointer: bigint,
     rights: { writable: boolean; user: boolean; executable: boolean },
   ): void => {
     const size = 1n << BigInt(12 + 9 * (level - 1));
@@ -149,10 +150,9 @@ export function maps(readEntry: ReadEntry, root: bigint): ReferenceRun[] {
           continue;
         }
         seen.add(key);
-        visit(next, level - 1, start, [...path, table], entry, combined);
+        visit(next, level - 1, start, [...path, table], combined);
       }
     }
-    void pointer;
   };
   const cause = wholeTable(readEntry, root);
   if (cause !== undefined) {
@@ -161,7 +161,7 @@ export function maps(readEntry: ReadEntry, root: bigint): ReferenceRun[] {
       { start: 0xffff_8000_0000_0000n, end: 1n << 64n, state: "table-missing", level: 4, entry: 0n, cause },
     ];
   }
-  visit(root, 4, 0n, [], 0n, { writable: true, user: true, executable: true });
+  visit(root, 4, 0n, [], { writable: true, user: true, executable: true });
   return merge(pieces);
 }
 
