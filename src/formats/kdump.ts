@@ -12,6 +12,7 @@ import { PhysicalMap } from "../memory/physical-map.js";
 import { PageBitmap } from "./bitmap.hot.js";
 import { FormatError, Warnings } from "./errors.js";
 import { Fields, hasText, readLeniently, readStructure } from "./fields.js";
+import { findLostPages } from "./kdump-lost.js";
 import { DESCRIPTOR_SIZE, type KdumpLayout, KdumpPages } from "./kdump-pages.js";
 import { NoteCollector } from "./notes.js";
 import type { Architecture, Decoder, Decoders, DumpFile, DumpImage, Format, FormatContext } from "./types.js";
@@ -85,6 +86,13 @@ export function* openKdump(file: DumpFile, context: FormatContext): Routine<Dump
   if (text.length > 0) collector.vmcoreinfo = text;
   collector.add(yield* readPart(file, header.notes, "note", warnings), header.notes.offset);
   warnOfCodec(header, context.decoders ?? {}, warnings);
+  const lost = yield* findLostPages(file, layout, (header.status & STATUS_INCOMPLETE) !== 0);
+  if (lost !== undefined && lost.count !== 0) {
+    warnings.add(
+      `${lost.count} of the dump's pages have no data in the file, which ends at ${hex(file.size)}: ` +
+        "they are excluded; copy the dump again if it was cut",
+    );
+  }
   let map: PhysicalMap | undefined;
   const physBase = header.physBase === undefined ? undefined : Number(header.physBase);
   return {
@@ -92,7 +100,7 @@ export function* openKdump(file: DumpFile, context: FormatContext): Routine<Dump
     description: `kdump-compressed dump, version ${header.version}, ${layout.stored.count} pages of ${header.blockSize} bytes`,
     io: new KdumpPages(file, layout, context.cacheBytes ?? CACHE_BYTES),
     get map() {
-      map ??= PhysicalMap.from(rangesOf(layout));
+      map ??= PhysicalMap.from(rangesOf(layout, lost));
       return map;
     },
     notes: collector.notes(Number.isSafeInteger(physBase) ? physBase : undefined),
@@ -349,17 +357,19 @@ function warnOfCodec(header: Header, decoders: Decoders, warnings: Warnings): vo
   }
 }
 
-function* rangesOf(layout: KdumpLayout) {
+function* rangesOf(layout: KdumpLayout, lost: PageBitmap | undefined) {
   const { blockSize, stored, ram, truncatedFrom, reason } = layout;
   const pages = stored.length;
   let pfn = 0;
   while (pfn < pages) {
     const has = stored.has(pfn);
+    const here = has && pfn < truncatedFrom && lost?.has(pfn) !== true;
     let end = stored.runEnd(pfn);
     if (!has && ram !== undefined) end = Math.min(end, ram.runEnd(pfn));
     if (has && pfn < truncatedFrom) end = Math.min(end, truncatedFrom);
+    if (has && lost !== undefined) end = Math.min(end, lost.runEnd(pfn));
     const range = { start: pfn * blockSize, end: end * blockSize };
-    if (has && pfn < truncatedFrom) yield { ...range, state: "present" as const };
+    if (here) yield { ...range, state: "present" as const };
     else if (has) yield { ...range, state: "excluded" as const, reason: "unknown" as const };
     else if (ram === undefined || ram.has(pfn)) yield { ...range, state: "excluded" as const, reason };
     pfn = end;

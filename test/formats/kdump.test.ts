@@ -233,14 +233,36 @@ describe("damaged pages", () => {
       { state: "excluded", subject: "file" },
     ]);
     expect(readInto(image.io, 0, PAGE).sync()).toEqual(pattern(PAGE, 0));
+    expect([0, 2, 4].map((pfn) => image.map.stateOf(pfn * PAGE))).toEqual([
+      "present",
+      "excluded",
+      "excluded",
+    ]);
+  });
+
+  it("a file that ends inside its pages says how many are lost, and its map shows which", () => {
+    const file = writeKdump(many(700), { maxPages: 700 });
+    const cut = file.subarray(0, file.length - 200_000);
+    const image = openBytes(cut);
+    const { good, holes } = readPartial(image.io, 0, 700 * PAGE).sync();
+    expect(holes.length).toBe(1);
+    expect(image.warnings.join()).toContain(
+      `${700 - (good[0]?.end ?? 0) / PAGE} of the dump's pages have no data`,
+    );
+    expect([...image.map.ranges()].map(({ start, end, state }) => ({ start, end, state }))).toEqual([
+      { start: 0, end: good[0]?.end, state: "present" },
+      { start: good[0]?.end, end: 700 * PAGE, state: "excluded" },
+    ]);
+    expect(openBytes(file).warnings).toEqual([]);
   });
 
   it("a file that ends inside its descriptors says from where on memory is missing, also in its map", () => {
     const file = writeKdump(many(600), { maxPages: 600 });
     const image = openBytes(file.subarray(0, 4096 * 4 + 24 * 300));
     expect(image.warnings.join()).toContain(`from 0x${(300 * PAGE).toString(16)} on is missing`);
-    expect(image.map.bytesPresent).toBe(300 * PAGE);
-    expect(image.map.bytesExcluded).toBe(300 * PAGE);
+    // The data come after the descriptors, so none are left.
+    expect(image.map.bytesPresent).toBe(0);
+    expect(image.map.bytesExcluded).toBe(600 * PAGE);
   });
 });
 
