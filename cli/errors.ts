@@ -13,13 +13,13 @@ export const EXIT = {
 /** The command line is wrong; the message says what is, and how to say it right. */
 export class UsageError extends Error {}
 
-/** A message that makes sense to a person, with its causes where they add something. */
+/** A message that makes sense to a person, with its causes where they add something (system errors don't). */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   let message = error.message;
   let cause = error.cause;
   for (let depth = 0; cause instanceof Error && depth < 5; depth++) {
-    if (!message.includes(cause.message)) message += `: ${cause.message}`;
+    if (!("errno" in cause) && !message.includes(cause.message)) message += `: ${cause.message}`;
     cause = cause.cause;
   }
   return message;

@@ -44,7 +44,7 @@ export async function* readPieces(
     const limit = space.map !== undefined && end > END_OF_PHYSICAL ? END_OF_PHYSICAL : end;
     // Later pieces begin at multiples of the chunk, so that pages and tables are read whole.
     const room = BigInt(CHUNK) - (at % BigInt(CHUNK));
-    const size = limit - at < room ? limit - at : room;
+    const size = least(limit - at, room);
     const transfer = await space.memory.readPartial(at, new Uint8Array(Number(size)));
     let last: Piece | undefined;
     for (const piece of piecesOf(at, transfer, options)) {
@@ -63,15 +63,21 @@ export async function* readPieces(
     at += size;
     if (hole !== undefined && last !== undefined && "fault" in last) {
       const next = holeEnd(space, at - 1n, hole.fault);
-      const skipped = (next < end ? next : end) - at;
-      if (skipped > 0n) {
-        hole.length += skipped;
-        at += skipped;
+      if (next > at) {
+        const until = least(next, end);
+        hole.length += until - at;
+        at = until;
       }
     }
     options.onProgress?.(at - start, length);
   }
   if (hole !== undefined) yield hole;
+}
+
+/** `Math.min` of bigints. */
+function least(a: bigint, b: bigint): bigint {
+  if (a < b) return a;
+  return b;
 }
 
 function* joined(hole: Piece | undefined, next: Piece): Generator<Piece, void, void> {

@@ -8,7 +8,7 @@ import { type TranslateCommandOptions, translate } from "./commands/translate.js
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
 import { describeError, EXIT, UsageError } from "./errors.js";
 import { parseAddress, parseRoot } from "./parse.js";
-import { escapeLines } from "./render/escape.js";
+import { escapeText } from "./render/escape.js";
 import { type Environment, type GlobalOptions, Session } from "./session.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
@@ -48,7 +48,8 @@ export async function run(
     .configureOutput({
       writeOut: (text) => environment.out.text(text),
       writeErr: (text) => environment.stderr.write(text),
-      outputError: (text, writeErr) => writeErr(`memtool: ${escapeLines(text.replace(/^error: /, ""))}`),
+      outputError: (text, writeErr) =>
+        writeErr(`memtool: ${escapeText(text.replace(/^error: /, "").trimEnd())}\n`),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
@@ -147,7 +148,7 @@ export async function run(
     } else {
       await environment.out.flush();
       const { style, stderr } = environment;
-      stderr.write(`${style.error("memtool:")} ${escapeLines(describeError(error))}\n`);
+      stderr.write(`${style.error("memtool:")} ${escapeText(describeError(error))}\n`);
       status = error instanceof UsageError ? EXIT.usage : EXIT.failed;
     }
   }

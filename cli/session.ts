@@ -4,7 +4,7 @@ import { hex, MemtoolError } from "../src/io/index.js";
 import { describeError, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
 import { type AddressExpression, checkAddress, parseRoot } from "./parse.js";
-import { escapeLines } from "./render/escape.js";
+import { escapeText } from "./render/escape.js";
 import { Progress } from "./render/progress.js";
 import type { Space } from "./space.js";
 import type { Style } from "./style.js";
@@ -145,11 +145,12 @@ export class Session {
     this.#progress.update(what, done, total);
   }
 
-  /** A line on standard error. */
-  warn(message: string): void {
+  /** A message on standard error, and lines below it. */
+  warn(message: string, lines: readonly string[] = []): void {
     this.#progress.clear();
     const { style, stderr } = this.environment;
-    stderr.write(`${style.warning("memtool:")} ${escapeLines(message)}\n`);
+    const more = lines.map((line) => `  ${escapeText(line)}\n`).join("");
+    stderr.write(`${style.warning("memtool:")} ${escapeText(message)}\n${more}`);
   }
 
   /** An error that does not end the run. */

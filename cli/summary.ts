@@ -25,7 +25,7 @@ export class HoleSummary {
     this.#ranges++;
     if (this.#listed.length < LISTED) {
       this.#listed.push(
-        `  ${rangeText(address, length)}  ${bytesText(length)}  ${reasonText(reasonOf(fault))}`,
+        `${rangeText(address, length)}  ${bytesText(length)}  ${reasonText(reasonOf(fault))}`,
       );
     }
   }
@@ -34,10 +34,11 @@ export class HoleSummary {
   report(session: Session): void {
     if (this.bytesMissing === 0n) return;
     const lines = [...this.#listed];
-    if (this.#ranges > LISTED) lines.push(`  and ${this.#ranges - LISTED} more ranges`);
+    if (this.#ranges > LISTED) lines.push(`and ${this.#ranges - LISTED} more ranges`);
     const total = this.bytesGood + this.bytesMissing;
     session.warn(
-      `${bytesText(this.bytesMissing)} of ${bytesText(total)} could not be read (ends are exclusive):\n${lines.join("\n")}`,
+      `${bytesText(this.bytesMissing)} of ${bytesText(total)} could not be read (ends are exclusive):`,
+      lines,
     );
   }
 }

@@ -158,7 +158,8 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
   const { kernel, cpus = [], ranges = [] } = facts;
   const count = facts.rangeCount ?? ranges.length;
   const excluded = Object.entries(facts.excluded ?? {}).map(
-    ([reason, bytes]) => `${bytesText(bytes)} ${reason}`,
+    ([reason, bytes]) =>
+      `${bytesText(bytes)} ${reason === "unknown" ? "(the format doesn't say why)" : reason}`,
   );
   let text = fields([
     ["target", escapeText(facts.target)],
@@ -167,7 +168,10 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
     ["architecture", facts.architecture],
     ["present", facts.present === undefined ? undefined : bytesText(facts.present)],
     ["excluded", excluded.length === 0 ? undefined : excluded.join(", ")],
-    ["outside", facts.outside === undefined ? undefined : `${bytesText(facts.outside)} below the last range`],
+    [
+      "outside",
+      (facts.outside ?? 0) === 0 ? undefined : `${bytesText(facts.outside ?? 0)} between the ranges`,
+    ],
   ]);
   if (kernel !== undefined) text += `\n${heading("kernel")}\n${kernelText(kernel)}`;
   if (facts.noKernel !== undefined) text += `\n${escapeText(facts.noKernel)}\n`;
@@ -184,7 +188,7 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
         hex16(BigInt(start)),
         hex16(BigInt(end)),
         bytesText(BigInt(end) - BigInt(start)),
-        reason === undefined ? state : `${state} (${reason})`,
+        reason === undefined || reason === "unknown" ? state : `${state} (${reason})`,
       ]);
     const columns = [
       { title: "START" },

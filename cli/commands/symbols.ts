@@ -28,7 +28,7 @@ export async function symbols(
   let bad = false;
   for (const name of names) {
     let found = false;
-    for await (const symbol of linux.symbols(isGlob(name) ? name : escapeGlob(name))) {
+    for await (const symbol of linux.symbols(name)) {
       found = true;
       show(session, symbol);
       await session.out.settle();
@@ -41,11 +41,6 @@ export async function symbols(
     );
   }
   return statusOf(good, bad);
-}
-
-/** A name that has nothing special in it, whatever it has. */
-function escapeGlob(name: string): string {
-  return name.replace(/[*?[\\]/g, "\\$&");
 }
 
 /** The error that says so, with names like it. */

@@ -17,11 +17,6 @@ export function escapeText(text: string): string {
   });
 }
 
-/** As {@link escapeText}, with line breaks left as they are: for messages of our own that quote a target. */
-export function escapeLines(text: string): string {
-  return text.split("\n").map(escapeText).join("\n");
-}
-
 /** A value as JSON in one line, in which every control is a `\uXXXX` that JSON's readers turn back. */
 export function toJson(value: unknown): string {
   return JSON.stringify(value).replace(UNSAFE, (character) =>

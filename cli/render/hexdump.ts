@@ -18,8 +18,8 @@ const LETTERS = Array.from({ length: 256 }, (_, byte) =>
 
 /**
  * A hex dump of one range, made piece by piece: rows of 16 bytes from the first address on, `··` for bytes that could
- * not be read. Rows without any readable byte say why instead of showing characters; however long a hole is, it takes
- * three lines at most.
+ * not be read. Rows without any readable byte say why instead of showing characters; however long a hole is, its rows
+ * are squeezed to a few lines.
  */
 export class HexDump {
   readonly #squeeze: boolean;
@@ -30,9 +30,11 @@ export class HexDump {
   #filled = 0;
   /** What the row says in the right column if none of its bytes could be read. */
   #label = "";
-  /** The body of the last row that was shown, and whether rows like it were left out since. */
+  /** The body of the last row that was shown. */
   #shown: string | undefined;
-  #skipped: { address: bigint; body: string } | undefined;
+  /** Rows like it that came since, and the address of the last of them. */
+  #repeats = 0;
+  #lastRepeat = 0n;
 
   constructor(start: bigint, options: HexDumpOptions = {}) {
     this.#address = start;
@@ -45,7 +47,7 @@ export class HexDump {
     let text = "";
     for (let i = 0; i < bytes.length; i++) {
       this.#row[this.#filled++] = bytes[i] as number;
-      if (this.#filled === ROW) text += this.#flush(this.#squeeze);
+      if (this.#filled === ROW) text += this.#flush();
     }
     return text;
   }
@@ -55,46 +57,48 @@ export class HexDump {
     let text = "";
     let left = length;
     this.#label = label;
-    // Rows that are wholly in this hole.
-    let whole = -1;
+    // Rows that begin in this hole: all but the first and the last repeat the one before.
+    let rows = 0;
     while (left > 0n) {
-      if (this.#filled === 0) {
-        whole++;
-        if (whole > 1 && left >= 32n) {
-          // The rows from here on repeat the last one: skip all but the last of them.
-          const bytes = (left / 16n - 1n) * 16n;
-          this.#address += bytes;
-          left -= bytes;
-        }
+      if (this.#filled === 0 && ++rows > 2 && left >= 32n) {
+        const skipped = (left / 16n - 1n) * 16n;
+        this.#address += skipped;
+        left -= skipped;
       }
       this.#row[this.#filled++] = -1;
       left--;
-      if (this.#filled === ROW) text += this.#flush(this.#squeeze || whole >= 0);
+      if (this.#filled === ROW) text += this.#flush();
     }
     return text;
   }
 
   /** The range has ended. @returns the lines that are left. */
   end(): string {
-    let text = this.#filled === 0 ? "" : this.#flush(this.#squeeze);
-    if (this.#skipped !== undefined) text += this.#line(this.#skipped.address, this.#skipped.body);
-    this.#skipped = undefined;
-    return text;
+    const text = this.#filled === 0 ? "" : this.#flush();
+    if (this.#repeats === 0 || this.#shown === undefined) return text;
+    const last = this.#line(this.#lastRepeat, this.#shown);
+    const star = this.#repeats > 1 ? "*\n" : "";
+    this.#repeats = 0;
+    return text + star + last;
   }
 
-  #flush(squeeze: boolean): string {
-    const body = this.#body();
+  #flush(): string {
+    const { body, known } = this.#body();
     const address = this.#address;
     this.#address += BigInt(this.#filled);
     this.#filled = 0;
-    if (squeeze && body === this.#shown) {
-      const first = this.#skipped === undefined;
-      this.#skipped = { address, body };
-      return first ? "*\n" : "";
+    if (body === this.#shown && (this.#squeeze || !known)) {
+      this.#repeats++;
+      this.#lastRepeat = address;
+      return "";
     }
+    // One row that repeats takes no more room than a star.
+    let text = "";
+    if (this.#repeats > 1) text = "*\n";
+    else if (this.#repeats === 1) text = this.#line(this.#lastRepeat, this.#shown ?? "");
+    this.#repeats = 0;
     this.#shown = body;
-    this.#skipped = undefined;
-    return this.#line(address, body);
+    return text + this.#line(address, body);
   }
 
   #line(address: bigint, body: string): string {
@@ -102,7 +106,7 @@ export class HexDump {
   }
 
   /** A row but for its address. */
-  #body(): string {
+  #body(): { body: string; known: boolean } {
     let digits = "";
     let letters = "";
     let known = false;
@@ -117,6 +121,7 @@ export class HexDump {
       digits += byte < 0 ? `${UNKNOWN} ` : `${DIGITS[byte] as string} `;
       letters += byte < 0 ? " " : (LETTERS[byte] as string);
     }
-    return known ? `${digits} |${letters}|` : `${this.#dim(digits)} ${this.#dim(this.#label)}`;
+    const body = known ? `${digits} |${letters}|` : `${this.#dim(digits)} ${this.#dim(this.#label)}`;
+    return { body, known };
   }
 }

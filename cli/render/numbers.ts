@@ -12,7 +12,7 @@ export function hex16(value: bigint | number): string {
 
 const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/** `4 KiB`, `111.5 MiB`, `17 bytes`; exact where it is whole, else with one decimal. */
+/** `4 KiB`, `111.5 MiB`, `17 bytes`; exact where it is whole, else with one decimal (`about 16 EiB` where that is 0). */
 export function bytesText(size: bigint | number): string {
   let value = Number(size);
   let unit = 0;
@@ -21,5 +21,9 @@ export function bytesText(size: bigint | number): string {
     unit++;
   }
   if (unit === 0 && value === 1) return "1 byte";
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${UNITS[unit]}`;
+  const rounded = value.toFixed(1);
+  if (Number.isInteger(value)) return `${value} ${UNITS[unit]}`;
+  return rounded.endsWith(".0")
+    ? `about ${rounded.slice(0, -2)} ${UNITS[unit]}`
+    : `${rounded} ${UNITS[unit]}`;
 }

@@ -2,7 +2,7 @@ import { hex, Io, IoSequence, type Routine, type Sink } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import { imageSymbols } from "./image.js";
 import { type Kallsyms, KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms.js";
-import { editDistance, matchesGlob } from "./names.js";
+import { editDistance, isGlob, matchesGlob } from "./names.js";
 import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
 import type { Vmcoreinfo } from "./vmcoreinfo.js";
 
@@ -78,7 +78,7 @@ export class LinuxKernel {
   }
 
   /**
-   * The one symbol of a name. What VMCOREINFO names needs no kallsyms (its type is "?" then).
+   * The one symbol of a name: kallsyms', or one that only VMCOREINFO names (its type is "?" then).
    *
    * @throws {SymbolError} `NO_SYMBOL` with similar names, `AMBIGUOUS_SYMBOL` with the candidates.
    */
@@ -93,7 +93,7 @@ export class LinuxKernel {
 
   /**
    * Symbols whose whole name matches a pattern (`*`, `?`, `[a-z]`), ascending by address; all of them by default.
-   * Without kallsyms, those that VMCOREINFO names.
+   * Those that only VMCOREINFO names are among them, with type "?".
    */
   symbols(pattern = "*"): IoSequence<KernelSymbol> {
     return IoSequence.of(this.memory.scheduler, symbolsRoutine, this as LinuxKernel, pattern);
@@ -115,9 +115,12 @@ function* kallsymsOrWhy(kernel: LinuxKernel): Routine<Kallsyms | KallsymsError> 
 }
 
 function* symbolRoutine(kernel: LinuxKernel, name: string): Routine<KernelSymbol> {
+  const kallsyms = yield* kallsymsOrWhy(kernel);
+  const found = kallsyms instanceof KallsymsError ? [] : kallsyms.symbol(name);
+  if (found.length === 1) return found[0] as KernelSymbol;
+  if (found.length > 1) throw new SymbolError("AMBIGUOUS_SYMBOL", name, found);
   const address = imageSymbols(kernel.vmcoreinfo).get(name);
   if (address !== undefined) return { name, address, type: "?" };
-  const kallsyms = yield* kallsymsOrWhy(kernel);
   if (kallsyms instanceof KallsymsError) {
     throw new SymbolError(
       "NO_SYMBOL",
@@ -126,9 +129,6 @@ function* symbolRoutine(kernel: LinuxKernel, name: string): Routine<KernelSymbol
       `no kallsyms: ${kallsyms.message}`,
     );
   }
-  const found = kallsyms.symbol(name);
-  if (found.length === 1) return found[0] as KernelSymbol;
-  if (found.length > 1) throw new SymbolError("AMBIGUOUS_SYMBOL", name, found);
   const hint = /^[0-9a-f]{6,16}$/i.test(name)
     ? `an address is written ${hex(BigInt(`0x${name}`))}`
     : undefined;
@@ -147,11 +147,19 @@ function* nameOfRoutine(kernel: LinuxKernel, address: bigint): Routine<NamedAddr
 
 function* symbolsRoutine(sink: Sink<KernelSymbol>, kernel: LinuxKernel, pattern: string): Routine<void> {
   const kallsyms = yield* kallsymsOrWhy(kernel);
-  if (kallsyms instanceof KallsymsError) {
-    for (const symbol of named(kernel)) if (matchesGlob(pattern, symbol.name)) yield sink.emit(symbol);
-    return;
+  const tables = kallsyms instanceof KallsymsError ? undefined : kallsyms;
+  const more = named(kernel).filter(
+    ({ name }) => matchesGlob(pattern, name) && (tables === undefined || tables.symbol(name).length === 0),
+  );
+  let next = 0;
+  const matches = isGlob(pattern) ? tables?.match(pattern) : tables?.symbol(pattern);
+  for (const symbol of matches ?? []) {
+    for (let own = more[next]; own !== undefined && own.address < symbol.address; own = more[++next]) {
+      yield sink.emit(own);
+    }
+    yield sink.emit(symbol);
   }
-  for (const symbol of kallsyms.match(pattern)) yield sink.emit(symbol);
+  for (const symbol of more.slice(next)) yield sink.emit(symbol);
 }
 
 /** VMCOREINFO's symbols, ascending by address. */

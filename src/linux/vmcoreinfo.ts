@@ -5,6 +5,7 @@
  * include/linux/crash_core.h (the macros' formats), arch/x86/kernel/machine_kexec_64.c
  * (`arch_crash_save_vmcoreinfo`), Documentation/admin-guide/kdump/vmcoreinfo.rst.
  */
+import { decodeLatin1 } from "../memory/index.js";
 
 /** Longest text that is parsed: `VMCOREINFO_BYTES` is one page (64 KiB on the largest), a note adds padding. */
 const MAX_BYTES = 65_536;
@@ -44,7 +45,8 @@ export interface Vmcoreinfo {
  * `unknown`.
  */
 export function parseVmcoreinfo(bytes: Uint8Array): Vmcoreinfo {
-  const text = textOf(bytes);
+  const nul = bytes.indexOf(0);
+  const text = decodeLatin1(bytes, 0, Math.min(nul < 0 ? bytes.length : nul, MAX_BYTES));
   const symbols = new Map<string, bigint>();
   const numbers = new Map<string, bigint>();
   const offsets = new Map<string, number>();
@@ -128,17 +130,6 @@ function decimal(value: string): bigint | undefined {
 
 function small(value: string): number | undefined {
   return /^[0-9]{1,15}$/.test(value) ? Number(value) : undefined;
-}
-
-/** Bytes as characters of the same codes, up to the first NUL or `MAX_BYTES`. */
-function textOf(bytes: Uint8Array): string {
-  const nul = bytes.indexOf(0);
-  const end = Math.min(nul < 0 ? bytes.length : nul, MAX_BYTES);
-  let text = "";
-  for (let at = 0; at < end; at += 4096) {
-    text += String.fromCharCode(...bytes.subarray(at, Math.min(at + 4096, end)));
-  }
-  return text;
 }
 
 /**

@@ -1,0 +1,199 @@
+import { describe, expect, it } from "vitest";
+import { MemtoolError } from "../../src/io/index.js";
+import { type FindKernelOptions, findKernel, KallsymsError, SymbolError } from "../../src/linux/index.js";
+import { PhysicalMap } from "../../src/memory/index.js";
+import { DummyKernel, type DummyKernelOptions, IMAGE } from "../support/kernel.js";
+
+const find = (kernel: DummyKernel, options: Partial<FindKernelOptions> = {}) =>
+  findKernel(kernel.io, { map: PhysicalMap.single(0, kernel.ram.length), ...options }).sync();
+
+/** The error of finding a kernel. */
+function failure(action: () => unknown): MemtoolError {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof MemtoolError) return error;
+    throw error;
+  }
+  throw new Error("nothing went wrong");
+}
+
+describe("finding the kernel", () => {
+  it("takes the note's word, if the tables agree with it", () => {
+    const kernel = new DummyKernel();
+    const linux = find(kernel, { note: kernel.note });
+    expect(linux.release).toBe("6.1.0-dummy");
+    expect(linux.root).toBe(kernel.root);
+    expect(linux.physBase).toBe(Number(kernel.physBase));
+    expect(linux.kaslrOffset).toBe(0x10000000n);
+    expect(linux.origin).toEqual({
+      vmcoreinfo: "note",
+      vmcoreinfoAddress: undefined,
+      root: "swapper_pg_dir",
+      verified: true,
+      warnings: [],
+    });
+    const bytes = linux.memory.read(IMAGE + 0x100000n, 4).sync();
+    expect(new DataView(bytes.buffer).getUint32(0, true)).toBe(kernel.list.length);
+  });
+
+  it.each([
+    { asNote: false, address: 0x3ff000 },
+    { asNote: true, address: 0x3ff000 },
+    { asNote: false, address: 0x8000 },
+  ])("scans RAM for the text (as a note: $asNote, at $address)", ({ asNote, address }) => {
+    const progress: number[][] = [];
+    const linux = find(new DummyKernel({ textAt: address, asNote }), {
+      onProgress: (done, total) => progress.push([done, total]),
+    });
+    expect(linux.origin).toMatchObject({
+      vmcoreinfo: "scan",
+      vmcoreinfoAddress: address + (asNote ? 24 : 0),
+      verified: true,
+    });
+    for (const [done, total] of progress) expect(done).toBeLessThanOrEqual(total ?? 0);
+  });
+
+  it("passes texts by that only look like one: another kernel's, one that is cut short, one in the middle of a page", () => {
+    const kernel = new DummyKernel({ textAt: 0x9000 });
+    kernel.put(new DummyKernel({ physBaseError: 0x1000n }).text, 0x5000);
+    kernel.put("OSRELEASE=5.10.0\nPAGESIZE=4096\n", 0x6000);
+    kernel.put(kernel.text, 0x7100);
+    expect(find(kernel).origin).toMatchObject({ vmcoreinfoAddress: 0x9000, verified: true });
+  });
+
+  it("reads only what is present", () => {
+    const kernel = new DummyKernel({ textAt: 0x9000 });
+    const map = PhysicalMap.from([
+      { start: 0, end: 0x9000, state: "present" },
+      { start: 0x9000, end: 0xa000, state: "excluded" },
+      { start: 0xa000, end: 0x400000, state: "present" },
+    ]);
+    const error = failure(() => find(kernel, { map }));
+    expect(error.code).toBe("NO_KERNEL");
+    expect(error.message).toContain("0x3ff000 bytes");
+  });
+
+  it("prefers what a scan finds to a note that does not hold up, and the note to nothing", () => {
+    const stale = new DummyKernel({ physBaseError: 0x1000n });
+    const kernel = new DummyKernel({ textAt: 0x9000 });
+    expect(find(kernel, { note: stale.note }).origin).toMatchObject({ vmcoreinfo: "scan", verified: true });
+    const doubtful = find(new DummyKernel(), { note: stale.note });
+    expect(doubtful.origin).toMatchObject({ vmcoreinfo: "note", verified: false });
+    expect(doubtful.origin.warnings.join()).toContain("don't map the kernel's own symbols");
+  });
+
+  it("takes another root if it maps the kernel, and keeps swapper_pg_dir if it does not", () => {
+    const kernel = new DummyKernel();
+    const process = kernel.copyRoot(0x10000);
+    expect(find(kernel, { note: kernel.note, root: process })).toMatchObject({
+      root: process,
+      origin: { root: "given", verified: true },
+    });
+    const user = kernel.emptyRoot(0x11000);
+    const linux = find(kernel, { note: kernel.note, root: user });
+    expect(linux.root).toBe(kernel.root);
+    expect(linux.origin.warnings.join()).toContain("user copy");
+  });
+
+  it("a root makes up for what the text lacks", () => {
+    for (const without of ["NUMBER(phys_base)", "SYMBOL(swapper_pg_dir)"]) {
+      const kernel = new DummyKernel({ without: [without] });
+      const error = failure(() => find(kernel, { note: kernel.note, scan: false }));
+      expect(error.code).toBe("NO_ROOT");
+      expect(error.message).toContain(without);
+      const linux = find(kernel, { note: kernel.note, root: kernel.root });
+      expect(linux.origin).toMatchObject({ root: "given", verified: true });
+      expect(linux.physBase).toBe(Number(kernel.physBase));
+    }
+  });
+
+  it("a root outside of RAM, or one that loops, is said to be doubtful", () => {
+    const kernel = new DummyKernel({ without: ["NUMBER(phys_base)"] });
+    expect(find(kernel, { note: kernel.note, root: 0xffff_ffff_f000 }).origin.verified).toBe(false);
+    const view = new DataView(kernel.ram.buffer);
+    for (let i = 0; i < 512; i++) view.setBigUint64(0x12000 + 8 * i, 0x12003n, true);
+    expect(find(kernel, { note: kernel.note, root: 0x12000 }).origin.verified).toBe(false);
+  });
+
+  it.each<[string, DummyKernelOptions, string]>([
+    ["NO_KERNEL", {}, "none of its 0x400000 bytes of RAM has one"],
+    ["FIVE_LEVEL_PAGING", { textAt: 0x9000, fiveLevel: true }, "isn't supported yet"],
+  ])("%s says what to do", (code, options, message) => {
+    const error = failure(() => find(new DummyKernel(options)));
+    expect(error.code).toBe(code);
+    expect(error.message).toContain(message);
+    expect(error.message).toContain("--physical");
+  });
+
+  it("does not scan if it is not to", () => {
+    const error = failure(() => find(new DummyKernel({ textAt: 0x9000 }), { scan: false }));
+    expect(error.message).toContain("not scanned");
+  });
+});
+
+describe("a kernel's symbols", () => {
+  const kernel = new DummyKernel();
+  const linux = find(kernel, { note: kernel.note });
+  const symbolError = (name: string, of = linux) => {
+    const error = failure(() => of.symbol(name).sync());
+    expect(error).toBeInstanceOf(SymbolError);
+    return error as SymbolError;
+  };
+
+  it("are found by name, in kallsyms or else in VMCOREINFO", () => {
+    expect(linux.symbol("init_task").sync()).toEqual({
+      name: "init_task",
+      type: "D",
+      address: IMAGE + 0x40000n,
+    });
+    expect(linux.symbol("swapper_pg_dir").sync()).toMatchObject({ type: "?", address: IMAGE + 0x10000n });
+  });
+
+  it("an unknown name suggests similar ones, an ambiguous one lists what it could be", () => {
+    const unknown = symbolError("init_tsk");
+    expect(unknown.code).toBe("NO_SYMBOL");
+    expect(unknown.message).toBe('no kernel symbol "init_tsk"; did you mean init_task?');
+    const ambiguous = symbolError("twin");
+    expect(ambiguous.code).toBe("AMBIGUOUS_SYMBOL");
+    expect(ambiguous.candidates.map(({ address }) => address)).toEqual([IMAGE + 0x30000n, IMAGE + 0x30010n]);
+    expect(symbolError("ffff8000").message).toContain("an address is written 0xffff8000");
+  });
+
+  it("values that are no addresses in the image are no symbols", () => {
+    expect(symbolError("mem_section").code).toBe("NO_SYMBOL");
+  });
+
+  it("by pattern come ascending, VMCOREINFO's own among them", () => {
+    const names = linux
+      .symbols("*[tp]_*")
+      .map(({ name }) => name)
+      .toArray()
+      .sync();
+    expect(names).toEqual(["init_top_pgt", "swapper_pg_dir", "init_uts_ns", "init_task"]);
+    expect(linux.symbols("twin").toArray().sync()).toHaveLength(2);
+  });
+
+  it("without kallsyms are VMCOREINFO's, and the error says what is missing", () => {
+    const old = new DummyKernel({ without: ["SYMBOL(kallsyms_"] });
+    const without = find(old, { note: old.note });
+    expect(without.symbol("init_uts_ns").sync().address).toBe(IMAGE + 0x20000n);
+    expect(symbolError("init_utsns", without).message).toContain(
+      "did you mean init_uts_ns? (no kallsyms: kallsyms_",
+    );
+    expect(without.nameOf(IMAGE + 0x20010n).sync()).toMatchObject({ name: "init_uts_ns", offset: 0x10n });
+    expect(without.nameOf(IMAGE + 0x40000n).sync()).toBeUndefined();
+    expect(failure(() => without.kallsyms().sync())).toBeInstanceOf(KallsymsError);
+    expect(
+      without
+        .symbols("*")
+        .toArray()
+        .sync()
+        .map(({ name }) => name),
+    ).toEqual(["_stext", "swapper_pg_dir", "init_uts_ns"]);
+  });
+
+  it("name an address", () => {
+    expect(linux.nameOf(IMAGE + 0x40123n).sync()).toMatchObject({ name: "init_task", offset: 0x123n });
+  });
+});
