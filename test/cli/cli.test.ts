@@ -418,6 +418,11 @@ describe("what can't be read", () => {
     expect(jsonLines(beyond.out)).toEqual([
       { address: "0x7000000", length: "0xffffffff00000000", state: "outside" },
     ]);
+    // No physical address, though an address of 64 bits.
+    const virtual = await memtool(["read", "0xffffffff81000000", "--physical", "--json", ...ON_DUMP]);
+    expect(jsonLines(virtual.out)).toEqual([
+      { address: "0xffffffff81000000", length: 256, state: "outside" },
+    ]);
   });
 
   it("a raw image is streamed whole, and the kernel is found in it by a scan", async () => {
