@@ -54,7 +54,11 @@
   const record = memory.read(struct({ first: u64, second: u16 }), virtual + 0x10n).sync();
   check("a structure", record.first, 0x1122334455667788n);
   const { holes } = memory.readPartial(virtual + 0xff0n, 32).sync();
-  check("a page fault", holes.map(({ start, end, state }) => `${start}-${end} ${state}`), "16-32 not-present");
+  check(
+    "a page fault",
+    holes.map(({ start, end, state }) => `${start}-${end} ${state}`),
+    "16-32 not-present",
+  );
   check("the mapped runs", memory.maps().toArray().sync().length, 1);
 
   return (async () => {
