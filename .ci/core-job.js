@@ -1,6 +1,7 @@
 // What .ci/check-core.mjs runs in the bare realm, with memtool/core as `core`: a script whose value is a promise of "ok".
 (() => {
   const { AddressRanges, MemoryIo, MemtoolError, SourceIo, all, readInto, readPartial, withSplitting } = core;
+  const { VirtualMemory, dumpFile, openDump, struct, u16, u64 } = core;
   const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
 
   /** A connector over `bytes`. */
@@ -33,6 +34,33 @@
       if (!(error instanceof MemtoolError)) throw error;
     }
   }
+
+  /** A dump with page tables: a root at 0x1000, three tables, and a page at 0x5000 that is mapped at `virtual`. */
+  const virtual = 0xffff888000203000n;
+  const ram = new BigUint64Array(0x6000 / 8);
+  const level = (table, index, entry) => {
+    ram[table / 8 + index] = entry;
+  };
+  level(0x1000, 273, 0x2003n);
+  level(0x2000, 0, 0x3003n);
+  level(0x3000, 1, 0x4003n);
+  level(0x4000, 3, 0x5001n);
+  ram[0x5010 / 8] = 0x1122334455667788n;
+  const dump = new MemoryIo(ram);
+  const image = openDump(dumpFile(dump, ram.byteLength, "bare")).sync();
+  const memory = new VirtualMemory(image.io, { root: 0x1000 });
+  check("the format", image.format, "raw");
+  check("a translation", memory.translate(virtual + 0x10n).sync().physical, 0x5010);
+  const record = memory.read(struct({ first: u64, second: u16 }), virtual + 0x10n).sync();
+  check("a structure", record.first, 0x1122334455667788n);
+  const { holes } = memory.readPartial(virtual + 0xff0n, 32).sync();
+  check(
+    "a page fault",
+    holes.map(({ start, end, state }) => `${start}-${end} ${state}`),
+    "16-32 not-present",
+  );
+  check("the mapped runs", memory.maps().toArray().sync().length, 1);
+
   return (async () => {
     for (const space of spaces) {
       const reads = await all([readInto(space, 3, 2), readInto(space, 90, 1)]);

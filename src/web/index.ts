@@ -14,7 +14,7 @@ import {
   readInto,
   type Source,
   write,
-} from "../index.js";
+} from "../io/index.js";
 import type { BoundView } from "../io/packet.js";
 
 const NOT_FOR_WRITING = fault("read-only", "stream", "backend");

@@ -213,6 +213,18 @@ describe("gather", () => {
     expect(right).toBe(true);
   });
 
+  it("names a record with several holes once, with the first one's fault", () => {
+    const { space } = open({
+      holes: [
+        { start: 1, end: 2 },
+        { start: 4, end: 5 },
+      ],
+    });
+    const got = space.gather([0, 8, 4], 8).sync();
+    expect([...got.failed]).toEqual([0, 2]);
+    expect([0, 1, 2].map((i) => got.stateOf(i))).toEqual(["io", undefined, "io"]);
+  });
+
   it("of nothing, or of no bytes, sends nothing", () => {
     const { space, io } = open();
     expect(space.gather([], 8).sync().failed).toHaveLength(0);
@@ -273,6 +285,12 @@ describe("strings in memory", () => {
     expect(space.readString(4090, 4102).sync()).toHaveLength(4102);
   });
 
+  it("do not ask for the page after the one they end in", () => {
+    const { space, bytes } = open({ holes: [{ start: 8192, end: 20_000 }], wholeRows: true });
+    bytes.set([104, 105, 0], 8189);
+    expect(space.readString(8189, 100).sync()).toBe("hi");
+  });
+
   it("end before a hole in the same page", () => {
     const { space, bytes } = open({ holes: [{ start: 105, end: 110 }] });
     bytes.set([104, 105, 0, 7, 7], 100);
@@ -281,6 +299,14 @@ describe("strings in memory", () => {
     const error = thrown(() => space.readString(90, 100).sync()) as PartialReadError;
     expect(error.holes).toMatchObject([{ start: 15, end: 20 }]);
     expect(error.good[0]).toEqual({ start: 0, end: 15 });
+  });
+
+  it("that meet a hole in a later piece tell what was read as one range", () => {
+    const { space, bytes } = open({ holes: [{ start: 450, end: 460 }] });
+    bytes.fill(97, 100, 500);
+    const error = thrown(() => space.readString(100, 1000).sync()) as PartialReadError;
+    expect(error.good[0]).toEqual({ start: 0, end: 350 });
+    expect(error.holes[0]).toMatchObject({ start: 350, end: 360 });
   });
 
   it("do not read a page for a few letters", () => {

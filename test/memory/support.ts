@@ -2,8 +2,8 @@ import { AddressRanges, type Batch, fault, type Source } from "../../src/io/inde
 
 /** How a test source answers. */
 export interface TestSourceOptions {
-  /** Answer on the event loop, after so many microtasks. */
-  readonly delay?: number;
+  /** Answer on the event loop, after so many microtasks; of a list, each batch takes the next. */
+  readonly delay?: number | readonly number[];
   readonly live?: boolean;
   /** Unreadable ranges, in any order: rows that touch one fail there, or, with `wholeRows`, as a whole. */
   readonly holes?: readonly { start: number; end: number }[];
@@ -20,6 +20,7 @@ export function testSource(bytes: Uint8Array, options: TestSourceOptions = {}): 
   // A live source has to refuse what is outside by itself.
   const sorted = [...(options.holes ?? [])].sort((a, b) => a.start - b.start);
   const holes = [...sorted, { start: bytes.length, end: Number.POSITIVE_INFINITY }];
+  let batches = 0;
   const run = (batch: Batch) => {
     for (let row = 0; row < batch.length; row++) {
       const address = batch.address(row);
@@ -52,16 +53,21 @@ export function testSource(bytes: Uint8Array, options: TestSourceOptions = {}): 
       ? { transferSync: run }
       : {
           transfer: async (batch: Batch) => {
-            for (let i = 0; i < delay; i++) await null;
-            run(batch);
+            const turns = typeof delay === "number" ? delay : (delay[batches++ % delay.length] ?? 0);
+            // An odd number of turns passes after the bytes moved, an even one before.
+            if (turns % 2 === 1) run(batch);
+            for (let i = 0; i < turns; i++) await null;
+            if (turns % 2 === 0) run(batch);
           },
         }),
   };
 }
 
-/** Bytes that tell their place. */
+const PATTERN = Uint8Array.from({ length: 65536 }, (_, i) => (i * 131 + (i >>> 8) * 7 + 1) & 255);
+
+/** Bytes that tell their place; at most 64 KiB. */
 export function pattern(length: number): Uint8Array {
-  return Uint8Array.from({ length }, (_, i) => (i * 131 + (i >>> 8) * 7 + 1) & 255);
+  return PATTERN.slice(0, length);
 }
 
 /** Whether two arrays hold the same bytes; vitest takes milliseconds a page. */

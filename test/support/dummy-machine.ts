@@ -39,7 +39,9 @@ export interface DummyPage extends Required<DummyRights> {
   readonly pageSize: number;
 }
 
+/** Options of {@link DummyMachine}. */
 export interface DummyOptions {
+  /** Of everything that is random about it (default 1). */
   readonly seed?: number;
   /** Frames of RAM (default 256). */
   readonly frames?: number;
@@ -61,6 +63,7 @@ export class DummyMachine {
   /** Physical addresses of the blocks of 512 bytes that sources leave out. */
   readonly missing = new Set<number>();
   readonly #free: number[];
+  /** 32 random bits a call. */
   readonly random: () => number;
 
   constructor(options: DummyOptions = {}) {
@@ -92,10 +95,12 @@ export class DummyMachine {
     for (let i = 0; i < PAGE; i += 4) this.words.setUint32(at + i, this.random(), true);
   }
 
+  /** The eight bytes at a physical address. */
   readEntry(physical: number): bigint {
     return this.words.getBigUint64(physical - this.base, true);
   }
 
+  /** Puts eight bytes at a physical address: any entry, also a malformed one. */
   writeEntry(physical: number, entry: bigint): void {
     this.words.setBigUint64(physical - this.base, entry, true);
   }
