@@ -16,8 +16,8 @@ import {
 import type { Scheduler } from "../io/scheduler.js";
 import { IoSequence, type Sink } from "../io/sequence.js";
 import type { Routine } from "../io/wait.js";
-import type { Abi, Type } from "./schema.js";
 import { decodeText, type TextEncoding } from "./text.js";
+import type { Abi, Type } from "./type.js";
 
 /** Bytes that one request moves at most, 4 GiB: what one buffer holds on every runtime. `chunks` goes beyond. */
 export const MAX_REQUEST = 4294967296;
