@@ -146,6 +146,7 @@ export class PhysicalMap {
     }
   }
 
+  /** The ranges as objects, ascending. */
   [Symbol.iterator](): Generator<PhysicalRange, void, void> {
     return this.ranges();
   }

@@ -215,21 +215,36 @@ class Bool8 extends Type<boolean> {
   }
 }
 
+/** Unsigned, 1 byte; a `number`. */
 export const u8: Type<number> = new Integer("u8", 1, false);
+/** Signed, 1 byte; a `number`. */
 export const i8: Type<number> = new Integer("i8", 1, true);
+/** Unsigned, 2 bytes, in the address space's byte order; a `number`. */
 export const u16: Type<number> = new Integer("u16", 2, false);
+/** Signed, 2 bytes, in the address space's byte order; a `number`. */
 export const i16: Type<number> = new Integer("i16", 2, true);
+/** Unsigned, 4 bytes, in the address space's byte order; a `number`. */
 export const u32: Type<number> = new Integer("u32", 4, false);
+/** Signed, 4 bytes, in the address space's byte order; a `number`. */
 export const i32: Type<number> = new Integer("i32", 4, true);
+/** Unsigned, 8 bytes, in the address space's byte order; a `bigint`. */
 export const u64: Type<bigint> = new BigInteger("u64", false);
+/** Signed, 8 bytes, in the address space's byte order; a `bigint`. */
 export const i64: Type<bigint> = new BigInteger("i64", true);
+/** IEEE 754 binary32, 4 bytes, in the address space's byte order; a `number`. */
 export const f32: Type<number> = new Float("f32", 4);
+/** IEEE 754 binary64, 8 bytes, in the address space's byte order; a `number`. */
 export const f64: Type<number> = new Float("f64", 8);
-/** A byte: zero is `false`, anything else `true`. */
+/** A byte: zero is `false`, anything else `true` (written as 1); a `boolean`. */
 export const bool8: Type<boolean> = new Bool8();
-/** An address of the size that the address space has (8 bytes unless it says otherwise). */
+/**
+ * An address of the size that the address space has (8 bytes unless it says otherwise), in its byte order; an unsigned
+ * `bigint`.
+ */
 export const pointer: Type<bigint> = new Pointer();
+/** An address of 4 bytes, in the address space's byte order; an unsigned `bigint`. */
 export const pointer32: Type<bigint> = new Pointer(4);
+/** An address of 8 bytes, in the address space's byte order; an unsigned `bigint`. */
 export const pointer64: Type<bigint> = new Pointer(8);
 
 /** The type in big-endian byte order, whatever the address space's; parts that have one of their own keep it. */
@@ -242,19 +257,35 @@ export function littleEndian<T>(type: Type<T>): Type<T> {
   return type.resolve(true, undefined);
 }
 
+/** Unsigned, 2 bytes, big-endian; a `number`. */
 export const u16be: Type<number> = bigEndian(u16);
+/** Signed, 2 bytes, big-endian; a `number`. */
 export const i16be: Type<number> = bigEndian(i16);
+/** Unsigned, 4 bytes, big-endian; a `number`. */
 export const u32be: Type<number> = bigEndian(u32);
+/** Signed, 4 bytes, big-endian; a `number`. */
 export const i32be: Type<number> = bigEndian(i32);
+/** Unsigned, 8 bytes, big-endian; a `bigint`. */
 export const u64be: Type<bigint> = bigEndian(u64);
+/** Signed, 8 bytes, big-endian; a `bigint`. */
 export const i64be: Type<bigint> = bigEndian(i64);
+/** IEEE 754 binary32, 4 bytes, big-endian; a `number`. */
 export const f32be: Type<number> = bigEndian(f32);
+/** IEEE 754 binary64, 8 bytes, big-endian; a `number`. */
 export const f64be: Type<number> = bigEndian(f64);
+/** Unsigned, 2 bytes, little-endian; a `number`. */
 export const u16le: Type<number> = littleEndian(u16);
+/** Signed, 2 bytes, little-endian; a `number`. */
 export const i16le: Type<number> = littleEndian(i16);
+/** Unsigned, 4 bytes, little-endian; a `number`. */
 export const u32le: Type<number> = littleEndian(u32);
+/** Signed, 4 bytes, little-endian; a `number`. */
 export const i32le: Type<number> = littleEndian(i32);
+/** Unsigned, 8 bytes, little-endian; a `bigint`. */
 export const u64le: Type<bigint> = littleEndian(u64);
+/** Signed, 8 bytes, little-endian; a `bigint`. */
 export const i64le: Type<bigint> = littleEndian(i64);
+/** IEEE 754 binary32, 4 bytes, little-endian; a `number`. */
 export const f32le: Type<number> = littleEndian(f32);
+/** IEEE 754 binary64, 8 bytes, little-endian; a `number`. */
 export const f64le: Type<number> = littleEndian(f64);
