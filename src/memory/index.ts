@@ -1,15 +1,7 @@
 /** Memory: typed access, address maps, the page cache. Start with `address-space.ts` and `schema.ts`. @module */
-export {
-  type AddressColumn,
-  AddressSpace,
-  type AddressSpaceOptions,
-  type CallerMemory,
-  type Chunk,
-  Gathered,
-  MAX_REQUEST,
-  type ShownAddress,
-  type StringOptions,
-} from "./address-space.js";
+export { AddressSpace, type AddressSpaceOptions } from "./address-space.js";
+export type { Chunk } from "./chunks.js";
+export { type AddressColumn, Gathered } from "./gather.js";
 export {
   PAGE_SIZE,
   PageCache,
@@ -20,6 +12,8 @@ export {
 export { PhysicalMap, PhysicalMapBuilder, type PhysicalRange, type RangeState } from "./physical-map.js";
 export { PhysicalMemory, type PhysicalMemoryOptions } from "./physical-memory.js";
 export * from "./schema.js";
+export { type CallerMemory, MAX_REQUEST, type ShownAddress } from "./space.js";
+export type { StringOptions } from "./strings.js";
 export {
   decodeLatin1,
   decodeText,
