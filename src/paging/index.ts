@@ -12,7 +12,6 @@ export {
 } from "./mmu.js";
 export { PageTableIo, type PageTableOptions } from "./page-table-io.js";
 export { TableCache, type TableCacheOptions } from "./table-cache.hot.js";
-export type { Walk, WalkStep } from "./translate.js";
 export {
   type MappedAddress,
   type Rights,
@@ -21,4 +20,5 @@ export {
   type UnmappedAddress,
 } from "./translation.js";
 export { VirtualMemory } from "./virtual-memory.js";
+export type { Walk, WalkStep } from "./walk-steps.js";
 export { X86_64 } from "./x86-64.js";

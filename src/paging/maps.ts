@@ -9,10 +9,10 @@ import {
   type Routine,
   type Sink,
 } from "../io/index.js";
+import { fetchTables } from "./fetch-tables.js";
 import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import type { TableFetch } from "./table-fetch.js";
-import { fetchTables } from "./translate.js";
 import { type Rights, rightsFields } from "./translation.js";
 import { kindOf, LEAF, MISSING, malformedAt, NOT_PRESENT, rightsOf, tableMissing } from "./walk.hot.js";
 
