@@ -1,5 +1,6 @@
 /** Virtual memory by page tables. Start with `virtual-memory.ts`, then `page-table-io.ts` and `mmu.ts`. @module */
-export type { BrokenRun, MappedRun, MapRun, VirtualRange } from "./maps.js";
+export type { BrokenRun, MappedRun, MapRun } from "./map-runs.js";
+export type { VirtualRange } from "./maps.js";
 export {
   type BitRange,
   EXECUTABLE,

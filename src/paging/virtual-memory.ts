@@ -1,7 +1,8 @@
 import { toVirtual } from "../io/address.js";
 import { type Address, Io, IoSequence, type PacketIo } from "../io/index.js";
 import { AddressSpace } from "../memory/address-space.js";
-import { type MapRun, mapsRoutine, type VirtualRange } from "./maps.js";
+import type { MapRun } from "./map-runs.js";
+import { mapsRoutine, type VirtualRange } from "./maps.js";
 import { PageTableIo, type PageTableOptions } from "./page-table-io.js";
 import type { TableCache } from "./table-cache.hot.js";
 import { translateRoutine } from "./translate.js";
