@@ -306,7 +306,6 @@ export class Scheduler {
   setInFlight(drain: Drain, inFlight: boolean): void {
     if (inFlight) {
       this.#inFlight.add(drain);
-      busy.add(this);
     } else {
       this.#inFlight.delete(drain);
       this.#rest();

@@ -249,6 +249,23 @@ describe("a layer that is wrong", () => {
     await io.close();
   });
 
+  it("a connector that throws before it makes a promise fails its rows", async () => {
+    const source: Source = {
+      name: "early",
+      supports: { write: true, live: false },
+      ranges: () => AddressRanges.single(0, 64),
+      transfer() {
+        throw new Error("at once");
+      },
+    };
+    const io = new SourceIo(source, new Scheduler());
+    const cause = { message: "at once" };
+    await expect(readInto(io, 0, 4).promise()).rejects.toMatchObject({ cause, holes: [{ state: "io" }] });
+    await expect(write(io, 0, counted(4)).promise()).rejects.toMatchObject({ cause });
+    await expect(write(io, 4, counted(4)).promise()).rejects.toMatchObject({ cause });
+    await io.close();
+  });
+
   it("a connector that goes on after it has failed reaches nobody else's memory", async () => {
     const late = gate();
     const bytes = counted();
@@ -420,6 +437,94 @@ describe("from within a flush", () => {
     expect(calls).toEqual(["transfer 2", "transfer 2", "close"]);
   });
 
+  it("what outputs submit travels together, in the next batch", async () => {
+    const rows: number[] = [];
+    const io = open({ onBatch: (batch) => rows.push(batch.length) });
+    const more: Packet[] = [];
+    const output = toCallback(({ packet }) => {
+      if (more.length >= 6) return;
+      const next = Packet.reading(1);
+      more.push(next);
+      io.sendIo((packet.bytes[0] as number) + 16, next.view().bind(output));
+    });
+    await all([0, 32, 64].map((at) => send(io, at, Packet.reading(1), output)));
+    await turns(40);
+    expect(more.map(({ bytes }) => bytes[0])).toEqual([16, 48, 80, 32, 64, 96]);
+    expect(rows).toEqual([3, 3, 3]);
+  });
+
+  it("writes and exchanges keep their order, in batches of their own", async () => {
+    const seen: [string, number][] = [];
+    const bytes = counted();
+    const onBatch = ({ direction, length }: Batch) => void seen.push([direction, length]);
+    const io = new SourceIo(memorySource(bytes, { exchange: true, onBatch }), new Scheduler());
+    const traded = Uint8Array.of(3, 3);
+    await all([
+      write(io, 0, Uint8Array.of(1, 1)),
+      write(io, 8, Uint8Array.of(1, 1)),
+      send(io, 0, Packet.exchanging(traded)),
+      write(io, 1, Uint8Array.of(4)),
+      readInto(io, 0, 2),
+    ]);
+    expect(seen).toEqual([
+      ["write", 2],
+      ["exchange", 1],
+      ["write", 1],
+      ["read", 1],
+    ]);
+    expect([...traded, bytes[0], bytes[1]]).toEqual([1, 1, 3, 4]);
+  });
+
+  it("a synchronous write does not run ahead of one in flight, and says so", async () => {
+    const bytes = counted();
+    const late = gate();
+    const io = new SourceIo(memorySource(bytes, { mode: "both", gate: late.wait }), new Scheduler());
+    const first = write(io, 0, Uint8Array.of(1)).promise();
+    await turns(20);
+    expect(() => write(io, 0, Uint8Array.of(2)).sync()).toThrow(/memory is asynchronous only/);
+    expect([...readInto(io, 5, 1).sync()]).toEqual([5]);
+    // A write in flight is not issued again, as a read would be.
+    expect(bytes[0]).toBe(0);
+    const second = write(io, 0, Uint8Array.of(3)).promise();
+    await turns(20);
+    late.open();
+    await first;
+    await second;
+    expect(bytes[0]).toBe(3);
+    await io.close();
+  });
+
+  it("operations that wait for room start after a flush by hand", async () => {
+    const io = open({}, new Scheduler({ highWaterMark: 1 }));
+    io.sendIo(0, Packet.reading(1).view().bind());
+    const waiting = readInto(io, 7, 1).promise();
+    await turns(1);
+    io.flush(true);
+    expect([...(await waiting)]).toEqual([7]);
+  });
+
+  it("a layer's flush that throws ends the synchronous drive in its routine", async () => {
+    const io = open({ mode: "async" });
+    let cleaned = false;
+    function* reads(): Routine<void> {
+      try {
+        io.scheduler.enqueue({
+          name: "throws",
+          flush() {
+            throw new Error("flush");
+          },
+        });
+        yield* readInto(io, 0, 1);
+      } finally {
+        cleaned = true;
+      }
+    }
+    expect(() => Io.of(io.scheduler, reads).sync()).toThrow("flush");
+    expect(cleaned).toBe(true);
+    expect([...(await readInto(io, 7, 1))]).toEqual([7]);
+    expect(io.scheduler.pending).toBe(0);
+  });
+
   it("a write that waited for admission is not overtaken by one that was started later", async () => {
     const bytes = counted();
     const io = new SourceIo(memorySource(bytes), new Scheduler({ highWaterMark: 1 }));
@@ -541,22 +646,69 @@ describe("a scheduler", () => {
     expect(io.counters.fragments).toBe(3);
   });
 
-  it("a synchronous operation waits for room, too", () => {
+  it("a synchronous operation waits for room, too, whatever else can go on meanwhile", async () => {
     const scheduler = new Scheduler({ highWaterMark: 4 });
     let most = 0;
-    const io = open({ onBatch: () => (most = Math.max(most, scheduler.pending)) }, scheduler);
-    for (let i = 0; i < 4; i++) io.sendIo(i, Packet.reading(1).view().bind());
-    function* task(): Routine<void> {
-      yield* readInto(io, 1, 1);
-    }
-    // A routine that is ready must not count as the room that was waited for.
-    scheduler.start(
-      Io.of(scheduler, task)[Symbol.iterator](),
-      () => {},
-      () => {},
+    const io = open(
+      {
+        onBatch: () => {
+          most = Math.max(most, scheduler.pending);
+        },
+      },
+      scheduler,
     );
+    const packet = Packet.reading(1);
+    const view = packet.view().bind();
+    view.keep();
+    function* waits(): Routine<void> {
+      yield packet;
+    }
+    const woken = Io.of(scheduler, waits).promise();
+    for (let i = 0; i < 4; i++) io.sendIo(i, Packet.reading(1).view().bind());
+    view.complete();
     readInto(io, 9, 1).sync();
     expect(most).toBe(4);
+    await woken;
+  });
+
+  it("calls back once, with the error, for a routine that was given up while it waited for its turn", async () => {
+    const scheduler = new Scheduler({ highWaterMark: 1 });
+    const io = open({ mode: "async" }, scheduler);
+    const calls: string[] = [];
+    const start = () =>
+      scheduler.start(
+        readInto(io, 1, 1)[Symbol.iterator](),
+        () => calls.push("done"),
+        (error) => calls.push(String(error)),
+      );
+    io.sendIo(0, Packet.reading(1).view().bind());
+    const waiting = start();
+    waiting.giveUp(new Error("enough"));
+    waiting.giveUp(new Error("twice"));
+    await turns(40);
+    expect(calls).toEqual(["Error: enough"]);
+    const running = start();
+    await turns(40);
+    running.giveUp(new Error("too late"));
+    expect(calls).toEqual(["Error: enough", "done"]);
+  });
+
+  it("waits with a flush for a task that is three microtasks behind, and for no more than it was told to", async () => {
+    const batches = async (scheduler: Scheduler, behind: number) => {
+      const io = open({}, scheduler);
+      const first = readInto(io, 0, 1).promise();
+      let turn = Promise.resolve();
+      for (let i = 1; i < behind; i++) turn = turn.then(() => {});
+      await turn.then(() => readInto(io, 8, 1).promise());
+      await first;
+      return io.counters.batches;
+    };
+    expect(await batches(new Scheduler(), 3)).toBe(1);
+    expect(await batches(new Scheduler(), 4)).toBe(2);
+    expect(await batches(new Scheduler({ quietTurns: 1 }), 3)).toBe(2);
+    expect(await batches(new Scheduler({ quietTurns: 9 }), 8)).toBe(1);
+    const afterTurn = (run: () => void) => void setImmediate(run);
+    expect(await batches(new Scheduler({ afterTurn }), 50)).toBe(1);
   });
 });
 
