@@ -177,22 +177,15 @@ export class SourceIo implements PacketIo<Address>, Drain {
   flush(sync: boolean): boolean {
     if (sync && this.source.transferSync === undefined) return false;
     this.#enqueued = false;
-    let any = false;
     // Writes are applied in the order of their submission: one batch at a time, and never beside one in flight
     // (when that one lands, the rest is enqueued again).
     while (this.#writes.length !== 0 && !this.#writeInFlight) {
       const { direction, queue } = this.#writes.shift() as Unsent;
       this.#send(queue, direction, sync);
-      any = true;
     }
     // What outputs submit meanwhile waits for the next flush, but one from within it takes what is left here.
     for (let left = this.#reads.length; left > 0 && this.#reads.length !== 0; left--) {
       this.#send(this.#reads.shift() as FragmentQueue, "read", sync);
-      any = true;
-    }
-    if (!any && sync && this.#writes.length !== 0) {
-      this.#enqueued = true;
-      return false;
     }
     return true;
   }

@@ -453,6 +453,16 @@ describe("from within a flush", () => {
     expect(rows).toEqual([3, 3, 3]);
   });
 
+  it("what outputs submit waits for what is asked for after the answer, and travels with that", async () => {
+    const io = open();
+    const more = Packet.reading(1);
+    const output = toCallback(() => io.sendIo(16, more.view().bind()));
+    await send(io, 0, Packet.reading(1), output);
+    expect([...(await readInto(io, 32, 1))]).toEqual([32]);
+    expect(more.bytes[0]).toBe(16);
+    expect(io.counters.batches).toBe(2);
+  });
+
   it("writes and exchanges keep their order, in batches of their own", async () => {
     const seen: [string, number][] = [];
     const bytes = counted();
@@ -489,6 +499,7 @@ describe("from within a flush", () => {
     await turns(20);
     late.open();
     await first;
+    expect(bytes[0]).toBe(1);
     await second;
     expect(bytes[0]).toBe(3);
     await io.close();
@@ -852,6 +863,31 @@ describe("a sequence", () => {
     }
     Io.of(io.scheduler, some).sync();
     expect(log).toEqual([42, 42, 42]);
+  });
+});
+
+describe("the finally of a sequence", () => {
+  it("is told when what it waits for would block, and runs to its end", () => {
+    const io = open({ mode: "async" });
+    const log: string[] = [];
+    function* items(sink: Sink<number>): Routine<void> {
+      try {
+        yield sink.emit(1);
+      } finally {
+        try {
+          yield* readInto(io, 0, 1);
+        } catch (error) {
+          log.push((error as Error).name);
+        } finally {
+          log.push("end");
+        }
+      }
+    }
+    for (const item of IoSequence.of(io.scheduler, items).sync()) expect(item).toBe(1);
+    expect(log).toEqual(["WouldBlockError", "end"]);
+    log.length = 0;
+    for (const _ of IoSequence.of(io.scheduler, items).sync()) break;
+    expect(log).toEqual(["WouldBlockError", "end"]);
   });
 });
 
