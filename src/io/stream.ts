@@ -65,6 +65,7 @@ class PipeState {
 
   read(view: BoundView): void {
     if (view.direction !== "read") return view.fail(NOT_FOR_WRITING);
+    if (view.abortFault !== 0) return view.fail(view.abortFault);
     view.keep();
     view.packet.whenAborted(this.#onAbort);
     this.#readers.push(view);
@@ -74,6 +75,7 @@ class PipeState {
   write(view: BoundView): void {
     if (view.direction !== "write") return view.fail(NOT_FOR_READING);
     if (this.#ended) return view.fail(END_OF_STREAM);
+    if (view.abortFault !== 0) return view.fail(view.abortFault);
     view.keep();
     view.packet.whenAborted(this.#onAbort);
     this.#writers.push(view);
@@ -122,7 +124,7 @@ class PipeState {
       return true;
     }
     if (this.#filled === 0) {
-      if (!this.#ended || this.#writers.length !== 0) return false;
+      if (!this.#ended) return false;
       this.#readers.shift();
       reader.fail(END_OF_STREAM);
       return true;

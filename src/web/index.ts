@@ -113,6 +113,7 @@ export function fromReadableStream(stream: ReadableStream<Uint8Array>): PacketIo
     sendIo(_, view) {
       if (view.direction !== "read") return view.fail(NOT_FOR_WRITING);
       if (view.length === 0) return view.complete();
+      if (view.abortFault !== 0) return view.fail(view.abortFault);
       view.keep();
       view.packet.whenAborted(onAbort);
       queue.push(view);

@@ -109,6 +109,27 @@ describe("a source in a worker", () => {
     await io.close();
   });
 
+  it("moves more than a message holds, between small reads", async () => {
+    const size = 20 * 1024 * 1024;
+    const io = await open({ size });
+    const whole = truth(size);
+    const half = size / 2 - 5;
+    for (const drive of ["sync", "promise"] as const) {
+      expect(await readInto(io, 7, 3)[drive]()).toEqual(whole.slice(7, 10));
+      const [a, b] = await all([readInto(io, 3, half), readInto(io, half + 8, half)])[drive]();
+      expect(
+        [a, b].map((bytes, i) =>
+          whole
+            .subarray(i === 0 ? 3 : half + 8)
+            .subarray(0, half)
+            .every((byte, at) => byte === bytes[at]),
+        ),
+      ).toEqual([true, true]);
+    }
+    expect(io.counters.batches).toBe(4);
+    await io.close();
+  });
+
   it("does not take the notice of an earlier answer in the same memory for its own", async () => {
     const buffer = new SharedArrayBuffer(64);
     const code = `

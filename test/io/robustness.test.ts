@@ -789,6 +789,42 @@ describe("abort", () => {
     expect([io.counters.batches, second.counters.fragments]).toEqual([0, 0]);
   });
 
+  it("between two parts ends the second, wherever it was still to be sent", async () => {
+    const { readable, writable } = pipe();
+    await writeStream(writable, counted(4));
+    const held = readStream(pipe().readable, 1);
+    const source = open({ mode: "async" });
+    const rebound = withFallback(source, new MemoryIo(counted()));
+    const readers = [
+      (view: BoundView) => readable.sendIo(undefined, view),
+      (view: BoundView) => rebound.sendIo(4, view),
+      (view: BoundView) => source.sendIo(4, view),
+    ];
+    for (const second of readers) {
+      const controller = new AbortController();
+      const io = layer(source.scheduler, (_: number, view: BoundView) => {
+        const rest = view.split(4);
+        view.transfer(counted(4));
+        second(rest);
+      });
+      const packet = Packet.reading(8);
+      const output = toCallback(() => controller.abort());
+      await send(io, 0, packet, output, { signal: controller.signal });
+      expect(packet.good()).toEqual([{ start: 0, end: 4 }]);
+      expect(packet.holes()).toMatchObject([{ start: 4, end: 8, state: "aborted" }]);
+    }
+    expect(source.counters.batches).toBe(0);
+    expect(() => held.sync()).toThrow(WouldBlockError);
+  });
+
+  it("before the first fragment is asked for sends nothing", async () => {
+    const io = open();
+    const signal = AbortSignal.abort();
+    const parts = await fragments(io, 0, Packet.reading(4), { signal }).toArray();
+    expect(parts.map(({ start, end }) => [start, end])).toEqual([[0, 4]]);
+    expect(io.counters.fragments).toBe(0);
+  });
+
   it("leaves no listener behind", async () => {
     let listeners = 0;
     const signal = {
@@ -925,6 +961,20 @@ describe("odd sizes and places", () => {
     expect((await readPartial(io, 2n ** 64n, 2)).holes).toMatchObject([{ state: "malformed" }]);
   });
 
+  it("a rebound view keeps the tag, and the refusal of direct slices", async () => {
+    const seen: unknown[] = [];
+    const below = layer(undefined, (_: number, view: BoundView) => {
+      seen.push(view.tag, view.claim() === undefined);
+      view.transfer(counted(4));
+    });
+    for (const direct of [true, false]) {
+      const packet = Packet.reading(4, { direct });
+      withFallback(below, below).sendIo(0, packet.view(7).bind());
+      expect([...packet.bytes]).toEqual([0, 1, 2, 3]);
+    }
+    expect(seen).toEqual([7, false, 7, true]);
+  });
+
   it("an empty packet is complete whichever way it is sent, and reaches no connector", async () => {
     const io = open();
     const told: Fragment[] = [];
@@ -938,6 +988,10 @@ describe("odd sizes and places", () => {
     }
     expect(io.counters.fragments).toBe(0);
     await fragments(io, 0, Packet.reading(0)).toArray();
+    const never = layer(undefined, () => {
+      throw new Error("asked for nothing");
+    });
+    await readInto(never, 0, 0);
     expect(all([readInto(io, 0, 0), readInto(io, 1, 1)]).sync()[1]).toEqual(Uint8Array.of(1));
   });
 
