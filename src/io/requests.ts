@@ -5,10 +5,11 @@
 import { type ByteRange, type Hole, hex, PartialReadError, PartialWriteError } from "./errors.js";
 import { UNANSWERED } from "./fault.js";
 import { Io } from "./io.js";
-import { type BoundView, type Fragment, type Output, Packet, type PacketMemory } from "./packet.js";
+import { Packet, type PacketMemory } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
 import { defaultScheduler, type Scheduler } from "./scheduler.js";
 import { IoSequence, type Sink } from "./sequence.js";
+import type { BoundView, Fragment, Output } from "./view.js";
 import type { Routine, Wait, Waker } from "./wait.js";
 
 /** What this module needs of an `AbortSignal`. */

@@ -7,10 +7,11 @@
  *
  * Pages lie in a slab (`page-slab.hot.ts`): no object per page, but for those being fetched (`page-fetch.ts`).
  */
-import type { BoundView, Packet } from "../io/packet.js";
+import type { Packet } from "../io/packet.js";
 import type { PacketIo } from "../io/packet-io.js";
 import { schedulerOf } from "../io/requests.js";
 import type { Drain, Scheduler } from "../io/scheduler.js";
+import type { BoundView } from "../io/view.js";
 import { LoneRead, PageFetch } from "./page-fetch.js";
 import { PAGE_SIZE, PageSlab } from "./page-slab.hot.js";
 import type { PhysicalMap } from "./physical-map.js";
