@@ -69,7 +69,7 @@ export function* sendRoutine<P>(
   if (packet.length === 0) return packet;
   if (signal === undefined) {
     sendOrGiveUp(io, param, view.bind(output));
-    yield* finish(packet);
+    if (!packet.complete) yield* finish(packet);
   } else {
     const bound = view.bind(output);
     const onAbort = () => packet.abort();
@@ -78,7 +78,7 @@ export function* sendRoutine<P>(
     try {
       if (packet.abortFault !== 0) bound.fail(packet.abortFault);
       else sendOrGiveUp(io, param, bound);
-      yield* finish(packet);
+      if (!packet.complete) yield* finish(packet);
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
@@ -98,7 +98,6 @@ function sendOrGiveUp<P>(io: PacketIo<P>, param: P, view: BoundView): void {
 }
 
 function* finish(packet: Packet): Routine<void> {
-  if (packet.complete) return;
   try {
     yield packet;
   } finally {
