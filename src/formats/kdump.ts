@@ -365,9 +365,9 @@ function* rangesOf(layout: KdumpLayout, lost: PageBitmap | undefined) {
     const has = stored.has(pfn);
     const here = has && pfn < truncatedFrom && lost?.has(pfn) !== true;
     let end = stored.runEnd(pfn);
-    if (!has && ram !== undefined) end = Math.min(end, ram.runEnd(pfn));
+    if (!has && ram !== undefined) end = ram.runEnd(pfn, end);
     if (has && pfn < truncatedFrom) end = Math.min(end, truncatedFrom);
-    if (has && lost !== undefined) end = Math.min(end, lost.runEnd(pfn));
+    if (has && lost !== undefined) end = lost.runEnd(pfn, end);
     const range = { start: pfn * blockSize, end: end * blockSize };
     if (here) yield { ...range, state: "present" as const };
     else if (has) yield { ...range, state: "excluded" as const, reason: "unknown" as const };
