@@ -1,7 +1,10 @@
 /** Dumps whose size, not whose damage, is the difficulty: each takes seconds to minutes if work is not linear. */
 import { describe, expect, it } from "vitest";
 import { readPartial } from "../../src/io/index.js";
+import { pattern } from "../support/bytes.js";
 import { openBytes } from "../support/dump.js";
+import { flatten } from "../support/flatten.js";
+import { prstatus, writeElf } from "../support/write-elf.js";
 import { writeKdump } from "../support/write-kdump.js";
 
 const PAGE = 512;
@@ -34,5 +37,31 @@ describe("a kdump file with pages left out all over RAM", () => {
     const { good, holes } = readPartial(image.io, 0, pages * PAGE).sync();
     expect(good).toEqual([]);
     expect(holes.at(-1)?.end).toBe(pages * PAGE);
+  });
+});
+
+describe("a flattened dump whose copy stopped, in a file that was made as long as it should be", () => {
+  it("ends where the zeros begin", () => {
+    const kdump = writeKdump([{ pfn: 0, bytes: pattern(PAGE, 1) }], { blockSize: PAGE, maxPages: 1 });
+    const stream = flatten(kdump, { endMarker: false });
+    const file = new Uint8Array(stream.length + 64 * 2 ** 20);
+    file.set(stream);
+    const image = openBytes(file);
+    expect(image.warnings.join()).toMatch(/cut short/);
+    expect(image.details.flattenedBlocks).toBeLessThan(100);
+    expect(readPartial(image.io, 0, PAGE).sync().bytes).toEqual(pattern(PAGE, 1));
+  });
+});
+
+describe("an ELF core with a thousand note segments that are all the same 16 MiB", () => {
+  it("has 64 MiB of notes read, not 16 GiB", () => {
+    const notes = [
+      prstatus(1, 100),
+      { name: "BIG", type: 7, description: new Uint8Array(16 * 2 ** 20 - 1024) },
+    ];
+    const file = writeElf([{ physical: 0, bytes: pattern(100, 1) }], { notes, extraNoteHeaders: 1000 });
+    const image = openBytes(file);
+    expect(image.notes.cpus.length).toBeLessThanOrEqual(5);
+    expect(image.warnings.join()).toMatch(/notes of more than 67108864 bytes/);
   });
 });
