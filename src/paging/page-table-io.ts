@@ -84,7 +84,7 @@ export class PageTableIo implements PacketIo<Address> {
 
   /** To be called before a request is walked: what a live source's last batch left behind is forgotten. @internal */
   beginRequest(): void {
-    if (this.live && this.cache.flights.size === 0) this.cache.flush();
+    if (this.live) this.cache.beginLive();
     this.cache.useLinks(this.mmu);
   }
 
@@ -180,6 +180,11 @@ export class PageTableIo implements PacketIo<Address> {
 
   /** A read of a table that is neither cached nor on its way; to be sent by the caller. @internal */
   makeFetch(address: number): TableFetch {
+    const { mark } = this.cache;
+    if (this.live && !mark.enqueued) {
+      mark.enqueued = true;
+      this.scheduler.enqueue(mark);
+    }
     return new TableFetch(this.cache, address, !this.live);
   }
 }

@@ -71,9 +71,11 @@ export class TableFetch implements Output {
     if (this.done) return;
     this.done = true;
     const cache = this.#cache;
-    cache.flights.delete(this.address);
-    if (this.#packet.firstFault === 0) cache.insert(this.address, this.words);
-    else this.#noteHoles();
+    // A live source's later requests don't want it any more; those who wait for it do.
+    const wanted = cache.flights.get(this.address) === this;
+    if (wanted) cache.flights.delete(this.address);
+    if (this.#packet.firstFault !== 0) this.#noteHoles();
+    else if (wanted) cache.insert(this.address, this.words);
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) waiter.tableArrived(this);
