@@ -15,6 +15,7 @@ import type { PacketIo } from "../io/packet-io.js";
 import { schedulerOf } from "../io/requests.js";
 import type { Drain, Scheduler } from "../io/scheduler.js";
 import type { PhysicalMap } from "./physical-map.js";
+import { Writes } from "./writes.js";
 
 /** Bytes of a cached page. */
 export const PAGE_SIZE = 4096;
@@ -173,9 +174,8 @@ export class PageCache implements PacketIo<number> {
   readonly #fetches = new Map<number, Fetch>();
   readonly #holed = new Float64Array(HOLED).fill(EMPTY);
   readonly #mark = new FlushMark();
-  /** Packets of writes that are not known to have landed, with the submission that each was seen in. */
-  #writes: Packet[] = [];
-  #flights: number[] = [];
+  /** The writes that went through it. */
+  readonly writes = new Writes();
   #arena = new Uint8Array(0);
   #arenaAt = 0;
 
@@ -289,7 +289,7 @@ export class PageCache implements PacketIo<number> {
       under.starts.push(start);
       return;
     }
-    if (this.#holed[page % HOLED] === page || this.#writing() || !this.#isWhole(page)) {
+    if (this.#holed[page % HOLED] === page || this.writes.underWay() || !this.#isWhole(page)) {
       this.#io.sendIo(address, view);
       return;
     }
@@ -376,31 +376,9 @@ export class PageCache implements PacketIo<number> {
    */
   #write(address: number, view: BoundView): void {
     if (address >= 0 && address <= LAST_ADDRESS) this.#invalidate(address, view.length);
-    const { packet } = view;
-    const last = this.#writes.length - 1;
-    // A packet may come in many views.
-    if (this.#writes[last] !== packet || this.#flights[last] !== packet.flight) {
-      this.#writes.push(packet);
-      this.#flights.push(packet.flight);
-    }
+    this.writes.note(view);
     this.#io.sendIo(address, view);
-    this.#writing();
-  }
-
-  /** Whether a write is under way. */
-  #writing(): boolean {
-    const writes = this.#writes;
-    const flights = this.#flights;
-    let last = writes.length - 1;
-    // The last one first: as long as it is under way there is nothing more to know.
-    while (last >= 0) {
-      const packet = writes[last] as Packet;
-      if (packet.flight === flights[last] && !packet.complete) return true;
-      writes.pop();
-      flights.pop();
-      last--;
-    }
-    return false;
+    this.writes.underWay();
   }
 
   #invalidate(address: number, length: number): void {

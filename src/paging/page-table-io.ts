@@ -8,6 +8,7 @@ import {
   type PacketIo,
   type Scheduler,
 } from "../io/index.js";
+import { PhysicalMemory } from "../memory/physical-memory.js";
 import { ALL_RIGHTS, type CompiledMmu, compileMmu, type MmuDef } from "./mmu.js";
 import { TableCache } from "./table-cache.hot.js";
 import { TableFetch, type TableWaiter } from "./table-fetch.js";
@@ -82,8 +83,12 @@ export class PageTableIo implements PacketIo<Address> {
     this.name = options.name ?? `${this.mmu.name}:0x${root.toString(16)}`;
   }
 
-  /** To be called before a request is walked: what a live source's last batch left behind is forgotten. @internal */
+  /**
+   * To be called before a request is walked: what a live source's last batch left behind is forgotten, and what was
+   * read before a write to physical memory. @internal
+   */
   beginRequest(): void {
+    if (this.physical instanceof PhysicalMemory) this.cache.forgetBefore(this.physical.writes.version());
     if (this.live) this.cache.beginLive();
     this.cache.useLinks(this.mmu);
   }

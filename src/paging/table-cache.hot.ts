@@ -70,6 +70,8 @@ export class TableCache {
   readonly mark = new BatchMark();
   /** The batch that tables and flights are of. */
   #batch = 0;
+  /** Of physical memory: changes with writes. */
+  #version = 0;
   /** Tables that could not be read, or only in part, by address. @internal */
   readonly broken = new Map<number, TableFetch>();
   #keys: Float64Array;
@@ -129,6 +131,18 @@ export class TableCache {
   beginLive(): void {
     if (this.flights.size !== 0 && this.#batch === this.mark.batch) return;
     this.#batch = this.mark.batch;
+    this.#forget();
+  }
+
+  /** Forgets what was read before memory had this version: a table may have been written. @internal */
+  forgetBefore(version: number): void {
+    if (version === this.#version) return;
+    this.#version = version;
+    this.#forget();
+  }
+
+  /** Forgets every table, and what is on its way: whoever waits for that goes on with it, and nobody else. */
+  #forget(): void {
     this.flights.clear();
     this.flush();
   }

@@ -177,12 +177,8 @@ class ColumnTranslator implements SlowPath {
           this.#failAll(at, tableMissing(mmu.levels, root.fault));
           return;
         }
-        if (root.faults !== undefined || (io.live && cache.find(io.root) < 0)) {
-          at = this.#translateUnder(root, at);
-        } else {
-          this.#rootSlot = cache.find(io.root);
-          if (this.#rootSlot < 0) this.#rootSlot = cache.insert(io.root, root.words);
-        }
+        if (root.faults === undefined) this.#rootSlot = cache.find(io.root);
+        if (this.#rootSlot < 0) at = this.#translateUnder(root, at);
       }
       if (this.#rootSlot >= 0) {
         cache.useLinks(mmu);
@@ -209,7 +205,7 @@ class ColumnTranslator implements SlowPath {
     }
   }
 
-  /** The root is not for the cache (only partly readable, or live and too old): row by row, from the table in hand. */
+  /** The root is not for the cache (only partly readable, or out of date): row by row, from the table in hand. */
   #translateUnder(root: TableFetch, from: number): number {
     for (let row = from; row < this.#out.length; row++) {
       const lo = this.#words[2 * row] as number;

@@ -13,6 +13,7 @@ import {
   SourceIo,
   write,
 } from "../../src/io/index.js";
+import { PhysicalMap, PhysicalMemory, u64 } from "../../src/memory/index.js";
 import { PageTableIo, TableCache, VirtualMemory } from "../../src/paging/index.js";
 import { DummyMachine, type DummyPage, randomBits } from "../support/dummy-machine.js";
 
@@ -536,6 +537,37 @@ it("a live source's table that was read before a request began does not serve it
   expect(await after).toMatchObject({ physical: second });
   expect(await live.translate(0x1000)).toMatchObject({ physical: second });
 });
+
+it.each([undefined, 0])(
+  "a page table that is written through physical memory is read anew (cache of %s)",
+  async (cacheBytes) => {
+    for (const turns of [undefined, 3]) {
+      const machine = new DummyMachine({ seed: 5 });
+      const first = machine.map(0x1000n).physical;
+      const second = machine.frame();
+      const scheduler = new Scheduler();
+      const source = machine.sourceIo(turns === undefined ? { scheduler } : { scheduler, turns });
+      const map = PhysicalMap.single(machine.base, machine.base + machine.bytes.length);
+      const physical = new PhysicalMemory(source, { map, cacheBytes });
+      const memory = new VirtualMemory(physical, { root: machine.root });
+      const at = machine.entryAt(0x1000n, 1);
+      const entries = [second, first].map(
+        (page) => (machine.readEntry(at) & ~0xf_ffff_ffff_f000n) | BigInt(page),
+      );
+      expect(await memory.translate(0x1000)).toMatchObject({ physical: first });
+      await physical.write(u64, at, entries[0] as bigint);
+      expect(await memory.translate(0x1000)).toMatchObject({ physical: second });
+      // Walked while the write is under way: before or after, but not for long.
+      const writing = physical.write(u64, at, entries[1] as bigint).promise();
+      await memory.translate(0x1000);
+      await writing;
+      expect(await memory.translate(0x1000)).toMatchObject({ physical: first });
+      const { batches } = source.counters;
+      await memory.translate(0x1000);
+      expect(source.counters.batches).toBe(batches);
+    }
+  },
+);
 
 it("a live source's tables are shared within a batch and not beyond", async () => {
   const machine = new DummyMachine({ frames: 32 });
