@@ -132,6 +132,8 @@ export class Machine {
   readonly scheduler: Scheduler;
   readonly #options: OpenOptions;
   readonly #identity: AddressSpace<Address>;
+  /** The address space of the root that was given, with the tables that it has read. */
+  #ofRoot: VirtualMemory | undefined;
   #kernel: LinuxKernel | undefined;
   #noKernel: KernelNotFoundError | undefined;
 
@@ -157,8 +159,9 @@ export class Machine {
    */
   get memory(): AddressSpace<Address> {
     const { root } = this.#options;
-    if (root !== undefined && this.physical !== undefined) return this.addressSpace(root);
-    return this.#kernel?.memory ?? this.#identity;
+    if (root === undefined || this.physical === undefined) return this.#kernel?.memory ?? this.#identity;
+    this.#ofRoot ??= this.addressSpace(root);
+    return this.#ofRoot;
   }
 
   /** The kernel, if it has been found already. */
