@@ -244,6 +244,7 @@ export class Machine {
     return this.source.close();
   }
 
+  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

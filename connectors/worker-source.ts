@@ -1,7 +1,14 @@
 /** Sources that can only answer asynchronously, opened in a worker so that `.sync()` works on them too. */
 import { Worker } from "node:worker_threads";
 import { AddressRanges, type Batch, MemtoolError, type Source } from "../src/index.js";
-import { packBatch, type SharedHeader, STATE_WORD, sharedSize, unpackBatch } from "../src/io/shared-batch.js";
+import {
+  awaitAnswer,
+  packBatch,
+  type SharedHeader,
+  STATE_WORD,
+  sharedSize,
+  unpackBatch,
+} from "../src/io/shared-batch.js";
 import type { WorkerAnswer, WorkerHello, WorkerRequest, WorkerStart } from "./worker/source-worker.js";
 import { workerUrl } from "./worker-url.js";
 
@@ -18,6 +25,8 @@ export interface WorkerSourceOptions {
 /** Bytes in one message to the worker; a longer batch is cut up. */
 const MESSAGE_BYTES = 16 * 1024 * 1024;
 const FIRST_BUFFER = 256 * 1024;
+/** Buffers kept for reuse. */
+const SPARES = 4;
 
 /**
  * Opens a source inside a worker, from a module's URL and plain options. Its traffic goes through shared memory, with
@@ -32,7 +41,11 @@ export async function openInWorker(module: string | URL, options: WorkerSourceOp
     factory: options.factory ?? "openSource",
     options: options.options,
   };
-  const worker = new Worker(workerUrl("source-worker"), { workerData: start });
+  // A worker inherits the program's options, but refuses `--input-type`, which `node -e` may have.
+  const execArgv = process.execArgv.some((option) => option.startsWith("--input-type"))
+    ? { execArgv: [] }
+    : {};
+  const worker = new Worker(workerUrl("source-worker"), { workerData: start, ...execArgv });
   const hello = await new Promise<WorkerHello>((resolve) => {
     worker.once("message", resolve);
     worker.once("error", (error) => resolve({ error }));
@@ -61,8 +74,9 @@ class WorkerSource implements Source {
   #ranges: AddressRanges;
   /** Buffers of earlier messages, for the next ones. */
   readonly #spare: SharedArrayBuffer[] = [];
-  /** Answers come in the order of the requests; those of parked callers are skipped. */
-  readonly #expected: ((answer: WorkerAnswer) => void)[] = [];
+  /** Who waits for which answer. They come in any order; those of parked callers are skipped. */
+  readonly #expected = new Map<number, (answer: WorkerAnswer) => void>();
+  #lastId = 0;
   #gone: Error | undefined;
 
   constructor(worker: Worker, hello: Exclude<WorkerHello, { error: unknown }>, timeout: number) {
@@ -73,7 +87,7 @@ class WorkerSource implements Source {
     this.#ranges = toRanges(hello);
     worker.on("message", (answer: WorkerAnswer) => {
       if (answer.ranges !== undefined) this.#ranges = toRanges(answer.ranges);
-      this.#expected.shift()?.(answer);
+      this.#settle(answer.id, answer);
     });
     worker.on("error", (error) => this.#end(error instanceof Error ? error : new Error(String(error))));
     worker.on("exit", (code) => this.#end(new Error(`${this.name}: the worker ended with ${code}`)));
@@ -86,15 +100,13 @@ class WorkerSource implements Source {
   transferSync(batch: Batch): void {
     for (const [from, to] of messages(batch)) {
       const header = this.#send(batch, from, to, () => {});
-      const control = new Int32Array(header.buffer);
-      if (Atomics.load(control, STATE_WORD) === 0) {
-        const outcome = Atomics.wait(control, STATE_WORD, 0, this.#timeout);
-        if (outcome === "timed-out") {
-          throw new MemtoolError("TIMEOUT", `${this.name}: no answer within ${this.#timeout} ms`);
-        }
+      if (!awaitAnswer(header, this.#timeout)) {
+        // An answer may never come: the program must be able to end without it. (The memory is not used again.)
+        this.#settle(this.#lastId, { id: this.#lastId });
+        throw new MemtoolError("TIMEOUT", `${this.name}: no answer within ${this.#timeout} ms`);
       }
       unpackBatch(header, batch, from);
-      this.#spare.push(header.buffer);
+      this.#keep(header.buffer);
     }
   }
 
@@ -107,7 +119,7 @@ class WorkerSource implements Source {
       });
       if (header !== undefined && Atomics.load(new Int32Array(header.buffer), STATE_WORD) === 1) {
         unpackBatch(header, batch, from);
-        this.#spare.push(header.buffer);
+        this.#keep(header.buffer);
       }
       failed ??= answer.error;
     }
@@ -116,26 +128,47 @@ class WorkerSource implements Source {
 
   async close(): Promise<void> {
     if (this.#gone !== undefined) return;
-    const ended = new Promise<void>((resolve) => this.#worker.once("exit", () => resolve()));
-    this.#post({ close: true });
-    await ended;
+    // Nothing else may keep the program alive until then.
+    this.#worker.ref();
+    await new Promise<void>((resolve, reject) => {
+      this.#worker.once("error", reject);
+      this.#worker.once("exit", () => resolve());
+      this.#post({ close: true });
+    });
+  }
+
+  /** The smallest buffer that is large enough. */
+  #take(size: number): SharedArrayBuffer {
+    let best = -1;
+    this.#spare.forEach(({ byteLength }, i) => {
+      if (byteLength < size) return;
+      if (best < 0 || byteLength < (this.#spare[best] as SharedArrayBuffer).byteLength) best = i;
+    });
+    if (best >= 0) return this.#spare.splice(best, 1)[0] as SharedArrayBuffer;
+    return new SharedArrayBuffer(Math.max(FIRST_BUFFER, 2 ** Math.ceil(Math.log2(size))));
+  }
+
+  /** Keeps a buffer for the next message; of too many, the oldest goes. */
+  #keep(buffer: SharedArrayBuffer): void {
+    this.#spare.push(buffer);
+    if (this.#spare.length > SPARES) this.#spare.shift();
+  }
+
+  #settle(id: number, answer: WorkerAnswer): void {
+    const onAnswer = this.#expected.get(id);
+    if (onAnswer === undefined) return;
+    this.#expected.delete(id);
+    if (this.#expected.size === 0) this.#worker.unref();
+    onAnswer(answer);
   }
 
   #send(batch: Batch, from: number, to: number, onAnswer: (answer: WorkerAnswer) => void): SharedHeader {
     if (this.#gone !== undefined) throw this.#gone;
-    const size = sharedSize(batch, from, to);
-    const spare = this.#spare.pop();
-    const buffer =
-      spare !== undefined && spare.byteLength >= size
-        ? spare
-        : new SharedArrayBuffer(Math.max(FIRST_BUFFER, 2 ** Math.ceil(Math.log2(size))));
-    const header = packBatch(batch, from, to, buffer);
-    this.#expected.push((answer) => {
-      if (this.#expected.length === 0) this.#worker.unref();
-      onAnswer(answer);
-    });
+    const header = packBatch(batch, from, to, this.#take(sharedSize(batch, from, to)));
+    const id = ++this.#lastId;
+    this.#expected.set(id, onAnswer);
     this.#worker.ref();
-    this.#post({ header });
+    this.#post({ id, header });
     return header;
   }
 
@@ -145,7 +178,7 @@ class WorkerSource implements Source {
 
   #end(error: Error): void {
     this.#gone ??= error;
-    for (const expected of this.#expected.splice(0)) expected({ error });
+    for (const id of [...this.#expected.keys()]) this.#settle(id, { id, error });
   }
 }
 

@@ -21,17 +21,18 @@ export type WorkerHello =
   | { readonly error: unknown };
 
 /** A request: a batch to serve, or an end. @internal */
-export type WorkerRequest = { readonly header: SharedHeader } | { readonly close: true };
+export type WorkerRequest = { readonly id: number; readonly header: SharedHeader } | { readonly close: true };
 
 /** An answer to a request, for callers that did not park their thread. @internal */
 export interface WorkerAnswer {
+  readonly id: number;
   readonly error?: unknown;
   readonly ranges?: { readonly starts: Float64Array; readonly ends: Float64Array };
 }
 
 const THREW = fault("io", "device", "connector");
 
-async function serve(source: Source, header: SharedHeader): Promise<WorkerAnswer> {
+async function serve(source: Source, id: number, header: SharedHeader): Promise<WorkerAnswer> {
   const batch: Batch = openShared(header);
   let error: unknown;
   try {
@@ -45,8 +46,16 @@ async function serve(source: Source, header: SharedHeader): Promise<WorkerAnswer
   }
   answerShared(header, batch);
   Atomics.notify(new Int32Array(header.buffer), STATE_WORD);
-  const { starts, ends } = source.supports.live ? source.ranges() : AddressRanges.none;
+  let ranges = AddressRanges.none;
+  try {
+    if (source.supports.live) ranges = source.ranges();
+  } catch (thrown) {
+    // Of a target that has gone: nothing is there any more.
+    error ??= thrown;
+  }
+  const { starts, ends } = ranges;
   return {
+    id,
     ...(error === undefined ? {} : { error: error instanceof Error ? error : new Error(String(error)) }),
     ...(source.supports.live ? { ranges: { starts, ends } } : {}),
   };
@@ -75,7 +84,7 @@ async function main(): Promise<void> {
       port.close();
       return;
     }
-    port.postMessage(await serve(source, request.header));
+    port.postMessage(await serve(source, request.id, request.header));
   });
 }
 

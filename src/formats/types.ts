@@ -94,7 +94,7 @@ export interface FormatContext extends OpenDumpOptions {
 /** One dump format: a module each, listed in `detect.ts`. */
 export interface Format {
   readonly name: string;
-  /** @param head The first bytes of the file, up to 4096. */
+  /** Whether a file is of this format. @param head The first bytes of the file, up to 4096. */
   detect(head: Uint8Array): boolean;
   /** Opens it. @throws {FormatError} */
   open(file: DumpFile, context: FormatContext): Routine<DumpImage>;

@@ -5,7 +5,7 @@
  * memory; writes and exchanges come in the order of their submission.
  */
 import { HIGH } from "./address.js";
-import type { Fault } from "./fault.js";
+import { type Fault, UNANSWERED } from "./fault.js";
 import type { BoundView, Direction } from "./packet.js";
 
 /** A row's status before the connector sets one; left so, the row fails as `unanswered`. */
@@ -56,19 +56,23 @@ export class Batch {
     return (this.memory[row] as Uint8Array).subarray(offset, offset + (this.lengths[row] as number));
   }
 
-  /** Every byte of the row moved. */
+  /** Every byte of the row moved, but for ranges that `failRange` names. */
   done(row: number): void {
-    this.status[row] = 0;
+    if (this.status[row] !== ROW_PARTIAL) this.status[row] = 0;
   }
 
   /** No byte of the row moved. */
   fail(row: number, fault: Fault): void {
-    this.status[row] = fault;
+    this.status[row] = fault === 0 ? UNANSWERED : fault;
   }
 
-  /** Bytes `start` to `end` (exclusive) of the row did not move; those that no call names did. */
-  failRange(row: number, start: number, end: number, fault: Fault): void {
-    // A row that failed as a whole stays so.
+  /**
+   * Bytes `from` to `to` (exclusive) of the row did not move; those that no call names did (unless the row failed
+   * whole before).
+   */
+  failRange(row: number, from: number, to: number, fault: Fault): void {
+    const start = Math.floor(from);
+    const end = Math.ceil(to);
     if (end <= start || (this.status[row] as number) > 0) return;
     if (start <= 0 && end >= (this.lengths[row] as number)) {
       this.fail(row, fault);
@@ -83,14 +87,17 @@ export class Batch {
    * up to `maxGap` bytes is bridged; a run spans at most `maxBytes`, unless its first row alone does.
    */
   runEnd(row: number, maxGap = 0, maxBytes = Number.POSITIVE_INFINITY): number {
-    const start = this.address(row);
-    let end = start + (this.lengths[row] as number);
+    // Relative to the first row, so that addresses from 2^53 on are exact, too.
+    const { words } = this;
+    const lo = words[2 * row] as number;
+    const hi = words[2 * row + 1] as number;
+    let end = this.lengths[row] as number;
     let next = row + 1;
     while (next < this.length) {
-      const address = this.address(next);
-      if (address < start || address > end + maxGap) break;
+      const address = ((words[2 * next + 1] as number) - hi) * HIGH + ((words[2 * next] as number) - lo);
+      if (address < 0 || address > end + maxGap) break;
       const nextEnd = address + (this.lengths[next] as number);
-      if (nextEnd - start > maxBytes) break;
+      if (nextEnd > maxBytes) break;
       if (nextEnd > end) end = nextEnd;
       next++;
     }

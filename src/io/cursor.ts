@@ -3,7 +3,7 @@ import { Io } from "./io.js";
 import { Packet, type PacketMemory } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
 import { partialError, type RequestOptions, schedulerOf, sendRoutine } from "./requests.js";
-import { type ReadToEndOptions, readToEndRoutine } from "./stream.js";
+import { checkedChunk, type ReadToEndOptions, readToEndRoutine } from "./stream.js";
 import type { Routine } from "./wait.js";
 
 /**
@@ -48,7 +48,8 @@ export class Cursor {
 
   /** Everything from here to the end. @throws {PartialReadError} for a fault, with all that came before it. */
   readToEnd(options: ReadToEndOptions = {}): Io<Uint8Array> {
-    return Io.of(schedulerOf(this.io), readToEndRoutine<Cursor>, nextOfCursor, this as Cursor, options);
+    const checked = checkedChunk(options);
+    return Io.of(schedulerOf(this.io), readToEndRoutine<Cursor>, nextOfCursor, this as Cursor, checked);
   }
 
   /** Writes all bytes. @throws {PartialWriteError} if one did not arrive. */
@@ -77,8 +78,14 @@ function checkedPosition(position: number): number {
 /** Sends a read; at the end of what there is, the packet is short and the position stays where the bytes ended. */
 function* nextOfCursor(cursor: Cursor, packet: Packet, options?: RequestOptions): Routine<Packet> {
   const position = cursor.reserve(packet.length);
-  yield* sendRoutine(cursor.io, position, packet, undefined, options);
-  cursor.settle(position + packet.length, position + packet.clamp);
+  let moved = 0;
+  try {
+    yield* sendRoutine(cursor.io, position, packet, undefined, options);
+    moved = packet.clamp;
+  } finally {
+    // Also when it was given up: what comes next must not skip what never came.
+    cursor.settle(position + packet.length, position + moved);
+  }
   return packet;
 }
 
@@ -96,6 +103,12 @@ function* readRoutine(cursor: Cursor, memory: PacketMemory, options?: RequestOpt
 function* writeRoutine(cursor: Cursor, memory: PacketMemory, options?: RequestOptions): Routine<void> {
   const packet = Packet.writing(memory);
   const position = cursor.reserve(packet.length);
-  yield* sendRoutine(cursor.io, position, packet, undefined, options);
+  let sent = false;
+  try {
+    yield* sendRoutine(cursor.io, position, packet, undefined, options);
+    sent = true;
+  } finally {
+    if (!sent) cursor.settle(position + packet.length, position);
+  }
   if (packet.firstFault !== 0) throw partialError(packet, position);
 }

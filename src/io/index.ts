@@ -43,7 +43,14 @@ export {
   write,
   writePartial,
 } from "./requests.js";
-export { Countdown, type Drain, defaultScheduler, Scheduler, type SchedulerOptions } from "./scheduler.js";
+export {
+  Countdown,
+  type Drain,
+  defaultScheduler,
+  type Running,
+  Scheduler,
+  type SchedulerOptions,
+} from "./scheduler.js";
 export { IoSequence, type SequenceCursor, type Sink } from "./sequence.js";
 export type { Source } from "./source.js";
 export { type Counters, SourceIo } from "./source-io.js";

@@ -3,7 +3,7 @@
  * awaited, with `.sync()`, or with `yield*` inside a routine.
  */
 import { MemtoolError } from "./errors.js";
-import { Countdown, defaultScheduler, type Scheduler } from "./scheduler.js";
+import { Countdown, defaultScheduler, type Running, type Scheduler } from "./scheduler.js";
 import type { Routine, Wait } from "./wait.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments of any routine; the constructor's signature ties them to it.
@@ -189,22 +189,43 @@ function schedulerOf(operations: readonly Io<unknown>[]): Scheduler {
 function* settleRoutine(operations: readonly Io<unknown>[]): Routine<Settled<unknown>[]> {
   const outcomes = new Array<Settled<unknown>>(operations.length);
   const rest = new Countdown(operations.length);
+  const running: Running[] = [];
   for (let i = 0; i < operations.length; i++) {
     const operation = operations[i] as Io<unknown>;
-    operation.scheduler.start(
-      operation[Symbol.iterator](),
-      (value) => {
-        outcomes[i] = { ok: true, value };
-        rest.done();
-      },
-      (error) => {
-        outcomes[i] = { ok: false, error };
-        rest.done();
-      },
-    );
+    const onFailed = (error: unknown) => {
+      outcomes[i] = { ok: false, error };
+      rest.done();
+    };
+    let routine: Routine<unknown>;
+    try {
+      routine = operation[Symbol.iterator]();
+    } catch (error) {
+      onFailed(error);
+      continue;
+    }
+    const onDone = (value: unknown) => {
+      outcomes[i] = { ok: true, value };
+      rest.done();
+    };
+    running.push(operation.scheduler.start(routine, onDone, onFailed));
   }
-  yield rest as Wait;
-  return outcomes;
+  let why: { error: unknown } | undefined;
+  try {
+    yield rest as Wait;
+    return outcomes;
+  } catch (error) {
+    why = { error };
+    throw error;
+  } finally {
+    // What its parts would still bring must not land in memory that the caller has back.
+    if (!rest.over) {
+      const error =
+        why === undefined
+          ? new MemtoolError("GIVEN_UP", "an operation was given up with its sequence")
+          : why.error;
+      for (const each of running) each.giveUp(error);
+    }
+  }
 }
 
 function* allRoutine(operations: readonly Io<unknown>[]): Routine<unknown[]> {

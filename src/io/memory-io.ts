@@ -25,7 +25,7 @@ export class MemoryIo implements PacketIo<number> {
   sendIo(offset: number, view: BoundView): void {
     if (this.#readOnly && view.direction !== "read") return view.fail(READ_ONLY);
     const inside = this.bytes.length - offset;
-    if (!(offset >= 0 && inside > 0)) return view.fail(OUTSIDE);
+    if (!(offset >= 0 && inside > 0 && Math.floor(offset) === offset)) return view.fail(OUTSIDE);
     const rest = inside < view.length ? view.split(inside) : undefined;
     view.transfer(this.bytes, offset);
     rest?.fail(OUTSIDE);

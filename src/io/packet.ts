@@ -87,6 +87,13 @@ export class Packet implements Wait {
   #failed: Hole[] | undefined;
   #waiter: Waker | undefined;
   #abortFault: Fault = 0;
+  /** What layers dropped, once the packet is complete. */
+  #droppedRanges: ByteRange[] | undefined;
+  #onAbort: (() => void)[] | undefined;
+  /** Set once uncovered bytes were failed: views that nobody kept may not answer any more. @internal */
+  sealed = false;
+  /** The caller has its memory back although parts are still kept. @internal */
+  givenUp = false;
 
   private constructor(direction: Direction, memory: PacketMemory, options?: PacketOptions) {
     this.direction = direction;
@@ -152,6 +159,11 @@ export class Packet implements Wait {
     this.#failed = undefined;
     this.#waiter = undefined;
     this.#abortFault = 0;
+    if (this.sealed) {
+      this.sealed = false;
+      this.#droppedRanges = undefined;
+    }
+    if (this.givenUp) this.givenUp = false;
     this.cause = undefined;
     this.outputError = undefined;
     return new View(this, 0, this.length, tag);
@@ -196,12 +208,40 @@ export class Packet implements Wait {
    * still land in this memory.
    */
   abort(reason: Fault = ABORTED): void {
-    if (this.#remaining !== 0) this.#abortFault = reason;
+    if (this.#remaining === 0 || this.#abortFault !== 0) return;
+    this.#abortFault = reason;
+    const listeners = this.#onAbort;
+    this.#onAbort = undefined;
+    if (listeners !== undefined) for (const listener of listeners) listener();
   }
 
   /** The fault to fail unsent parts with, once `abort` was called; else 0. */
   get abortFault(): Fault {
     return this.#abortFault;
+  }
+
+  /** Calls a layer that keeps views for as long as it takes, such as a pipe, when they are to be failed. */
+  whenAborted(listener: () => void): void {
+    this.#onAbort ??= [];
+    this.#onAbort.push(listener);
+  }
+
+  /**
+   * Aborts, and gives the memory back to the caller now: layers that answer later find none to copy into. For those
+   * who can't wait: a synchronous drive that would block, a layer that threw.
+   *
+   * @internal
+   */
+  giveUp(): void {
+    this.dropUncovered();
+    if (this.#remaining === 0) return;
+    this.givenUp = true;
+    this.abort();
+  }
+
+  /** Ranges that layers dropped: they failed as `unanswered`, and no output was told. Known once complete. */
+  dropped(): readonly ByteRange[] {
+    return this.#droppedRanges ?? [];
   }
 
   /**
@@ -227,6 +267,7 @@ export class Packet implements Wait {
   dropUncovered(): void {
     const dropped = this.length - this.#covered;
     if (dropped === 0) return;
+    this.sealed = true;
     this.#covered = this.length;
     this.#dropped += dropped;
     this.settle(dropped)?.wake();
@@ -256,6 +297,7 @@ export class Packet implements Wait {
 
   /** Records bytes that did not move. The strictly lowest offset keeps the first fault. @internal */
   noteFailed(start: number, end: number, fault: Fault): void {
+    if (start === end) return;
     if (start < this.#clamp) {
       this.#clamp = start;
       this.#firstFault = fault;
@@ -271,18 +313,22 @@ export class Packet implements Wait {
     if (this.#dropped !== 0) this.#noteDropped();
     const waiter = this.#waiter;
     this.#waiter = undefined;
+    if (this.#onAbort !== undefined) this.#onAbort = undefined;
     return waiter;
   }
 
   /** What is neither good nor failed was dropped by some layer. */
   #noteDropped(): void {
     const known = [...this.good(), ...this.holes()].sort((a, b) => a.start - b.start);
+    const ranges: ByteRange[] = [];
     let at = 0;
     for (const range of known) {
-      if (range.start > at) this.noteFailed(at, range.start, UNANSWERED);
+      if (range.start > at) ranges.push({ start: at, end: range.start });
       at = range.end;
     }
-    if (at < this.length) this.noteFailed(at, this.length, UNANSWERED);
+    if (at < this.length) ranges.push({ start: at, end: this.length });
+    for (const { start, end } of ranges) this.noteFailed(start, end, UNANSWERED);
+    this.#droppedRanges = ranges;
     this.#dropped = 0;
   }
 }
@@ -371,6 +417,11 @@ export class BoundView implements Fragment {
     return this.packet.direction;
   }
 
+  /** Whether this view has had its one answer. */
+  get answered(): boolean {
+    return this.#state === ANSWERED;
+  }
+
   /** Nonzero once the caller aborted: fail the view with it instead of starting a transfer. */
   get abortFault(): Fault {
     return this.packet.abortFault;
@@ -401,14 +452,15 @@ export class BoundView implements Fragment {
   /**
    * Moves the whole view to or from (or, for an exchange, trades it with) `memory` at `at`, and answers it.
    *
-   * @throws {RangeError} if `memory` is too short.
+   * @throws {RangeError} if `memory` is too short, or `at` is no offset.
    */
   transfer(memory: Uint8Array, at = 0): void {
     this.#checkOpen();
     const length = this.length;
-    if (at < 0 || at + length > memory.length) {
+    if (!(at >= 0 && at + length <= memory.length && Math.floor(at) === at)) {
       throw new RangeError(`transfer of ${length} bytes at ${at}: there are ${memory.length}`);
     }
+    if (this.packet.givenUp) return this.#answer(this.packet.abortFault);
     const { bytes, direction } = this.packet;
     if (direction === "read") copyBytes(memory, at, bytes, this.start, length);
     else if (direction === "write") copyBytes(bytes, this.start, memory, at, length);
@@ -419,12 +471,13 @@ export class BoundView implements Fragment {
   /**
    * A direct slice of the caller's memory, to be filled (read) or taken from (write), so that bytes are copied once
    * or not at all; then answer with `complete` or `fail`. Refused (`undefined`) by packets that are not `direct`,
-   * by exchanges, and when its start in the underlying buffer is not a multiple of `alignment`: use your own buffer and `transfer`.
+   * by exchanges, once the caller gave up, and when its start in the underlying buffer is not a multiple of
+   * `alignment`: use your own buffer and `transfer`.
    */
   claim(alignment = 1): Uint8Array | undefined {
     this.#checkOpen();
-    const { bytes, direct, direction } = this.packet;
-    if (!direct || direction === "exchange") return undefined;
+    const { bytes, direct, direction, givenUp } = this.packet;
+    if (givenUp || !direct || direction === "exchange") return undefined;
     if (alignment > 1 && (bytes.byteOffset + this.start) % alignment !== 0) return undefined;
     return bytes.subarray(this.start, this.#end);
   }
@@ -445,10 +498,15 @@ export class BoundView implements Fragment {
     if (this.#state === ANSWERED) {
       throw new MemtoolError("ANSWERED_TWICE", `view ${this.start}..${this.#end} was answered already`);
     }
-    if (this.#flight !== this.packet.flight || this.packet.complete) {
+    const { packet } = this;
+    if (
+      this.#flight !== packet.flight ||
+      (packet.complete && packet.length !== 0) ||
+      (packet.sealed && this.#state === OPEN)
+    ) {
       throw new MemtoolError(
         "ANSWERED_LATE",
-        `view ${this.start}..${this.#end}: its packet is complete; a layer that answers later must keep() the view`,
+        `view ${this.start}..${this.#end}: given up as unanswered; a layer that answers later must keep() the view`,
       );
     }
   }

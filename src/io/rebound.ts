@@ -34,8 +34,20 @@ export function fetchPacket<P>(
   onComplete: (packet: Packet) => void,
 ): void {
   const view = packet.view();
-  if (packet.length !== 0) io.sendIo(param, view.bind());
+  if (packet.length !== 0) sendGuarded(io, param, view.bind());
   if (!packet.park(new Callback(packet, onComplete))) onComplete(packet);
+}
+
+/** What a layer below throws must not keep the views of the layer above from being answered: it is a hole's cause. */
+function sendGuarded<P>(io: PacketIo<P>, param: P, view: BoundView): void {
+  try {
+    io.sendIo(param, view);
+  } catch (error) {
+    const { packet } = view;
+    packet.cause ??= error;
+    packet.dropUncovered();
+    packet.abort();
+  }
 }
 
 /**
@@ -48,11 +60,13 @@ export type OnPart = (part: BoundView, offset: number, fault: Fault) => void;
 
 /** Pieces of the original view that are not decided yet. */
 class Rebound implements Output {
+  readonly #packet: Packet;
   readonly #origin: number;
   readonly #pieces: BoundView[];
   readonly #onPart: OnPart;
 
   constructor(view: BoundView, onPart: OnPart) {
+    this.#packet = view.packet;
     this.#origin = view.start;
     this.#pieces = [view];
     this.#onPart = onPart;
@@ -64,18 +78,15 @@ class Rebound implements Output {
 
   /** What a layer dropped reached no output. */
   onComplete(packet: Packet): void {
-    for (const { start, end, fault } of packet.holes()) {
-      if (fault === UNANSWERED) this.#decide(start, end, fault);
-    }
+    if (packet.cause !== undefined) this.#packet.cause ??= packet.cause;
+    for (const { start, end } of packet.dropped()) this.#decide(start, end, UNANSWERED);
   }
 
   #decide(start: number, end: number, fault: Fault): void {
     const from = this.#origin + start;
     const to = this.#origin + end;
     const i = this.#pieces.findIndex((piece) => piece.start <= from && to <= piece.end);
-    let part = this.#pieces[i];
-    // Decided already: an `unanswered` fragment that did reach the output.
-    if (part === undefined) return;
+    let part = this.#pieces[i] as BoundView;
     const after = to < part.end ? part.split(to - part.start) : undefined;
     let before: BoundView | undefined;
     if (from > part.start) {
@@ -83,7 +94,12 @@ class Rebound implements Output {
       part = part.split(from - part.start);
     }
     this.#pieces.splice(i, 1, ...[before, after].filter((piece) => piece !== undefined));
-    this.#onPart(part, start, fault);
+    try {
+      this.#onPart(part, start, fault);
+    } catch (error) {
+      this.#packet.outputError ??= error;
+      if (!part.answered) part.fail(UNANSWERED);
+    }
   }
 }
 
@@ -103,7 +119,10 @@ export function sendRebound<P>(io: PacketIo<P>, param: P, view: BoundView, onPar
         : Packet.exchanging(memory, options);
   const rebound = new Rebound(view, onPart);
   view.keep();
-  io.sendIo(param, shadow.view(view.tag).bind(rebound));
+  const bound = shadow.view(view.tag).bind(rebound);
+  if (packet.abortFault !== 0) shadow.abort(packet.abortFault);
+  else packet.whenAborted(() => shadow.abort(packet.abortFault));
+  sendGuarded(io, param, bound);
   const finish = (complete: Packet) => rebound.onComplete(complete);
   if (!shadow.park(new Callback(shadow, finish))) finish(shadow);
 }
@@ -123,6 +142,7 @@ export function withFallback(
     sendIo(address, view) {
       sendRebound(first, address, view, (part, offset, fault) => {
         if (fault === 0) part.complete();
+        else if (part.abortFault !== 0) part.fail(part.abortFault);
         else if (when(fault)) second.sendIo(address + offset, part);
         else part.fail(fault);
       });

@@ -5,7 +5,7 @@
 import { type ByteRange, type Hole, hex, PartialReadError, PartialWriteError } from "./errors.js";
 import { UNANSWERED } from "./fault.js";
 import { Io } from "./io.js";
-import { type Fragment, type Output, Packet, type PacketMemory } from "./packet.js";
+import { type BoundView, type Fragment, type Output, Packet, type PacketMemory } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
 import { defaultScheduler, type Scheduler } from "./scheduler.js";
 import { IoSequence, type Sink } from "./sequence.js";
@@ -67,7 +67,7 @@ export function* sendRoutine<P>(
   const view = packet.view();
   if (packet.length === 0) return packet;
   if (signal === undefined) {
-    io.sendIo(param, view.bind(output));
+    sendOrGiveUp(io, param, view.bind(output));
     yield* finish(packet);
   } else {
     const bound = view.bind(output);
@@ -76,7 +76,7 @@ export function* sendRoutine<P>(
     signal.addEventListener("abort", onAbort);
     try {
       if (packet.abortFault !== 0) bound.fail(packet.abortFault);
-      else io.sendIo(param, bound);
+      else sendOrGiveUp(io, param, bound);
       yield* finish(packet);
     } finally {
       signal.removeEventListener("abort", onAbort);
@@ -86,14 +86,23 @@ export function* sendRoutine<P>(
   return packet;
 }
 
+/** A layer that throws is wrong; what it sent before that must not land in the caller's memory later. */
+function sendOrGiveUp<P>(io: PacketIo<P>, param: P, view: BoundView): void {
+  try {
+    io.sendIo(param, view);
+  } catch (error) {
+    view.packet.giveUp();
+    throw error;
+  }
+}
+
 function* finish(packet: Packet): Routine<void> {
   if (packet.complete) return;
   try {
     yield packet;
-  } catch (error) {
+  } finally {
     // The caller gives up (a drive that would block): unsent parts must not land in this memory later.
-    packet.abort();
-    throw error;
+    if (!packet.complete) packet.giveUp();
   }
 }
 
@@ -265,18 +274,21 @@ function* fragmentsRoutine<P>(
   try {
     const bound = view.bind(list);
     if (packet.abortFault !== 0) bound.fail(packet.abortFault);
-    else io.sendIo(param, bound);
+    else sendOrGiveUp(io, param, bound);
     for (;;) {
       const fragment = list.shift();
       if (fragment !== undefined) yield sink.emit(fragment);
       else if (packet.complete) break;
       else yield list;
     }
+  } catch (error) {
+    packet.giveUp();
+    throw error;
   } finally {
     signal?.removeEventListener("abort", onAbort);
   }
   // What a layer dropped was answered by nobody, and so reached no output.
-  for (const { start, end, fault } of packet.holes()) {
-    if (fault === UNANSWERED) yield sink.emit({ packet, start, end, length: end - start, tag: 0, fault });
+  for (const { start, end } of packet.dropped()) {
+    yield sink.emit({ packet, start, end, length: end - start, tag: 0, fault: UNANSWERED });
   }
 }

@@ -47,7 +47,27 @@ const RUNNING = 3;
 
 /** Something that the scheduler can run on. */
 interface Step {
-  step(): void;
+  /** Goes on, if it still waits for its turn. */
+  run(): void;
+}
+
+/** A routine that was started. */
+export interface Running {
+  /** Throws an error into it where it waits, or before it begins. For whoever started it and can't wait for its end. */
+  giveUp(error: unknown): void;
+}
+
+/** What a routine waits with after it was given up once: the waker before it no longer counts. */
+class Successor implements Waker {
+  readonly #task: { woken(waker: Waker): void };
+
+  constructor(task: { woken(waker: Waker): void }) {
+    this.#task = task;
+  }
+
+  wake(): void {
+    this.#task.woken(this);
+  }
 }
 
 /** First in, first out; `Array.shift` moves every element once arrays get long. */
@@ -82,13 +102,14 @@ class Fifo<T> {
 const busy = new Set<Scheduler>();
 
 /** A routine under way. */
-class Task<T> implements Waker {
+class Task<T> implements Waker, Running, Step {
   readonly scheduler: Scheduler;
   readonly #routine: Routine<T>;
   readonly #onDone: (value: T) => void;
   readonly #onFailed: (error: unknown) => void;
   state = READY;
   #wakes = 0;
+  #waker: Waker = this;
 
   constructor(
     scheduler: Scheduler,
@@ -102,32 +123,57 @@ class Task<T> implements Waker {
     this.#onFailed = onFailed;
   }
 
-  /** Runs until the routine waits for something that is not over. */
-  step(error?: WouldBlockError): void {
+  /** Runs until the routine waits for something that is not over; `failure` is thrown into it first. */
+  step(failure?: { readonly error: unknown }): void {
     this.state = RUNNING;
+    let result: IteratorResult<Wait, T>;
     try {
-      let result = error === undefined ? this.#routine.next() : this.#routine.throw(error);
-      for (;;) {
-        if (result.done === true) break;
+      if (failure === undefined) {
+        result = this.#routine.next();
+      } else {
+        // What it waited for may end later: that must not look like the end of what it waits for next.
+        this.#waker = new Successor(this);
+        result = this.#routine.throw(failure.error);
+      }
+      while (result.done !== true) {
         const wakes = this.#wakes;
-        if (result.value.park(this)) {
-          // Parking itself may have made it happen (a wait that flushes).
-          if (this.#wakes === wakes) {
-            this.state = PARKED;
-            return;
-          }
+        let parked: boolean;
+        try {
+          parked = result.value.park(this.#waker);
+        } catch (error) {
+          result = this.#routine.throw(error);
+          continue;
+        }
+        // Parking itself may have made it happen (a wait that flushes).
+        if (parked && this.#wakes === wakes) {
+          this.state = PARKED;
+          return;
         }
         result = this.#routine.next();
       }
-      this.state = DONE;
-      this.#onDone(result.value);
     } catch (thrown) {
       this.state = DONE;
       this.#onFailed(thrown);
+      return;
     }
+    this.state = DONE;
+    this.#onDone(result.value);
+  }
+
+  run(): void {
+    if (this.state === READY) this.step();
+  }
+
+  giveUp(error: unknown): void {
+    if (this.state === PARKED || this.state === READY) this.step({ error });
   }
 
   wake(): void {
+    this.woken(this);
+  }
+
+  woken(waker: Waker): void {
+    if (waker !== this.#waker) return;
     this.#wakes++;
     if (this.state !== PARKED) return;
     this.state = READY;
@@ -142,6 +188,8 @@ export class Scheduler {
   readonly #afterTurn: ((run: () => void) => void) | undefined;
   readonly #ready = new Fifo<Step>();
   #unsent: Drain[] = [];
+  /** What a flush under way has not reached yet; one from within it takes over from here. */
+  readonly #flushing: Drain[] = [];
   /** Drains with rows in flight on this thread's event loop. */
   readonly #inFlight = new Set<Drain>();
   readonly #admission = new Fifo<Step>();
@@ -177,15 +225,17 @@ export class Scheduler {
    * Starts a routine asynchronously, now, or once there is room (see `highWaterMark`).
    * Exactly one of the callbacks is called, once; never before `start` returns unless the routine never waits.
    */
-  start<T>(routine: Routine<T>, onDone: (value: T) => void, onFailed: (error: unknown) => void): void {
+  start<T>(routine: Routine<T>, onDone: (value: T) => void, onFailed: (error: unknown) => void): Running {
     const task = new Task(this, routine, onDone, onFailed);
-    if (this.full) {
+    // Nobody overtakes: of two writes, the one that was started last counts.
+    if (this.full || this.#admission.length !== 0) {
       this.#admission.push(task);
       this.#wantTurn();
-      return;
+      return task;
     }
     this.#activity++;
     task.step();
+    return task;
   }
 
   /**
@@ -210,19 +260,20 @@ export class Scheduler {
     );
     this.#syncDepth++;
     try {
-      if (this.full) this.#drainOnce();
+      while (this.full && this.#drainOnce());
       task.step();
       while (task.state !== DONE) {
-        if (!drainAll(this)) {
-          task.step(new WouldBlockError(blockedNames(this)));
+        try {
+          if (drainAll(this)) continue;
+        } catch (thrown) {
+          task.step({ error: thrown });
+          continue;
         }
+        task.step({ error: new WouldBlockError(blockedNames(this)) });
       }
     } finally {
       this.#syncDepth--;
-      if (this.#syncDepth === 0) {
-        if (this.#hasWork()) this.#wantTurn();
-        else if (!this.#armed) busy.delete(this);
-      }
+      if (this.#syncDepth === 0) this.#rest();
     }
     if (failed) throw error;
     return value as T;
@@ -253,8 +304,12 @@ export class Scheduler {
 
   /** A drain has begun, or ended, transfers that this thread's event loop will finish. */
   setInFlight(drain: Drain, inFlight: boolean): void {
-    if (inFlight) this.#inFlight.add(drain);
-    else this.#inFlight.delete(drain);
+    if (inFlight) {
+      this.#inFlight.add(drain);
+    } else {
+      this.#inFlight.delete(drain);
+      this.#rest();
+    }
   }
 
   /** A parked task can go on. @internal */
@@ -266,6 +321,10 @@ export class Scheduler {
   /** Runs what is ready. Called by sources when a transfer has ended. */
   run(): boolean {
     if (this.#running && this.#syncDepth === 0) return false;
+    return this.#runReady();
+  }
+
+  #runReady(): boolean {
     const running = this.#running;
     this.#running = true;
     let any = false;
@@ -274,7 +333,7 @@ export class Scheduler {
         const task = this.#ready.shift() ?? this.#admit();
         if (task === undefined) return any;
         any = true;
-        task.step();
+        task.run();
       }
     } finally {
       this.#running = running;
@@ -289,8 +348,17 @@ export class Scheduler {
 
   #hasWork(): boolean {
     return (
-      this.#ready.length !== 0 || this.#unsent.length !== 0 || (this.#admission.length !== 0 && !this.full)
+      this.#ready.length !== 0 ||
+      this.#unsent.length !== 0 ||
+      this.#flushing.length !== 0 ||
+      (this.#admission.length !== 0 && !this.full)
     );
+  }
+
+  /** Arms a turn if there is work; else leaves the set of those that a synchronous drive asks. */
+  #rest(): void {
+    if (this.#hasWork()) this.#wantTurn();
+    else if (!this.#armed && this.#inFlight.size === 0) busy.delete(this);
   }
 
   /** Sees to it that a turn of the event loop will run and flush. */
@@ -301,42 +369,57 @@ export class Scheduler {
     let seen = this.#activity;
     let quiet = 0;
     const turn = () => {
-      this.run();
-      if (this.#activity !== seen) {
-        seen = this.#activity;
-        quiet = 0;
-      } else {
-        quiet++;
+      let over = true;
+      let armed = true;
+      try {
+        this.run();
+        if (this.#activity !== seen) {
+          seen = this.#activity;
+          quiet = 0;
+        } else {
+          quiet++;
+        }
+        over = this.#afterTurn !== undefined || quiet >= this.#quietTurns;
+        if (!over) {
+          void Promise.resolve().then(turn);
+          return;
+        }
+        this.#armed = false;
+        armed = false;
+        this.#flush(false);
+        this.run();
+      } finally {
+        // Also after a callback that threw: the others must not hang for it.
+        if (over) {
+          if (armed) this.#armed = false;
+          this.#rest();
+        }
       }
-      if (this.#afterTurn === undefined && quiet < this.#quietTurns) {
-        void Promise.resolve().then(turn);
-        return;
-      }
-      this.#armed = false;
-      this.#flush(false);
-      this.run();
-      if (this.#hasWork()) this.#wantTurn();
-      else busy.delete(this);
     };
     if (this.#afterTurn === undefined) void Promise.resolve().then(turn);
     else this.#afterTurn(turn);
   }
 
   #flush(sync: boolean): boolean {
-    const drains = this.#unsent;
-    if (drains.length === 0) return false;
+    const flushing = this.#flushing;
+    for (const drain of this.#unsent) flushing.push(drain);
     this.#unsent = [];
+    const later: Drain[] = [];
     let any = false;
-    for (const drain of drains) {
-      if (drain.flush(sync)) any = true;
-      else this.#unsent.push(drain);
+    try {
+      for (let drain = flushing.shift(); drain !== undefined; drain = flushing.shift()) {
+        if (drain.flush(sync)) any = true;
+        else later.push(drain);
+      }
+    } finally {
+      for (const drain of later) this.#unsent.push(drain);
     }
     return any;
   }
 
   /** One round of synchronous progress; whether there was any. @internal */
   #drainOnce(): boolean {
-    if (this.run()) return true;
+    if (this.#runReady()) return true;
     if (this.#flush(true)) return true;
     for (const drain of this.#inFlight) {
       if (drain.reissue?.() === true) return true;
@@ -377,6 +460,11 @@ export class Countdown implements Wait {
 
   constructor(count: number) {
     this.#left = count;
+  }
+
+  /** Whether all are over. */
+  get over(): boolean {
+    return this.#left <= 0;
   }
 
   /** One of them is over. */

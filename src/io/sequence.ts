@@ -2,6 +2,7 @@
  * `IoSequence<T>`: many results, without colour. `for await (… of seq)`, `for (… of seq.sync())`,
  * `yield* seq.toArray()`, or item by item in a routine through a cursor.
  */
+import { MemtoolError } from "./errors.js";
 import { Io } from "./io.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Routine, Wait, Waker } from "./wait.js";
@@ -32,6 +33,7 @@ export class SequenceCursor<T> {
   readonly #sink: Sink<T>;
   readonly #routine: Routine<void>;
   #ended = false;
+  #busy = false;
 
   /** @internal */
   constructor(scheduler: Scheduler, sink: Sink<T>, routine: Routine<void>) {
@@ -45,15 +47,49 @@ export class SequenceCursor<T> {
     return Io.of(this.#scheduler, nextRoutine<T>, this as SequenceCursor<T>);
   }
 
-  /** Ends the pass early; the routine's `finally` blocks run. */
+  /** As `end`, for callers that can't wait: `finally` blocks run up to where one waits. */
   close(): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#routine.return();
   }
 
+  /** Ends the pass early; the routine's `finally` blocks run, and what they wait for is waited for. */
+  end(): Io<void> {
+    return Io.of(this.#scheduler, endRoutine<T>, this as SequenceCursor<T>);
+  }
+
+  /** @internal */
+  *finish(): Routine<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    let result = this.#routine.return();
+    while (result.done !== true) {
+      // Items that a `finally` emits have no taker.
+      try {
+        if (result.value !== this.#sink) yield result.value;
+      } catch (error) {
+        result = this.#routine.throw(error);
+        continue;
+      }
+      result = this.#routine.next();
+    }
+  }
+
   /** @internal */
   *advance(): Routine<IteratorResult<T, undefined>> {
+    if (this.#busy) {
+      throw new MemtoolError("CURSOR_BUSY", "another next() of this cursor is under way: wait for it first");
+    }
+    this.#busy = true;
+    try {
+      return yield* this.#advance();
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  *#advance(): Routine<IteratorResult<T, undefined>> {
     if (this.#ended) return { done: true, value: undefined };
     let failure: { error: unknown } | undefined;
     for (;;) {
@@ -87,6 +123,10 @@ function nextRoutine<T>(cursor: SequenceCursor<T>): Routine<IteratorResult<T, un
   return cursor.advance();
 }
 
+function endRoutine<T>(cursor: SequenceCursor<T>): Routine<void> {
+  return cursor.finish();
+}
+
 /** A lazy sequence; each pass over it runs its routine anew. */
 export class IoSequence<T> implements AsyncIterable<T> {
   readonly scheduler: Scheduler;
@@ -117,12 +157,20 @@ export class IoSequence<T> implements AsyncIterable<T> {
   /** Asynchronously, item by item. */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
     const cursor = this.cursor();
+    // One after the other, as an async generator's: consumers may ask for several items at once.
+    let last: Promise<unknown> | undefined;
+    const queued = <R>(run: () => Promise<R>): Promise<R> => {
+      const result = last === undefined ? run() : last.then(run, run);
+      last = result;
+      const forget = () => {
+        if (last === result) last = undefined;
+      };
+      result.then(forget, forget);
+      return result;
+    };
     return {
-      next: () => cursor.next().promise(),
-      return: async () => {
-        cursor.close();
-        return { done: true, value: undefined };
-      },
+      next: () => queued(() => cursor.next().promise()),
+      return: () => queued(() => cursor.end().promise()).then(() => ({ done: true, value: undefined })),
     };
   }
 
@@ -136,7 +184,7 @@ export class IoSequence<T> implements AsyncIterable<T> {
         yield result.value;
       }
     } finally {
-      cursor.close();
+      cursor.end().sync();
     }
   }
 
@@ -161,7 +209,7 @@ function* toArrayRoutine<T>(sequence: IoSequence<T>): Routine<T[]> {
       items.push(result.value);
     }
   } finally {
-    cursor.close();
+    yield* cursor.finish();
   }
 }
 
@@ -174,6 +222,6 @@ function* mapSequence<T, R>(sink: Sink<R>, sequence: IoSequence<T>, convert: (it
       yield sink.emit(convert(result.value));
     }
   } finally {
-    cursor.close();
+    yield* cursor.finish();
   }
 }

@@ -5,7 +5,7 @@
  * Layout, in bytes: 16 of control words (`[state, faults]`), then per row a u64 address, f64 length, f64 data offset, i32 status (columns,
  * each `rows` long), then room for range faults (four i32 and two f64 each), then the rows' bytes.
  */
-import { Batch, ROW_PARTIAL } from "./batch.hot.js";
+import { Batch, ROW_PARTIAL, type RowFault } from "./batch.hot.js";
 import type { Direction } from "./packet.js";
 
 const CONTROL_BYTES = 16;
@@ -125,6 +125,21 @@ export function answerShared(header: SharedHeader, batch: Batch): void {
   Atomics.store(shared.control, STATE_WORD, 1);
 }
 
+/**
+ * Parks the thread until a batch is answered.
+ *
+ * @param timeout in milliseconds. @returns whether it was answered in time.
+ */
+export function awaitAnswer(header: SharedHeader, timeout: number): boolean {
+  const control = new Int32Array(header.buffer);
+  const end = Date.now() + timeout;
+  // More than once: the notice of the answer before may come after this memory was reused.
+  while (Atomics.load(control, STATE_WORD) === 0) {
+    if (Atomics.wait(control, STATE_WORD, 0, Math.max(0, end - Date.now())) === "timed-out") return false;
+  }
+  return true;
+}
+
 /** Copies an answer back into rows `from` on of the caller's batch: statuses, and the bytes of reads and exchanges. */
 export function unpackBatch(header: SharedHeader, batch: Batch, from: number): void {
   const shared = columns(header.buffer, header.rows);
@@ -132,20 +147,37 @@ export function unpackBatch(header: SharedHeader, batch: Batch, from: number): v
     const row = from + i;
     const status = shared.status[i] as number;
     if (status !== ROW_PARTIAL) batch.status[row] = status;
-    if (header.direction === "write" || (status !== 0 && status !== ROW_PARTIAL)) continue;
+    if (header.direction === "write" || status !== 0) continue;
     const at = shared.offsets[i] as number;
     batch.bytes(row).set(shared.bytes.subarray(at, at + (shared.lengths[i] as number)));
   }
+  const partial = new Map<number, RowFault[]>();
   for (let i = 0; i < (shared.control[FAULTS_WORD] as number); i++) {
     const packed = shared.faults[3 * i] as number;
     const fault = packed % 2 ** 30;
     const row = (packed - fault) / 2 ** 30;
     if (shared.status[row] !== ROW_PARTIAL) continue;
-    batch.failRange(
-      from + row,
-      shared.faults[3 * i + 1] as number,
-      shared.faults[3 * i + 2] as number,
-      fault,
-    );
+    const start = shared.faults[3 * i + 1] as number;
+    const end = shared.faults[3 * i + 2] as number;
+    batch.failRange(from + row, start, end, fault);
+    const list = partial.get(row);
+    if (list === undefined) partial.set(row, [{ row, start, end, fault }]);
+    else list.push({ row, start, end, fault });
   }
+  if (header.direction === "write") return;
+  for (const [row, faults] of partial) unpackGood(shared, row, faults, batch.bytes(from + row));
+}
+
+/** Copies what lies between a row's faults: the shared memory behind those may hold an earlier answer's bytes. */
+function unpackGood(shared: Columns, row: number, faults: RowFault[], into: Uint8Array): void {
+  const origin = shared.offsets[row] as number;
+  let at = 0;
+  const copyTo = (end: number) => {
+    if (end > at) into.set(shared.bytes.subarray(origin + at, origin + end), at);
+  };
+  for (const { start, end } of faults.sort((a, b) => a.start - b.start)) {
+    copyTo(start);
+    at = Math.max(at, end);
+  }
+  copyTo(into.length);
 }

@@ -3,11 +3,12 @@ import { HIGH, split, splitAddress } from "./address.js";
 import { Batch, FragmentQueue, fillBatch, ROW_PARTIAL, ROW_UNANSWERED, type RowFault } from "./batch.hot.js";
 import { MemtoolError } from "./errors.js";
 import { CLOSED, type Fault, fault, NO_EXCHANGE, OUTSIDE, READ_ONLY, UNANSWERED } from "./fault.js";
-import type { BoundView, Direction } from "./packet.js";
+import type { Direction } from "./packet.js";
 import type { Address, PacketIo } from "./packet-io.js";
 import type { AddressRanges } from "./ranges.js";
 import { type Drain, defaultScheduler, type Scheduler } from "./scheduler.js";
 import type { Source } from "./source.js";
+import type { BoundView } from "./view.js";
 
 /** What passed through a source since it was opened. */
 export interface Counters {
@@ -24,6 +25,9 @@ export interface Counters {
 const THREW: Fault = fault("io", "device", "connector");
 const NOT_AN_ADDRESS: Fault = fault("malformed", "address", "core");
 
+/** High words from here on make addresses that a double does not hold exactly. */
+const SAFE_HIGH = 2 ** 21;
+
 /** Rows in one call of a connector at most: what the default high-water mark admits. */
 const MAX_ROWS = 65_536;
 
@@ -39,7 +43,7 @@ const SPARES = 4;
 /** A batch that the event loop will finish. */
 interface Flight {
   readonly batch: Batch;
-  readonly queue: FragmentQueue;
+  queue: FragmentQueue;
   settled: boolean;
 }
 
@@ -51,6 +55,8 @@ export class SourceIo implements PacketIo<Address>, Drain {
   #writes: Unsent[] = [];
   #enqueued = false;
   readonly #flights = new Set<Flight>();
+  /** Calls of `#transfer` and `#answer` on the stack: outputs may close the source meanwhile. */
+  #depth = 0;
   #writeInFlight = false;
   readonly #spareBatches: Batch[] = [];
   readonly #spareQueues: FragmentQueue[] = [];
@@ -93,10 +99,11 @@ export class SourceIo implements PacketIo<Address>, Drain {
     if (direction === "exchange" && supports.exchange !== true) return view.fail(NO_EXCHANGE);
     if (!splitAddress(address)) return view.fail(NOT_AN_ADDRESS);
     const { lo, hi } = split;
+    if (view.length === 0) return view.complete();
     if (this.#ranges === undefined) {
       this.#queueChecked(lo, hi, view);
     } else {
-      this.#queueInside(this.#ranges, hi * HIGH + lo, view);
+      this.#queueInside(this.#ranges, lo, hi, view);
     }
   }
 
@@ -111,24 +118,27 @@ export class SourceIo implements PacketIo<Address>, Drain {
     this.#queue(lo, hi, view);
   }
 
-  #queueInside(ranges: AddressRanges, start: number, view: BoundView): void {
+  #queueInside(ranges: AddressRanges, lo: number, hi: number, view: BoundView): void {
     let rest: BoundView | undefined = view;
-    let at = start;
+    // From 2^53 on, a double holds an address only up to its page, as it does the ranges' bounds.
+    let more = hi >= SAFE_HIGH ? lo & 4095 : 0;
+    let at = hi * HIGH + (lo - more);
     while (rest !== undefined) {
       const piece: BoundView = rest;
-      const end: number = at + piece.length;
       const i = ranges.indexAfter(at);
       const from = i < ranges.length ? (ranges.starts[i] as number) : Number.POSITIVE_INFINITY;
       const inside = from <= at;
-      const stop = inside ? Math.min(end, ranges.ends[i] as number) : Math.min(end, from);
-      rest = stop < end ? piece.split(stop - at) : undefined;
+      const bound = inside ? (ranges.ends[i] as number) : from;
+      const room = bound - at - more;
+      rest = room < piece.length ? piece.split(room) : undefined;
       if (inside) {
-        const lo = at >>> 0;
-        this.#queue(lo, (at - lo) / HIGH, piece);
+        const low = at >>> 0;
+        this.#queue(low + more, (at - low) / HIGH, piece);
       } else {
         piece.fail(OUTSIDE);
       }
-      at = stop;
+      at = bound;
+      more = 0;
     }
   }
 
@@ -168,30 +178,22 @@ export class SourceIo implements PacketIo<Address>, Drain {
   flush(sync: boolean): boolean {
     if (sync && this.source.transferSync === undefined) return false;
     this.#enqueued = false;
-    let any = false;
     // Writes are applied in the order of their submission: one batch at a time, and never beside one in flight
     // (when that one lands, the rest is enqueued again).
     while (this.#writes.length !== 0 && !this.#writeInFlight) {
       const { direction, queue } = this.#writes.shift() as Unsent;
       this.#send(queue, direction, sync);
-      any = true;
     }
-    const reads = this.#reads;
-    this.#reads = [];
-    for (const queue of reads) {
-      this.#send(queue, "read", sync);
-      any = true;
-    }
-    if (!any && sync && this.#writes.length !== 0) {
-      this.#enqueued = true;
-      return false;
+    // What outputs submit meanwhile waits for the next flush, but one from within it takes what is left here.
+    for (let left = this.#reads.length; left > 0 && this.#reads.length !== 0; left--) {
+      this.#send(this.#reads.shift() as FragmentQueue, "read", sync);
     }
     return true;
   }
 
   /** Sends a queue, but for what was aborted meanwhile. */
   #send(queue: FragmentQueue, direction: Direction, sync: boolean): void {
-    if (!queue.views.some((view) => view.abortFault !== 0)) {
+    if (!anyAborted(queue.views)) {
       this.#transfer(queue, direction, sync, true);
       return;
     }
@@ -215,7 +217,6 @@ export class SourceIo implements PacketIo<Address>, Drain {
     const { source } = this;
     if (source.transfer === undefined || (sync && source.transferSync !== undefined)) {
       this.#transferNow(batch, queue);
-      this.#recycle(batch, queue);
       return;
     }
     const flight: Flight = { batch, queue, settled: false };
@@ -224,7 +225,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
     if (direction !== "read") this.#writeInFlight = true;
     let promise: Promise<void>;
     try {
-      promise = source.transfer(batch);
+      promise = Promise.resolve(source.transfer(batch));
     } catch (error) {
       promise = Promise.reject(error);
     }
@@ -242,10 +243,12 @@ export class SourceIo implements PacketIo<Address>, Drain {
       threw = { error };
     }
     this.#answer(batch, queue, threw);
+    this.#recycle(batch, queue, threw !== undefined);
   }
 
   #land(flight: Flight, threw: { error: unknown } | undefined): void {
     const { batch, queue } = flight;
+    this.#depth++;
     this.#flights.delete(flight);
     if (this.#flights.size === 0) this.scheduler.setInFlight(this, false);
     if (batch.direction !== "read") {
@@ -256,12 +259,20 @@ export class SourceIo implements PacketIo<Address>, Drain {
       }
     }
     if (!flight.settled) this.#answer(batch, queue, threw);
-    this.#recycle(batch, queue);
-    this.scheduler.run();
-    if (this.#flights.size === 0 && this.#writes.length === 0) this.#whenIdle?.();
+    this.#recycle(batch, queue, threw !== undefined);
+    this.#depth--;
+    try {
+      this.scheduler.run();
+    } finally {
+      this.#checkIdle();
+    }
   }
 
-  /** Reads in flight on the event loop are issued again synchronously; what lands later is ignored. */
+  #checkIdle(): void {
+    if (this.#depth === 0 && this.#flights.size === 0) this.#whenIdle?.();
+  }
+
+  /** Reads in flight on the event loop are issued again synchronously; what lands later lands nowhere. */
   reissue(): boolean {
     if (this.source.transferSync === undefined) return false;
     let any = false;
@@ -269,18 +280,22 @@ export class SourceIo implements PacketIo<Address>, Drain {
       if (flight.settled || flight.batch.direction !== "read") continue;
       flight.settled = true;
       any = true;
-      const again = new Batch();
+      divert(flight.batch);
+      const again = this.#spareBatches.pop() ?? new Batch();
       fillBatch(again, flight.queue, "read", true, true);
       this.#batches++;
-      this.#transferNow(again, flight.queue);
+      const { queue } = flight;
+      flight.queue = new FragmentQueue();
+      this.#transferNow(again, queue);
     }
     return any;
   }
 
   /** Batches and queues are reused: their columns cost more to make than a small transfer does. */
-  #recycle(batch: Batch, queue: FragmentQueue): void {
+  #recycle(batch: Batch, queue: FragmentQueue, threw: boolean): void {
     batch.release();
-    if (this.#spareBatches.length < SPARES) this.#spareBatches.push(batch);
+    // A connector that threw may still be at work on its batch.
+    if (!threw && this.#spareBatches.length < SPARES) this.#spareBatches.push(batch);
     queue.release();
     if (this.#spareQueues.length < SPARES) this.#spareQueues.push(queue);
   }
@@ -291,12 +306,40 @@ export class SourceIo implements PacketIo<Address>, Drain {
 
   /** Brings the rows' statuses back to the views that the rows were made of. */
   #answer(batch: Batch, queue: FragmentQueue, threw: { error: unknown } | undefined): void {
-    const { views, rows } = queue;
-    const count = views.length;
-    let again: FragmentQueue | undefined;
+    const count = queue.views.length;
+    this.#depth++;
     this.scheduler.removePending(count);
     const faults = batch.faults.length === 0 ? undefined : faultsByRow(batch.faults);
-    for (let i = 0; i < count; i++) {
+    const again = new Again();
+    while (again.next < count) {
+      try {
+        this.#answerFrom(batch, queue, threw, faults, again);
+      } catch (error) {
+        // A layer answered a view that it had sent on: its own operation fails, the others' must not hang.
+        (queue.views[again.next] as BoundView).packet.outputError ??= error;
+        again.next++;
+      }
+    }
+    const { queue: rest } = again;
+    if (rest !== undefined) {
+      this.scheduler.addPending(rest.length);
+      this.#transfer(rest, "read", this.source.transferSync !== undefined, false);
+    }
+    this.#depth--;
+    this.#checkIdle();
+  }
+
+  #answerFrom(
+    batch: Batch,
+    queue: FragmentQueue,
+    threw: { error: unknown } | undefined,
+    faults: Map<number, RowFault[]> | undefined,
+    again: Again,
+  ): void {
+    const { views, rows } = queue;
+    const count = views.length;
+    for (let i = again.next; i < count; i++) {
+      again.next = i;
       const view = views[i] as BoundView;
       const row = rows[i] as number;
       let status = batch.status[row] as number;
@@ -312,16 +355,13 @@ export class SourceIo implements PacketIo<Address>, Drain {
       if (status === ROW_UNANSWERED) status = threw === undefined ? UNANSWERED : THREW;
       if (batch.direction === "read" && view.length < (batch.lengths[row] as number) && threw === undefined) {
         // One status for several callers' bytes: ask again for each alone, so that a fault costs only its own.
-        again ??= new FragmentQueue();
-        again.push(queue.words[2 * i] as number, queue.words[2 * i + 1] as number, view);
+        again.queue ??= new FragmentQueue();
+        again.queue.push(queue.words[2 * i] as number, queue.words[2 * i + 1] as number, view);
         continue;
       }
       view.fail(status);
     }
-    if (again !== undefined) {
-      this.scheduler.addPending(again.length);
-      this.#transfer(again, "read", this.source.transferSync !== undefined, false);
-    }
+    again.next = count;
   }
 
   /**
@@ -344,13 +384,35 @@ export class SourceIo implements PacketIo<Address>, Drain {
       }
     }
     this.scheduler.run();
-    if (this.#flights.size !== 0) {
+    if (this.#flights.size !== 0 || this.#depth !== 0) {
       await new Promise<void>((resolve) => {
         this.#whenIdle = resolve;
       });
     }
     await this.source.close?.();
   }
+}
+
+function anyAborted(views: readonly BoundView[]): boolean {
+  for (let i = 0; i < views.length; i++) {
+    if ((views[i] as BoundView).packet.abortFault !== 0) return true;
+  }
+  return false;
+}
+
+/** How far the answers of a batch have got, and what is to be asked for again. */
+class Again {
+  next = 0;
+  queue: FragmentQueue | undefined;
+}
+
+/** Gives the rows of a batch other memory: what they were for was brought by other means. */
+function divert(batch: Batch): void {
+  let longest = 0;
+  for (let row = 0; row < batch.length; row++) longest = Math.max(longest, batch.lengths[row] as number);
+  const nowhere = new Uint8Array(longest);
+  batch.memory.fill(nowhere);
+  batch.offsets.fill(0);
 }
 
 function faultsByRow(faults: readonly RowFault[]): Map<number, RowFault[]> {

@@ -23,7 +23,13 @@ export interface Source {
   ranges(): AddressRanges;
   /** Transfers before it returns. At least one of the two must be there. */
   transferSync?(batch: Batch): void;
-  /** Transfers, and resolves when every row has its status. Called again before that for reads, not for writes. */
+  /**
+   * Transfers, and resolves when every row has its status. Called again before that for reads, not for writes.
+   *
+   * In a source that has both doors, rows that are under way here may be transferred by `transferSync` meanwhile, and
+   * the batch's memory is exchanged: ask for `batch.bytes(row)` anew after every `await`, and hand it to nobody who
+   * writes into it later. (With this door alone, the memory stays the caller's until the promise is settled.)
+   */
   transfer?(batch: Batch): Promise<void>;
   /** Releases the target. Called once, when nothing is in flight. */
   close?(): void | Promise<void>;

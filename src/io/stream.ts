@@ -47,6 +47,17 @@ class PipeState {
   readonly #readers: BoundView[] = [];
   readonly #writers: BoundView[] = [];
   #moving = false;
+  /** Aborted views are let go at once: nobody may ever read or write again. */
+  readonly #onAbort = () => {
+    for (const list of [this.#readers, this.#writers]) {
+      const aborted = list.filter((view) => view.abortFault !== 0);
+      if (aborted.length === 0) continue;
+      const others = list.filter((view) => view.abortFault === 0);
+      list.splice(0, list.length, ...others);
+      for (const view of aborted) view.fail(view.abortFault);
+    }
+    this.#move();
+  };
 
   constructor(capacity: number) {
     this.#ring = new Uint8Array(Math.max(1, capacity));
@@ -54,7 +65,9 @@ class PipeState {
 
   read(view: BoundView): void {
     if (view.direction !== "read") return view.fail(NOT_FOR_WRITING);
+    if (view.abortFault !== 0) return view.fail(view.abortFault);
     view.keep();
+    view.packet.whenAborted(this.#onAbort);
     this.#readers.push(view);
     this.#move();
   }
@@ -62,7 +75,9 @@ class PipeState {
   write(view: BoundView): void {
     if (view.direction !== "write") return view.fail(NOT_FOR_READING);
     if (this.#ended) return view.fail(END_OF_STREAM);
+    if (view.abortFault !== 0) return view.fail(view.abortFault);
     view.keep();
+    view.packet.whenAborted(this.#onAbort);
     this.#writers.push(view);
     this.#move();
   }
@@ -109,7 +124,7 @@ class PipeState {
       return true;
     }
     if (this.#filled === 0) {
-      if (!this.#ended || this.#writers.length !== 0) return false;
+      if (!this.#ended) return false;
       this.#readers.shift();
       reader.fail(END_OF_STREAM);
       return true;
@@ -165,7 +180,15 @@ export interface ReadToEndOptions extends RequestOptions {
 
 /** Everything up to the end of the stream. @throws {PartialReadError} for a fault, with all that came before it. */
 export function readStreamToEnd(io: PacketIo<NoPosition>, options: ReadToEndOptions = {}): Io<Uint8Array> {
-  return Io.of(schedulerOf(io), readToEndRoutine, nextOfStream, io, options);
+  return Io.of(schedulerOf(io), readToEndRoutine, nextOfStream, io, checkedChunk(options));
+}
+
+/** @throws {RangeError} for chunks with which the end would never come. */
+export function checkedChunk(options: ReadToEndOptions): ReadToEndOptions {
+  const { chunk = 1 } = options;
+  if (!(Number.isSafeInteger(chunk) && chunk > 0))
+    throw new RangeError(`chunks of ${chunk} bytes: must be positive`);
+  return options;
 }
 
 function nextOfStream(io: unknown, packet: Packet, options: RequestOptions): Routine<Packet> {

@@ -375,6 +375,7 @@ export class Kallsyms {
     return { name: text.slice(1), address, type: text.slice(0, 1) };
   }
 
+  /** Every symbol, in the table's order. */
   *[Symbol.iterator](): Generator<KernelSymbol, void, void> {
     for (let i = 0; i < this.length; i++) yield this.at(i);
   }

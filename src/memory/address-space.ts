@@ -1,31 +1,20 @@
 /** Typed access over any `PacketIo` of addresses: one for physical memory, one for each virtual address space. */
 import { HIGH, toPhysical, toVirtual } from "../io/address.js";
-import { type ByteRange, type Hole, hex, hole, PartialReadError } from "../io/errors.js";
-import { type Fault, type FaultState, faultState, OUTSIDE } from "../io/fault.js";
+import { hex } from "../io/errors.js";
 import { Io } from "../io/io.js";
-import { asBytes, type BoundView, type Fragment, Packet, type PacketMemory } from "../io/packet.js";
+import { asBytes, type BoundView, type Fragment, type PacketMemory } from "../io/packet.js";
 import type { Address, PacketIo } from "../io/packet-io.js";
-import {
-  fragments,
-  type PartialTransfer,
-  partialError,
-  type RequestOptions,
-  schedulerOf,
-  sendRoutine,
-} from "../io/requests.js";
+import { type PartialTransfer, type RequestOptions, schedulerOf } from "../io/requests.js";
 import type { Scheduler } from "../io/scheduler.js";
-import { IoSequence, type Sink } from "../io/sequence.js";
-import type { Routine } from "../io/wait.js";
-import type { Abi, Type } from "./schema.js";
-import { decodeText, type TextEncoding } from "./text.js";
+import { IoSequence } from "../io/sequence.js";
+import { type Chunk, chunksRoutine } from "./chunks.js";
+import { type AddressColumn, type Gathered, gatherRoutine } from "./gather.js";
+import { type CallerMemory, checkLength, type ShownAddress } from "./space.js";
+import { readStringRoutine, type StringOptions } from "./strings.js";
+import { fragmentsRoutine, partialRoutine, wholeRoutine, writeRoutine } from "./transfers.js";
+import type { Abi, Type } from "./type.js";
+import { readTypeRoutine, writeTypeRoutine } from "./values.js";
 
-/** Bytes that one request moves at most, 4 GiB: what one buffer holds on every runtime. `chunks` goes beyond. */
-export const MAX_REQUEST = 4294967296;
-
-/** Pieces of a string are read up to the end of a page of this size, so that no page that holds none of it is. */
-const PAGE_SIZE = 4096;
-/** The first piece of a string; few are longer. */
-const FIRST_PIECE = 256;
 const DEFAULT_CHUNK = 1048576;
 
 /** Options of an {@link AddressSpace}. */
@@ -43,73 +32,6 @@ export interface AddressSpaceOptions {
    * fit is a `RangeError`. For file offsets and physical memory.
    */
   readonly addressBits?: 64 | 53 | undefined;
-}
-
-/** Addresses for `gather`. Columns cost no object an address. */
-export type AddressColumn = BigUint64Array | Float64Array | readonly Address[];
-
-/** What `gather` gives: `count` records of `size` bytes, one after the other, in the order of their addresses. */
-export class Gathered {
-  /** The caller's (or new) memory. */
-  readonly bytes: Uint8Array;
-  /** Bytes of a record. */
-  readonly size: number;
-  readonly count: number;
-  /** Indices of the records of which a byte is missing, ascending; empty if none. */
-  readonly failed: Uint32Array;
-  /** Why: the fault of the first missing byte of each failed record. */
-  readonly faults: Int32Array;
-
-  /** @internal */
-  constructor(bytes: Uint8Array, size: number, count: number, failed: Uint32Array, faults: Int32Array) {
-    this.bytes = bytes;
-    this.size = size;
-    this.count = count;
-    this.failed = failed;
-    this.faults = faults;
-  }
-
-  /** The fault of a record; 0 if it was read whole. */
-  faultOf(index: number): Fault {
-    const { failed } = this;
-    let low = 0;
-    let high = failed.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((failed[middle] as number) < index) low = middle + 1;
-      else high = middle;
-    }
-    return failed[low] === index ? (this.faults[low] as number) : 0;
-  }
-
-  /** Why a record failed, or `undefined` if it was read whole. */
-  stateOf(index: number): FaultState | undefined {
-    const fault = this.faultOf(index);
-    return fault === 0 ? undefined : faultState(fault);
-  }
-
-  /** A record's bytes, without a copy; `undefined` if one of them is missing. */
-  at(index: number): Uint8Array | undefined {
-    if (!(index >= 0 && index < this.count) || this.faultOf(index) !== 0) return undefined;
-    return this.bytes.subarray(index * this.size, (index + 1) * this.size);
-  }
-}
-
-/** How people see the addresses of a space: `number` in physical ones, else `bigint`. */
-export type ShownAddress<P> = [P] extends [number] ? number : bigint;
-
-/** A piece of a long range, see {@link AddressSpace.chunks}. */
-export interface Chunk<A> {
-  readonly address: A;
-  readonly bytes: Uint8Array;
-  /** Relative to the chunk, ascending, disjoint. */
-  readonly good: readonly ByteRange[];
-  readonly holes: readonly Hole[];
-}
-
-/** Options of {@link AddressSpace.readString}. */
-export interface StringOptions extends RequestOptions {
-  readonly encoding?: TextEncoding | undefined;
 }
 
 /**
@@ -333,7 +255,7 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
     );
   }
 
-  /** What `param` and `shown` are, for the routines of this module. @internal */
+  /** What `param` and `shown` are, for the routines of its requests. @internal */
   addressOf(at: bigint): { readonly param: P; readonly shown: ShownAddress<P> } {
     const param = this.param(at);
     return { param, shown: this.shown(param) };
@@ -347,286 +269,7 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
   }
 }
 
-/** The caller's memory (a bare length is for reads only). */
-export type CallerMemory = Exclude<PacketMemory, number>;
-
-function checkLength(length: Address, name: string): number {
-  if (!(typeof length === "number" && Number.isSafeInteger(length) && length >= 0)) {
-    throw new RangeError(`${name}: not a length in bytes: ${String(length)}`);
-  }
-  if (length > MAX_REQUEST) {
-    throw new RangeError(
-      `${name}: ${length} bytes are more than one request moves (2^32); read them with chunks(start, end)`,
-    );
-  }
-  return length;
-}
-
 /** A bound of a range: an address, or 2^64. */
 function rangeEnd(end: Address): bigint {
   return end === 1n << 64n ? end : toVirtual(end);
-}
-
-/** The caller's memory, or as much new one. @throws {RangeError} that says what to do, where the runtime's does not. */
-function memoryOf(memory: PacketMemory): Uint8Array {
-  try {
-    return asBytes(memory);
-  } catch (cause) {
-    throw new RangeError(`no memory for ${String(memory)} bytes; read them with chunks(start, end)`, {
-      cause,
-    });
-  }
-}
-
-type Verb = "reading" | "writing" | "exchanging";
-
-function* wholeRoutine<P>(
-  io: PacketIo<P>,
-  param: P,
-  verb: Verb,
-  memory: PacketMemory,
-  options: RequestOptions | undefined,
-): Routine<Uint8Array> {
-  const packet = yield* sendRoutine(io, param, Packet[verb](memoryOf(memory)), undefined, options);
-  if (packet.firstFault !== 0) throw partialError(packet, param);
-  return packet.bytes;
-}
-
-function* writeRoutine<P>(
-  io: PacketIo<P>,
-  param: P,
-  memory: PacketMemory,
-  options: RequestOptions | undefined,
-): Routine<void> {
-  const packet = yield* sendRoutine(io, param, Packet.writing(memory), undefined, options);
-  if (packet.firstFault !== 0) throw partialError(packet, param);
-}
-
-function* partialRoutine<P>(
-  io: PacketIo<P>,
-  param: P,
-  verb: Verb,
-  memory: PacketMemory,
-  options: RequestOptions | undefined,
-): Routine<PartialTransfer> {
-  const packet = yield* sendRoutine(io, param, Packet[verb](memoryOf(memory)), undefined, options);
-  return { bytes: packet.bytes, good: packet.good(), holes: packet.holes() };
-}
-
-function* readTypeRoutine<P, T>(
-  io: PacketIo<P>,
-  type: Type<T>,
-  param: P,
-  options: RequestOptions | undefined,
-): Routine<T> {
-  const packet = yield* sendRoutine(io, param, Packet.reading(memoryOf(type.size)), undefined, options);
-  if (packet.firstFault !== 0) throw partialError(packet, param);
-  return type.get(packet.bytes, 0);
-}
-
-/** Forwards the runs of a value that writing it touches; the gaps between them need no write. */
-class RunsIo<P extends Address> implements PacketIo<P> {
-  readonly #space: AddressSpace<P>;
-  /** `[start, end)` pairs, ascending. */
-  readonly #runs: readonly number[];
-
-  constructor(space: AddressSpace<P>, runs: readonly number[]) {
-    this.#space = space;
-    this.#runs = runs;
-  }
-
-  sendIo(param: P, view: BoundView): void {
-    const { length } = view;
-    let rest: BoundView | undefined = view;
-    let from = 0;
-    for (let i = 0; i <= this.#runs.length && rest !== undefined; i++) {
-      // Even bounds begin a run, odd ones end it; behind the last comes the tail.
-      const to = this.#runs[i] ?? length;
-      if (to === from) continue;
-      const piece: BoundView = rest;
-      rest = to < length ? piece.split(to - from) : undefined;
-      const target = i % 2 === 1 ? this.#space.plus(param, from) : undefined;
-      if (i % 2 === 0) piece.complete();
-      else if (target === undefined) piece.fail(OUTSIDE);
-      else this.#space.io.sendIo(target, piece);
-      from = to;
-    }
-  }
-}
-
-function* writeTypeRoutine<P extends Address, T>(
-  space: AddressSpace<P>,
-  type: Type<T>,
-  param: P,
-  value: T,
-  options: RequestOptions | undefined,
-): Routine<void> {
-  const bytes = memoryOf(type.size);
-  // A value that does not fit must not cost a read first.
-  type.set(bytes, 0, value);
-  if (type.bitwise) {
-    const before = yield* sendRoutine(space.io, param, Packet.reading(bytes), undefined, options);
-    if (before.firstFault !== 0) throw partialError(before, param);
-    type.set(bytes, 0, value);
-  }
-  const runs: number[] = [];
-  type.touched(0, runs);
-  const packet = yield* sendRoutine(
-    new RunsIo(space, runs),
-    param,
-    Packet.writing(bytes),
-    undefined,
-    options,
-  );
-  if (packet.firstFault !== 0) throw partialError(packet, param);
-}
-
-/** Addresses of a gather that one packet serves. */
-interface GatherSlice<P> {
-  readonly params: readonly P[];
-  readonly from: number;
-}
-
-/** Splits a packet into records, and sends each to its address. */
-class GatherIo<P> implements PacketIo<GatherSlice<P>> {
-  readonly #io: PacketIo<P>;
-  readonly #size: number;
-
-  constructor(io: PacketIo<P>, size: number) {
-    this.#io = io;
-    this.#size = size;
-  }
-
-  sendIo({ params, from }: GatherSlice<P>, view: BoundView): void {
-    const size = this.#size;
-    let rest = view;
-    let i = from;
-    while (rest.length > size) {
-      const tail = rest.split(size);
-      this.#io.sendIo(params[i] as P, rest);
-      rest = tail;
-      i++;
-    }
-    this.#io.sendIo(params[i] as P, rest);
-  }
-}
-
-function* gatherRoutine<P extends Address>(
-  space: AddressSpace<P>,
-  params: readonly P[],
-  size: number,
-  into: Uint8Array | undefined,
-  options: RequestOptions | undefined,
-): Routine<Gathered> {
-  const count = params.length;
-  const bytes = into?.subarray(0, count * size) ?? memoryOf(count * size);
-  const failed: number[] = [];
-  const faults: number[] = [];
-  const io = new GatherIo(space.io, size);
-  const most = space.scheduler.highWaterMark;
-  for (let from = 0; from < count && size > 0; from += most) {
-    const until = Math.min(count, from + most);
-    const packet = Packet.reading(bytes.subarray(from * size, until * size));
-    yield* sendRoutine(io, { params, from }, packet, undefined, options);
-    if (packet.firstFault === 0) continue;
-    for (const { start, end, fault } of packet.holes()) {
-      for (let i = from + Math.floor(start / size); i * size < from * size + end; i++) {
-        if (failed[failed.length - 1] === i) continue;
-        failed.push(i);
-        faults.push(fault);
-      }
-    }
-  }
-  return new Gathered(bytes, size, count, Uint32Array.from(failed), Int32Array.from(faults));
-}
-
-function* fragmentsRoutine<P>(
-  sink: Sink<Fragment>,
-  io: PacketIo<P>,
-  param: P,
-  memory: PacketMemory,
-  options: RequestOptions | undefined,
-): Routine<void> {
-  const cursor = fragments(io, param, Packet.reading(memoryOf(memory)), options).cursor();
-  try {
-    for (;;) {
-      const next = yield* cursor.advance();
-      if (next.done === true) return;
-      yield sink.emit(next.value);
-    }
-  } finally {
-    cursor.close();
-  }
-}
-
-function* readStringRoutine<P extends Address>(
-  space: AddressSpace<P>,
-  param: P,
-  limit: number,
-  options: StringOptions | undefined,
-): Routine<string> {
-  let bytes = new Uint8Array(Math.min(limit, FIRST_PIECE));
-  let length = 0;
-  let most = FIRST_PIECE;
-  while (length < limit) {
-    const at = space.plus(param, length);
-    if (at === undefined) {
-      throw stringError(param, bytes.slice(0, length + 1), length, [], [hole(0, 1, OUTSIDE)], undefined);
-    }
-    const inPage = typeof at === "number" ? at % PAGE_SIZE : Number(BigInt.asUintN(12, at));
-    const want = Math.min(limit - length, PAGE_SIZE - inPage, most);
-    most = PAGE_SIZE;
-    if (length + want > bytes.length) {
-      const longer = new Uint8Array(Math.min(limit, Math.max(2 * bytes.length, length + want)));
-      longer.set(bytes);
-      bytes = longer;
-    }
-    const packet = Packet.reading(bytes.subarray(length, length + want));
-    yield* sendRoutine(space.io, at, packet, undefined, options);
-    const end = length + packet.clamp;
-    const nul = bytes.indexOf(0, length);
-    if (nul >= 0 && nul < end) return decodeText(bytes, 0, nul, options?.encoding);
-    if (packet.firstFault !== 0) {
-      const read = bytes.slice(0, length + want);
-      throw stringError(param, read, length, packet.good(), packet.holes(), packet.cause);
-    }
-    length = end;
-  }
-  return decodeText(bytes, 0, length, options?.encoding);
-}
-
-/** The error of a string whose last piece has holes; `good` and `holes` are relative to that piece. */
-function stringError(
-  param: Address,
-  bytes: Uint8Array,
-  before: number,
-  good: readonly ByteRange[],
-  holes: readonly Hole[],
-  cause: unknown,
-): PartialReadError {
-  const ranges: ByteRange[] = before > 0 ? [{ start: 0, end: before }] : [];
-  for (const { start, end } of good) {
-    if (start === 0 && before > 0) ranges[0] = { start: 0, end: before + end };
-    else ranges.push({ start: before + start, end: before + end });
-  }
-  const missing = holes.map(({ start, end, fault }) => hole(before + start, before + end, fault));
-  return new PartialReadError("read", ` of a string at ${hex(param)}`, bytes, ranges, missing, cause);
-}
-
-function* chunksRoutine<P extends Address>(
-  sink: Sink<Chunk<ShownAddress<P>>>,
-  space: AddressSpace<P>,
-  start: bigint,
-  end: bigint,
-  size: number,
-  options: RequestOptions | undefined,
-): Routine<void> {
-  for (let at = start; at < end; ) {
-    const left = end - at;
-    const length = left < BigInt(size) ? Number(left) : size;
-    const { param, shown } = space.addressOf(at);
-    const packet = yield* sendRoutine(space.io, param, Packet.reading(memoryOf(length)), undefined, options);
-    yield sink.emit({ address: shown, bytes: packet.bytes, good: packet.good(), holes: packet.holes() });
-    at += BigInt(length);
-  }
 }

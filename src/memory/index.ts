@@ -1,25 +1,14 @@
 /** Memory: typed access, address maps, the page cache. Start with `address-space.ts` and `schema.ts`. @module */
-export {
-  type AddressColumn,
-  AddressSpace,
-  type AddressSpaceOptions,
-  type CallerMemory,
-  type Chunk,
-  Gathered,
-  MAX_REQUEST,
-  type ShownAddress,
-  type StringOptions,
-} from "./address-space.js";
-export {
-  PAGE_SIZE,
-  PageCache,
-  type PageCacheCounters,
-  type PageCacheOptions,
-  withPageCache,
-} from "./page-cache.hot.js";
+export { AddressSpace, type AddressSpaceOptions } from "./address-space.js";
+export type { Chunk } from "./chunks.js";
+export { type AddressColumn, Gathered } from "./gather.js";
+export { PageCache, type PageCacheCounters, type PageCacheOptions, withPageCache } from "./page-cache.hot.js";
+export { PAGE_SIZE } from "./page-slab.hot.js";
 export { PhysicalMap, PhysicalMapBuilder, type PhysicalRange, type RangeState } from "./physical-map.js";
 export { PhysicalMemory, type PhysicalMemoryOptions } from "./physical-memory.js";
 export * from "./schema.js";
+export { type CallerMemory, MAX_REQUEST, type ShownAddress } from "./space.js";
+export type { StringOptions } from "./strings.js";
 export {
   decodeLatin1,
   decodeText,

@@ -1,5 +1,6 @@
 /** What a machine's physical address space holds: RAM that can be read, RAM that a dump left out, and nothing. */
 import { EXCLUDED_REASONS, type ExcludedReason, hex } from "../io/index.js";
+import { firstEndingAfter } from "../io/layers.js";
 
 /** What is known of an address: readable, RAM that the dump left out, or no RAM at all. */
 export type RangeState = "present" | "excluded" | "outside";
@@ -85,15 +86,7 @@ export class PhysicalMap {
 
   /** Index of the first range that ends above `address`; `length` if there is none. */
   indexAfter(address: number): number {
-    const { ends } = this;
-    let low = 0;
-    let high = ends.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((ends[middle] as number) > address) high = middle;
-      else low = middle + 1;
-    }
-    return low;
+    return firstEndingAfter(this.ends, address);
   }
 
   /** What is known of a byte. */
@@ -146,6 +139,7 @@ export class PhysicalMap {
     }
   }
 
+  /** The ranges as objects, ascending. */
   [Symbol.iterator](): Generator<PhysicalRange, void, void> {
     return this.ranges();
   }

@@ -1,5 +1,6 @@
 /** Virtual memory by page tables. Start with `virtual-memory.ts`, then `page-table-io.ts` and `mmu.ts`. @module */
-export type { BrokenRun, MappedRun, MapRun, VirtualRange } from "./maps.js";
+export type { BrokenRun, MappedRun, MapRun } from "./map-runs.js";
+export type { VirtualRange } from "./maps.js";
 export {
   type BitRange,
   EXECUTABLE,
@@ -12,7 +13,6 @@ export {
 } from "./mmu.js";
 export { PageTableIo, type PageTableOptions } from "./page-table-io.js";
 export { TableCache, type TableCacheOptions } from "./table-cache.hot.js";
-export type { Walk, WalkStep } from "./translate.js";
 export {
   type MappedAddress,
   type Rights,
@@ -21,4 +21,5 @@ export {
   type UnmappedAddress,
 } from "./translation.js";
 export { VirtualMemory } from "./virtual-memory.js";
+export type { Walk, WalkStep } from "./walk-steps.js";
 export { X86_64 } from "./x86-64.js";

@@ -1,49 +1,12 @@
 /** Every mapped run of a root, in ascending order, visiting only tables that are there. */
-import { HIGH, joinAddress } from "../io/address.js";
-import {
-  type Address,
-  type Fault,
-  type FaultState,
-  faultState,
-  levelOf,
-  type Routine,
-  type Sink,
-} from "../io/index.js";
+import { HIGH } from "../io/address.js";
+import type { Address, Fault, Routine, Sink } from "../io/index.js";
+import { fetchTables } from "./fetch-tables.js";
+import { type MapRun, RunMerger } from "./map-runs.js";
 import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import type { TableFetch } from "./table-fetch.js";
-import { fetchTables } from "./translate.js";
-import { type Rights, rightsFields } from "./translation.js";
 import { kindOf, LEAF, MISSING, malformedAt, NOT_PRESENT, rightsOf, tableMissing } from "./walk.hot.js";
-
-/** Mapped memory: contiguous both virtually and physically, of one page size, with one set of rights. */
-export interface MappedRun extends Rights {
-  readonly start: bigint;
-  /** Exclusive; may be 2^64. */
-  readonly end: bigint;
-  /** Physical address of the first byte. */
-  readonly physical: number;
-  readonly pageSize: number;
-  readonly state?: undefined;
-}
-
-/** What can't be told: `table-missing` or `malformed`. (Ranges that are plainly not present have no run.) */
-export interface BrokenRun {
-  readonly start: bigint;
-  /** Exclusive; may be 2^64. */
-  readonly end: bigint;
-  readonly state: FaultState;
-  /** Level of the entry that is malformed, or of the table that is missing. */
-  readonly level: number;
-  /** The malformed entry, or the one that points to the missing table (0 for the root). */
-  readonly entry: bigint;
-  readonly fault: Fault;
-  /** For `table-missing`: the state of the read of the table. */
-  readonly cause?: FaultState;
-}
-
-/** A run of `VirtualMemory.maps`; `state` tells which. */
-export type MapRun = MappedRun | BrokenRun;
 
 /** A range of virtual addresses; `end` is exclusive and may be 2^64. */
 export interface VirtualRange {
@@ -91,17 +54,8 @@ class MapScan {
   #repeats = 0;
   /** Level of the table under way; 0 before the root, above the root at the end. */
   #level = 0;
-  // The run that may still grow; pages 0 if there is none.
-  #start = 0;
-  #pages = 0;
-  #physical = 0;
-  #pageLevel = 0;
-  #rights = 0;
-  #fault: Fault = 0;
-  #entryLo = 0;
-  #entryHi = 0;
-  /** For `EMIT`. */
-  run: MapRun | undefined;
+  /** For `EMIT`: `runs.done`. */
+  readonly runs: RunMerger;
   /** For `FETCH`: the tables to fetch, and the place that wants them. */
   wanted: number[] = [];
   #wantedBy: Map<number, TableFetch>;
@@ -112,6 +66,7 @@ class MapScan {
     this.#io = io;
     this.#from = from;
     this.#to = to;
+    this.runs = new RunMerger(mmu, from, to);
     this.#places = Array.from({ length: mmu.levels + 2 }, () => new Place(mmu.tableWords));
     this.#seen = Array.from({ length: mmu.levels + 1 }, () => new Set<number>());
     this.#wantedBy = (this.#places[mmu.levels + 1] as Place).children;
@@ -145,7 +100,7 @@ class MapScan {
       const status = this.#entry(place, level);
       if (status !== DONE) return status;
     }
-    return this.#flush() ? EMIT : DONE;
+    return this.runs.flush() ? EMIT : DONE;
   }
 
   /** Takes one entry; may go down a level. `DONE` means "go on". */
@@ -164,7 +119,7 @@ class MapScan {
     const unread = place.faults?.[index] ?? 0;
     if (unread !== 0) {
       place.index++;
-      return this.#add(vpn, pages, 0, level, 0, tableMissing(level, unread), 0, 0);
+      return this.#addBroken(vpn, pages, tableMissing(level, unread), 0, 0);
     }
     const kind = kindOf(mmu, level, lo, hi);
     if (kind === MISSING) {
@@ -173,11 +128,12 @@ class MapScan {
     }
     place.index++;
     if (kind === NOT_PRESENT) return DONE;
-    if (kind !== LEAF) return this.#add(vpn, pages, 0, level, 0, malformedAt(level), lo, hi);
+    if (kind !== LEAF) return this.#addBroken(vpn, pages, malformedAt(level), lo, hi);
     const physical =
       ((hi & (mmu.leafAddressHi[level] as number)) >>> 0) * HIGH +
       ((lo & (mmu.leafAddressLo[level] as number)) >>> 0);
-    return this.#add(vpn, pages, physical, level, place.rights & rightsOf(mmu, lo, hi), 0, 0, 0);
+    const rights = place.rights & rightsOf(mmu, lo, hi);
+    return this.runs.add(vpn, pages, physical, level, rights, 0, 0, 0) ? EMIT : DONE;
   }
 
   /** Goes down to a table of `level`, once it is in hand and its children are on hand or known. */
@@ -195,7 +151,7 @@ class MapScan {
     const pages = level === mmu.levels ? 0 : 2 ** ((mmu.shift[level + 1] as number) - mmu.pageShift);
     if (this.#isLoop(level, address)) {
       parent.index++;
-      return this.#add(vpn, pages, 0, level + 1, 0, malformedAt(level + 1), entryLo, entryHi);
+      return this.#addBroken(vpn, pages, malformedAt(level + 1), entryLo, entryHi);
     }
     const slot = cache.find(address);
     const table = parent.children.get(address) ?? cache.broken.get(address);
@@ -210,7 +166,7 @@ class MapScan {
         return this.#addHalves(tableMissing(level, table.fault));
       }
       parent.index++;
-      return this.#add(vpn, pages, 0, level, 0, tableMissing(level, table.fault), entryLo, entryHi);
+      return this.#addBroken(vpn, pages, tableMissing(level, table.fault), entryLo, entryHi);
     }
     const pfn = address / 4096;
     const seen = this.#seen[level] as Set<number>;
@@ -220,7 +176,7 @@ class MapScan {
       this.#repeats++;
     } else {
       parent.index++;
-      return this.#add(vpn, pages, 0, level + 1, 0, malformedAt(level + 1), entryLo, entryHi);
+      return this.#addBroken(vpn, pages, malformedAt(level + 1), entryLo, entryHi);
     }
     const place = this.#places[level] as Place;
     if (slot >= 0) place.words.set(cache.arena.subarray(slot * mmu.tableWords, (slot + 1) * mmu.tableWords));
@@ -270,78 +226,14 @@ class MapScan {
     const entries = ((mmu.loMask[mmu.levels] as number) | (mmu.hiMask[mmu.levels] as number)) + 1;
     const pages = 2 ** ((mmu.shift[mmu.levels] as number) - mmu.pageShift);
     const low = Math.min(mmu.extendFrom, entries);
-    const first = low === 0 ? DONE : this.#add(0, low * pages, 0, mmu.levels, 0, fault, 0, 0);
+    const first = low === 0 ? DONE : this.#addBroken(0, low * pages, fault, 0, 0);
     if (low === entries) return first;
-    return this.#add(low * pages + mmu.extendPages, (entries - low) * pages, 0, mmu.levels, 0, fault, 0, 0);
+    return this.#addBroken(low * pages + mmu.extendPages, (entries - low) * pages, fault, 0, 0);
   }
 
-  /** Adds a piece to the run under way, or begins another and hands that one out. */
-  #add(
-    vpn: number,
-    pages: number,
-    physical: number,
-    level: number,
-    rights: number,
-    fault: Fault,
-    entryLo: number,
-    entryHi: number,
-  ): number {
-    const start = Math.max(vpn, this.#from);
-    const count = Math.min(vpn + pages, this.#to) - start;
-    if (count <= 0) return DONE;
-    const { pageShift } = this.#io.mmu;
-    const at = fault === 0 ? physical + (start - vpn) * 2 ** pageShift : 0;
-    if (
-      this.#pages !== 0 &&
-      this.#start + this.#pages === start &&
-      this.#fault === fault &&
-      (fault === 0
-        ? this.#pageLevel === level &&
-          this.#rights === rights &&
-          this.#physical + this.#pages * 2 ** pageShift === at
-        : this.#entryLo === entryLo && this.#entryHi === entryHi)
-    ) {
-      this.#pages += count;
-      return DONE;
-    }
-    const emit = this.#flush();
-    this.#start = start;
-    this.#pages = count;
-    this.#physical = at;
-    this.#pageLevel = level;
-    this.#rights = rights;
-    this.#fault = fault;
-    this.#entryLo = entryLo;
-    this.#entryHi = entryHi;
-    return emit ? EMIT : DONE;
+  #addBroken(vpn: number, pages: number, fault: Fault, entryLo: number, entryHi: number): number {
+    return this.runs.add(vpn, pages, 0, 0, 0, fault, entryLo, entryHi) ? EMIT : DONE;
   }
-
-  /** Hands out the run under way, if there is one. */
-  #flush(): boolean {
-    if (this.#pages === 0) return false;
-    const { mmu } = this.#io;
-    const start = addressOf(this.#start, mmu.pageShift);
-    const end = addressOf(this.#start + this.#pages, mmu.pageShift);
-    this.#pages = 0;
-    if (this.#fault === 0) {
-      const pageSize = mmu.size[this.#pageLevel] as number;
-      this.run = { start, end, physical: this.#physical, pageSize, ...rightsFields(this.#rights) };
-      return true;
-    }
-    const { level, cause } = levelOf(this.#fault);
-    const entry = joinAddress(this.#entryLo, this.#entryHi);
-    const broken = { start, end, state: faultState(this.#fault), level, entry, fault: this.#fault };
-    this.run = cause === undefined ? broken : { ...broken, cause };
-    return true;
-  }
-}
-
-/** The address of a page number; that after the last page is 2^64. */
-function addressOf(vpn: number, pageShift: number): bigint {
-  const high = 2 ** (32 - pageShift);
-  const hi = Math.floor(vpn / high);
-  if (hi >= HIGH) return 1n << 64n;
-  return joinAddress((vpn - hi * high) * 2 ** pageShift, hi);
 }
 
 /** The routine of `VirtualMemory.maps`. @param from First page number. @param to Last one, exclusive. */
@@ -351,7 +243,7 @@ export function* mapsRoutine(sink: Sink<MapRun>, io: PageTableIo, from: number, 
   for (;;) {
     const status = scan.next();
     if (status === DONE) return;
-    if (status === EMIT) yield sink.emit(scan.run as MapRun);
+    if (status === EMIT) yield sink.emit(scan.runs.done as MapRun);
     else scan.take(yield* fetchTables(io, scan.wanted));
   }
 }

@@ -50,10 +50,13 @@ export interface MmuDef {
   readonly reserved: readonly ReservedBits[];
 }
 
-/** Bits of a `rights` value. */
+/** Bit of a `rights` value: the mapping may be written to. */
 export const WRITABLE = 1;
+/** Bit of a `rights` value: it is reachable from user mode. */
 export const USER = 2;
+/** Bit of a `rights` value: it may be executed. */
 export const EXECUTABLE = 4;
+/** Bit of a `rights` value: the translation outlives a change of root. */
 export const GLOBAL = 8;
 /** Every right: what a walk begins with. */
 export const ALL_RIGHTS = WRITABLE | USER | EXECUTABLE | GLOBAL;

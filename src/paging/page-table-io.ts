@@ -53,6 +53,7 @@ const NOT_AN_ADDRESS = fault("malformed", "address", "paging");
 export class PageTableIo implements PacketIo<Address> {
   readonly physical: PacketIo<number>;
   readonly root: number;
+  /** The format, compiled. @internal */
   readonly mmu: CompiledMmu;
   readonly live: boolean;
   readonly cache: TableCache;

@@ -9,7 +9,19 @@ import {
   type PacketIo,
   UNANSWERED,
 } from "../io/index.js";
-import type { TableCache } from "./table-cache.hot.js";
+
+/** Where tables that have arrived are kept, and those on their way are known. */
+export interface TableStore {
+  readonly tableWords: number;
+  /** Entries of a table. */
+  readonly entries: number;
+  /** Tables that are being read, by address. */
+  readonly flights: Map<number, TableFetch>;
+  /** Takes a copy of a table. */
+  insert(address: number, words: Uint32Array): void;
+  /** Remembers a table that can't be read, or not wholly. */
+  insertBroken(address: number, fetch: TableFetch): void;
+}
 
 /** Is told when a table has arrived, or could not be read. */
 export interface TableWaiter {
@@ -35,19 +47,19 @@ export class TableFetch implements Output {
   /** If only some entries could be read: 0 or a fault for each. */
   faults: Int32Array | undefined;
   done = false;
-  readonly #cache: TableCache;
+  readonly #store: TableStore;
   readonly #remember: boolean;
   readonly #packet: Packet;
   #waiters: TableWaiter[] = [];
 
   /** @param remember whether a table that can't be read is remembered as such (not for live sources). */
-  constructor(cache: TableCache, address: number, remember: boolean) {
+  constructor(store: TableStore, address: number, remember: boolean) {
     this.address = address;
-    this.#cache = cache;
+    this.#store = store;
     this.#remember = remember;
-    this.words = new Uint32Array(cache.tableWords);
+    this.words = new Uint32Array(store.tableWords);
     this.#packet = Packet.reading(this.words);
-    cache.flights.set(address, this);
+    store.flights.set(address, this);
   }
 
   /** Adds a waiter; it must not be done yet. */
@@ -70,19 +82,19 @@ export class TableFetch implements Output {
   #arrive(): void {
     if (this.done) return;
     this.done = true;
-    const cache = this.#cache;
-    // A live source's later requests don't want it any more; those who wait for it do.
-    const wanted = cache.flights.get(this.address) === this;
-    if (wanted) cache.flights.delete(this.address);
+    const store = this.#store;
+    // Later requests to a live source don't want it any more; those who wait for it do.
+    const wanted = store.flights.get(this.address) === this;
+    if (wanted) store.flights.delete(this.address);
     if (this.#packet.firstFault !== 0) this.#noteHoles();
-    else if (wanted) cache.insert(this.address, this.words);
+    else if (wanted) store.insert(this.address, this.words);
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) waiter.tableArrived(this);
   }
 
   #noteHoles(): void {
-    const { entries } = this.#cache;
+    const { entries } = this.#store;
     const faults = new Int32Array(entries);
     let left = entries;
     let passing = false;
@@ -95,7 +107,7 @@ export class TableFetch implements Output {
     }
     if (left === 0) this.fault = this.#packet.firstFault === 0 ? UNANSWERED : this.#packet.firstFault;
     else this.faults = faults;
-    if (this.#remember && !passing) this.#cache.insertBroken(this.address, this);
+    if (this.#remember && !passing) this.#store.insertBroken(this.address, this);
   }
 
   /** Why an entry could not be read; 0 if it could. */

@@ -1,11 +1,14 @@
 import { toVirtual } from "../io/address.js";
 import { type Address, Io, IoSequence, type PacketIo } from "../io/index.js";
 import { AddressSpace } from "../memory/address-space.js";
-import { type MapRun, mapsRoutine, type VirtualRange } from "./maps.js";
+import type { MapRun } from "./map-runs.js";
+import { mapsRoutine, type VirtualRange } from "./maps.js";
 import { PageTableIo, type PageTableOptions } from "./page-table-io.js";
 import type { TableCache } from "./table-cache.hot.js";
-import { translateManyRoutine, translateRoutine, type Walk, walkRoutine } from "./translate.js";
+import { translateRoutine } from "./translate.js";
+import { translateManyRoutine } from "./translate-many.js";
 import type { Translation, TranslationColumns } from "./translation.js";
+import { type Walk, walkRoutine } from "./walk-steps.js";
 
 /**
  * A virtual address space: typed access over page tables, and the questions one can ask of them.

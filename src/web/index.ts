@@ -19,6 +19,8 @@ import type { BoundView } from "../io/packet.js";
 
 const NOT_FOR_WRITING = fault("read-only", "stream", "backend");
 const BROKEN = fault("io", "stream", "backend");
+const NOT_BYTES = fault("malformed", "stream", "backend");
+const SHRUNK = fault("io", "file", "connector");
 
 /** Options of {@link toReadableStream}. */
 export interface ReadableRange {
@@ -33,6 +35,7 @@ export interface ReadableRange {
 /** A byte range of any positioned layer as a stream. A fault errors the stream with its `PartialReadError`. */
 export function toReadableStream(io: PacketIo<number>, range: ReadableRange): ReadableStream<Uint8Array> {
   const chunkSize = range.chunkSize ?? 65_536;
+  if (!(chunkSize >= 1)) throw new RangeError(`chunks of ${chunkSize} bytes: must be positive`);
   let position = range.start ?? 0;
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
@@ -66,42 +69,53 @@ export function toWritableStream(io: PacketIo<number>, start = 0): WritableStrea
  */
 export function fromReadableStream(stream: ReadableStream<Uint8Array>): PacketIo<NoPosition> {
   const reader = stream.getReader();
-  const queue: BoundView[] = [];
+  /** Oldest first. */
+  let queue: BoundView[] = [];
   let rest = new Uint8Array(0);
   let busy = false;
-  /** Answers a view, or a first part of it; gives what is left of it. */
-  const answer = async (view: BoundView): Promise<BoundView | undefined> => {
-    if (view.abortFault !== 0) {
-      view.fail(view.abortFault);
-      return undefined;
+  /** Gets the next chunk, or fails the oldest view. */
+  const read = async (): Promise<void> => {
+    try {
+      const { done, value } = await reader.read();
+      if (done) queue.shift()?.fail(END_OF_STREAM);
+      else if (value instanceof Uint8Array) rest = value as Uint8Array<ArrayBuffer>;
+      else queue.shift()?.fail(NOT_BYTES);
+    } catch (error) {
+      const view = queue.shift();
+      if (view === undefined) return;
+      view.packet.cause ??= error;
+      view.fail(BROKEN);
     }
-    if (rest.length === 0) {
-      try {
-        const { done, value } = await reader.read();
-        if (done) view.fail(END_OF_STREAM);
-        else rest = value as Uint8Array<ArrayBuffer>;
-        return done ? undefined : view;
-      } catch (error) {
-        view.packet.cause ??= error;
-        view.fail(BROKEN);
-        return undefined;
-      }
-    }
-    const from = rest;
-    const tail = from.length < view.length ? view.split(from.length) : undefined;
-    rest = from.subarray(view.length);
-    view.transfer(from);
-    return tail;
   };
   const serve = async () => {
     busy = true;
-    for (let view = queue.shift(); view !== undefined; ) view = (await answer(view)) ?? queue.shift();
+    while (queue.length > 0) {
+      if (rest.length === 0) {
+        await read();
+        continue;
+      }
+      const view = queue[0] as BoundView;
+      const from = rest;
+      if (from.length < view.length) queue[0] = view.split(from.length);
+      else queue.shift();
+      rest = from.subarray(view.length);
+      view.transfer(from);
+    }
     busy = false;
+  };
+  /** A chunk may never come: aborted views are let go at once. */
+  const onAbort = () => {
+    const aborted = queue.filter((view) => view.abortFault !== 0);
+    queue = queue.filter((view) => view.abortFault === 0);
+    for (const view of aborted) view.fail(view.abortFault);
   };
   return {
     sendIo(_, view) {
       if (view.direction !== "read") return view.fail(NOT_FOR_WRITING);
+      if (view.length === 0) return view.complete();
+      if (view.abortFault !== 0) return view.fail(view.abortFault);
       view.keep();
+      view.packet.whenAborted(onAbort);
       queue.push(view);
       if (!busy) void serve();
     },
@@ -124,7 +138,10 @@ export function blobSource(blob: Blob, name = "blob"): Source {
         runs.push(readRun(blob, batch, row, end));
         row = end;
       }
-      await Promise.all(runs);
+      // All of them, also when one fails: the others still move bytes into the callers' memory.
+      for (const outcome of await Promise.allSettled(runs)) {
+        if (outcome.status === "rejected") throw outcome.reason;
+      }
     },
   };
 }
@@ -142,7 +159,9 @@ async function readRun(blob: Blob, batch: Batch, from: number, to: number): Prom
   const bytes = new Uint8Array(await blob.slice(start, end).arrayBuffer());
   for (let row = from; row < to; row++) {
     const at = batch.address(row) - start;
-    batch.bytes(row).set(bytes.subarray(at, at + (batch.lengths[row] as number)));
+    const got = bytes.subarray(at, at + (batch.lengths[row] as number));
+    batch.bytes(row).set(got);
     batch.done(row);
+    batch.failRange(row, got.length, batch.lengths[row] as number, SHRUNK);
   }
 }

@@ -69,7 +69,8 @@ describe("open", () => {
 
   it("with a root gives one address space, which keeps the tables that it read", async () => {
     const dump = await open(saved(bytes), { root: machine.root, kernel: "none" });
-    expect(dump.memory === dump.memory).toBe(true);
+    const { memory } = dump;
+    expect(dump.memory === memory).toBe(true);
     await dump.memory.read(0x1000n, 8);
     const { batches } = dump.source.counters;
     await dump.memory.read(0x1000n, 8);

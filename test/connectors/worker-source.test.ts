@@ -1,6 +1,10 @@
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { openInWorker } from "../../connectors/worker-source.js";
 import { all, readInto, readPartial, Scheduler, SourceIo, write } from "../../src/index.js";
+import { awaitAnswer } from "../../src/io/shared-batch.js";
 import { packetIoSuite } from "../suite/index.js";
 
 const module = new URL("../support/worker-memory.js", import.meta.url);
@@ -77,4 +81,123 @@ describe("a source in a worker", () => {
     expect(() => readInto(io, 64, 8).sync()).toThrow(/8 missing/);
     await io.close();
   });
+
+  it("keeps answers apart that come in another order than their requests", async () => {
+    const io = new SourceIo(await openInWorker(moduleOf(PATIENT)), new Scheduler());
+    const slow = readInto(io, 200, 4).promise();
+    await new Promise((resolve) => setImmediate(resolve));
+    const fast = readInto(io, 1, 4).promise();
+    expect([...(await fast)]).toEqual([1, 2, 3, 4]);
+    expect([...(await slow)]).toEqual([200, 201, 202, 203]);
+    expect(io.counters.batches).toBe(2);
+    await io.close();
+  });
+
+  it("leaves the bytes of a hole as the caller had them, whatever the message before carried", async () => {
+    const io = await open({ size: 1000, broken: [100, 120] });
+    for (const drive of ["sync", "promise"] as const) {
+      await readInto(io, 200, 64)[drive]();
+      const bytes = new Uint8Array(40).fill(0xee);
+      const { holes } = await readPartial(io, 90, bytes)[drive]();
+      expect(holes).toMatchObject([{ start: 10, end: 30 }]);
+      expect([...bytes.subarray(10, 30)]).toEqual(new Array(20).fill(0xee));
+      expect([...bytes.subarray(0, 10), ...bytes.subarray(30)]).toEqual([
+        ...truth(1000).subarray(90, 100),
+        ...truth(1000).subarray(120, 130),
+      ]);
+    }
+    await io.close();
+  });
+
+  it("moves more than a message holds, between small reads", async () => {
+    const size = 20 * 1024 * 1024;
+    const io = await open({ size });
+    const whole = truth(size);
+    const half = size / 2 - 5;
+    for (const drive of ["sync", "promise"] as const) {
+      expect(await readInto(io, 7, 3)[drive]()).toEqual(whole.slice(7, 10));
+      const [a, b] = await all([readInto(io, 3, half), readInto(io, half + 8, half)])[drive]();
+      expect(
+        [a, b].map((bytes, i) =>
+          whole
+            .subarray(i === 0 ? 3 : half + 8)
+            .subarray(0, half)
+            .every((byte, at) => byte === bytes[at]),
+        ),
+      ).toEqual([true, true]);
+    }
+    expect(io.counters.batches).toBe(4);
+    await io.close();
+  });
+
+  it("does not take the notice of an earlier answer in the same memory for its own", async () => {
+    const buffer = new SharedArrayBuffer(64);
+    const code = `
+      const { workerData } = require("node:worker_threads");
+      const control = new Int32Array(workerData);
+      while (Atomics.notify(control, 0) === 0);
+      Atomics.store(control, 1, 1);
+      Atomics.wait(control, 2, 0, 20);
+      Atomics.store(control, 0, 1);
+      Atomics.notify(control, 0);
+    `;
+    const worker = new Worker(code, { eval: true, workerData: buffer });
+    expect(awaitAnswer({ buffer, direction: "read", rows: 0 }, 20_000)).toBe(true);
+    expect([...new Int32Array(buffer, 0, 2)]).toEqual([1, 1]);
+    expect(awaitAnswer({ buffer: new SharedArrayBuffer(64), direction: "read", rows: 0 }, 10)).toBe(false);
+    await worker.terminate();
+  });
+
+  it("gives the error of the source's close, and closes once", async () => {
+    const source = await openInWorker(
+      moduleOf(`${PATIENT}.then((source) => {
+      source.close = async () => { throw new Error("stuck"); };
+      return source;
+    })`),
+    );
+    await expect(source.close?.()).rejects.toThrow("stuck");
+    await source.close?.();
+  });
+
+  it("lets the program end when it is idle or was given up, but not while it is being closed", () => {
+    const dist = new URL("../../dist/index.js", import.meta.url);
+    const run = (body: string) => {
+      const code = `
+        import { openInWorker, SourceIo, readInto } from ${JSON.stringify(dist.href)};
+        const source = await openInWorker(${JSON.stringify(moduleOf(PATIENT))}, { timeout: 100 });
+        const io = new SourceIo(source);
+        ${body}
+      `;
+      const directory = fileURLToPath(new URL("../..", import.meta.url));
+      const argv = ["--input-type=module", "-e", code];
+      return execFileSync(process.execPath, argv, { cwd: directory, encoding: "utf8", timeout: 25_000 });
+    };
+    expect(run("console.log(readInto(io, 1, 1).sync()[0]);")).toBe("1\n");
+    expect(run("console.log((await readInto(io, 200, 1))[0]);")).toBe("200\n");
+    expect(run("try { readInto(io, 99, 1).sync() } catch (error) { console.log(error.cause.code) }")).toBe(
+      "TIMEOUT\n",
+    );
+    expect(run("await io.close(); console.log('closed');")).toBe("closed\n");
+  });
 });
+
+/** Answers at 200 late, at 99 never, and elsewhere at once. */
+const PATIENT = `Promise.resolve({
+  name: "patient",
+  supports: { write: false, live: false },
+  ranges: () => ({ starts: Float64Array.of(0), ends: Float64Array.of(250) }),
+  async transfer(batch) {
+    for (let row = 0; row < batch.length; row++) {
+      const at = batch.address(row);
+      if (at === 99) await new Promise(() => setInterval(() => {}, 1000));
+      if (at === 200) await new Promise((resolve) => setTimeout(resolve, 100));
+      batch.bytes(row).forEach((_, i, mine) => { mine[i] = at + i; });
+      batch.done(row);
+    }
+  },
+})`;
+
+/** The URL of a module whose factory gives this. */
+function moduleOf(source: string): string {
+  return `data:text/javascript,${encodeURIComponent(`export const openSource = () => ${source};`)}`;
+}

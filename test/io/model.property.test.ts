@@ -165,7 +165,7 @@ const fresh = () => Uint8Array.from({ length: SIZE }, (_, i) => (i * 7 + 3) & 25
 const written = (request: Request, i: number) => (request.address * 5 + i * 11 + 1) & 255;
 
 /** One request through the layers, checked for all that holds without a model. */
-function prepare(io: PacketIo<number>, request: Request) {
+function prepare(io: PacketIo<number>, request: Request, signal?: AbortSignal) {
   const memory = new Uint8Array(request.length + 2 * GUARD).fill(0xee);
   const mine = memory.subarray(GUARD, GUARD + request.length);
   if (request.write) for (let i = 0; i < mine.length; i++) mine[i] = written(request, i);
@@ -193,7 +193,7 @@ function prepare(io: PacketIo<number>, request: Request) {
     expect(packet.clamp).toBe(holes[0]?.start ?? request.length);
     return { bytes: [...mine], holes: joined(holes) };
   };
-  return { operation: send(io, request.address, packet, output), finish };
+  return { operation: send(io, request.address, packet, output, { signal }), finish };
 }
 
 /** Holes by extent only: the fault may differ between neighbours. */
@@ -278,4 +278,76 @@ describe("any tree of layers behaves as a plain array", () => {
       { numRuns: 200 },
     );
   });
+
+  it("aborted at any time: every byte is good, and then right, or has a reason; the layers go on", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        tree,
+        fc.array(request, { minLength: 1, maxLength: 8 }),
+        fc.integer({ min: 1, max: 10 }),
+        fc.nat(20),
+        async (node, requests, highWaterMark, when) => {
+          const bytes = fresh();
+          const [io, where] = build(node, bytes, true, new Scheduler({ highWaterMark }));
+          const reads = requests.map((each) => ({ ...each, write: false }));
+          const controller = new AbortController();
+          const prepared = reads.map((each) => prepare(io, each, controller.signal));
+          const pending = all(prepared.map(({ operation }) => operation)).promise();
+          for (let i = 0; i < when; i++) await Promise.resolve();
+          controller.abort();
+          const packets = await pending;
+          prepared.forEach(({ finish }, i) => {
+            finish();
+            const { address } = reads[i] as Request;
+            const packet = packets[i] as Packet;
+            for (const { start, end } of packet.good()) {
+              for (let at = start; at < end; at++) {
+                expect(packet.bytes[at]).toBe(bytes[where(address + at)]);
+              }
+            }
+            for (const { start, end, state } of packet.holes()) {
+              if (state === "aborted") continue;
+              for (let at = start; at < end; at++) expect(where(address + at)).toBe(-1);
+            }
+          });
+          const { operation, finish } = prepare(io, reads[0] as Request);
+          await operation;
+          expect(finish()).toEqual(expected(where, bytes, reads[0] as Request));
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+});
+
+it("writes that overlap land in the order in which they were started, whatever is driven how", async () => {
+  const step = fc.record({
+    address: fc.nat(12),
+    length: fc.integer({ min: 1, max: 8 }),
+    pause: fc.nat(8),
+    cut: fc.integer({ min: 1, max: 8 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 20 }),
+      fc.constantFrom("sync" as const, "async" as const, "both" as const),
+      fc.integer({ min: 1, max: 6 }),
+      async (steps, mode, highWaterMark) => {
+        const bytes = new Uint8Array(24);
+        const model = new Uint8Array(24);
+        const io = new SourceIo(memorySource(bytes, { mode }), new Scheduler({ highWaterMark }));
+        const pending: Promise<unknown>[] = [];
+        for (const [i, { address, length, pause, cut }] of steps.entries()) {
+          const value = new Uint8Array(length).fill(i + 1);
+          model.set(value, address);
+          pending.push(send(withSplitting(io, cut), address, Packet.writing(value)).promise());
+          for (let turn = 0; turn < pause; turn++) await Promise.resolve();
+        }
+        await Promise.all(pending);
+        expect(bytes).toEqual(model);
+        expect([io.scheduler.pending, io.scheduler.waiting]).toEqual([0, 0]);
+      },
+    ),
+    { numRuns: 200 },
+  );
 });

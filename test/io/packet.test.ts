@@ -89,6 +89,30 @@ describe("what mfio does", () => {
     expect(four.good()).toEqual([{ start: 0, end: 3 }]);
     expect(four.holes()).toMatchObject([{ start: 3, end: 4, state: "outside" }]);
     expect([...four.bytes.subarray(0, 3)]).toEqual([55, 89, 144]);
+    expect(readInto(io, 3, 1).sync()[0]).toBe(2);
+    const word = new Uint32Array(1);
+    readInto(io, 0, word).sync();
+    expect(word[0]).toBe(0x02010100);
+  });
+
+  it("a packed structure of u64, u32 and u8 reads back equal", async () => {
+    const memory = new MemoryIo(counted());
+    const packed = new DataView(new ArrayBuffer(13));
+    packed.setBigUint64(0, 0x1122334455667788n, true);
+    packed.setUint32(8, 0xdeadbeef, true);
+    packed.setUint8(12, 42);
+    await write(memory, 100, packed);
+    const back = new DataView(new ArrayBuffer(20), 5, 13);
+    await readInto(memory, 100, back);
+    expect([back.getBigUint64(0, true), back.getUint32(8, true), back.getUint8(12)]).toEqual([
+      0x1122334455667788n,
+      0xdeadbeef,
+      42,
+    ]);
+    expect([...new Uint8Array(back.buffer, 0, 5), ...new Uint8Array(back.buffer, 18)]).toEqual([
+      0, 0, 0, 0, 0, 0, 0,
+    ]);
+    expect([...readInto(memory, 113, 1).sync()]).toEqual([113]);
   });
 });
 
@@ -335,6 +359,80 @@ describe("packets", () => {
     expect(() => view.transfer(new Uint8Array(3))).toThrow(RangeError);
     expect(() => view.transfer(new Uint8Array(8), 5)).toThrow(RangeError);
     expect(packet.complete).toBe(false);
+  });
+
+  it("start afresh when they are reused: nothing of the last submission shows", async () => {
+    const packet = Packet.reading(4);
+    const bad = layer(undefined, (_: number, view: BoundView) => {
+      view.packet.cause = new Error("cable");
+      view.packet.abort();
+      const rest = view.split(2);
+      rest.fail(UNANSWERED);
+      view.fail(fault("io", "file", "connector"));
+    });
+    const throws = toCallback(() => {
+      throw new Error("output");
+    });
+    await expect(send(bad, 0, packet, throws).promise()).rejects.toThrow("output");
+    expect([packet.clamp, packet.holes().length]).toEqual([0, 2]);
+    const view = packet.view().bind();
+    expect([packet.clamp, packet.firstFault, packet.abortFault]).toEqual([4, 0, 0]);
+    expect([packet.cause, packet.outputError, packet.holes(), packet.good()]).toEqual([
+      undefined,
+      undefined,
+      [],
+      [],
+    ]);
+    view.transfer(Uint8Array.of(1, 2, 3, 4));
+    expect([packet.good(), packet.holes()]).toEqual([[{ start: 0, end: 4 }], []]);
+    await send(new MemoryIo(counted()), 8, packet);
+    expect([...packet.bytes]).toEqual([8, 9, 10, 11]);
+    // What was dropped is forgotten, too.
+    await send(
+      layer(undefined, () => {}),
+      0,
+      packet,
+    );
+    expect(packet.dropped()).toEqual([{ start: 0, end: 4 }]);
+    await send(new MemoryIo(counted()), 9, packet);
+    expect([packet.dropped(), packet.holes(), packet.bytes[0]]).toEqual([[], [], 9]);
+  });
+
+  it("have one waiter, and no use for an abort once they are complete", () => {
+    const packet = Packet.reading(1);
+    const view = packet.view().bind();
+    view.keep();
+    view.keep();
+    let wakes = 0;
+    expect(packet.park({ wake: () => wakes++ })).toBe(true);
+    expect(() => packet.park({ wake() {} })).toThrow(/one waiter/);
+    view.fail(0);
+    expect([wakes, packet.firstFault]).toEqual([1, UNANSWERED]);
+    expect(packet.park({ wake: () => wakes++ })).toBe(false);
+    packet.abort();
+    expect([packet.abortFault, wakes]).toEqual([0, 1]);
+  });
+
+  it("negotiate the copy: bytes land in the caller's memory, or in the layer's own where that is refused", async () => {
+    const owned = new Uint8Array(64);
+    let copies = 0;
+    const device = layer(undefined, (address: number, view: BoundView) => {
+      const slice = view.claim(4);
+      const into = slice ?? owned.subarray(0, view.length);
+      for (let i = 0; i < into.length; i++) into[i] = address + i;
+      if (slice !== undefined) return view.complete();
+      copies++;
+      view.transfer(owned);
+    });
+    const aligned = new Uint8Array(new ArrayBuffer(32), 4, 8);
+    for (const memory of [aligned, aligned.subarray(1, 5)]) {
+      await readInto(device, 7, memory);
+      expect([...memory]).toEqual(Array.from(memory, (_, i) => 7 + i));
+    }
+    expect(copies).toBe(1);
+    const view = Packet.reading(aligned).view().bind();
+    const rest = view.split(3);
+    expect([view.claim(4)?.length, rest.claim(4), rest.claim()?.byteOffset]).toEqual([3, undefined, 7]);
   });
 
   it("refuse a view of an earlier submission", () => {

@@ -8,6 +8,7 @@ import {
   layer,
   MemoryIo,
   type NoPosition,
+  Packet,
   PartialReadError,
   pipe,
   readPartial,
@@ -16,6 +17,7 @@ import {
   Scheduler,
   SourceIo,
   sendRebound,
+  toCallback,
   withFallback,
   writeStream,
 } from "../../src/index.js";
@@ -129,6 +131,66 @@ describe("a pipe", () => {
     });
     await expect(readStreamToEnd(broken).promise()).rejects.toBeInstanceOf(PartialReadError);
     await expect(readStream(broken, 8).promise()).rejects.toBeInstanceOf(PartialReadError);
+  });
+
+  it("is read to a limit and no further", async () => {
+    const { readable, writable } = pipe();
+    await writeStream(writable, counted(20));
+    expect(await readStreamToEnd(readable, { chunk: 4, maxBytes: 10 })).toEqual(counted(10));
+    const rest = new Uint8Array(10);
+    await readStream(readable, rest);
+    expect(rest).toEqual(counted(20).slice(10));
+  });
+
+  it("does not end where only a part in the middle is missing; the error has its cause", async () => {
+    const cause = new Error("cable");
+    const holed = (ends: [number, number][]) =>
+      layer(undefined, (_: NoPosition, view: BoundView) => {
+        view.packet.cause = cause;
+        let rest: BoundView | undefined = view;
+        for (const [start, end] of ends) {
+          const hole: BoundView = (rest as BoundView).split(start - (rest as BoundView).start);
+          (rest as BoundView).transfer(counted(start));
+          rest = end < hole.end ? hole.split(end - start) : undefined;
+          hole.fail(fault("outside", "memory", "backend"));
+        }
+        rest?.transfer(counted());
+      });
+    for (const ends of [
+      [[2, 4]],
+      [
+        [2, 4],
+        [6, 8],
+      ],
+    ] as [number, number][][]) {
+      await expect(readStreamToEnd(holed(ends), { chunk: 8 }).promise()).rejects.toMatchObject({
+        cause,
+        good: [{ start: 0, end: 2 }],
+      });
+      await expect(new Cursor(holed(ends) as never).read(8).promise()).rejects.toBeInstanceOf(
+        PartialReadError,
+      );
+    }
+    expect((await readStreamToEnd(holed([[3, 8]]), { chunk: 8 })).length).toBe(3);
+  });
+
+  it("keeps the order when outputs of its reads and writes submit more", async () => {
+    const { readable, writable } = pipe(8);
+    const sent: Packet[] = [];
+    const submit = () => {
+      const packet = Packet.writing(counted(40).slice(4 * sent.length, 4 * sent.length + 4));
+      sent.push(packet);
+      writable.sendIo(undefined, packet.view().bind(toCallback(() => sent.length < 10 && submit())));
+    };
+    submit();
+    const got: Packet[] = [];
+    const take = () => {
+      const packet = Packet.reading(2);
+      got.push(packet);
+      readable.sendIo(undefined, packet.view().bind(toCallback(() => got.length < 20 && take())));
+    };
+    take();
+    expect(got.flatMap(({ bytes }) => [...bytes])).toEqual([...counted(40)]);
   });
 
   it("answers reads in the order in which they were asked", async () => {

@@ -1,4 +1,5 @@
-import { AddressRanges, type Batch, fault, type Source } from "../../src/io/index.js";
+import type { Batch, Source } from "../../src/io/index.js";
+import { memorySource } from "../suite/memory-source.js";
 
 /** How a test source answers. */
 export interface TestSourceOptions {
@@ -12,54 +13,27 @@ export interface TestSourceOptions {
   readonly log?: string[];
 }
 
-export const BROKEN = fault("io", "device", "connector", 5);
-
-/** A source over `bytes`, as a connector's author would write it. */
+/** A source over `bytes` that takes its time. */
 export function testSource(bytes: Uint8Array, options: TestSourceOptions = {}): Source {
-  const { delay } = options;
-  // A live source has to refuse what is outside by itself.
-  const sorted = [...(options.holes ?? [])].sort((a, b) => a.start - b.start);
-  const holes = [...sorted, { start: bytes.length, end: Number.POSITIVE_INFINITY }];
-  let batches = 0;
-  const run = (batch: Batch) => {
+  const { delay, holes = [], live = false, wholeRows = false, log } = options;
+  const onBatch = (batch: Batch) => {
     for (let row = 0; row < batch.length; row++) {
-      const address = batch.address(row);
-      const length = batch.lengths[row] as number;
-      options.log?.push(`${batch.direction} ${address}+${length}`);
-      const bad = holes.filter((hole) => hole.start < address + length && hole.end > address);
-      if (bad.length > 0 && options.wholeRows === true) {
-        batch.fail(row, BROKEN);
-        continue;
-      }
-      const memory = batch.bytes(row);
-      let at = 0;
-      for (const hole of [...bad, { start: address + length, end: 0 }]) {
-        const stop = Math.max(at, hole.start - address);
-        if (batch.direction === "read") memory.set(bytes.subarray(address + at, address + stop), at);
-        else bytes.set(memory.subarray(at, stop), address + at);
-        at = Math.min(length, Math.max(at, hole.end - address));
-      }
-      batch.done(row);
-      for (const hole of bad) {
-        batch.failRange(row, Math.max(0, hole.start - address), Math.min(length, hole.end - address), BROKEN);
-      }
+      log?.push(`${batch.direction} ${batch.address(row)}+${batch.lengths[row]}`);
     }
   };
+  const { transferSync: run, ...source } = memorySource(bytes, { live, broken: holes, wholeRows, onBatch });
+  if (run === undefined) throw new Error("a synchronous source was asked for");
+  if (delay === undefined) return { ...source, transferSync: run };
+  let batches = 0;
   return {
-    name: "test",
-    supports: { write: true, live: options.live ?? false },
-    ranges: () => AddressRanges.single(0, bytes.length),
-    ...(delay === undefined
-      ? { transferSync: run }
-      : {
-          transfer: async (batch: Batch) => {
-            const turns = typeof delay === "number" ? delay : (delay[batches++ % delay.length] ?? 0);
-            // An odd number of turns passes after the bytes moved, an even one before.
-            if (turns % 2 === 1) run(batch);
-            for (let i = 0; i < turns; i++) await null;
-            if (turns % 2 === 0) run(batch);
-          },
-        }),
+    ...source,
+    transfer: async (batch: Batch) => {
+      const turns = typeof delay === "number" ? delay : (delay[batches++ % delay.length] ?? 0);
+      // An odd number of turns passes after the bytes moved, an even one before.
+      if (turns % 2 === 1) run(batch);
+      for (let i = 0; i < turns; i++) await null;
+      if (turns % 2 === 0) run(batch);
+    },
   };
 }
 

@@ -13,8 +13,10 @@ export interface MemorySourceOptions {
   readonly onBatch?: (batch: Batch) => void;
   /** Holds an asynchronous batch back until it resolves. */
   readonly gate?: () => Promise<void>;
-  /** Bytes (relative to the base) that can't be read; pages of 4096 in a real source. */
+  /** Bytes (relative to the base, in any order) that can't be reached; pages of 4096 in a real source. */
   readonly broken?: readonly { readonly start: number; readonly end: number }[];
+  /** A row that touches a broken range fails as a whole, not only there. */
+  readonly wholeRows?: boolean;
 }
 
 /** What a row of a {@link memorySource} that touches a broken range is failed with there. */
@@ -23,42 +25,48 @@ export const BROKEN_MEMORY = fault("io", "memory", "connector");
 /** A source over an array, with every way to misbehave that tests need. */
 export function memorySource(bytes: Uint8Array, options: MemorySourceOptions = {}): Source {
   const { mode = "sync", write = true, exchange = false, base = 0, live = false, broken = [] } = options;
-  const serve = (batch: Batch): void => {
+  // A live source has to refuse what is outside by itself.
+  const holes = [
+    { start: Number.NEGATIVE_INFINITY, end: 0 },
+    ...[...broken].sort((a, b) => a.start - b.start),
+    { start: bytes.length, end: Number.POSITIVE_INFINITY },
+  ];
+  const move = (batch: Batch, row: number, from: number, to: number): void => {
+    const mine = batch.bytes(row).subarray(from, to);
+    const at = batch.address(row) - base + from;
+    const theirs = bytes.subarray(at, at + mine.length);
+    if (batch.direction === "read") {
+      mine.set(theirs);
+    } else if (batch.direction === "write") {
+      theirs.set(mine);
+    } else {
+      const before = theirs.slice();
+      theirs.set(mine);
+      mine.set(before);
+    }
+  };
+  const transferSync = (batch: Batch): void => {
     options.onBatch?.(batch);
     for (let row = 0; row < batch.length; row++) {
       const at = batch.address(row) - base;
-      const mine = batch.bytes(row);
-      if (at < 0 || at + mine.length > bytes.length) {
+      const length = batch.lengths[row] as number;
+      const bad = holes.filter(({ start, end }) => start < at + length && end > at);
+      if (bad.length > 0 && options.wholeRows === true) {
         batch.fail(row, BROKEN_MEMORY);
         continue;
       }
-      const theirs = bytes.slice(at, at + mine.length);
-      const bad = (i: number) => broken.some(({ start, end }) => at + i >= start && at + i < end);
-      for (let i = 0; i < mine.length; i++) {
-        if (bad(i)) continue;
-        if (batch.direction !== "write") mine[i] = theirs[i] as number;
+      let from = 0;
+      for (const { start, end } of bad) {
+        if (start > at + from) move(batch, row, from, start - at);
+        from = Math.max(from, end - at);
       }
-      if (batch.direction === "write") {
-        for (let i = 0; i < mine.length; i++) if (!bad(i)) bytes[at + i] = mine[i] as number;
-      }
+      if (from < length) move(batch, row, from, length);
       batch.done(row);
-      for (const { start, end } of broken) {
-        batch.failRange(row, Math.max(0, start - at), Math.min(mine.length, end - at), BROKEN_MEMORY);
+      for (const { start, end } of bad) {
+        batch.failRange(row, Math.max(0, start - at), Math.min(length, end - at), BROKEN_MEMORY);
       }
     }
   };
-  const trade = (batch: Batch): void => {
-    options.onBatch?.(batch);
-    for (let row = 0; row < batch.length; row++) {
-      const at = batch.address(row) - base;
-      const mine = batch.bytes(row);
-      const theirs = bytes.slice(at, at + mine.length);
-      bytes.set(mine, at);
-      mine.set(theirs);
-      batch.done(row);
-    }
-  };
-  const transferSync = (batch: Batch): void => (batch.direction === "exchange" ? trade(batch) : serve(batch));
   const transfer = async (batch: Batch): Promise<void> => {
     await (options.gate?.() ?? Promise.resolve());
     transferSync(batch);

@@ -1,14 +1,13 @@
 /** A machine of this test suite's own: RAM, page tables over shuffled, partly missing frames, and the truth beside it. */
 import {
   AddressRanges,
-  type Batch,
   MemoryIo,
   type PacketIo,
   type Scheduler,
-  type Source,
   SourceIo,
   withMapping,
 } from "../../src/io/index.js";
+import { memorySource } from "../suite/memory-source.js";
 
 const PAGE = 4096;
 /** What can be missing: whole blocks. */
@@ -175,31 +174,14 @@ export class DummyMachine {
   }
 
   /** The RAM as a source that counts; `turns` microtasks late if given, and then asynchronous only. */
-  sourceIo(options: { scheduler?: Scheduler; turns?: number; live?: boolean } = {}): SourceIo {
+  sourceIo(options: { scheduler?: Scheduler; turns?: number } = {}): SourceIo {
     const { turns } = options;
-    const move = (batch: Batch): void => {
-      for (let row = 0; row < batch.length; row++) {
-        const at = batch.address(row) - this.base;
-        const bytes = batch.bytes(row);
-        if (batch.direction === "read") bytes.set(this.bytes.subarray(at, at + bytes.length));
-        else this.bytes.set(bytes, at);
-        batch.done(row);
-      }
+    const gate = async () => {
+      for (let i = 1; i < (turns ?? 0); i++) await null;
     };
-    const source: Source = {
-      name: "dummy",
-      supports: { write: true, live: false },
-      ranges: () => this.present(),
-      ...(turns === undefined
-        ? { transferSync: move }
-        : {
-            transfer: async (batch: Batch) => {
-              for (let i = 0; i < turns; i++) await null;
-              move(batch);
-            },
-          }),
-    };
-    return new SourceIo(source, options.scheduler);
+    const mode = turns === undefined ? "sync" : "async";
+    const source = memorySource(this.bytes, { base: this.base, mode, gate });
+    return new SourceIo({ ...source, ranges: () => this.present() }, options.scheduler);
   }
 
   /** For the reference walker: entries by physical address, or why not. */

@@ -8,45 +8,15 @@ import {
   type OpenDumpOptions,
   openDump,
 } from "../../src/formats/index.js";
-import {
-  AddressRanges,
-  type Batch,
-  readPartial,
-  Scheduler,
-  type Source,
-  SourceIo,
-} from "../../src/io/index.js";
-
-/** A source over bytes that answers synchronously, later, or both. */
-export function bytesSource(bytes: Uint8Array, mode: "sync" | "async" = "sync"): Source {
-  const run = (batch: Batch) => {
-    for (let row = 0; row < batch.length; row++) {
-      const at = batch.address(row);
-      batch.bytes(row).set(bytes.subarray(at, at + (batch.lengths[row] as number)));
-      batch.done(row);
-    }
-  };
-  return {
-    name: "bytes",
-    supports: { write: false, live: false },
-    ranges: () => AddressRanges.single(0, bytes.length),
-    ...(mode === "sync"
-      ? { transferSync: run }
-      : {
-          transfer: async (batch: Batch) => {
-            await null;
-            run(batch);
-          },
-        }),
-  };
-}
+import { readPartial, Scheduler, SourceIo } from "../../src/io/index.js";
+import { memorySource } from "../suite/memory-source.js";
 
 export interface TestFile extends DumpFile {
   readonly source: SourceIo;
 }
 
 export function testFile(bytes: Uint8Array, mode: "sync" | "async" = "sync"): TestFile {
-  const source = new SourceIo(bytesSource(bytes, mode), new Scheduler());
+  const source = new SourceIo(memorySource(bytes, { mode, write: false }), new Scheduler());
   return { ...dumpFile(source, bytes.length, "test.dump"), source };
 }
 

@@ -6,15 +6,17 @@
 /** Reads the eight bytes at a physical address; a string is the state of a failed read. */
 export type ReadEntry = (physical: bigint) => bigint | string;
 
+interface ReferenceMapping {
+  physical: bigint;
+  pageSize: bigint;
+  writable: boolean;
+  user: boolean;
+  executable: boolean;
+  global: boolean;
+}
+
 export type ReferenceResult =
-  | {
-      physical: bigint;
-      pageSize: bigint;
-      writable: boolean;
-      user: boolean;
-      executable: boolean;
-      global: boolean;
-    }
+  | ReferenceMapping
   | { state: string; level: number; entry: bigint; cause?: string };
 
 export interface ReferenceStep {
@@ -82,16 +84,7 @@ export function walk(
 }
 
 export type ReferenceRun =
-  | {
-      start: bigint;
-      end: bigint;
-      physical: bigint;
-      pageSize: bigint;
-      writable: boolean;
-      user: boolean;
-      executable: boolean;
-      global: boolean;
-    }
+  | (ReferenceMapping & { start: bigint; end: bigint })
   | { start: bigint; end: bigint; state: string; level: number; entry: bigint; cause?: string };
 
 /** Every run of a root by plain recursion, entry by entry; loops and over 4,096 repeated tables are malformed. */

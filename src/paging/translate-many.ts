@@ -1,0 +1,259 @@
+/** Translations of many addresses at once, as columns; what waits for a table of one level waits in one batch. */
+import { HIGH } from "../io/address.js";
+import { type Fault, MemtoolError, type Routine } from "../io/index.js";
+import { arrivals, fetchTable } from "./fetch-tables.js";
+import { ALL_RIGHTS } from "./mmu.js";
+import type { PageTableIo } from "./page-table-io.js";
+import type { TableFetch } from "./table-fetch.js";
+import { TranslationColumns } from "./translation.js";
+import {
+  faultOfStep,
+  isCanonical,
+  LEAF,
+  MISSING,
+  NON_CANONICAL,
+  type OutColumns,
+  type SlowPath,
+  Step,
+  tableMissing,
+  translateCached,
+  walkFrom,
+} from "./walk.hot.js";
+
+const step = new Step();
+
+/** Rows that wait at a time: what the default high-water mark admits. */
+const MAX_PENDING = 65_536;
+/** Tables that are fetched at a time: 32 MiB of them in hand. */
+const MAX_TABLES = 8192;
+
+/** Rows of which the next table is not there yet. */
+class Pending {
+  length = 0;
+  readonly rows = new Int32Array(MAX_PENDING);
+  readonly levels = new Uint8Array(MAX_PENDING);
+  readonly rights = new Uint8Array(MAX_PENDING);
+  readonly entryLo = new Int32Array(MAX_PENDING);
+  readonly entryHi = new Int32Array(MAX_PENDING);
+  readonly tables: TableFetch[] = [];
+
+  clear(): void {
+    this.length = 0;
+    this.tables.length = 0;
+  }
+}
+
+/** One call of `translateMany`. */
+class ColumnTranslator implements SlowPath {
+  readonly #io: PageTableIo;
+  readonly #out: TranslationColumns;
+  readonly #words: Uint32Array;
+  #rootSlot = -1;
+  #pending: Pending | undefined;
+  #spare: Pending | undefined;
+  readonly #distinct = new Set<TableFetch>();
+  #unsent: TableFetch[] = [];
+
+  constructor(io: PageTableIo, out: TranslationColumns) {
+    this.#io = io;
+    this.#out = out;
+    const { addresses } = out;
+    this.#words = new Uint32Array(addresses.buffer, addresses.byteOffset, 2 * addresses.length);
+  }
+
+  *run(): Routine<void> {
+    const io = this.#io;
+    const { cache, mmu } = io;
+    const { length } = this.#out;
+    let at = 0;
+    while (at < length) {
+      this.#rootSlot = cache.find(io.root);
+      if (this.#rootSlot < 0) {
+        const root = yield* fetchTable(io, io.root);
+        if (root.fault !== 0) {
+          this.#failAll(at, tableMissing(mmu.levels, root.fault));
+          return;
+        }
+        if (root.faults === undefined) this.#rootSlot = cache.find(io.root);
+        if (this.#rootSlot < 0) at = this.#translateUnder(root, at);
+      }
+      if (this.#rootSlot >= 0) {
+        cache.useLinks(mmu);
+        at = translateCached(
+          cache,
+          mmu,
+          this.#rootSlot,
+          this.#words,
+          at,
+          length,
+          this.#out as OutColumns,
+          this,
+        );
+      }
+      while (this.#distinct.size !== 0) {
+        const tables = [...this.#distinct];
+        const unsent = this.#unsent;
+        this.#distinct.clear();
+        this.#unsent = [];
+        yield* arrivals(io, tables, unsent);
+        cache.useLinks(mmu);
+        this.#resume();
+      }
+    }
+  }
+
+  /** The root is not for the cache (only partly readable, or out of date): row by row, from the table in hand. */
+  #translateUnder(root: TableFetch, from: number): number {
+    for (let row = from; row < this.#out.length; row++) {
+      const lo = this.#words[2 * row] as number;
+      const hi = this.#words[2 * row + 1] as number;
+      if (!isCanonical(this.#io.mmu, hi)) this.#out.fail(row, NON_CANONICAL, 0, 0);
+      else this.#walk(row, root.words, 0, -1, root.faults, this.#io.mmu.levels, ALL_RIGHTS, lo, hi);
+      if (this.#full) return row + 1;
+    }
+    return this.#out.length;
+  }
+
+  #failAll(from: number, fault: Fault): void {
+    for (let row = from; row < this.#out.length; row++) {
+      const canonical = isCanonical(this.#io.mmu, this.#words[2 * row + 1] as number);
+      this.#out.fail(row, canonical ? fault : NON_CANONICAL, 0, 0);
+    }
+  }
+
+  translateSlow(row: number, lo: number, hi: number): boolean {
+    const { mmu, cache } = this.#io;
+    if (!isCanonical(mmu, hi)) {
+      this.#out.fail(row, NON_CANONICAL, 0, 0);
+      return true;
+    }
+    const slot = this.#rootSlot;
+    this.#walk(row, cache.arena, slot * mmu.tableWords, slot, undefined, mmu.levels, ALL_RIGHTS, lo, hi);
+    return !this.#full;
+  }
+
+  get #full(): boolean {
+    return (
+      this.#distinct.size >= MAX_TABLES ||
+      (this.#pending !== undefined && this.#pending.length >= MAX_PENDING)
+    );
+  }
+
+  #walk(
+    row: number,
+    table: Uint32Array,
+    base: number,
+    slot: number,
+    faults: Int32Array | undefined,
+    level: number,
+    rights: number,
+    lo: number,
+    hi: number,
+  ): void {
+    const io = this.#io;
+    const { mmu, cache } = io;
+    const out = this.#out;
+    walkFrom(step, cache, mmu, table, base, slot, faults, level, rights, lo, hi);
+    // Tables that are known to be broken are in hand at once.
+    while (step.kind === MISSING) {
+      const address = step.address;
+      const below = step.level - 1;
+      let fetch = cache.broken.get(address) ?? cache.flights.get(address);
+      if (fetch === undefined) {
+        fetch = io.makeFetch(address);
+        this.#unsent.push(fetch);
+      }
+      if (!fetch.done) {
+        this.#wait(row, fetch, below);
+        return;
+      }
+      if (fetch.fault !== 0) {
+        out.fail(row, tableMissing(below, fetch.fault), step.entryLo, step.entryHi);
+        return;
+      }
+      walkFrom(step, cache, mmu, fetch.words, 0, -1, fetch.faults, below, step.rights, lo, hi);
+    }
+    if (step.kind !== LEAF) {
+      out.fail(row, faultOfStep(step), step.entryLo, step.entryHi);
+      return;
+    }
+    const at = step.level;
+    const low = step.addressLo | (lo & (mmu.offsetLo[at] as number));
+    const high = step.addressHi | (hi & (mmu.offsetHi[at] as number));
+    out.physical[row] = (high >>> 0) * HIGH + (low >>> 0);
+    out.levels[row] = at;
+    out.rights[row] = step.rights;
+  }
+
+  #wait(row: number, fetch: TableFetch, level: number): void {
+    this.#pending ??= new Pending();
+    const pending = this.#pending;
+    const i = pending.length++;
+    pending.rows[i] = row;
+    pending.levels[i] = level;
+    pending.rights[i] = step.rights;
+    pending.entryLo[i] = step.entryLo;
+    pending.entryHi[i] = step.entryHi;
+    pending.tables.push(fetch);
+    this.#distinct.add(fetch);
+  }
+
+  #requeue(from: Pending, i: number): void {
+    this.#pending ??= new Pending();
+    const to = this.#pending;
+    const j = to.length++;
+    to.rows[j] = from.rows[i] as number;
+    to.levels[j] = from.levels[i] as number;
+    to.rights[j] = from.rights[i] as number;
+    to.entryLo[j] = from.entryLo[i] as number;
+    to.entryHi[j] = from.entryHi[i] as number;
+    to.tables.push(from.tables[i] as TableFetch);
+  }
+
+  /** Every pending row goes on from the table that it waited for. */
+  #resume(): void {
+    const pending = this.#pending;
+    if (pending === undefined) return;
+    this.#pending = this.#spare;
+    this.#spare = pending;
+    for (let i = 0; i < pending.length; i++) {
+      const row = pending.rows[i] as number;
+      const level = pending.levels[i] as number;
+      const table = pending.tables[i] as TableFetch;
+      if (this.#distinct.size >= MAX_TABLES) {
+        // Enough is under way: this row waits a round longer, at the table it has.
+        this.#requeue(pending, i);
+        continue;
+      }
+      if (table.fault !== 0) {
+        const entryLo = pending.entryLo[i] as number;
+        this.#out.fail(row, tableMissing(level, table.fault), entryLo, pending.entryHi[i] as number);
+        continue;
+      }
+      const lo = this.#words[2 * row] as number;
+      const hi = this.#words[2 * row + 1] as number;
+      const rights = pending.rights[i] as number;
+      this.#walk(row, table.words, 0, -1, table.faults, level, rights, lo, hi);
+    }
+    pending.clear();
+  }
+}
+
+/** The routine of `VirtualMemory.translateMany`. */
+export function* translateManyRoutine(
+  io: PageTableIo,
+  addresses: BigUint64Array<ArrayBuffer>,
+  into: TranslationColumns | undefined,
+): Routine<TranslationColumns> {
+  const out = into ?? new TranslationColumns(io.mmu);
+  if (out.mmu !== io.mmu) {
+    throw new MemtoolError(
+      "WRONG_COLUMNS",
+      `columns of ${out.mmu.name} can't take translations of ${io.mmu.name}`,
+    );
+  }
+  io.beginRequest();
+  out.reset(addresses);
+  yield* new ColumnTranslator(io, out).run();
+  return out;
+}
