@@ -3,12 +3,11 @@ import { HIGH, split, splitAddress } from "./address.js";
 import { Batch, FragmentQueue, fillBatch, ROW_PARTIAL, ROW_UNANSWERED, type RowFault } from "./batch.hot.js";
 import { MemtoolError } from "./errors.js";
 import { CLOSED, type Fault, fault, NO_EXCHANGE, OUTSIDE, READ_ONLY, UNANSWERED } from "./fault.js";
-import type { Direction } from "./packet.js";
+import type { BoundView, Direction } from "./packet.js";
 import type { Address, PacketIo } from "./packet-io.js";
 import type { AddressRanges } from "./ranges.js";
 import { type Drain, defaultScheduler, type Scheduler } from "./scheduler.js";
 import type { Source } from "./source.js";
-import type { BoundView } from "./view.js";
 
 /** What passed through a source since it was opened. */
 export interface Counters {
@@ -62,6 +61,8 @@ export class SourceIo implements PacketIo<Address>, Drain {
   readonly #spareQueues: FragmentQueue[] = [];
   #ranges: AddressRanges | undefined;
   #closed: Promise<void> | undefined;
+  /** Set before what is queued fails: whoever is told may submit again at once. */
+  #closing = false;
   #whenIdle: (() => void) | undefined;
   #batches = 0;
   #fragments = 0;
@@ -92,7 +93,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
   }
 
   sendIo(address: Address, view: BoundView): void {
-    if (this.#closed !== undefined) return view.fail(CLOSED);
+    if (this.#closing) return view.fail(CLOSED);
     const { direction } = view;
     const { supports } = this.source;
     if (direction !== "read" && !supports.write) return view.fail(READ_ONLY);
@@ -374,6 +375,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
   }
 
   async #close(): Promise<void> {
+    this.#closing = true;
     const queued = [...this.#reads, ...this.#writes.map((entry) => entry.queue)];
     this.#reads = [];
     this.#writes = [];

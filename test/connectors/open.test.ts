@@ -2,7 +2,9 @@ import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { openFile } from "../../connectors/file.js";
 import { open } from "../../connectors/open.js";
+import { type Output, Packet, Scheduler, type Source, SourceIo } from "../../src/io/index.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 import { writeElf } from "../support/write-elf.js";
 
@@ -109,6 +111,29 @@ describe("open", () => {
     expect(good).toEqual([{ start: 0, end: 5 * 4096 - dataAt }]);
     expect(holes).toMatchObject([{ start: 5 * 4096 - dataAt, end: 10 * 4096, state: "gone" }]);
     await dump.close();
+  });
+
+  it("what is submitted while it closes does not reach the file, whose descriptor may be another's by then", async () => {
+    const source = openFile(saved(bytes));
+    let calls = 0;
+    const counted: Source = {
+      ...source,
+      ranges: () => source.ranges(),
+      transferSync: (batch) => {
+        calls++;
+        source.transferSync?.(batch);
+      },
+      close: () => source.close?.(),
+    };
+    const io = new SourceIo(counted, new Scheduler());
+    const first = Packet.reading(8);
+    const second = Packet.reading(8);
+    const again: Output = { onFragment: () => io.sendIo(0, second.view().bind()) };
+    io.sendIo(0, first.view().bind(again));
+    await io.close();
+    for (let turn = 0; turn < 20; turn++) await null;
+    expect(calls).toBe(0);
+    expect(second.holes()).toMatchObject([{ state: "gone" }]);
   });
 
   it("a machine that is closed answers, with holes, and closes again", async () => {
