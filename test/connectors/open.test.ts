@@ -6,7 +6,7 @@ import { openFile } from "../../connectors/file.js";
 import { open } from "../../connectors/open.js";
 import { type Output, Packet, Scheduler, type Source, SourceIo } from "../../src/io/index.js";
 import { DummyMachine } from "../support/dummy-machine.js";
-import { writeElf } from "../support/write-elf.js";
+import { type ElfNote, prstatus, qemuState, writeElf } from "../support/write-elf.js";
 
 const folder = mkdtempSync(join(tmpdir(), "memtool-open-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -16,6 +16,10 @@ function saved(bytes: Uint8Array): string {
   const path = join(folder, `dump${files++}`);
   writeFileSync(path, bytes);
   return path;
+}
+
+function vmcoreinfo(text: string): ElfNote {
+  return { name: "VMCOREINFO", type: 0, description: Uint8Array.from(text, (c) => c.charCodeAt(0)) };
 }
 
 /** Open files of this process that are in the test's folder. */
@@ -77,6 +81,35 @@ describe("open", () => {
     const { batches } = dump.source.counters;
     await dump.memory.read(0x1000n, 8);
     expect(dump.source.counters.batches).toBe(batches);
+    await dump.close();
+  });
+
+  it.each([
+    [
+      "VMCOREINFO's pgtable_l5_enabled",
+      { notes: [vmcoreinfo("NUMBER(pgtable_l5_enabled)=1\n")] },
+      /five-level/,
+    ],
+    ["a CPU's CR4.LA57", { notes: [prstatus(1, 0), qemuState(0, 0x1000, 0x16f0)] }, /five-level/],
+    ["e_machine 183", { machine: 183 }, /page tables of aarch64/],
+  ])(
+    "tables that %s says are of another format are not walked as x86-64's of four levels",
+    async (_, options, why) => {
+      const dump = await open(saved(writeElf([{ physical: 0, bytes: machine.bytes }], options)), {
+        root: machine.root,
+      });
+      expect(() => dump.memory).toThrow(why);
+      expect(() => dump.addressSpace(0x1000)).toThrow(why);
+      expect(await dump.physical?.read(0, 8)).toEqual(machine.bytes.slice(0, 8));
+      await dump.close();
+    },
+  );
+
+  it("a scan that finds a kernel of five levels counts too", async () => {
+    const bytes = new Uint8Array(16 * 4096);
+    bytes.set(vmcoreinfo("OSRELEASE=6.1.0\nNUMBER(pgtable_l5_enabled)=1\n").description, 4096);
+    const dump = await open(saved(writeElf([{ physical: 0, bytes }])), { root: 0x2000 });
+    expect(() => dump.memory).toThrow(/five-level/);
     await dump.close();
   });
 

@@ -120,7 +120,7 @@ export function prstatus(pid: number, base: number): ElfNote {
 }
 
 /** QEMU's CPU note: 18 registers from `base` on, ten segments, five control registers, kernel_gs_base. */
-export function qemuState(base: number, cr3: number | bigint): ElfNote {
+export function qemuState(base: number, cr3: number | bigint, cr4 = 0x6f0): ElfNote {
   const out = new ByteWriter();
   out.u32(1).u32(440);
   for (let i = 0; i < 18; i++) out.u64(base + i);
@@ -131,7 +131,7 @@ export function qemuState(base: number, cr3: number | bigint): ElfNote {
       .u32(0)
       .u32(0)
       .u64(0x1000 * i);
-  out.u64(0x80050033).u64(0).u64(0xabc).u64(cr3).u64(0x6f0);
+  out.u64(0x80050033).u64(0).u64(0xabc).u64(cr3).u64(cr4);
   out.u64(0xffff888000000000n);
   return { name: "QEMU", type: 0, description: out.done() };
 }
