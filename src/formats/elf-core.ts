@@ -34,6 +34,8 @@ const TYPES: Readonly<Record<number, string>> = {
 const TABLE_CHUNK = PROGRAM_HEADER_SIZE * 16_384;
 /** 66,000 segments have been seen; the columns of this many take 100 MB. */
 const MAX_SEGMENTS = 4_000_000;
+/** Program headers of any type: a sparse file has room for any number of empty ones. */
+const MAX_HEADERS = 2 * MAX_SEGMENTS;
 /** All notes together; those of 10,000 CPUs are a tenth of this. */
 const MAX_NOTES = 64 * 2 ** 20;
 
@@ -175,6 +177,13 @@ function* readSegments(file: DumpFile, table: ProgramHeaderTable, warnings: Warn
     );
   }
   const count = Math.min(table.count, inFile);
+  if (count > MAX_HEADERS) {
+    throw new FormatError(
+      "UNSUPPORTED_FORMAT",
+      { file: file.name, offset: 56, field: "e_phnum" },
+      `${table.count} program headers: memtool reads dumps of up to ${MAX_HEADERS}`,
+    );
+  }
   const loads = new Intervals();
   const notes: { offset: number; size: number }[] = [];
   let segments = 0;

@@ -1,6 +1,7 @@
 /** Dumps whose size, not whose damage, is the difficulty: each takes seconds to minutes if work is not linear. */
 import { describe, expect, it } from "vitest";
-import { readPartial } from "../../src/io/index.js";
+import { dumpFile, openDump } from "../../src/formats/index.js";
+import { type PacketIo, readPartial } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { openBytes } from "../support/dump.js";
 import { flatten } from "../support/flatten.js";
@@ -63,5 +64,25 @@ describe("an ELF core with a thousand note segments that are all the same 16 MiB
     const image = openBytes(file);
     expect(image.notes.cpus.length).toBeLessThanOrEqual(5);
     expect(image.warnings.join()).toMatch(/notes of more than 67108864 bytes/);
+  });
+});
+
+describe("an ELF core that claims four thousand million program headers, in a sparse file that has room for them", () => {
+  it("is refused before they are read", () => {
+    const head = writeElf([{ physical: 0, bytes: pattern(100, 1) }], { extended: true });
+    new DataView(head.buffer).setUint32(64 + 44, 0xffffffff, true);
+    let read = 0;
+    const io: PacketIo<number> = {
+      sendIo: (offset, view) => {
+        read += view.length;
+        const bytes = new Uint8Array(view.length);
+        bytes.set(head.subarray(offset, offset + view.length));
+        view.transfer(bytes);
+      },
+    };
+    expect(() => openDump(dumpFile(io, 2 ** 40, "sparse")).sync()).toThrow(
+      /e_phnum.*4294967295 program headers/,
+    );
+    expect(read).toBeLessThan(2 ** 20);
   });
 });
