@@ -15,7 +15,7 @@ import {
   type Source,
   SourceIo,
 } from "../src/io/index.js";
-import { findKernel, KernelNotFoundError, type LinuxKernel } from "../src/linux/index.js";
+import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } from "../src/linux/index.js";
 import { AddressSpace, PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
 import { VirtualMemory } from "../src/paging/index.js";
 import { nodeDecoders } from "./node-decoders.js";
@@ -116,6 +116,9 @@ async function layersOf(io: SourceIo, connector: Connector, options: OpenOptions
   }
 }
 
+/** Five-level paging, in CR4 (Intel SDM vol. 3A, 2.5). */
+const CR4_LA57 = 1n << 12n;
+
 /** An opened target: its memory, and what was found in it. */
 export class Machine {
   /** As opened: `file:vmcore`, `proc:1234`. */
@@ -132,6 +135,8 @@ export class Machine {
   readonly scheduler: Scheduler;
   readonly #options: OpenOptions;
   readonly #identity: AddressSpace<Address>;
+  /** The address space of the root that was given, with the tables that it has read. */
+  #ofRoot: VirtualMemory | undefined;
   #kernel: LinuxKernel | undefined;
   #noKernel: KernelNotFoundError | undefined;
 
@@ -157,8 +162,9 @@ export class Machine {
    */
   get memory(): AddressSpace<Address> {
     const { root } = this.#options;
-    if (root !== undefined && this.physical !== undefined) return this.addressSpace(root);
-    return this.#kernel?.memory ?? this.#identity;
+    if (root === undefined || this.physical === undefined) return this.#kernel?.memory ?? this.#identity;
+    this.#ofRoot ??= this.addressSpace(root);
+    return this.#ofRoot;
   }
 
   /** The kernel, if it has been found already. */
@@ -222,7 +228,8 @@ export class Machine {
    * The address space of a page-table root.
    *
    * @param root Physical address of the top table (x86-64: CR3 without its low 12 bits).
-   * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process.
+   * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process; `OTHER_PAGING`, `FIVE_LEVEL_PAGING`
+   * where the dump says that its tables are of a format that can't be walked yet.
    */
   addressSpace(root: number): VirtualMemory {
     const { physical } = this;
@@ -232,8 +239,30 @@ export class Machine {
         `${this.name} has no page tables: it is one process's memory`,
       );
     }
+    this.#checkPaging();
     const { live } = this.source.source.supports;
     return new VirtualMemory(physical, { root, live, name: `root 0x${root.toString(16)}` });
+  }
+
+  /** Tables of another format, walked as x86-64's of four levels, would give wrong addresses without a word. */
+  #checkPaging(): void {
+    const notes = this.image?.notes;
+    const architecture = notes?.architecture;
+    if (architecture !== undefined && architecture !== "x86_64") {
+      throw new MemtoolError(
+        "OTHER_PAGING",
+        `${this.name}: page tables of ${architecture} aren't supported yet; --physical reads its physical memory`,
+      );
+    }
+    const text = notes?.vmcoreinfo;
+    const ofKernel = text === undefined ? undefined : parseVmcoreinfo(text).numbers.get("pgtable_l5_enabled");
+    const ofCpu = notes?.cpus.some(({ registers }) => ((registers.cr4 ?? 0n) & CR4_LA57) !== 0n);
+    if (ofKernel === 1n || ofCpu === true || this.#noKernel?.code === "FIVE_LEVEL_PAGING") {
+      throw new MemtoolError(
+        "FIVE_LEVEL_PAGING",
+        `${this.name}: it runs with five-level paging, which isn't supported yet; --physical reads its physical memory`,
+      );
+    }
   }
 
   /** Waits for what is in flight, and lets go of the target. Idempotent. */

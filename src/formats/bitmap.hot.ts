@@ -70,17 +70,21 @@ export class PageBitmap {
     }
   }
 
-  /** The first page after `page` whose bit is not as that of `page`; `length` if none. */
-  runEnd(page: number): number {
+  /**
+   * The first page after `page` whose bit is not as that of `page`; `limit` if none is before that. Looks no further
+   * than `limit`: a long run of one bitmap must not be searched again for each short run of another.
+   */
+  runEnd(page: number, limit = this.length): number {
     const set = this.has(page);
     const all = set ? 0xffffffff : 0;
+    const end = Math.min(limit, this.length);
     let at = page + 1;
-    while (at < this.length) {
+    while (at < end) {
       if (at % 32 === 0 && this.#words[at / 32] === all) at += 32;
       else if (this.has(at) === set) at++;
       else return at;
     }
-    return this.length;
+    return end;
   }
 
   /** Whether the same bits are set, in bitmaps of one length. */

@@ -34,7 +34,9 @@ const TYPES: Readonly<Record<number, string>> = {
 const TABLE_CHUNK = PROGRAM_HEADER_SIZE * 16_384;
 /** 66,000 segments have been seen; the columns of this many take 100 MB. */
 const MAX_SEGMENTS = 4_000_000;
-/** Notes of 10,000 CPUs are a tenth of this. */
+/** Program headers of any type: a sparse file has room for any number of empty ones. */
+const MAX_HEADERS = 2 * MAX_SEGMENTS;
+/** All notes together; those of 10,000 CPUs are a tenth of this. */
 const MAX_NOTES = 64 * 2 ** 20;
 
 /** ELF core dumps. */
@@ -57,10 +59,13 @@ export function* openElfCore(file: DumpFile): Routine<DumpImage> {
   const table = yield* findProgramHeaders(file, header);
   const notes = new NoteCollector(file.name, architecture, warnings);
   const segments = yield* readSegments(file, table, warnings);
+  let room = MAX_NOTES;
   for (const { offset, size } of segments.notes) {
-    if (size > MAX_NOTES)
-      warnings.add(`a note segment of ${size} bytes: only the first ${MAX_NOTES} are read`);
-    const { bytes, missing } = yield* readLeniently(file, offset, Math.min(size, MAX_NOTES));
+    if (size > room) warnings.add(`notes of more than ${MAX_NOTES} bytes: what is beyond is not read`);
+    if (room === 0) break;
+    const wanted = Math.min(size, room);
+    room -= wanted;
+    const { bytes, missing } = yield* readLeniently(file, offset, wanted);
     if (missing > 0) warnings.add(`${missing} bytes of the notes at file offset ${hex(offset)} are missing`);
     notes.add(bytes, offset);
   }
@@ -172,6 +177,13 @@ function* readSegments(file: DumpFile, table: ProgramHeaderTable, warnings: Warn
     );
   }
   const count = Math.min(table.count, inFile);
+  if (count > MAX_HEADERS) {
+    throw new FormatError(
+      "UNSUPPORTED_FORMAT",
+      { file: file.name, offset: 56, field: "e_phnum" },
+      `${table.count} program headers: memtool reads dumps of up to ${MAX_HEADERS}`,
+    );
+  }
   const loads = new Intervals();
   const notes: { offset: number; size: number }[] = [];
   let segments = 0;

@@ -125,6 +125,8 @@ function* readBlocks(
     const offset = view.getBigInt64(at - windowAt);
     const size = view.getBigInt64(at - windowAt + 8);
     if (offset === -1n && size === -1n) return { blocks, complete: true };
+    // A copy that stopped in a file of the full length leaves zeros, gigabytes of them.
+    if (offset === 0n && size === 0n) return cut(`the block header at ${hex(at)} is all zeros`);
     const target = Number(offset);
     const length = Number(size);
     if (!(target >= 0 && length >= 0 && target + length <= Number.MAX_SAFE_INTEGER)) {
@@ -132,10 +134,8 @@ function* readBlocks(
     }
     at += BLOCK_HEADER_SIZE;
     const inFile = Math.min(length, file.size - at);
-    if (inFile > 0) {
-      if (index.length === MAX_BLOCKS) return cut(`it has more than ${MAX_BLOCKS} blocks`);
-      index.push(target, target + inFile, at);
-    }
+    if (blocks === MAX_BLOCKS) return cut(`it has more than ${MAX_BLOCKS} blocks`);
+    if (inFile > 0) index.push(target, target + inFile, at);
     blocks++;
     sizes += length;
     if (inFile < length) return cut(`it ends at ${hex(file.size)}, inside a block of ${length} bytes`);

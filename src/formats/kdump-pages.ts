@@ -230,7 +230,7 @@ export class KdumpPages implements PacketIo<number> {
     const { stored, ram } = this.#layout;
     if (pfn >= stored.length) return Number.POSITIVE_INFINITY;
     const end = stored.runEnd(pfn);
-    return ram === undefined || stored.has(pfn) ? end : Math.min(end, ram.runEnd(pfn));
+    return ram === undefined || stored.has(pfn) ? end : ram.runEnd(pfn, end);
   }
 
   #read(pfn: number, offset: number, view: BoundView): void {

@@ -262,9 +262,11 @@ function* readLayout(
     );
   }
   const from = header.part?.start ?? 0;
-  const all = yield* readBitmap(file, storedAt, bytes, "second bitmap", warnings);
+  const { bytes: all, missing } = yield* readBitmap(file, storedAt, bytes, "second bitmap", warnings);
   const stored = new PageBitmap(all, pages, from, header.part?.end);
   const ram = two ? yield* readRam(file, bitmapAt, bytes, pages, all, header, warnings) : undefined;
+  // The filter says why a page is not in the dump; not why it is not in this file of it, or not in what could be read.
+  const filtered = header.part === undefined && missing === 0;
   const inFile = Math.max(0, Math.floor((file.size - descriptorsAt) / DESCRIPTOR_SIZE));
   let truncatedFrom = Number.POSITIVE_INFINITY;
   if (inFile < stored.count) {
@@ -290,7 +292,8 @@ function* readLayout(
     stored,
     ram,
     truncatedFrom,
-    reason: ram === undefined ? "or outside" : (LEVELS[header.dumpLevel] ?? "unknown"),
+    reason:
+      ram === undefined ? "or outside" : ((filtered ? LEVELS[header.dumpLevel] : undefined) ?? "unknown"),
     decoder: (flags) => byFlags.get(flags),
   };
 }
@@ -301,10 +304,12 @@ function* readBitmap(
   length: number,
   what: string,
   warnings: Warnings,
-): Routine<Uint8Array> {
-  const { bytes, missing } = yield* readLeniently(file, offset, length);
-  if (missing > 0) warnings.add(`${missing} bytes of the ${what} are missing: their pages are not shown`);
-  return bytes;
+): Routine<{ bytes: Uint8Array; missing: number }> {
+  const read = yield* readLeniently(file, offset, length);
+  if (read.missing > 0) {
+    warnings.add(`${read.missing} bytes of the ${what} are missing: their pages are not shown`);
+  }
+  return read;
 }
 
 /** The first bitmap, if it tells anything. */
@@ -317,7 +322,8 @@ function* readRam(
   header: Header,
   warnings: Warnings,
 ): Routine<PageBitmap | undefined> {
-  const ram = new PageBitmap(yield* readBitmap(file, offset, length, "first bitmap", warnings), pages);
+  const { bytes } = yield* readBitmap(file, offset, length, "first bitmap", warnings);
+  const ram = new PageBitmap(bytes, pages);
   // With dump level 0 nothing was filtered, so what is not there is no RAM.
   if (header.dumpLevel !== 0 && ram.equals(new PageBitmap(stored, pages))) return undefined;
   return ram;
@@ -365,9 +371,9 @@ function* rangesOf(layout: KdumpLayout, lost: PageBitmap | undefined) {
     const has = stored.has(pfn);
     const here = has && pfn < truncatedFrom && lost?.has(pfn) !== true;
     let end = stored.runEnd(pfn);
-    if (!has && ram !== undefined) end = Math.min(end, ram.runEnd(pfn));
+    if (!has && ram !== undefined) end = ram.runEnd(pfn, end);
     if (has && pfn < truncatedFrom) end = Math.min(end, truncatedFrom);
-    if (has && lost !== undefined) end = Math.min(end, lost.runEnd(pfn));
+    if (has && lost !== undefined) end = lost.runEnd(pfn, end);
     const range = { start: pfn * blockSize, end: end * blockSize };
     if (here) yield { ...range, state: "present" as const };
     else if (has) yield { ...range, state: "excluded" as const, reason: "unknown" as const };

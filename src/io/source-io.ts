@@ -62,6 +62,8 @@ export class SourceIo implements PacketIo<Address>, Drain {
   readonly #spareQueues: FragmentQueue[] = [];
   #ranges: AddressRanges | undefined;
   #closed: Promise<void> | undefined;
+  /** Set before what is queued fails: whoever is told may submit again at once. */
+  #closing = false;
   #whenIdle: (() => void) | undefined;
   #batches = 0;
   #fragments = 0;
@@ -92,7 +94,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
   }
 
   sendIo(address: Address, view: BoundView): void {
-    if (this.#closed !== undefined) return view.fail(CLOSED);
+    if (this.#closing) return view.fail(CLOSED);
     const { direction } = view;
     const { supports } = this.source;
     if (direction !== "read" && !supports.write) return view.fail(READ_ONLY);
@@ -374,6 +376,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
   }
 
   async #close(): Promise<void> {
+    this.#closing = true;
     const queued = [...this.#reads, ...this.#writes.map((entry) => entry.queue)];
     this.#reads = [];
     this.#writes = [];

@@ -7,7 +7,6 @@
  *
  * Pages lie in a slab (`page-slab.hot.ts`): no object per page, but for those being fetched (`page-fetch.ts`).
  */
-import type { Packet } from "../io/packet.js";
 import type { PacketIo } from "../io/packet-io.js";
 import { schedulerOf } from "../io/requests.js";
 import type { Drain, Scheduler } from "../io/scheduler.js";
@@ -15,6 +14,7 @@ import type { BoundView } from "../io/view.js";
 import { LoneRead, PageFetch } from "./page-fetch.js";
 import { PAGE_SIZE, PageSlab } from "./page-slab.hot.js";
 import type { PhysicalMap } from "./physical-map.js";
+import { Writes } from "./writes.js";
 
 /**
  * 16 MiB: every page table of a kernel and a few processes (a leaf table maps 2 MiB, so these 4,096 pages map up to
@@ -90,9 +90,8 @@ export class PageCache implements PacketIo<number> {
   readonly #fetches = new Map<number, PageFetch>();
   readonly #holed = new Float64Array(HOLED).fill(EMPTY);
   readonly #mark = new FlushMark();
-  /** Packets of writes that are not known to have landed, with the submission that each was seen in. */
-  #writes: Packet[] = [];
-  #flights: number[] = [];
+  /** The writes that went through it. */
+  readonly writes = new Writes();
   #arena = new Uint8Array(0);
   #arenaAt = 0;
 
@@ -198,7 +197,7 @@ export class PageCache implements PacketIo<number> {
       under.starts.push(start);
       return;
     }
-    if (this.#holed[page % HOLED] === page || this.#writing() || !this.#isWhole(page)) {
+    if (this.#holed[page % HOLED] === page || this.writes.underWay() || !this.#isWhole(page)) {
       this.#io.sendIo(address, view);
       return;
     }
@@ -285,31 +284,9 @@ export class PageCache implements PacketIo<number> {
    */
   #write(address: number, view: BoundView): void {
     if (address >= 0 && address <= LAST_ADDRESS) this.#invalidate(address, view.length);
-    const { packet } = view;
-    const last = this.#writes.length - 1;
-    // A packet may come in many views.
-    if (this.#writes[last] !== packet || this.#flights[last] !== packet.flight) {
-      this.#writes.push(packet);
-      this.#flights.push(packet.flight);
-    }
+    this.writes.note(view);
     this.#io.sendIo(address, view);
-    this.#writing();
-  }
-
-  /** Whether a write is under way. */
-  #writing(): boolean {
-    const writes = this.#writes;
-    const flights = this.#flights;
-    let last = writes.length - 1;
-    // The last one first: as long as it is under way there is nothing more to know.
-    while (last >= 0) {
-      const packet = writes[last] as Packet;
-      if (packet.flight === flights[last] && !packet.complete) return true;
-      writes.pop();
-      flights.pop();
-      last--;
-    }
-    return false;
+    this.writes.underWay();
   }
 
   #invalidate(address: number, length: number): void {

@@ -2,6 +2,7 @@ import type { PacketIo } from "../io/packet-io.js";
 import { AddressSpace } from "./address-space.js";
 import { type PageCache, withPageCache } from "./page-cache.hot.js";
 import type { PhysicalMap } from "./physical-map.js";
+import { type Writes, WritesIo } from "./writes.js";
 
 /** Options of {@link PhysicalMemory}. */
 export interface PhysicalMemoryOptions {
@@ -25,13 +26,17 @@ export class PhysicalMemory extends AddressSpace<number> {
   readonly live: boolean;
   /** The cache that its reads go through, unless it has none. */
   readonly cache: PageCache | undefined;
+  /** What was written through it: caches above it (of page tables) ask. @internal */
+  readonly writes: Writes;
 
   constructor(io: PacketIo<number>, options: PhysicalMemoryOptions) {
     const { map, live = false, cacheBytes, name = "physical memory", pointerSize, littleEndian } = options;
     const cache = cacheBytes === 0 ? undefined : withPageCache(io, { bytes: cacheBytes, live, map });
-    super(cache ?? io, { name, pointerSize, littleEndian, addressBits: 53 });
+    const uncached = new WritesIo(io);
+    super(cache ?? uncached, { name, pointerSize, littleEndian, addressBits: 53 });
     this.map = map;
     this.live = live;
     this.cache = cache;
+    this.writes = (cache ?? uncached).writes;
   }
 }

@@ -8,6 +8,7 @@ import {
   type PacketIo,
   type Scheduler,
 } from "../io/index.js";
+import { PhysicalMemory } from "../memory/physical-memory.js";
 import { ALL_RIGHTS, type CompiledMmu, compileMmu, type MmuDef } from "./mmu.js";
 import { TableCache } from "./table-cache.hot.js";
 import { TableFetch, type TableWaiter } from "./table-fetch.js";
@@ -83,9 +84,13 @@ export class PageTableIo implements PacketIo<Address> {
     this.name = options.name ?? `${this.mmu.name}:0x${root.toString(16)}`;
   }
 
-  /** To be called before a request is walked: what a live source's last batch left behind is forgotten. @internal */
+  /**
+   * To be called before a request is walked: what a live source's last batch left behind is forgotten, and what was
+   * read before a write to physical memory. @internal
+   */
   beginRequest(): void {
-    if (this.live && this.cache.flights.size === 0) this.cache.flush();
+    if (this.physical instanceof PhysicalMemory) this.cache.forgetBefore(this.physical.writes.version());
+    if (this.live) this.cache.beginLive();
     this.cache.useLinks(this.mmu);
   }
 
@@ -181,6 +186,11 @@ export class PageTableIo implements PacketIo<Address> {
 
   /** A read of a table that is neither cached nor on its way; to be sent by the caller. @internal */
   makeFetch(address: number): TableFetch {
+    const { mark } = this.cache;
+    if (this.live && !mark.enqueued) {
+      mark.enqueued = true;
+      this.scheduler.enqueue(mark);
+    }
     return new TableFetch(this.cache, address, !this.live);
   }
 }

@@ -7,6 +7,7 @@
  * chance: its next use then passes through the hash, which gives the chance back. So walks through links store
  * nothing.
  */
+import type { Drain } from "../io/index.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { TableFetch } from "./table-fetch.js";
 
@@ -37,6 +38,19 @@ export interface TableCacheOptions {
   readonly tableBytes?: number;
 }
 
+/** Counts the batches of a live source: what was read for one does not serve the next. */
+class BatchMark implements Drain {
+  readonly name = "page tables";
+  batch = 0;
+  enqueued = false;
+
+  flush(): boolean {
+    this.enqueued = false;
+    this.batch++;
+    return true;
+  }
+}
+
 /** See the module's comment. May be shared by all roots of one machine, as long as they are read through one layer. */
 export class TableCache {
   readonly tableBytes: number;
@@ -52,6 +66,12 @@ export class TableCache {
   readonly regions = new Int32Array(4 * REGIONS);
   /** Tables that are being read, by address. @internal */
   readonly flights = new Map<number, TableFetch>();
+  /** Of a live source: moves on when reads of tables are sent. @internal */
+  readonly mark = new BatchMark();
+  /** The batch that tables and flights are of. */
+  #batch = 0;
+  /** Of physical memory: changes with writes. */
+  #version = 0;
   /** Tables that could not be read, or only in part, by address. @internal */
   readonly broken = new Map<number, TableFetch>();
   #keys: Float64Array;
@@ -102,6 +122,29 @@ export class TableCache {
     this.#count = 0;
     this.#hand = 0;
     this.#hash.fill(0);
+  }
+
+  /**
+   * Begins a request to a live source: it sees no table that was read, or whose read was sent, before. Whoever waits
+   * for such a read goes on with it. @internal
+   */
+  beginLive(): void {
+    if (this.flights.size !== 0 && this.#batch === this.mark.batch) return;
+    this.#batch = this.mark.batch;
+    this.#forget();
+  }
+
+  /** Forgets what was read before memory had this version: a table may have been written. @internal */
+  forgetBefore(version: number): void {
+    if (version === this.#version) return;
+    this.#version = version;
+    this.#forget();
+  }
+
+  /** Forgets every table, and what is on its way: whoever waits for that goes on with it, and nobody else. */
+  #forget(): void {
+    this.flights.clear();
+    this.flush();
   }
 
   /** Links hold what one format makes of an entry: the walker names its format before it uses them. @internal */

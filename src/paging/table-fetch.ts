@@ -83,9 +83,11 @@ export class TableFetch implements Output {
     if (this.done) return;
     this.done = true;
     const store = this.#store;
-    store.flights.delete(this.address);
-    if (this.#packet.firstFault === 0) store.insert(this.address, this.words);
-    else this.#noteHoles();
+    // Later requests to a live source don't want it any more; those who wait for it do.
+    const wanted = store.flights.get(this.address) === this;
+    if (wanted) store.flights.delete(this.address);
+    if (this.#packet.firstFault !== 0) this.#noteHoles();
+    else if (wanted) store.insert(this.address, this.words);
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) waiter.tableArrived(this);

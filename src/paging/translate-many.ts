@@ -74,12 +74,8 @@ class ColumnTranslator implements SlowPath {
           this.#failAll(at, tableMissing(mmu.levels, root.fault));
           return;
         }
-        if (root.faults !== undefined) {
-          at = this.#translateUnder(root, at);
-        } else {
-          this.#rootSlot = cache.find(io.root);
-          if (this.#rootSlot < 0) this.#rootSlot = cache.insert(io.root, root.words);
-        }
+        if (root.faults === undefined) this.#rootSlot = cache.find(io.root);
+        if (this.#rootSlot < 0) at = this.#translateUnder(root, at);
       }
       if (this.#rootSlot >= 0) {
         cache.useLinks(mmu);
@@ -106,7 +102,7 @@ class ColumnTranslator implements SlowPath {
     }
   }
 
-  /** The root is only partly readable, so it is not in the cache: row by row, from the table in hand. */
+  /** The root is not for the cache (only partly readable, or out of date): row by row, from the table in hand. */
   #translateUnder(root: TableFetch, from: number): number {
     for (let row = from; row < this.#out.length; row++) {
       const lo = this.#words[2 * row] as number;

@@ -3,6 +3,7 @@ import { nodeDecoders } from "../../connectors/node-decoders.js";
 import { type Decoders, dumpFile, openDump } from "../../src/formats/index.js";
 import {
   all,
+  fault,
   faultFields,
   MemoryIo,
   type PacketIo,
@@ -323,6 +324,31 @@ describe("what is missing, and why", () => {
       [0, 3 * PAGE, "excluded"],
       [6 * PAGE, 10 * PAGE, "excluded"],
     ]);
+  });
+
+  it("pages in another file of a split dump are not said to be zero, whatever was filtered", () => {
+    const options = { maxPages: 11, part: { start: 3, end: 6 }, dumpLevel: 1, leftOut: [10] };
+    const image = openBytes(writeKdump(many(10), options));
+    expect(image.map.reasonOf(0)).toBe("unknown");
+    expect(image.map.reasonOf(9 * PAGE)).toBe("unknown");
+    const { holes } = readPartial(image.io, 0, PAGE).sync();
+    expect(holes.map((hole) => faultFields(hole.fault).detail)).toEqual([0]);
+  });
+
+  it("pages of which the bitmap can't be read are not said to be zero", () => {
+    const file = writeKdump(many(10), { maxPages: 11, dumpLevel: 1, leftOut: [10] });
+    const memory = new MemoryIo(file, { readOnly: true });
+    const bitmap = 3 * PAGE;
+    const io: PacketIo<number> = {
+      scheduler: memory.scheduler,
+      sendIo: (offset, view) => {
+        if (offset === bitmap) view.fail(fault("io", "file", "connector"));
+        else memory.sendIo(offset, view);
+      },
+    };
+    const image = openDump(dumpFile(io, file.length, "unreadable"), { decoders: nodeDecoders }).sync();
+    expect(image.warnings.join()).toContain("bytes of the second bitmap are missing");
+    expect(image.map.reasonOf(0)).toBe("unknown");
   });
 });
 

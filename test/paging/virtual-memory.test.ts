@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import {
+  AddressRanges,
   all,
   type BoundView,
   faultState,
@@ -9,8 +10,10 @@ import {
   readInto,
   readPartial,
   Scheduler,
+  SourceIo,
   write,
 } from "../../src/io/index.js";
+import { PhysicalMap, PhysicalMemory, u64 } from "../../src/memory/index.js";
 import { PageTableIo, TableCache, VirtualMemory } from "../../src/paging/index.js";
 import { DummyMachine, type DummyPage, randomBits } from "../support/dummy-machine.js";
 
@@ -465,6 +468,106 @@ it("entries that are absent with other bits set are not present, with the entry'
   ]);
   expect(await memory.maps().toArray()).toHaveLength(1);
 });
+
+/** A live machine of which one table's reads stay in flight, with the bytes of when they were sent, until `release`. */
+function heldMachine() {
+  const machine = new DummyMachine({ seed: 5 });
+  const first = machine.map(0x1000n).physical;
+  machine.map(0x80_0000_0000n);
+  const second = machine.frame();
+  const held = { table: -1, release: () => {} };
+  const gate = new Promise<void>((resolve) => {
+    held.release = resolve;
+  });
+  const source = new SourceIo(
+    {
+      name: "held",
+      supports: { write: false, live: true },
+      ranges: () => AddressRanges.single(machine.base, machine.base + machine.bytes.length),
+      transfer: async (batch) => {
+        let wait = false;
+        for (let row = 0; row < batch.length; row++) {
+          const at = batch.address(row) - machine.base;
+          batch.bytes(row).set(machine.bytes.subarray(at, at + (batch.lengths[row] as number)));
+          batch.done(row);
+          wait ||= at + machine.base === held.table;
+        }
+        await (wait ? gate : null);
+      },
+    },
+    new Scheduler(),
+  );
+  const remap = () => {
+    const at = machine.entryAt(0x1000n, 1);
+    machine.writeEntry(at, (machine.readEntry(at) & ~0xf_ffff_ffff_f000n) | BigInt(second));
+  };
+  return {
+    machine,
+    first,
+    second,
+    held,
+    remap,
+    live: new VirtualMemory(source, { root: machine.root, live: true }),
+  };
+}
+
+it("a live source's tables are not kept for as long as any other request is under way", async () => {
+  const { machine, first, second, held, remap, live } = heldMachine();
+  held.table = machine.entryAt(0x80_0000_0000n, 1) & ~0xfff;
+  const other = live.translate(0x80_0000_0000n).promise();
+  for (let turn = 0; turn < 100; turn++) await null;
+  expect(await live.translate(0x1000)).toMatchObject({ physical: first });
+  remap();
+  expect(await live.translate(0x1000)).toMatchObject({ physical: second });
+  expect((await live.translateMany(BigUint64Array.of(0x1000n))).physical[0]).toBe(second);
+  held.release();
+  expect(await other).toMatchObject({ pageSize: 4096 });
+});
+
+it("a live source's table that was read before a request began does not serve it, also if it arrives later", async () => {
+  const { machine, second, held, remap, live } = heldMachine();
+  held.table = machine.entryAt(0x1000n, 1) & ~0xfff;
+  const before = live.translate(0x1000).promise();
+  for (let turn = 0; turn < 100; turn++) await null;
+  remap();
+  const after = live.translate(0x1000).promise();
+  for (let turn = 0; turn < 100; turn++) await null;
+  held.release();
+  await before;
+  expect(await after).toMatchObject({ physical: second });
+  expect(await live.translate(0x1000)).toMatchObject({ physical: second });
+});
+
+it.each([undefined, 0])(
+  "a page table that is written through physical memory is read anew (cache of %s)",
+  async (cacheBytes) => {
+    for (const turns of [undefined, 3]) {
+      const machine = new DummyMachine({ seed: 5 });
+      const first = machine.map(0x1000n).physical;
+      const second = machine.frame();
+      const scheduler = new Scheduler();
+      const source = machine.sourceIo(turns === undefined ? { scheduler } : { scheduler, turns });
+      const map = PhysicalMap.single(machine.base, machine.base + machine.bytes.length);
+      const physical = new PhysicalMemory(source, { map, cacheBytes });
+      const memory = new VirtualMemory(physical, { root: machine.root });
+      const at = machine.entryAt(0x1000n, 1);
+      const entries = [second, first].map(
+        (page) => (machine.readEntry(at) & ~0xf_ffff_ffff_f000n) | BigInt(page),
+      );
+      expect(await memory.translate(0x1000)).toMatchObject({ physical: first });
+      await physical.write(u64, at, entries[0] as bigint);
+      expect(await memory.translate(0x1000)).toMatchObject({ physical: second });
+      // Walked while the write is under way: before or after, but not for long.
+      const writing = physical.write(u64, at, entries[1] as bigint).promise();
+      await memory.translate(0x1000);
+      await writing;
+      expect(await memory.translate(0x1000)).toMatchObject({ physical: first });
+      const { batches } = source.counters;
+      await memory.translate(0x1000);
+      expect(source.counters.batches).toBe(batches);
+    }
+  },
+);
 
 it("a live source's tables are shared within a batch and not beyond", async () => {
   const machine = new DummyMachine({ frames: 32 });

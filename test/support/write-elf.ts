@@ -30,6 +30,8 @@ export interface ElfOptions {
   readonly extended?: boolean;
   /** Puts the program headers behind the data. */
   readonly headersLast?: boolean;
+  /** More PT_NOTE headers, all of the same bytes; default 0. */
+  readonly extraNoteHeaders?: number;
 }
 
 export function elfNotes(notes: readonly ElfNote[]): Uint8Array {
@@ -48,7 +50,8 @@ export function elfNotes(notes: readonly ElfNote[]): Uint8Array {
 export function writeElf(segments: readonly ElfSegment[], options: ElfOptions = {}): Uint8Array {
   const notes = elfNotes(options.notes ?? []);
   const sections = options.likeQemu === true || options.extended === true;
-  const count = segments.length + 1;
+  const noteHeaders = 1 + (options.extraNoteHeaders ?? 0);
+  const count = segments.length + noteHeaders;
   const afterHeader = 64 + (sections ? 64 : 0);
   const dataBytes = segments.reduce((sum, segment) => sum + segment.bytes.length, 0);
   const headersAt = options.headersLast ? afterHeader + notes.length + dataBytes : afterHeader;
@@ -81,7 +84,8 @@ export function writeElf(segments: readonly ElfSegment[], options: ElfOptions = 
   if (sections) out.u32(0).u32(0).u64(0).u64(0).u64(0).u64(0).u32(0).u32(count).u64(0).u64(0); // sh_info: count
 
   const programHeaders = () => {
-    out.u32(4).u32(0).u64(notesAt).u64(0).u64(0).u64(notes.length).u64(notes.length).u64(0); // PT_NOTE
+    for (let i = 0; i < noteHeaders; i++)
+      out.u32(4).u32(0).u64(notesAt).u64(0).u64(0).u64(notes.length).u64(notes.length).u64(0); // PT_NOTE
     let at = notesAt + notes.length;
     for (const { physical, bytes, memorySize, virtual, fileSize, offset } of segments) {
       out
@@ -116,7 +120,7 @@ export function prstatus(pid: number, base: number): ElfNote {
 }
 
 /** QEMU's CPU note: 18 registers from `base` on, ten segments, five control registers, kernel_gs_base. */
-export function qemuState(base: number, cr3: number | bigint): ElfNote {
+export function qemuState(base: number, cr3: number | bigint, cr4 = 0x6f0): ElfNote {
   const out = new ByteWriter();
   out.u32(1).u32(440);
   for (let i = 0; i < 18; i++) out.u64(base + i);
@@ -127,7 +131,7 @@ export function qemuState(base: number, cr3: number | bigint): ElfNote {
       .u32(0)
       .u32(0)
       .u64(0x1000 * i);
-  out.u64(0x80050033).u64(0).u64(0xabc).u64(cr3).u64(0x6f0);
+  out.u64(0x80050033).u64(0).u64(0xabc).u64(cr3).u64(cr4);
   out.u64(0xffff888000000000n);
   return { name: "QEMU", type: 0, description: out.done() };
 }

@@ -1,0 +1,80 @@
+/** Writes that may not have landed yet: until they have, what a read brings may be the bytes from before them. */
+import type { BoundView, Packet } from "../io/view.js";
+import type { PacketIo } from "../io/packet-io.js";
+
+const FIRST_LIMIT = 64;
+
+/** See the module's comment. */
+export class Writes {
+  /** Packets that are not known to have landed, with the submission that each was seen in. */
+  #packets: Packet[] = [];
+  #flights: number[] = [];
+  /** From so many on, those that have landed are looked for. */
+  #limit = FIRST_LIMIT;
+  #count = 0;
+  #counted = false;
+
+  /** Notes a view that is about to be sent. A packet may come in many of them. */
+  note(view: BoundView): void {
+    const { packet } = view;
+    const last = this.#packets.length - 1;
+    this.#counted = false;
+    if (this.#packets[last] === packet && this.#flights[last] === packet.flight) return;
+    this.#packets.push(packet);
+    this.#flights.push(packet.flight);
+    if (this.#packets.length < this.#limit) return;
+    // Writes that overlap without end must not be remembered without end.
+    const landed = (packet: Packet, i: number) => packet.flight !== this.#flights[i] || packet.complete;
+    const left = this.#packets.filter((packet, i) => !landed(packet, i));
+    this.#flights = this.#flights.filter((_, i) => !landed(this.#packets[i] as Packet, i));
+    this.#packets = left;
+    this.#limit = Math.max(FIRST_LIMIT, 2 * left.length);
+  }
+
+  /** Whether a write is under way. */
+  underWay(): boolean {
+    const packets = this.#packets;
+    const flights = this.#flights;
+    let last = packets.length - 1;
+    // The last one first: as long as it is under way there is nothing more to know.
+    while (last >= 0) {
+      const packet = packets[last] as Packet;
+      if (packet.flight === flights[last] && !packet.complete) return true;
+      packets.pop();
+      flights.pop();
+      last--;
+    }
+    return false;
+  }
+
+  /** A number that stays the same as long as what was read before may be kept: no write came, nor was under way. */
+  version(): number {
+    if (this.underWay()) {
+      this.#counted = false;
+      this.#count++;
+    } else if (!this.#counted) {
+      this.#counted = true;
+      this.#count++;
+    }
+    return this.#count;
+  }
+}
+
+/** A layer that changes nothing, and notes the writes. */
+export class WritesIo implements PacketIo<number> {
+  readonly writes = new Writes();
+  readonly #io: PacketIo<number>;
+
+  constructor(io: PacketIo<number>) {
+    this.#io = io;
+  }
+
+  get scheduler() {
+    return this.#io.scheduler;
+  }
+
+  sendIo(address: number, view: BoundView): void {
+    if (view.direction !== "read") this.writes.note(view);
+    this.#io.sendIo(address, view);
+  }
+}

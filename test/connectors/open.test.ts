@@ -1,0 +1,197 @@
+import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { openFile } from "../../connectors/file.js";
+import { open } from "../../connectors/open.js";
+import { type Output, Packet, Scheduler, type Source, SourceIo } from "../../src/io/index.js";
+import { DummyMachine } from "../support/dummy-machine.js";
+import { type ElfNote, prstatus, qemuState, writeElf } from "../support/write-elf.js";
+
+const folder = mkdtempSync(join(tmpdir(), "memtool-open-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+let files = 0;
+function saved(bytes: Uint8Array): string {
+  const path = join(folder, `dump${files++}`);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+function vmcoreinfo(text: string): ElfNote {
+  return { name: "VMCOREINFO", type: 0, description: Uint8Array.from(text, (c) => c.charCodeAt(0)) };
+}
+
+/** Open files of this process that are in the test's folder. */
+function openHere(): number {
+  return readdirSync("/proc/self/fd").length;
+}
+
+describe.each([0, 0x7fff_0000, 0x8000_0000, 0xffff_e000, 2 ** 46, 2 ** 52 - 2 ** 20])("RAM at %d", (base) => {
+  const machine = new DummyMachine({ base, frames: 256 });
+  const low = machine.map(0x1000n);
+  const high = machine.map(0xffff_ffff_ffff_f000n);
+  const path = saved(writeElf([{ physical: base, bytes: machine.bytes }]));
+
+  it("is read by physical and by virtual address", async () => {
+    const dump = await open(path, { root: machine.root });
+    const physical = low.physical - base;
+    const expected = machine.bytes.slice(physical, physical + 4096);
+    expect(await dump.physical?.read(low.physical, 4096)).toEqual(expected);
+    expect(await dump.memory.read(0x1000n, 4096)).toEqual(expected);
+    const end = high.physical - base + 4096;
+    expect(await dump.memory.read(2n ** 64n - 16n, 16)).toEqual(machine.bytes.slice(end - 16, end));
+    expect(dump.physical?.map.range(0)).toEqual({ start: base, end: base + 2 ** 20, state: "present" });
+    const runs = await dump.addressSpace(machine.root).maps().toArray();
+    expect(runs.map(({ start, end: stop }) => [start, stop])).toEqual([
+      [0x1000n, 0x2000n],
+      [2n ** 64n - 4096n, 2n ** 64n],
+    ]);
+    expect(runs.map((run) => "physical" in run && run.physical)).toEqual([low.physical, high.physical]);
+    await dump.close();
+  });
+});
+
+describe("open", () => {
+  const machine = new DummyMachine();
+  machine.map(0x1000n);
+  const bytes = writeElf([{ physical: 0, bytes: machine.bytes }]);
+
+  it("gives every layer of a machine one scheduler", async () => {
+    const dump = await open(saved(bytes), { root: machine.root });
+    const schedulers = [
+      dump.source.scheduler,
+      dump.image?.io.scheduler,
+      dump.physical?.scheduler,
+      dump.memory.scheduler,
+      dump.addressSpace(machine.root).scheduler,
+    ];
+    for (const scheduler of schedulers) expect(scheduler).toBe(dump.scheduler);
+    const other = await open(saved(bytes));
+    expect(other.scheduler).not.toBe(dump.scheduler);
+    await dump.close();
+    await other.close();
+  });
+
+  it("with a root gives one address space, which keeps the tables that it read", async () => {
+    const dump = await open(saved(bytes), { root: machine.root, kernel: "none" });
+    const { memory } = dump;
+    expect(dump.memory === memory).toBe(true);
+    await dump.memory.read(0x1000n, 8);
+    const { batches } = dump.source.counters;
+    await dump.memory.read(0x1000n, 8);
+    expect(dump.source.counters.batches).toBe(batches);
+    await dump.close();
+  });
+
+  it.each([
+    [
+      "VMCOREINFO's pgtable_l5_enabled",
+      { notes: [vmcoreinfo("NUMBER(pgtable_l5_enabled)=1\n")] },
+      /five-level/,
+    ],
+    ["a CPU's CR4.LA57", { notes: [prstatus(1, 0), qemuState(0, 0x1000, 0x16f0)] }, /five-level/],
+    ["e_machine 183", { machine: 183 }, /page tables of aarch64/],
+  ])(
+    "tables that %s says are of another format are not walked as x86-64's of four levels",
+    async (_, options, why) => {
+      const dump = await open(saved(writeElf([{ physical: 0, bytes: machine.bytes }], options)), {
+        root: machine.root,
+      });
+      expect(() => dump.memory).toThrow(why);
+      expect(() => dump.addressSpace(0x1000)).toThrow(why);
+      expect(await dump.physical?.read(0, 8)).toEqual(machine.bytes.slice(0, 8));
+      await dump.close();
+    },
+  );
+
+  it("a scan that finds a kernel of five levels counts too", async () => {
+    const bytes = new Uint8Array(16 * 4096);
+    bytes.set(vmcoreinfo("OSRELEASE=6.1.0\nNUMBER(pgtable_l5_enabled)=1\n").description, 4096);
+    const dump = await open(saved(writeElf([{ physical: 0, bytes }])), { root: 0x2000 });
+    expect(() => dump.memory).toThrow(/five-level/);
+    await dump.close();
+  });
+
+  it("leaves no file open when it fails", async () => {
+    const bad = [
+      saved(new Uint8Array(0)),
+      saved(writeElf([], { class: 1 })),
+      saved(writeElf([])),
+      saved(Uint8Array.of(0x1f, 0x8b, 8)),
+    ];
+    const before = openHere();
+    for (const path of bad) {
+      await expect(open(path)).rejects.toThrow(/dump\d+/);
+      await expect(open(path, { format: "nonsense" })).rejects.toThrow(/dump\d+/);
+    }
+    expect(openHere()).toBe(before);
+  });
+
+  it("a format that is forced is not detected", async () => {
+    const dump = await open(saved(bytes), { format: "raw", kernel: "none" });
+    expect(dump.format).toBe("raw");
+    expect(await dump.physical?.read(0, 4)).toEqual(Uint8Array.from([0x7f, 0x45, 0x4c, 0x46]));
+    await dump.close();
+  });
+
+  it("a file that shrinks meanwhile costs what is gone, not the rest", async () => {
+    const path = saved(bytes);
+    const dump = await open(path, { kernel: "none" });
+    truncateSync(path, 5 * 4096);
+    const { good, holes } = (await dump.physical?.readPartial(0, 10 * 4096)) ?? { good: [], holes: [] };
+    const dataAt = bytes.length - machine.bytes.length;
+    expect(good).toEqual([{ start: 0, end: 5 * 4096 - dataAt }]);
+    expect(holes).toMatchObject([{ start: 5 * 4096 - dataAt, end: 10 * 4096, state: "gone" }]);
+    await dump.close();
+  });
+
+  it("what is submitted while it closes does not reach the file, whose descriptor may be another's by then", async () => {
+    const source = openFile(saved(bytes));
+    let calls = 0;
+    const counted: Source = {
+      ...source,
+      ranges: () => source.ranges(),
+      transferSync: (batch) => {
+        calls++;
+        source.transferSync?.(batch);
+      },
+      close: () => source.close?.(),
+    };
+    const io = new SourceIo(counted, new Scheduler());
+    const first = Packet.reading(8);
+    const second = Packet.reading(8);
+    const again: Output = { onFragment: () => io.sendIo(0, second.view().bind()) };
+    io.sendIo(0, first.view().bind(again));
+    await io.close();
+    for (let turn = 0; turn < 20; turn++) await null;
+    expect(calls).toBe(0);
+    expect(second.holes()).toMatchObject([{ state: "gone" }]);
+  });
+
+  it("a machine that is closed answers, with holes, and closes again", async () => {
+    const dump = await open(saved(bytes), { kernel: "none" });
+    const reading = dump.physical?.readPartial(0x3000, 8).promise();
+    const closing = dump.close();
+    expect((await reading)?.holes).toMatchObject([{ start: 0, end: 8, state: "gone" }]);
+    await closing;
+    await dump.close();
+    const { holes } = (await dump.physical?.readPartial(0x4000, 8)) ?? { holes: [] };
+    expect(holes).toMatchObject([{ start: 0, end: 8, state: "gone" }]);
+  });
+
+  it("writes only where it was asked to", async () => {
+    const path = saved(bytes);
+    const closed = await open(path, { kernel: "none" });
+    const refused = await closed.physical?.writePartial(0x5000, Uint8Array.of(1)).promise();
+    expect(refused?.holes).toMatchObject([{ state: "read-only" }]);
+    await closed.close();
+    const dump = await open(path, { kernel: "none", write: true });
+    await dump.physical?.write(0x5000, Uint8Array.of(1, 2, 3));
+    expect(await dump.physical?.read(0x5000, 3)).toEqual(Uint8Array.of(1, 2, 3));
+    await dump.close();
+    const again = await open(path, { kernel: "none" });
+    expect(await again.physical?.read(0x5000, 3)).toEqual(Uint8Array.of(1, 2, 3));
+    await again.close();
+  });
+});
