@@ -173,7 +173,7 @@ function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefi
         `${machine.name} is one process's memory: there are no physical addresses or page tables`,
       );
     }
-    return { name: machine.name, memory: machine.memory };
+    return { name: machine.name, memory: machine.memory, ranges: () => machine.source.ranges };
   }
   if (root !== undefined) {
     const virtual = machine.addressSpace(root);

@@ -628,6 +628,24 @@ describe("writing", () => {
 });
 
 describe("a process", () => {
+  it("is read from end to end, holes of 2^47 bytes at once", async () => {
+    const child = spawn("sleep", ["60"], { stdio: "ignore" });
+    try {
+      await once(child, "spawn");
+      const target = ["-c", `proc:${child.pid}`];
+      const all = await memtool(["read", "0", "--length", "0x10000000000000000", "--json", ...target]);
+      expect(all.status).toBe(3);
+      let at = 0n;
+      for (const { address, length } of jsonLines(all.out)) {
+        expect(BigInt(address as string)).toBe(at);
+        at += BigInt(length as string | number);
+      }
+      expect(at).toBe(1n << 64n);
+    } finally {
+      child.kill();
+    }
+  });
+
   it("is read and written through its connector", async () => {
     const source =
       "const b = new Uint8Array(64); b.set([109,101,109,116,111,111,108,45,109,97,114,107]);" +
