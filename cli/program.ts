@@ -6,12 +6,14 @@ import { type ReadCommandOptions, read, readOptions } from "./commands/read.js";
 import { type SymbolsCommandOptions, symbols } from "./commands/symbols.js";
 import { type TranslateCommandOptions, translate } from "./commands/translate.js";
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
-import { describeError, EXIT, UsageError } from "./errors.js";
+import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
 import { parseAddress, parseRoot } from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { type Environment, type GlobalOptions, Session } from "./session.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
+
+const COMMANDS = "info, read, translate, maps, symbols, write";
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -34,9 +36,9 @@ export async function run(
   program
     .description("Reads the memory of dumps, processes and machines.")
     .version(version)
-    .option("-f, --file <file>", "a memory dump; its format is detected")
-    .option("-c, --connector <name:target>", "a connector, such as proc:1234")
-    .option("--dump-format <format>", "the dump's format: raw, elf-core, kdump")
+    .option("-f, --file <file>", "a memory dump; its format is detected", once)
+    .option("-c, --connector <name:target>", "a connector, such as proc:1234", once)
+    .option("--dump-format <format>", "the dump's format: raw, elf-core, kdump, flattened")
     .option("--physical", "use physical memory")
     .option("--root <address>", "use the page tables of this root (a CR3)", checked(parseRoot))
     .addOption(new Option("--pid <number>", "use a process's memory (comes with a later issue)"))
@@ -48,8 +50,7 @@ export async function run(
     .configureOutput({
       writeOut: (text) => environment.out.text(text),
       writeErr: (text) => environment.stderr.write(text),
-      outputError: (text, writeErr) =>
-        writeErr(`memtool: ${escapeText(text.replace(/^error: /, "").trimEnd())}\n`),
+      outputError: (text, writeErr) => writeErr(`memtool: ${escapeText(oneLine(text))}\n`),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
@@ -139,8 +140,10 @@ export async function run(
     });
 
   try {
-    if (args.length === 0)
-      throw new UsageError("no command: one of info, read, translate, maps, symbols, write (--help)");
+    if (args.length === 0) throw new UsageError(`no command: one of ${COMMANDS} (--help)`);
+    if (args[0] === "help" && args[1] !== undefined && !isCommand(args[1])) {
+      throw new UsageError(`unknown command '${args[1]}': one of ${COMMANDS}`);
+    }
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -149,11 +152,17 @@ export async function run(
       await environment.out.flush();
       const { style, stderr } = environment;
       stderr.write(`${style.error("memtool:")} ${escapeText(describeError(error))}\n`);
-      status = error instanceof UsageError ? EXIT.usage : EXIT.failed;
+      status = isUsage(error) ? EXIT.usage : EXIT.failed;
     }
   }
   await environment.out.flush();
   return status;
+
+  function isCommand(word: string): boolean {
+    return (
+      word.startsWith("-") || word === "help" || program.commands.some((command) => command.name() === word)
+    );
+  }
 
   async function session(
     action: (session: Session) => Promise<number>,
@@ -174,8 +183,23 @@ export async function run(
   }
 }
 
+/** Commander's message in one line, as ours are: its suggestion stands in a second one. */
+function oneLine(text: string): string {
+  return text
+    .replace(/^error: /, "")
+    .trimEnd()
+    .replace(/\n\(Did you mean (.*)\?\)$/, "; did you mean $1?");
+}
+
 function example(command: string): string {
   return `\nExample:\n  $ memtool ${command}`;
+}
+
+/** The value of an option that may be given once. */
+function once(value: string, previous: string | undefined): string {
+  if (previous !== undefined)
+    throw new InvalidArgumentError(`It comes after "${previous}": give one target.`);
+  return value;
 }
 
 /** A parser of an option's value whose usage errors commander reports. The value itself stays text. */

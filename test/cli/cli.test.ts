@@ -275,11 +275,24 @@ describe("usage errors exit with 2 and say what to do", () => {
     ["write without --write", ["write", "0", "00", ...ON_DUMP], "say so with --write"],
     ["write of half a byte", ["write", "0", "000", "--write", ...ON_DUMP], "two each"],
     ["symbols without a name", ["symbols", ...ON_DUMP], "--near"],
+    ["a command like another", ["red"], "unknown command 'red'; did you mean read?"],
+    ["help of no command", ["help", "red"], "unknown command 'red': one of info, read"],
+    ["-f twice", ["info", "-f", "/nowhere", ...ON_DUMP], 'It comes after "/nowhere": give one target'],
+    ["-c twice", ["info", "-c", "proc:1", "-c", "proc:2"], "give one target"],
+    ["no such connector", ["info", "-c", "prc:1"], "did you mean proc"],
+    ["a connector's target", ["info", "-c", "proc:abc"], "as in proc:1234"],
+    ["a connector's option", ["info", "-c", "proc:1:speed=9"], "no option speed"],
+    [
+      "no such dump format",
+      ["info", "--dump-format", "elf", ...ON_DUMP],
+      "there are elf-core, kdump, flattened, raw",
+    ],
   ])("%s", async (_what, args, message) => {
     const { status, out, err } = await memtool(args);
     expect(err).toContain(message);
     expect([status, out]).toEqual([2, ""]);
-    expect(err).toMatch(/^memtool: [^\n]+\n(\(Did you mean [^\n]+\n)?$/);
+    expect(err).toMatch(/^memtool: [^\n]+\n$/);
+    expect(err).not.toContain("\\x");
   });
 
   it("also where the target is wrong as well", async () => {
@@ -624,6 +637,14 @@ describe("writing", () => {
     expect([status, out]).toEqual([1, ""]);
     expect(err).toContain("read-only");
     expect(readFileSync(copy).equals(readFileSync(DUMP))).toBe(true);
+  });
+
+  it("says why the bytes can't be had", async () => {
+    const path = file("target", new Uint8Array(4096));
+    const missing = join(folder, "no\x1b[31m");
+    const { status, out, err } = await memtool(["write", "0", "--from", missing, "--write", "-f", path]);
+    expect([status, out]).toEqual([1, ""]);
+    expect(err).toBe(`memtool: --from ${folder}/no\\x1b[31m: no such file or directory (ENOENT)\n`);
   });
 });
 
