@@ -60,7 +60,7 @@ export async function run(
     .command("info")
     .description("what the target is: format, ranges, CPUs, kernel, and how it was found")
     .addHelpText("after", example(`info -f ${FIXTURE}`))
-    .action(() => session((opened) => info(opened)));
+    .action(() => session((opened) => info(opened), "info"));
 
   program
     .command("read")
@@ -81,7 +81,8 @@ export async function run(
     .addHelpText("after", example(`read linux_banner --length 160 -f ${FIXTURE}`))
     .action((addresses: string[], options: ReadCommandOptions) => {
       readOptions(options, program.opts<GlobalOptions>().json ?? false);
-      return session((opened) => read(opened, addresses, options), need(addresses, options.stdin));
+      checkAddresses(addresses, options.stdin);
+      return session((opened) => read(opened, addresses, options));
     });
 
   program
@@ -91,9 +92,10 @@ export async function run(
     .option("--stdin", "read an address a line, answered in their order")
     .option("--walk", "show every page-table entry on the way")
     .addHelpText("after", example(`translate init_task --walk -f ${FIXTURE}`))
-    .action((addresses: string[], options: TranslateCommandOptions) =>
-      session((opened) => translate(opened, addresses, options), need(addresses, options.stdin)),
-    );
+    .action((addresses: string[], options: TranslateCommandOptions) => {
+      checkAddresses(addresses, options.stdin);
+      return session((opened) => translate(opened, addresses, options));
+    });
 
   program
     .command("maps")
@@ -101,12 +103,10 @@ export async function run(
     .argument("[address]", "where to begin (default: the whole address space)")
     .option("-l, --length <bytes>", "how far to go from there")
     .addHelpText("after", example(`maps _text --length 32M -f ${FIXTURE}`))
-    .action((address: string | undefined, options: MapsCommandOptions) =>
-      session(
-        (opened) => maps(opened, address, options),
-        need(address === undefined ? [] : [address], false),
-      ),
-    );
+    .action((address: string | undefined, options: MapsCommandOptions) => {
+      checkAddresses(address === undefined ? [] : [address], false);
+      return session((opened) => maps(opened, address, options));
+    });
 
   program
     .command("symbols")
@@ -136,7 +136,8 @@ export async function run(
         throw new UsageError("write changes the target: say so with --write");
       }
       const bytes = bytesToWrite(words, options);
-      return session((opened) => write(opened, address, bytes), need([address], false));
+      checkAddresses([address], false);
+      return session((opened) => write(opened, address, bytes));
     });
 
   try {
@@ -166,9 +167,9 @@ export async function run(
 
   async function session(
     action: (session: Session) => Promise<number>,
-    kernel: "kernel" | "none" = "kernel",
+    purpose: "info" | "memory" = "memory",
   ) {
-    const opened = await Session.open(program.opts<GlobalOptions>(), environment, kernel);
+    const opened = await Session.open(program.opts<GlobalOptions>(), environment, purpose);
     try {
       status = await action(opened);
     } finally {
@@ -176,10 +177,9 @@ export async function run(
     }
   }
 
-  /** With `--physical` or `--root`, numbers need no kernel; everything else does. Checks the addresses first. */
-  function need(addresses: readonly string[], stdin: boolean | undefined): "kernel" | "none" {
+  /** Addresses are checked before the target is opened. */
+  function checkAddresses(addresses: readonly string[], stdin: boolean | undefined): void {
     if (stdin !== true) for (const text of addresses) parseAddress(text);
-    return "kernel";
   }
 }
 

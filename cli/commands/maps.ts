@@ -26,6 +26,7 @@ export async function maps(
   }
   if (session.machine.physical === undefined) return processMaps(session, start, end);
   const memory = pageTablesOf(session, "maps");
+  if (start === end) return EXIT.ok;
   const json = session.options.json === true;
   const { out } = session;
   let good = false;

@@ -76,6 +76,7 @@ describe("the contract of --json", () => {
         writable: true,
         user: true,
         executable: false,
+        global: false,
       },
       {
         start: "0x480000200000",
@@ -85,8 +86,31 @@ describe("the contract of --json", () => {
         writable: false,
         user: true,
         executable: false,
+        global: false,
       },
     ]);
+  });
+
+  it("maps: neighbours differ in something that is shown", async () => {
+    for (const options of [[], ROOT]) {
+      const runs = jsonLines((await memtool(["maps", "--json", ...options, ...ON_DUMP])).out);
+      const rows = (await memtool(["maps", ...options, ...ON_DUMP])).out.trimEnd().split("\n").slice(1);
+      expect(rows).toHaveLength(runs.length);
+      for (let i = 1; i < runs.length; i++) {
+        const [before, { start, end, physical, ...rights }] = [runs[i - 1] ?? {}, runs[i] ?? {}];
+        const length = BigInt(before.end as string) - BigInt(before.start as string);
+        const follows =
+          before.end === start && BigInt(before.physical as string) + length === BigInt(physical as string);
+        if (!follows) continue;
+        expect(before, end as string).not.toMatchObject(rights);
+        expect(rows[i]?.slice(60), end as string).not.toBe(rows[i - 1]?.slice(60));
+      }
+    }
+  });
+
+  it("maps: no length has no runs", async () => {
+    const { status, out } = await memtool(["maps", "init_task", "--length", "0", ...ON_DUMP]);
+    expect([status, out]).toEqual([0, ""]);
   });
 
   it("symbols: name, address, type; and the offset from the one near an address", async () => {
@@ -98,6 +122,8 @@ describe("the contract of --json", () => {
     const near = await memtool(["symbols", "--near", truth.stops.kernel.registers.rip, "--json", ...ON_DUMP]);
     const [found] = jsonLines(near.out);
     expect(`${found?.name}+${found?.offset}`).toBe(truth.stops.kernel.symbol);
+    const text = await memtool(["symbols", "--near", truth.stops.kernel.registers.rip, ...ON_DUMP]);
+    expect(text.out).toBe(`${truth.stops.kernel.registers.rip}  T  ${truth.stops.kernel.symbol}\n`);
   });
 
   it("read: good runs and holes, ascending, that cover the range", async () => {
@@ -297,6 +323,23 @@ describe("usage errors exit with 2 and say what to do", () => {
 
   it("also where the target is wrong as well", async () => {
     expect((await memtool(["read", "12ab", "-f", "/nowhere"])).status).toBe(2);
+  });
+});
+
+describe("info", () => {
+  it("has the kernel whatever address space is chosen", async () => {
+    for (const options of [["--physical"], ROOT]) {
+      const { out, status } = await memtool(["info", "--json", ...options, ...ON_DUMP]);
+      expect(status).toBe(0);
+      expect(jsonLines(out)[0]).toMatchObject({ kernel: { release: truth.kernel.release } });
+    }
+  });
+
+  it("says once that there is no kernel", async () => {
+    const path = file("no-kernel", new Uint8Array(4096));
+    const { out, err, status } = await memtool(["info", "-f", path]);
+    expect([status, err]).toEqual([0, ""]);
+    expect(out.match(/no Linux kernel found/g)).toHaveLength(1);
   });
 });
 
@@ -518,6 +561,17 @@ describe("--stdin", () => {
     for (const { start, physical: expected } of run.runs) expect(physical.get(start)).toBe(expected);
   });
 
+  it("thousands of unknown symbols are told soon, the first ones with similar names", async () => {
+    const count = 3000;
+    const input = `${"linux_baner\n".repeat(count)}linux_banner 5\n`;
+    const { out, status, err } = await memtool(["read", "--stdin", "--json", ...ON_DUMP], { input });
+    expect([status, jsonLines(out).length]).toEqual([3, 1]);
+    const lines = err.trimEnd().split("\n");
+    expect(lines).toHaveLength(count);
+    expect(lines[0]).toContain("did you mean linux_banner");
+    expect(lines.at(-1)).toBe(`memtool: line ${count}: no kernel symbol "linux_baner"`);
+  }, 20_000);
+
   it("a line of a megabyte is a bad line, and no more", async () => {
     const input = `${"1".repeat(1 << 20)}\nlinux_banner 4\n`;
     const { out, err, status } = await memtool(["read", "--stdin", "--json", ...ON_DUMP], { input });
@@ -595,6 +649,9 @@ describe("hostile targets", () => {
     const { status, out, err } = await memtool(["read", "0x10", "--length", "4", "-f", path]);
     expect([status, out]).toEqual([0, `0000000000000010  00 00 00 00${" ".repeat(39)}|....|\n`]);
     expect(err).toContain("no Linux kernel found");
+    const translate = await memtool(["translate", "0", "-f", path]);
+    expect([translate.status, translate.out]).toEqual([1, ""]);
+    expect(translate.err).toContain("translate needs page tables: give a root");
     expect(err).toContain("addresses are physical here");
     const symbol = await memtool(["read", "init_task", "-f", path]);
     expect([symbol.status, symbol.out]).toEqual([1, ""]);
