@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -724,6 +724,39 @@ describe("a process", () => {
     }
   });
 
+  it("has maps with rights and paths, which can't control the terminal", async () => {
+    const path = join(folder, "\u{e9}\x1b[31m\u202e");
+    copyFileSync("/bin/sleep", path);
+    chmodSync(path, 0o755);
+    const child = spawn(path, ["60"], { stdio: "ignore" });
+    try {
+      await once(child, "spawn");
+      const target = ["-c", `proc:${child.pid}`];
+      const { out } = await memtool(["maps", ...target]);
+      expect(out).toMatch(/^START +END \(EXCLUSIVE\) +RIGHTS +FILE\n/);
+      expect(out).toContain(`r-x private  ${folder}/\u{e9}\\x1b[31m\\u{202e}\n`);
+      expect(out).toMatch(/ {2}rw- private {2}\[stack\]\n/);
+      const lines = jsonLines((await memtool(["maps", "--json", ...target])).out);
+      const text = lines.find((line) => line.path === path && line.executable === true);
+      expect(text).toMatchObject({ readable: true, writable: false, shared: false });
+      const middle = BigInt(text?.start as string) + 0x800n;
+      const clipped = await memtool(["maps", `${middle}`, "--length", "16", "--json", ...target]);
+      expect(jsonLines(clipped.out)).toEqual([
+        {
+          ...text,
+          start: `0x${middle.toString(16)}`,
+          end: `0x${(middle + 16n).toString(16)}`,
+          offset: `0x${(BigInt(text?.offset as string) + 0x800n).toString(16)}`,
+        },
+      ]);
+      const nothing = await memtool(["maps", "0", "--length", "4096", ...target]);
+      expect([nothing.status, nothing.out]).toEqual([0, ""]);
+      expect(nothing.err).toContain("nothing is mapped from 0x0 to 0x1000");
+    } finally {
+      child.kill();
+    }
+  });
+
   it("is read and written through its connector", async () => {
     const source =
       "const b = new Uint8Array(64); b.set([109,101,109,116,111,111,108,45,109,97,114,107]);" +
@@ -734,7 +767,16 @@ describe("a process", () => {
       const target = ["-c", `proc:${child.pid}`];
       const maps = await memtool(["maps", "--json", ...target]);
       const [first] = jsonLines(maps.out);
-      expect(first).toEqual({ start: expect.stringMatching(/^0x/), end: expect.stringMatching(/^0x/) });
+      expect(first).toEqual({
+        start: expect.stringMatching(/^0x/),
+        end: expect.stringMatching(/^0x/),
+        readable: true,
+        writable: false,
+        executable: expect.any(Boolean),
+        shared: false,
+        offset: "0x0",
+        path: expect.stringMatching(/node$/),
+      });
       const read = await memtool(["read", first?.start as string, "--length", "4", "--json", ...target]);
       // An ELF file begins there.
       expect(jsonLines(read.out)[0]).toEqual({ address: first?.start, length: 4, hex: "7f454c46" });
