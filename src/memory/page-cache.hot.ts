@@ -90,7 +90,7 @@ export class PageCache implements PacketIo<number> {
   readonly #fetches = new Map<number, PageFetch>();
   readonly #holed = new Float64Array(HOLED).fill(EMPTY);
   readonly #mark = new FlushMark();
-  /** The writes that went through it. */
+  /** The writes that went through it. @internal */
   readonly writes = new Writes();
   #arena = new Uint8Array(0);
   #arenaAt = 0;
