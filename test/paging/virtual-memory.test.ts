@@ -675,3 +675,19 @@ it("translateMany holds a bounded number of tables: what is beyond waits a round
     if (columns.physical[i] !== 0x8000_0000 + i * 4096) expect.fail(`row ${i}`);
   }
 });
+
+it("of any number of tables that can't be read, some are remembered", async () => {
+  const machine = new DummyMachine({ frames: 64 });
+  const addresses = new BigUint64Array(4 * 512);
+  for (let i = 0; i < addresses.length; i++) {
+    const virtual = BigInt(i) << 30n;
+    addresses[i] = virtual;
+    machine.writeEntry(machine.entryAt(virtual, 3), BigInt(2 ** 40 + i * 4096) | 7n);
+  }
+  const source = machine.sourceIo({ scheduler: new Scheduler() });
+  const memory = new VirtualMemory(source, { root: machine.root });
+  const columns = await memory.translateMany(addresses);
+  expect(columns.failed).toBe(addresses.length);
+  expect(columns.row(2047)).toMatchObject({ state: "table-missing", cause: "outside", level: 2 });
+  expect(memory.tableCache.broken.size).toBe(1024);
+});
