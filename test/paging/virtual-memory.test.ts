@@ -691,3 +691,20 @@ it("of any number of tables that can't be read, some are remembered", async () =
   expect(columns.row(2047)).toMatchObject({ state: "table-missing", cause: "outside", level: 2 });
   expect(memory.tableCache.broken.size).toBe(1024);
 });
+
+it("pages of which only the low halves of their addresses continue each other are apart", async () => {
+  const machine = new DummyMachine({ frames: 32 });
+  const { physical } = machine.map(0x1000n);
+  for (const above of [2 ** 32, 2 ** 51]) {
+    machine.map(0x2000n, {}, 1, above + ((physical + 4096) % 2 ** 32));
+    const memory = new VirtualMemory(machine.sourceIo({ scheduler: new Scheduler() }), {
+      root: machine.root,
+    });
+    const { holes } = await readPartial(memory, 0x1000, 8192);
+    expect(holes).toMatchObject([{ start: 4096, end: 8192, state: "outside" }]);
+    expect(await memory.maps().toArray()).toMatchObject([
+      { physical },
+      { physical: above + physical + 4096 },
+    ]);
+  }
+});
