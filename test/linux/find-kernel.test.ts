@@ -63,14 +63,15 @@ describe("finding the kernel", () => {
   });
 
   it("finds a text wherever ranges and pieces of the scan begin", () => {
-    const kernel = new DummyKernel({ textAt: 0x101000 });
+    const kernel = new DummyKernel({ textAt: 0x103000 });
     // Something that begins as a text does, but in the middle of a page.
     kernel.put("OSRELEASE=5.10.0\n", 0x1800);
     const map = PhysicalMap.from([
       { start: 0x1800, end: 0x3000, state: "present" },
-      { start: 0x3800, end: 0x400000, state: "present" },
+      // Pieces of 1 MiB from here on would cut the text.
+      { start: 0x3040, end: 0x400000, state: "present" },
     ]);
-    expect(find(kernel, { map }).origin).toMatchObject({ vmcoreinfoAddress: 0x101000, verified: true });
+    expect(find(kernel, { map }).origin).toMatchObject({ vmcoreinfoAddress: 0x103000, verified: true });
     const cut = PhysicalMap.single(0x1800, 0x3000);
     expect(failure(() => find(kernel, { map: cut })).code).toBe("NO_KERNEL");
   });
