@@ -195,7 +195,7 @@ function* imageBase(
 const PAGE = 4096;
 /** Bytes read at a time: large enough that a disk streams, small enough for any machine. */
 const SCAN_PIECE = 1 << 20;
-/** Texts that are judged: a memory image of web pages about crash dumps must not take forever. */
+/** Texts of which the tables are walked: a memory image of crash dumps must not take forever. */
 const MAX_CANDIDATES = 64;
 
 /** Looks at the beginning of each page of RAM. @returns the first text that holds up, else the most complete one. */
@@ -219,7 +219,8 @@ function* scan(physical: PacketIo<number>, options: FindKernelOptions): Routine<
         const candidate = yield* judge(physical, options, info, "scan", at + page + start);
         if (candidate.holds) return candidate;
         if (best === undefined || (best.root === undefined && candidate.root !== undefined)) best = candidate;
-        if (++judged === MAX_CANDIDATES) return best;
+        // One that names no root cost no more than a look.
+        if (candidate.root !== undefined && ++judged === MAX_CANDIDATES) return best;
       }
       at += size;
       done += size;

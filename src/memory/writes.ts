@@ -14,7 +14,13 @@ export class Writes {
   /** From so many on, those that have landed are looked for. */
   #limit = FIRST_LIMIT;
   #count = 0;
+  /** Whether it was counted that the last write has landed. */
   #counted = false;
+
+  /** Packets remembered. */
+  get length(): number {
+    return this.#packets.length;
+  }
 
   /** Notes a view that is about to be sent. A packet may come in many of them. */
   note(view: BoundView): void {
@@ -52,7 +58,6 @@ export class Writes {
   /** A number that stays the same as long as what was read before may be kept: no write came, nor was under way. */
   version(): number {
     if (this.underWay()) {
-      this.#counted = false;
       this.#count++;
     } else if (!this.#counted) {
       this.#counted = true;

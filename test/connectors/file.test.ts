@@ -19,7 +19,16 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { openFile } from "../../connectors/file.js";
 import { nodeDecoders } from "../../connectors/node-decoders.js";
-import { all, readInto, readPartial, SourceIo, write, writePartial } from "../../src/io/index.js";
+import {
+  AddressRanges,
+  all,
+  readInto,
+  readPartial,
+  type Source,
+  SourceIo,
+  write,
+  writePartial,
+} from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 
 const directory = mkdtempSync(join(tmpdir(), "memtool-file-"));
@@ -159,4 +168,30 @@ it("Node's inflate refuses what is longer than a page before it has allocated it
   const before = process.memoryUsage().arrayBuffers;
   expect(() => nodeDecoders.inflate?.(bomb, 4096)).toThrow(/4096/);
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(20_000_000);
+});
+
+it("of rows that one call reads, only those that fail are missing", async () => {
+  // A regular file that can't be read everywhere: this process's memory, at the end of something mapped.
+  const ends = readFileSync("/proc/self/maps", "latin1")
+    .split("\n")
+    .map((line) => /^([0-9a-f]+)-([0-9a-f]+) rw.p .* 0 *$/.exec(line))
+    .map((match) => ({
+      start: Number.parseInt(match?.[1] ?? "", 16),
+      end: Number.parseInt(match?.[2] ?? "", 16),
+    }));
+  const all64 = readFileSync("/proc/self/maps", "latin1");
+  const found = ends.find(({ end }) => end > 0 && !all64.includes(`\n${end.toString(16)}-`));
+  const end = found?.end ?? Number.NaN;
+  const file = openFile("/proc/self/mem");
+  const source: Source = {
+    name: file.name,
+    supports: file.supports,
+    ranges: () => AddressRanges.single(0, 2 ** 47),
+    transferSync: (batch) => file.transferSync?.(batch),
+  };
+  const io = new SourceIo(source);
+  const [good, bad] = await all([readPartial(io, end - 16, 8), readPartial(io, end + 64, 8)]);
+  expect(good?.holes).toEqual([]);
+  expect(bad?.holes).toMatchObject([{ start: 0, end: 8, state: "io" }]);
+  file.close?.();
 });

@@ -4,8 +4,10 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { openFile } from "../../connectors/file.js";
 import { open } from "../../connectors/open.js";
-import { type Output, Packet, Scheduler, type Source, SourceIo } from "../../src/io/index.js";
+import { registerConnector } from "../../connectors/registry.js";
+import { AddressRanges, type Output, Packet, Scheduler, type Source, SourceIo } from "../../src/io/index.js";
 import { DummyMachine } from "../support/dummy-machine.js";
+import { DummyKernel, IMAGE } from "../support/kernel.js";
 import { type ElfNote, prstatus, qemuState, writeElf } from "../support/write-elf.js";
 
 const folder = mkdtempSync(join(tmpdir(), "memtool-open-"));
@@ -194,4 +196,37 @@ describe("open", () => {
     expect(await again.physical?.read(0x5000, 3)).toEqual(Uint8Array.of(1, 2, 3));
     await again.close();
   });
+});
+
+it("a kernel and a root in memory that changes are walked anew for each request", async () => {
+  const kernel = new DummyKernel({ textAt: 0x9000 });
+  registerConnector("test-live", {
+    kind: "physical",
+    about: "RAM that changes",
+    open: () => ({
+      name: "test-live",
+      supports: { write: false, live: true },
+      ranges: () => AddressRanges.single(0, kernel.ram.length),
+      transferSync: (batch) => {
+        for (let row = 0; row < batch.length; row++) {
+          const at = batch.address(row);
+          batch.bytes(row).set(kernel.ram.subarray(at, at + (batch.lengths[row] as number)));
+          batch.done(row);
+        }
+      },
+    }),
+  });
+  const machine = await open({ connector: "test-live" });
+  const linux = await machine.linux();
+  const spaces = [linux.memory, machine.addressSpace(kernel.root)];
+  for (const space of spaces) expect(await space.translate(IMAGE)).toMatchObject({ physical: 0x200000 });
+  // The page directory's entry: 2 MiB at 0 instead of at 2 MiB.
+  const at = 0x2000 + 8 * Number((IMAGE >> 21n) & 511n);
+  new DataView(kernel.ram.buffer).setBigUint64(at, 0x83n, true);
+  for (const space of spaces) expect(await space.translate(IMAGE)).toMatchObject({ physical: 0 });
+  kernel.ram[0x1234] = 77;
+  expect(await machine.physical?.read(0x1234, 1)).toEqual(Uint8Array.of(77));
+  kernel.ram[0x1234] = 78;
+  expect(await machine.physical?.read(0x1234, 1)).toEqual(Uint8Array.of(78));
+  await machine.close();
 });

@@ -107,6 +107,12 @@ describe.skipIf(process.platform !== "linux" || !hasCompiler)("a process with kn
     }
   });
 
+  it("an unreadable page that a read begins inside costs the rest of that page, and no more", () => {
+    const { bytes, holes } = readPartial(io, at + 5n * BigInt(PAGE) + 100n, PAGE).sync();
+    expect(holes).toMatchObject([{ start: 0, end: PAGE - 100, state: "io" }]);
+    expect(bytes.subarray(PAGE - 100)).toEqual(expected.slice(6 * PAGE, 6 * PAGE + 100));
+  });
+
   it("many reads are one batch", async () => {
     const before = io.counters.batches;
     const pages = await all([0, 1, 2, 4, 6].map((page) => readInto(io, at + BigInt(page * PAGE + 100), 64)));

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { openDump } from "../../src/formats/index.js";
 import { readInto, readPartial } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
-import { expectImage, ImageModel, openBytes } from "../support/dump.js";
+import { expectImage, ImageModel, openBytes, testFile } from "../support/dump.js";
 import { prstatus, qemuState, writeElf } from "../support/write-elf.js";
 
 const bytes = pattern(4096, 1);
@@ -149,4 +150,32 @@ it.each([
 
 it("a core without memory segments is an error that says so", () => {
   expect(() => openBytes(writeElf([]))).toThrow(/no usable PT_LOAD segment/);
+});
+
+describe("many headers", () => {
+  it("notes of every PT_NOTE segment are read", () => {
+    const image = openBytes(
+      writeElf([{ physical: 0, bytes: pattern(8, 1) }], { notes: [prstatus(7, 100)], extraNoteHeaders: 2 }),
+    );
+    expect(image.notes.cpus.map(({ pid }) => pid)).toEqual([7, 7, 7]);
+  });
+
+  it("one segment at 0, as it is in physical memory, looks like no dump by virtual address", () => {
+    const bytes = pattern(8, 1);
+    expect(openBytes(writeElf([{ physical: 0, virtual: 0, bytes }])).warnings).toEqual([]);
+    expect(openBytes(writeElf([{ physical: 0, virtual: 0x1000, bytes }])).warnings.join()).toMatch(
+      /p_vaddr is not/,
+    );
+  });
+
+  it("forty thousand take a few reads, and a warning names the one that is odd", () => {
+    const bytes = new Uint8Array(0);
+    const segments = Array.from({ length: 40_000 }, (_, i) => ({ physical: i * 4096, bytes, memorySize: 1 }));
+    const odd = { physical: 40_000 * 4096, bytes, fileSize: 8, offset: 2 ** 52 };
+    const file = testFile(writeElf([...segments, odd]));
+    const image = openDump(file).sync();
+    expect(image.warnings).toEqual([expect.stringMatching(/segment of program header 40001:/)]);
+    expect(file.source.counters.batches).toBeLessThan(10);
+    expect(image.map.length).toBe(40_001);
+  });
 });

@@ -1,3 +1,4 @@
+import { deflateSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { nodeDecoders } from "../../connectors/node-decoders.js";
 import { type Decoders, dumpFile, openDump } from "../../src/formats/index.js";
@@ -195,6 +196,11 @@ describe("damaged pages", () => {
     expect(transfer.bytes.subarray(2 * PAGE)).toEqual(pattern(PAGE, 2));
   });
 
+  it("a page that decompresses to a gigabyte is refused before it is that long", () => {
+    const bomb = new Uint8Array(deflateSync(new Uint8Array(2 ** 22)));
+    expect(() => nodeDecoders.inflate?.(bomb, PAGE)).toThrow(/larger than 4096/);
+  });
+
   it("a raw page of another length is malformed", () => {
     const file = writeKdump([page(0, { flags: 0, bytes: pattern(100, 1) })], { maxPages: 1 });
     expect(only(readPartial(openBytes(file).io, 0, PAGE).sync())).toEqual([[0, PAGE, "malformed"]]);
@@ -353,6 +359,28 @@ describe("what is missing, and why", () => {
 });
 
 describe("headers", () => {
+  it.each([0, 1, 2, 3, 4, 5, 6, 7])("of version %i have the fields that this version has", (version) => {
+    const vmcoreinfo = Uint8Array.from("PAGESIZE=4096\n", (c) => c.charCodeAt(0));
+    const notes = elfNotes([prstatus(1, 1000)]);
+    const image = openBytes(writeKdump([page(1)], { version, maxPages: 3, leftOut: [2], vmcoreinfo, notes }));
+    expect(image.map.reasonOf(2 * PAGE)).toBe(version >= 1 ? "zero" : "unknown");
+    expect(image.details).toMatchObject({ dumpLevel: version >= 1 ? 1 : 0, split: false, maxPages: 3 });
+    expect(image.notes.vmcoreinfo).toEqual(version >= 3 ? vmcoreinfo : undefined);
+    expect(image.notes.cpus).toHaveLength(version >= 4 ? 1 : 0);
+    expect(readInto(image.io, PAGE, PAGE).sync()).toEqual(pattern(PAGE, 1));
+  });
+
+  it.each([2, 5, 6])("of version %i say where a part of a split dump begins and ends", (version) => {
+    const image = openBytes(writeKdump(many(10), { version, maxPages: 10, part: { start: 3, end: 6 } }));
+    expect(image.map.bytesPresent).toBe(3 * PAGE);
+    expect(readInto(image.io, 3 * PAGE, PAGE).sync()).toEqual(pattern(PAGE, 3));
+  });
+
+  it("of version 6 count pages in 64 bits", () => {
+    const image = openBytes(writeKdump([page(2)], { maxPages: 3, narrowMaxPages: 1 }));
+    expect(readInto(image.io, 2 * PAGE, PAGE).sync()).toEqual(pattern(PAGE, 2));
+  });
+
   it("gives VMCOREINFO, registers and the header's fields", () => {
     const vmcoreinfo = Uint8Array.from("OSRELEASE=6.1.0-test\nPAGESIZE=4096\n", (c) => c.charCodeAt(0));
     const notes = elfNotes([

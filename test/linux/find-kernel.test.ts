@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { MemtoolError } from "../../src/io/index.js";
+import { layer, MemtoolError, OUTSIDE } from "../../src/io/index.js";
 import { type FindKernelOptions, findKernel, KallsymsError, SymbolError } from "../../src/linux/index.js";
 import { PhysicalMap } from "../../src/memory/index.js";
 import { DummyKernel, type DummyKernelOptions, IMAGE } from "../support/kernel.js";
@@ -60,6 +60,60 @@ describe("finding the kernel", () => {
     kernel.put("OSRELEASE=5.10.0\nPAGESIZE=4096\n", 0x6000);
     kernel.put(kernel.text, 0x7100);
     expect(find(kernel).origin).toMatchObject({ vmcoreinfoAddress: 0x9000, verified: true });
+  });
+
+  it("finds a text wherever ranges and pieces of the scan begin", () => {
+    const kernel = new DummyKernel({ textAt: 0x103000 });
+    // Something that begins as a text does, but in the middle of a page.
+    kernel.put("OSRELEASE=5.10.0\n", 0x1800);
+    const map = PhysicalMap.from([
+      { start: 0x1800, end: 0x3000, state: "present" },
+      // Pieces of 1 MiB from here on would cut the text.
+      { start: 0x3040, end: 0x400000, state: "present" },
+    ]);
+    expect(find(kernel, { map }).origin).toMatchObject({ vmcoreinfoAddress: 0x103000, verified: true });
+    const cut = PhysicalMap.single(0x1800, 0x3000);
+    expect(failure(() => find(kernel, { map: cut })).code).toBe("NO_KERNEL");
+  });
+
+  it("passes by any number of texts that name no root", () => {
+    const kernel = new DummyKernel({ textAt: 0x3ff000 });
+    for (let at = 0x80000; at < 0x180000; at += 4096) kernel.put("OSRELEASE=5.10.0\n", at);
+    expect(find(kernel).origin).toMatchObject({ vmcoreinfoAddress: 0x3ff000, verified: true });
+  });
+
+  it("judges a bounded number of texts that name one", () => {
+    const kernel = new DummyKernel({ textAt: 0x3ff000 });
+    const decoy = new DummyKernel({ physBaseError: 0x1000n }).text;
+    for (let at = 0x80000; at < 0x180000; at += 4096) kernel.put(decoy, at);
+    expect(find(kernel).origin).toMatchObject({ vmcoreinfoAddress: 0x80000, verified: false });
+  });
+
+  it("passes by a text of which a part can't be read", () => {
+    const kernel = new DummyKernel({ textAt: 0x9000, physBaseError: 0x1000n });
+    const holed = layer<number>(kernel.io.scheduler, (at, view) => {
+      // The last 512 bytes of the text's page fail; a page table is read whole.
+      if (at > 0x9e00 || at + view.length <= 0x9e00) return kernel.io.sendIo(at, view);
+      const bad = view.split(0x9e00 - at);
+      const good = bad.length > 0x200 ? bad.split(0x200) : undefined;
+      kernel.io.sendIo(at, view);
+      bad.fail(OUTSIDE);
+      if (good !== undefined) kernel.io.sendIo(0xa000, good);
+    });
+    const map = PhysicalMap.single(0, kernel.ram.length);
+    expect(findKernel(kernel.io, { map }).sync().origin).toMatchObject({ vmcoreinfoAddress: 0x9000 });
+    expect(failure(() => findKernel(holed, { map }).sync()).code).toBe("NO_KERNEL");
+  });
+
+  it("takes no root below physical address 0, nor one from a symbol that is not in the image", () => {
+    const kernel = new DummyKernel();
+    const below = kernel.text.replace(/phys_base\)=-?\d+/, "phys_base)=-4503599627370496");
+    const note = Uint8Array.from(below, (character) => character.charCodeAt(0));
+    expect(failure(() => find(kernel, { note, scan: false })).code).toBe("NO_ROOT");
+    const other = `SYMBOL(init_top_pgt)=${(IMAGE + 0x10000n).toString(16)}\n${kernel.text}`;
+    const low = other.replace(/swapper_pg_dir\)=[0-9a-f]+/, "swapper_pg_dir)=ffff800000001000");
+    const lowNote = Uint8Array.from(low, (character) => character.charCodeAt(0));
+    expect(find(kernel, { note: lowNote, scan: false }).origin).toMatchObject({ verified: true });
   });
 
   it("reads only what is present", () => {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { type Address, layer, Scheduler } from "../../src/io/index.js";
 import type { Kallsyms } from "../../src/linux/kallsyms.js";
 import { KallsymsError, kallsymsTables, readKallsyms } from "../../src/linux/kallsyms-tables.js";
 import { type AddressForm, type WrittenSymbol, writeKallsyms } from "../support/kallsyms.js";
@@ -198,5 +199,49 @@ describe("kallsyms that are not there, or damaged", () => {
         },
       ),
     );
+  });
+});
+
+describe("tables without an end", () => {
+  /** Every byte of the address space is `fill`, but for what is put over it. */
+  function endless(fill: number, parts: readonly [bigint, Uint8Array][]) {
+    return layer<Address>(new Scheduler(), (at, view) => {
+      const bytes = new Uint8Array(view.length).fill(fill);
+      for (const [start, part] of parts) {
+        const from = Number(BigInt(at) - start);
+        if (from > -bytes.length && from < part.length) {
+          const skip = Math.max(0, -from);
+          bytes.set(part.subarray(Math.max(0, from), Math.max(0, from) + bytes.length - skip), skip);
+        }
+      }
+      view.transfer(bytes);
+    });
+  }
+  const [num, names, table, index, offsets] = [0x1000n, 0x1000_0000n, 0x2000n, 0x3000n, 0x4000_0000n];
+  const tables = { numSyms: num, names, tokenTable: table, tokenIndex: index, offsets };
+
+  it("names that take more than any kernel's are refused before all are read", () => {
+    const tokens = Uint8Array.from({ length: 512 }, (_, i) => (i % 2 === 0 ? 97 : 0));
+    const starts = new Uint8Array(Uint16Array.from({ length: 256 }, (_, i) => 2 * i).buffer);
+    const count = Uint8Array.of(0, 0, 0x40, 0);
+    const io = endless(100, [
+      [num, count],
+      [table, tokens],
+      [index, starts],
+    ]);
+    expect(failure(() => readKallsyms(io, tables).sync()).message).toMatch(
+      /67108864 bytes: not a table of names/,
+    );
+  });
+
+  it("a token that is longer than any is refused", () => {
+    const tokens = new Uint8Array(700).fill(97, 0, 600);
+    const starts = new Uint8Array(Uint16Array.from({ length: 256 }, (_, i) => (i === 0 ? 0 : 601)).buffer);
+    const io = endless(100, [
+      [num, Uint8Array.of(1, 0, 0, 0)],
+      [table, tokens],
+      [index, starts],
+    ]);
+    expect(failure(() => readKallsyms(io, tables).sync()).message).toMatch(/token 0 has 600 characters/);
   });
 });

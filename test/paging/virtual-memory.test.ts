@@ -675,3 +675,36 @@ it("translateMany holds a bounded number of tables: what is beyond waits a round
     if (columns.physical[i] !== 0x8000_0000 + i * 4096) expect.fail(`row ${i}`);
   }
 });
+
+it("of any number of tables that can't be read, some are remembered", async () => {
+  const machine = new DummyMachine({ frames: 64 });
+  const addresses = new BigUint64Array(4 * 512);
+  for (let i = 0; i < addresses.length; i++) {
+    const virtual = BigInt(i) << 30n;
+    addresses[i] = virtual;
+    machine.writeEntry(machine.entryAt(virtual, 3), BigInt(2 ** 40 + i * 4096) | 7n);
+  }
+  const source = machine.sourceIo({ scheduler: new Scheduler() });
+  const memory = new VirtualMemory(source, { root: machine.root });
+  const columns = await memory.translateMany(addresses);
+  expect(columns.failed).toBe(addresses.length);
+  expect(columns.row(2047)).toMatchObject({ state: "table-missing", cause: "outside", level: 2 });
+  expect(memory.tableCache.broken.size).toBe(1024);
+});
+
+it("pages of which only the low halves of their addresses continue each other are apart", async () => {
+  const machine = new DummyMachine({ frames: 32 });
+  const { physical } = machine.map(0x1000n);
+  for (const above of [2 ** 32, 2 ** 51]) {
+    machine.map(0x2000n, {}, 1, above + ((physical + 4096) % 2 ** 32));
+    const memory = new VirtualMemory(machine.sourceIo({ scheduler: new Scheduler() }), {
+      root: machine.root,
+    });
+    const { holes } = await readPartial(memory, 0x1000, 8192);
+    expect(holes).toMatchObject([{ start: 4096, end: 8192, state: "outside" }]);
+    expect(await memory.maps().toArray()).toMatchObject([
+      { physical },
+      { physical: above + physical + 4096 },
+    ]);
+  }
+});

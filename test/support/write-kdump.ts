@@ -16,6 +16,8 @@ export interface KdumpOptions {
   readonly version?: number;
   readonly blockSize?: number;
   readonly maxPages: number;
+  /** `max_mapnr` of the header, where it is not `maxPages`: version 6 has a wider field. */
+  readonly narrowMaxPages?: number;
   /** Pages that are RAM but not in the file. */
   readonly leftOut?: readonly number[];
   readonly dumpLevel?: number;
@@ -58,22 +60,30 @@ export function writeKdump(pages: readonly KdumpPage[], options: KdumpOptions): 
     .u32(block)
     .u32(subBlocks)
     .u32(options.oneBitmap ? perBitmap : 2 * perBitmap);
-  out.u32(Math.min(maxPages, 0xffffffff)).u32(0).u32(0).u32(inFile.length).u32(0).u32(1);
+  out
+    .u32(options.narrowMaxPages ?? Math.min(maxPages, 0xffffffff))
+    .u32(0)
+    .u32(0)
+    .u32(inFile.length)
+    .u32(0)
+    .u32(1);
   // struct kdump_sub_header
   out.upTo(block);
   const infoAt = block + 104;
-  out.u64(options.physBase ?? 0).u32(options.dumpLevel ?? 1);
+  // Fields that a version does not have, and those that version 6 replaces, hold garbage.
+  const garbage = 0xdead_beef_dead_beefn;
+  const since = (first: number, value: number) => (version >= first ? value : garbage);
+  const until6 = (value: number) => (version >= 2 && version < 6 ? value : garbage);
+  out.u64(options.physBase ?? 0).u32(version >= 1 ? (options.dumpLevel ?? 1) : 0xdeadbeef);
+  out.u32(version < 2 ? 0xdeadbeef : part === undefined ? 0 : 1);
+  out.u64(until6(part?.start ?? 0)).u64(until6(part?.end ?? 0));
+  out.u64(since(3, vmcoreinfo.length === 0 ? 0 : infoAt)).u64(since(3, vmcoreinfo.length));
+  out.u64(since(4, notes.length === 0 ? 0 : infoAt + vmcoreinfo.length)).u64(since(4, notes.length));
+  out.u64(since(5, 0)).u64(since(5, 0)); // eraseinfo
   out
-    .u32(part === undefined ? 0 : 1)
-    .u64(part?.start ?? 0)
-    .u64(part?.end ?? 0);
-  out.u64(vmcoreinfo.length === 0 ? 0 : infoAt).u64(vmcoreinfo.length);
-  out.u64(notes.length === 0 ? 0 : infoAt + vmcoreinfo.length).u64(notes.length);
-  out.u64(0).u64(0); // eraseinfo
-  out
-    .u64(part?.start ?? 0)
-    .u64(part?.end ?? 0)
-    .u64(maxPages);
+    .u64(since(6, part?.start ?? 0))
+    .u64(since(6, part?.end ?? 0))
+    .u64(since(6, maxPages));
   out.bytes(vmcoreinfo).bytes(notes);
   // bitmaps
   out.upTo(block * (1 + subBlocks));
