@@ -1,3 +1,5 @@
+import { MemtoolError } from "../src/io/index.js";
+
 /** Exit statuses, as `--help` documents them. */
 export const EXIT = {
   /** Everything that was asked for was read (or written, translated, found). */
@@ -12,6 +14,28 @@ export const EXIT = {
 
 /** The command line is wrong; the message says what is, and how to say it right. */
 export class UsageError extends Error {}
+
+/** Codes of errors that say that the command line is wrong, wherever they are found. */
+const USAGE_CODES: ReadonlySet<string> = new Set([
+  "BAD_TARGET",
+  "BAD_OPTION",
+  "NO_SUCH_CONNECTOR",
+  "UNKNOWN_FORMAT",
+]);
+
+/** Whether what is wrong is the command line. */
+export function isUsage(error: unknown): boolean {
+  return error instanceof UsageError || (error instanceof MemtoolError && USAGE_CODES.has(error.code));
+}
+
+/** A system error in words: "no such file or directory (ENOENT)". */
+export function describeSystemError(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === undefined) return String(message ?? error);
+  // Node writes `ENOENT: no such file or directory, open '…'`.
+  const words = /^[A-Z0-9]+: ([^,]+)/.exec(message)?.[1];
+  return words === undefined ? code : `${words} (${code})`;
+}
 
 /** A message that makes sense to a person, with its causes where they add something (system errors don't). */
 export function describeError(error: unknown): string {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The command line's door: standard streams, colour, exit status. */
 import { readFileSync } from "node:fs";
-import { EXIT } from "./errors.js";
+import { describeSystemError, EXIT } from "./errors.js";
 import { Output } from "./output.js";
 import { run } from "./program.js";
 import { makeStyle, wantsColour } from "./style.js";
@@ -13,7 +13,7 @@ const { stdin, stdout, stderr, env } = process;
 
 // Who reads our output has had enough (`| head`): that is no failure, and nobody is left to tell.
 stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") stderr.write(`memtool: standard output: ${error.message}\n`);
+  if (error.code !== "EPIPE") stderr.write(`memtool: standard output: ${describeSystemError(error)}\n`);
   process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed);
 });
 stderr.on("error", () => {});

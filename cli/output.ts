@@ -1,13 +1,26 @@
 import { once } from "node:events";
 import type { Writable } from "node:stream";
 
+/** What `process.stdout` is: a stream, and perhaps a terminal. */
+export type OutputStream = Writable & {
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+};
+
 /** Standard output, in pieces large enough for a pipe and with its back-pressure. */
 export class Output {
-  readonly #stream: Writable;
+  readonly #stream: OutputStream;
   #text = "";
 
-  constructor(stream: Writable) {
+  constructor(stream: OutputStream) {
     this.#stream = stream;
+  }
+
+  /** Width of the terminal, if it is one. */
+  get columns(): number | undefined {
+    const { isTTY, columns } = this.#stream;
+    // A terminal that does not know its size says 0.
+    return isTTY === true && columns !== 0 ? columns : undefined;
   }
 
   /** Adds text. Await `settle` now and then. */

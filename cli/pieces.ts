@@ -1,5 +1,6 @@
 /** Reads ranges of any length in bounded memory: pieces of bytes, and holes with their reason. */
 import {
+  type AddressRanges,
   type Fault,
   faultDetail,
   faultState,
@@ -118,7 +119,8 @@ function isZero(fault: Fault): boolean {
  * time: the next RAM, the end of what the absent entry covers, the end of the non-canonical addresses.
  */
 function holeEnd(space: Space, address: bigint, fault: Fault): bigint {
-  const { map, virtual } = space;
+  const { map, ranges, virtual } = space;
+  if (ranges !== undefined) return processHoleEnd(ranges, address, fault);
   if (map !== undefined) {
     const i = map.indexAfter(Number(address));
     const start = map.starts[i];
@@ -134,6 +136,18 @@ function holeEnd(space: Space, address: bigint, fault: Fault): bigint {
   if (level < 1 || level > 4) return 0n;
   const covered = 1n << BigInt(12 + 9 * (level - 1));
   return (address / covered + 1n) * covered;
+}
+
+/** The same for a process: a hole ends where the next mapping begins; one that is gone has nothing any more. */
+function processHoleEnd(ranges: () => AddressRanges, address: bigint, fault: Fault): bigint {
+  const state = faultState(fault);
+  if (state !== "outside" && state !== "gone") return 0n;
+  // Bounds of mappings are multiples of a page, and those are exact as doubles.
+  const page = Number(address - (address % 4096n));
+  const mapped = ranges();
+  const start = mapped.starts[mapped.indexAfter(page)];
+  if (start === undefined) return 1n << 64n;
+  return start > page ? BigInt(start) : 0n;
 }
 
 /** `0x… to 0x…` (exclusive) for messages. */

@@ -6,12 +6,14 @@ import { type ReadCommandOptions, read, readOptions } from "./commands/read.js";
 import { type SymbolsCommandOptions, symbols } from "./commands/symbols.js";
 import { type TranslateCommandOptions, translate } from "./commands/translate.js";
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
-import { describeError, EXIT, UsageError } from "./errors.js";
+import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
 import { parseAddress, parseRoot } from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { type Environment, type GlobalOptions, Session } from "./session.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
+
+const COMMANDS = "info, read, translate, maps, symbols, write";
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -34,9 +36,9 @@ export async function run(
   program
     .description("Reads the memory of dumps, processes and machines.")
     .version(version)
-    .option("-f, --file <file>", "a memory dump; its format is detected")
-    .option("-c, --connector <name:target>", "a connector, such as proc:1234")
-    .option("--dump-format <format>", "the dump's format: raw, elf-core, kdump")
+    .option("-f, --file <file>", "a memory dump; its format is detected", once)
+    .option("-c, --connector <name:target>", "a connector, such as proc:1234", once)
+    .option("--dump-format <format>", "the dump's format: raw, elf-core, kdump, flattened")
     .option("--physical", "use physical memory")
     .option("--root <address>", "use the page tables of this root (a CR3)", checked(parseRoot))
     .addOption(new Option("--pid <number>", "use a process's memory (comes with a later issue)"))
@@ -48,8 +50,7 @@ export async function run(
     .configureOutput({
       writeOut: (text) => environment.out.text(text),
       writeErr: (text) => environment.stderr.write(text),
-      outputError: (text, writeErr) =>
-        writeErr(`memtool: ${escapeText(text.replace(/^error: /, "").trimEnd())}\n`),
+      outputError: (text, writeErr) => writeErr(`memtool: ${escapeText(oneLine(text))}\n`),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
@@ -59,7 +60,7 @@ export async function run(
     .command("info")
     .description("what the target is: format, ranges, CPUs, kernel, and how it was found")
     .addHelpText("after", example(`info -f ${FIXTURE}`))
-    .action(() => session((opened) => info(opened)));
+    .action(() => session((opened) => info(opened), "info"));
 
   program
     .command("read")
@@ -80,7 +81,8 @@ export async function run(
     .addHelpText("after", example(`read linux_banner --length 160 -f ${FIXTURE}`))
     .action((addresses: string[], options: ReadCommandOptions) => {
       readOptions(options, program.opts<GlobalOptions>().json ?? false);
-      return session((opened) => read(opened, addresses, options), need(addresses, options.stdin));
+      checkAddresses(addresses, options.stdin);
+      return session((opened) => read(opened, addresses, options));
     });
 
   program
@@ -90,9 +92,10 @@ export async function run(
     .option("--stdin", "read an address a line, answered in their order")
     .option("--walk", "show every page-table entry on the way")
     .addHelpText("after", example(`translate init_task --walk -f ${FIXTURE}`))
-    .action((addresses: string[], options: TranslateCommandOptions) =>
-      session((opened) => translate(opened, addresses, options), need(addresses, options.stdin)),
-    );
+    .action((addresses: string[], options: TranslateCommandOptions) => {
+      checkAddresses(addresses, options.stdin);
+      return session((opened) => translate(opened, addresses, options));
+    });
 
   program
     .command("maps")
@@ -100,12 +103,10 @@ export async function run(
     .argument("[address]", "where to begin (default: the whole address space)")
     .option("-l, --length <bytes>", "how far to go from there")
     .addHelpText("after", example(`maps _text --length 32M -f ${FIXTURE}`))
-    .action((address: string | undefined, options: MapsCommandOptions) =>
-      session(
-        (opened) => maps(opened, address, options),
-        need(address === undefined ? [] : [address], false),
-      ),
-    );
+    .action((address: string | undefined, options: MapsCommandOptions) => {
+      checkAddresses(address === undefined ? [] : [address], false);
+      return session((opened) => maps(opened, address, options));
+    });
 
   program
     .command("symbols")
@@ -135,12 +136,15 @@ export async function run(
         throw new UsageError("write changes the target: say so with --write");
       }
       const bytes = bytesToWrite(words, options);
-      return session((opened) => write(opened, address, bytes), need([address], false));
+      checkAddresses([address], false);
+      return session((opened) => write(opened, address, bytes));
     });
 
   try {
-    if (args.length === 0)
-      throw new UsageError("no command: one of info, read, translate, maps, symbols, write (--help)");
+    if (args.length === 0) throw new UsageError(`no command: one of ${COMMANDS} (--help)`);
+    if (args[0] === "help" && args[1] !== undefined && !isCommand(args[1])) {
+      throw new UsageError(`unknown command '${args[1]}': one of ${COMMANDS}`);
+    }
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -149,17 +153,23 @@ export async function run(
       await environment.out.flush();
       const { style, stderr } = environment;
       stderr.write(`${style.error("memtool:")} ${escapeText(describeError(error))}\n`);
-      status = error instanceof UsageError ? EXIT.usage : EXIT.failed;
+      status = isUsage(error) ? EXIT.usage : EXIT.failed;
     }
   }
   await environment.out.flush();
   return status;
 
+  function isCommand(word: string): boolean {
+    return (
+      word.startsWith("-") || word === "help" || program.commands.some((command) => command.name() === word)
+    );
+  }
+
   async function session(
     action: (session: Session) => Promise<number>,
-    kernel: "kernel" | "none" = "kernel",
+    purpose: "info" | "memory" = "memory",
   ) {
-    const opened = await Session.open(program.opts<GlobalOptions>(), environment, kernel);
+    const opened = await Session.open(program.opts<GlobalOptions>(), environment, purpose);
     try {
       status = await action(opened);
     } finally {
@@ -167,15 +177,29 @@ export async function run(
     }
   }
 
-  /** With `--physical` or `--root`, numbers need no kernel; everything else does. Checks the addresses first. */
-  function need(addresses: readonly string[], stdin: boolean | undefined): "kernel" | "none" {
+  /** Addresses are checked before the target is opened. */
+  function checkAddresses(addresses: readonly string[], stdin: boolean | undefined): void {
     if (stdin !== true) for (const text of addresses) parseAddress(text);
-    return "kernel";
   }
+}
+
+/** Commander's message in one line, as ours are: its suggestion stands in a second one. */
+function oneLine(text: string): string {
+  return text
+    .replace(/^error: /, "")
+    .trimEnd()
+    .replace(/\n\(Did you mean (.*)\?\)$/, "; did you mean $1?");
 }
 
 function example(command: string): string {
   return `\nExample:\n  $ memtool ${command}`;
+}
+
+/** The value of an option that may be given once. */
+function once(value: string, previous: string | undefined): string {
+  if (previous !== undefined)
+    throw new InvalidArgumentError(`It comes after "${previous}": give one target.`);
+  return value;
 }
 
 /** A parser of an option's value whose usage errors commander reports. The value itself stays text. */

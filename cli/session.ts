@@ -1,6 +1,7 @@
 /** An opened target and the address space that the options choose. */
 import { listConnectors, type Machine, open } from "../connectors/connectors.js";
 import { hex, MemtoolError } from "../src/io/index.js";
+import { type KernelSymbol, type LinuxKernel, SymbolError } from "../src/linux/index.js";
 import { describeError, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
 import { type AddressExpression, checkAddress, parseRoot } from "./parse.js";
@@ -56,6 +57,9 @@ export function targetOf(options: GlobalOptions, env: Environment["env"]): strin
   return given.includes(":") && listConnectors().has(name) ? { connector: given } : given;
 }
 
+/** Unknown symbols that similar ones are looked for. */
+const SUGGESTED = 16;
+
 /** One run of the program over one target. */
 export class Session {
   readonly machine: Machine;
@@ -63,6 +67,8 @@ export class Session {
   readonly options: GlobalOptions;
   readonly environment: Environment;
   readonly #progress: Progress;
+  /** Symbols that were not found. */
+  #unknown = 0;
 
   private constructor(
     machine: Machine,
@@ -78,8 +84,13 @@ export class Session {
     this.#progress = progress;
   }
 
-  /** Opens the target. @param need `none`: the command looks for no kernel unless it meets a symbol. */
-  static async open(options: GlobalOptions, environment: Environment, need: "kernel" | "none" = "kernel") {
+  /**
+   * Opens the target.
+   *
+   * @param purpose `info`: the kernel is looked for in any case, and whoever asks reports that there is none. Otherwise
+   * `--physical` and `--root` do without, until a symbol is met.
+   */
+  static async open(options: GlobalOptions, environment: Environment, purpose: "info" | "memory" = "memory") {
     const target = targetOf(options, environment.env);
     if (options.pid !== undefined) {
       throw new UsageError(
@@ -96,14 +107,14 @@ export class Session {
       format: options.dumpFormat,
       write: options.write,
       root,
-      kernel: need === "none" || options.physical === true || root !== undefined ? "none" : "scan",
+      kernel: purpose === "info" || (options.physical !== true && root === undefined) ? "scan" : "none",
       onProgress: (done, total) => progress.update("looking for the kernel", done, total),
     });
     try {
       progress.clear();
       const space = spaceOf(machine, options, root);
       const session = new Session(machine, space, options, environment, progress);
-      if (machine.noKernel !== undefined && space.map !== undefined && options.physical !== true) {
+      if (purpose !== "info" && machine.noKernel !== undefined && space.map !== undefined) {
         session.warn(`${machine.noKernel.message}; addresses are physical here`);
       }
       return session;
@@ -128,7 +139,7 @@ export class Session {
     }
     const linux = await this.machine.linux();
     this.#progress.clear();
-    const symbol = await linux.symbol(base);
+    const symbol = await this.#symbol(linux, base);
     let address = checkAddress(symbol.address + offset, text);
     if (this.options.physical === true) {
       const translation = await linux.memory.translate(address);
@@ -138,6 +149,20 @@ export class Session {
       address = BigInt(translation.physical);
     }
     return address;
+  }
+
+  /** The symbol of that name. Looking for similar names takes long, so only the first unknown ones get any. */
+  async #symbol(linux: LinuxKernel, name: string): Promise<KernelSymbol> {
+    if (this.#unknown >= SUGGESTED) {
+      const found = await linux.symbols(name).toArray();
+      if (found.length === 0) throw new SymbolError("NO_SYMBOL", name, []);
+    }
+    try {
+      return await linux.symbol(name);
+    } catch (error) {
+      if (error instanceof SymbolError && error.code === "NO_SYMBOL") this.#unknown++;
+      throw error;
+    }
   }
 
   /** A bar for what takes long. */
@@ -173,7 +198,7 @@ function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefi
         `${machine.name} is one process's memory: there are no physical addresses or page tables`,
       );
     }
-    return { name: machine.name, memory: machine.memory };
+    return { name: machine.name, memory: machine.memory, ranges: () => machine.source.ranges };
   }
   if (root !== undefined) {
     const virtual = machine.addressSpace(root);

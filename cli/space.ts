@@ -1,4 +1,4 @@
-import type { Address } from "../src/io/index.js";
+import type { Address, AddressRanges } from "../src/io/index.js";
 import type { AddressSpace, PhysicalMap } from "../src/memory/index.js";
 import type { VirtualMemory } from "../src/paging/index.js";
 
@@ -11,6 +11,8 @@ export interface Space {
   readonly virtual?: VirtualMemory | undefined;
   /** What of it exists, where it is physical memory. */
   readonly map?: PhysicalMap | undefined;
+  /** What is mapped now, where it is a process. */
+  readonly ranges?: (() => AddressRanges) | undefined;
 }
 
 /** What the command line needs of an address space. */

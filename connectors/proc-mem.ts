@@ -152,7 +152,7 @@ class OpenProcess implements ProcessSource {
 
   maps(): ProcessMap[] {
     try {
-      return parseMaps(readFileSync(`/proc/${this.pid}/maps`, "latin1"));
+      return parseMaps(readFileSync(`/proc/${this.pid}/maps`, "utf8"));
     } catch {
       return [];
     }

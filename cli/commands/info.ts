@@ -199,7 +199,7 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
     text += `\n${table(columns, rows)}`;
     if (count > SHOWN) text += `and ${count - SHOWN} more ranges (--json has them)\n`;
   }
-  const details = Object.entries(facts.details ?? {});
+  const details = Object.entries(facts.details ?? {}).filter(([, value]) => value !== "");
   if (details.length > 0) {
     text += `\n${fields(details.map(([name, value]) => [escapeText(name), escapeText(String(value))]))}`;
   }

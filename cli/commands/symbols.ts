@@ -65,7 +65,7 @@ function show(session: Session, symbol: KernelSymbol | NamedAddress): void {
   }
   const plus = offset === undefined || offset === 0n ? "" : `+${hex(offset)}`;
   out.text(
-    `${session.environment.style.dim(hex16(address))}  ${escapeText(type)}  ${escapeText(name)}${plus}\n`,
+    `${session.environment.style.dim(hex16(address + (offset ?? 0n)))}  ${escapeText(type)}  ${escapeText(name)}${plus}\n`,
   );
 }
 

@@ -1,4 +1,4 @@
-import { all } from "../../src/io/index.js";
+import { all, MemtoolError } from "../../src/io/index.js";
 import type { VirtualMemory, Walk } from "../../src/paging/index.js";
 import { statusOf, UsageError } from "../errors.js";
 import { readLines } from "../lines.js";
@@ -17,8 +17,15 @@ export interface TranslateCommandOptions {
 export function pageTablesOf(session: Session, command: string): VirtualMemory {
   const { virtual, name } = session.space;
   if (virtual !== undefined) return virtual;
+  const { machine, options } = session;
+  if (machine.physical === undefined)
+    throw new UsageError(`${command} needs page tables, and ${name} is one process's memory`);
+  if (options.physical !== true) {
+    // The command line is right; it is the target that has no kernel.
+    throw new MemtoolError("NO_KERNEL", `${command} needs page tables: give a root (--root, such as a CR3)`);
+  }
   throw new UsageError(
-    `${command} needs page tables, and ${name} has none: give a root (--root, such as a CR3), or a dump with a kernel`,
+    `${command} needs page tables, and ${name} has none: leave out --physical, or give a root (--root, such as a CR3)`,
   );
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from "node:fs";
 import { all, MemtoolError } from "../../src/io/index.js";
-import { EXIT, statusOf, UsageError } from "../errors.js";
+import { describeSystemError, EXIT, statusOf, UsageError } from "../errors.js";
 import { END_OF_SPACE, parseAddress, parseHex } from "../parse.js";
 import { toJson } from "../render/escape.js";
 import { reasonOf, reasonText } from "../render/hole.js";
@@ -21,6 +21,15 @@ export function bytesToWrite(words: readonly string[], options: WriteCommandOpti
   if (options.from === undefined) return parseHex(words.join(" "));
   if (words.length > 0) throw new UsageError("give the bytes in hex or with --from FILE, not both");
   const { from } = options;
+  try {
+    return readBytes(from);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new MemtoolError("NO_BYTES", `--from ${from}: ${describeSystemError(error)}`);
+  }
+}
+
+function readBytes(from: string): Uint8Array {
   const stats = statSync(from);
   if (!stats.isFile()) throw new UsageError(`--from ${from}: not a regular file`);
   if (stats.size > MAX_WRITE)

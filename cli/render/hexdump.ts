@@ -1,5 +1,7 @@
-/** Bytes a row. */
+/** Bytes a row, where there is room for them. */
 const ROW = 16;
+/** Columns that a row of sixteen bytes takes. */
+const WIDE = 86;
 const UNKNOWN = "··";
 
 /** How a dump looks. */
@@ -8,6 +10,8 @@ export interface HexDumpOptions {
   readonly squeeze?: boolean;
   /** Dims addresses and holes. */
   readonly dim?: (text: string) => string;
+  /** Width of the terminal: rows have eight bytes where sixteen would not fit. Undefined where nothing wraps. */
+  readonly columns?: number | undefined;
 }
 
 /** Two digits for each byte, and the character of each for the right column. */
@@ -17,7 +21,7 @@ const LETTERS = Array.from({ length: 256 }, (_, byte) =>
 );
 
 /**
- * A hex dump of one range, made piece by piece: rows of 16 bytes from the first address on, `··` for bytes that could
+ * A hex dump of one range, made piece by piece: rows of 16 bytes (8 on a narrow terminal) from the first address on, `··` for bytes that could
  * not be read. Rows without any readable byte say why instead of showing characters; however long a hole is, its rows
  * are squeezed to a few lines.
  */
@@ -26,6 +30,7 @@ export class HexDump {
   readonly #dim: (text: string) => string;
   /** Address of the row under way. */
   #address: bigint;
+  readonly #bytes: number;
   readonly #row = new Int16Array(ROW);
   #filled = 0;
   /** What the row says in the right column if none of its bytes could be read. */
@@ -40,6 +45,7 @@ export class HexDump {
     this.#address = start;
     this.#squeeze = options.squeeze ?? true;
     this.#dim = options.dim ?? ((text) => text);
+    this.#bytes = (options.columns ?? WIDE) < WIDE ? ROW / 2 : ROW;
   }
 
   /** Bytes that were read, next in the range. @returns the lines that are complete. */
@@ -47,7 +53,7 @@ export class HexDump {
     let text = "";
     for (let i = 0; i < bytes.length; i++) {
       this.#row[this.#filled++] = bytes[i] as number;
-      if (this.#filled === ROW) text += this.#flush();
+      if (this.#filled === this.#bytes) text += this.#flush();
     }
     return text;
   }
@@ -56,18 +62,19 @@ export class HexDump {
   hole(length: bigint, label: string): string {
     let text = "";
     let left = length;
+    const row = BigInt(this.#bytes);
     this.#label = label;
     // Rows that begin in this hole: all but the first and the last repeat the one before.
     let rows = 0;
     while (left > 0n) {
-      if (this.#filled === 0 && ++rows > 2 && left >= 32n) {
-        const skipped = (left / 16n - 1n) * 16n;
+      if (this.#filled === 0 && ++rows > 2 && left >= 2n * row) {
+        const skipped = (left / row - 1n) * row;
         this.#address += skipped;
         left -= skipped;
       }
       this.#row[this.#filled++] = -1;
       left--;
-      if (this.#filled === ROW) text += this.#flush();
+      if (this.#filled === this.#bytes) text += this.#flush();
     }
     return text;
   }
@@ -110,7 +117,7 @@ export class HexDump {
     let digits = "";
     let letters = "";
     let known = false;
-    for (let i = 0; i < ROW; i++) {
+    for (let i = 0; i < this.#bytes; i++) {
       if (i === ROW / 2) digits += " ";
       if (i >= this.#filled) {
         digits += "   ";

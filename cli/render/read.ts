@@ -52,7 +52,7 @@ function hexEmitter(out: Output, options: ReadOptions, style: Style): ReadEmitte
     begin(address) {
       if (!first) out.text("\n");
       first = false;
-      dump = new HexDump(address, { squeeze: options.squeeze, dim: style.dim });
+      dump = new HexDump(address, { squeeze: options.squeeze, dim: style.dim, columns: out.columns });
     },
     async data(_address, bytes) {
       // A line of 16 bytes is five times as long as they are: in pieces, so that the reader sets the pace.

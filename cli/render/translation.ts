@@ -27,7 +27,13 @@ export function translationJson(result: Translation, walk?: Walk): Record<string
 export function runJson(run: MapRun): Record<string, unknown> {
   const range = { start: hex(run.start), end: hex(run.end) };
   if (run.state !== undefined) return { ...range, ...failureJson(run) };
-  return { ...range, physical: hex(run.physical), pageSize: run.pageSize, ...rightsJson(run) };
+  return {
+    ...range,
+    physical: hex(run.physical),
+    pageSize: run.pageSize,
+    ...rightsJson(run),
+    global: run.global,
+  };
 }
 
 type Failure = Pick<UnmappedAddress, "state" | "level" | "entry" | "cause">;
@@ -62,6 +68,11 @@ export function rightsText({ writable, user, executable }: Allowed): string {
   return `r${writable ? "w" : "-"}${executable ? "x" : "-"} ${user ? "user" : "kernel"}`;
 }
 
+/** Runs that differ in this alone are runs of their own: kernels without page-table isolation have it everywhere. */
+function globalText({ global }: Pick<Rights, "global">): string {
+  return global ? " global" : "";
+}
+
 /** One line of `translate`. */
 export function translationText(result: Translation): string {
   if (result.state !== undefined) return `${hex16(result.virtual)}  ${failureText(result)}`;
@@ -72,7 +83,7 @@ export function translationText(result: Translation): string {
 export function runText(run: MapRun): string {
   const range = `${hex16(run.start)}  ${hex16(run.end)}`;
   if (run.state !== undefined) return `${range}  ${failureText(run)}`;
-  return `${range}  ${hex16(run.physical)}  ${pageText(run.pageSize)}  ${rightsText(run)}`;
+  return `${range}  ${hex16(run.physical)}  ${pageText(run.pageSize)}  ${rightsText(run)}${globalText(run)}`;
 }
 
 /** The headings of {@link runText}. */
@@ -103,5 +114,5 @@ function stepText({ level, name, index, entryAddress, entry, present, flags }: W
 
 function flagsText(flags: Rights & { readonly leaf: boolean; readonly malformed: boolean }): string {
   if (flags.malformed) return "malformed";
-  return `${flags.leaf ? "maps a page" : "next table"}  ${rightsText(flags)}${flags.leaf && flags.global ? " global" : ""}`;
+  return `${flags.leaf ? "maps a page" : "next table"}  ${rightsText(flags)}${flags.leaf ? globalText(flags) : ""}`;
 }

@@ -6,7 +6,8 @@
  */
 import { HIGH } from "./address.js";
 import { type Fault, UNANSWERED } from "./fault.js";
-import type { BoundView, Direction } from "./packet.js";
+import type { Direction } from "./packet.js";
+import type { BoundView } from "./view.js";
 
 /** A row's status before the connector sets one; left so, the row fails as `unanswered`. */
 export const ROW_UNANSWERED = -1;

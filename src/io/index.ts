@@ -16,17 +16,7 @@ export * from "./fault.js";
 export { all, Io, type Outcomes, type Results, type Settled, settle } from "./io.js";
 export { layer, type Mapping, withMapping, withSplitting } from "./layers.js";
 export { MemoryIo, type MemoryIoOptions } from "./memory-io.js";
-export {
-  asBytes,
-  type BoundView,
-  type Direction,
-  type Fragment,
-  type Output,
-  Packet,
-  type PacketMemory,
-  type PacketOptions,
-  type View,
-} from "./packet.js";
+export { asBytes, type Direction, Packet, type PacketMemory, type PacketOptions } from "./packet.js";
 export { type Address, type NoPosition, type PacketIo, toCallback } from "./packet-io.js";
 export { AddressRanges } from "./ranges.js";
 export { fetchPacket, type OnPart, sendRebound, withFallback } from "./rebound.js";
@@ -62,4 +52,5 @@ export {
   readStreamToEnd,
   writeStream,
 } from "./stream.js";
+export type { BoundView, Fragment, Output, View } from "./view.js";
 export type { Routine, Wait, Waker } from "./wait.js";

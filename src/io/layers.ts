@@ -1,8 +1,8 @@
 /** Small layers: split, shift, map by ranges. Each forwards views under other parameters. */
 import { OUTSIDE } from "./fault.js";
-import type { BoundView } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
 import type { Scheduler } from "./scheduler.js";
+import type { BoundView } from "./view.js";
 
 /** A layer that is one function over another layer. */
 class ForwardingLayer<P> implements PacketIo<P> {

@@ -1,7 +1,8 @@
 import { OUTSIDE, READ_ONLY } from "./fault.js";
-import { asBytes, type BoundView, type PacketMemory } from "./packet.js";
+import { asBytes, type PacketMemory } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
 import { defaultScheduler, type Scheduler } from "./scheduler.js";
+import type { BoundView } from "./view.js";
 
 /** Options of {@link MemoryIo}. */
 export interface MemoryIoOptions {

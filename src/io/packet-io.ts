@@ -1,5 +1,5 @@
-import type { BoundView, Fragment, Output } from "./packet.js";
 import type { Scheduler } from "./scheduler.js";
+import type { BoundView, Fragment, Output } from "./view.js";
 
 /**
  * The one interface of every layer: memory, files, dump formats, page tables, processes.

@@ -3,8 +3,9 @@
  * part by part what becomes of it (`sendRebound`, after mfio's `ReboundPacket`).
  */
 import { type Fault, UNANSWERED } from "./fault.js";
-import { type BoundView, type Fragment, type Output, Packet } from "./packet.js";
+import { Packet } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
+import type { BoundView, Fragment, Output } from "./view.js";
 import type { Waker } from "./wait.js";
 
 /** A waker that is a callback. */

@@ -5,10 +5,11 @@
 import { type ByteRange, type Hole, hex, PartialReadError, PartialWriteError } from "./errors.js";
 import { UNANSWERED } from "./fault.js";
 import { Io } from "./io.js";
-import { type BoundView, type Fragment, type Output, Packet, type PacketMemory } from "./packet.js";
+import { Packet, type PacketMemory } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
 import { defaultScheduler, type Scheduler } from "./scheduler.js";
 import { IoSequence, type Sink } from "./sequence.js";
+import type { BoundView, Fragment, Output } from "./view.js";
 import type { Routine, Wait, Waker } from "./wait.js";
 
 /** What this module needs of an `AbortSignal`. */
@@ -68,7 +69,7 @@ export function* sendRoutine<P>(
   if (packet.length === 0) return packet;
   if (signal === undefined) {
     sendOrGiveUp(io, param, view.bind(output));
-    yield* finish(packet);
+    if (!packet.complete) yield* finish(packet);
   } else {
     const bound = view.bind(output);
     const onAbort = () => packet.abort();
@@ -77,7 +78,7 @@ export function* sendRoutine<P>(
     try {
       if (packet.abortFault !== 0) bound.fail(packet.abortFault);
       else sendOrGiveUp(io, param, bound);
-      yield* finish(packet);
+      if (!packet.complete) yield* finish(packet);
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
@@ -97,7 +98,6 @@ function sendOrGiveUp<P>(io: PacketIo<P>, param: P, view: BoundView): void {
 }
 
 function* finish(packet: Packet): Routine<void> {
-  if (packet.complete) return;
   try {
     yield packet;
   } finally {

@@ -3,11 +3,12 @@ import { HIGH, split, splitAddress } from "./address.js";
 import { Batch, FragmentQueue, fillBatch, ROW_PARTIAL, ROW_UNANSWERED, type RowFault } from "./batch.hot.js";
 import { MemtoolError } from "./errors.js";
 import { CLOSED, type Fault, fault, NO_EXCHANGE, OUTSIDE, READ_ONLY, UNANSWERED } from "./fault.js";
-import type { BoundView, Direction } from "./packet.js";
+import type { Direction } from "./packet.js";
 import type { Address, PacketIo } from "./packet-io.js";
 import type { AddressRanges } from "./ranges.js";
 import { type Drain, defaultScheduler, type Scheduler } from "./scheduler.js";
 import type { Source } from "./source.js";
+import type { BoundView } from "./view.js";
 
 /** What passed through a source since it was opened. */
 export interface Counters {

@@ -5,10 +5,11 @@
 import { copyBytes } from "./copy.hot.js";
 import { END_OF_STREAM, fault } from "./fault.js";
 import { Io } from "./io.js";
-import { type BoundView, Packet, type PacketMemory } from "./packet.js";
+import { Packet, type PacketMemory } from "./packet.js";
 import type { NoPosition, PacketIo } from "./packet-io.js";
 import { partialError, type RequestOptions, schedulerOf, sendRoutine } from "./requests.js";
 import type { Scheduler } from "./scheduler.js";
+import type { BoundView } from "./view.js";
 import type { Routine } from "./wait.js";
 
 const NOT_FOR_READING = fault("unsupported", "stream", "backend");

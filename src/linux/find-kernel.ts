@@ -72,7 +72,7 @@ function noKernel(options: FindKernelOptions): KernelNotFoundError {
   const scanned =
     options.scan === false
       ? "the dump has no VMCOREINFO note, and RAM was not scanned for it"
-      : `the dump has no VMCOREINFO note, and none of its ${hex(options.map.bytesPresent)} bytes of RAM has one`;
+      : `the dump has no VMCOREINFO note, and none of its ${options.map.bytesPresent} bytes of RAM has one`;
   return new KernelNotFoundError(
     "NO_KERNEL",
     `no Linux kernel found: ${scanned}; use --physical, or give a page-table root (--root, such as a CPU's CR3)`,

@@ -1,7 +1,8 @@
 /** Linux kernels in memory. Start with `find-kernel.ts`. @module */
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
-export { Kallsyms, KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms.js";
+export { Kallsyms } from "./kallsyms.js";
+export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";

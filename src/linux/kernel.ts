@@ -1,7 +1,8 @@
 import { hex, Io, IoSequence, type Routine, type Sink } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import { imageSymbols } from "./image.js";
-import { type Kallsyms, KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms.js";
+import type { Kallsyms } from "./kallsyms.js";
+import { KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 import { editDistance, isGlob, matchesGlob } from "./names.js";
 import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
 import type { Vmcoreinfo } from "./vmcoreinfo.js";

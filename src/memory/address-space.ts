@@ -2,11 +2,12 @@
 import { HIGH, toPhysical, toVirtual } from "../io/address.js";
 import { hex } from "../io/errors.js";
 import { Io } from "../io/io.js";
-import { asBytes, type BoundView, type Fragment, type PacketMemory } from "../io/packet.js";
+import { asBytes, type PacketMemory } from "../io/packet.js";
 import type { Address, PacketIo } from "../io/packet-io.js";
 import { type PartialTransfer, type RequestOptions, schedulerOf } from "../io/requests.js";
 import type { Scheduler } from "../io/scheduler.js";
 import { IoSequence } from "../io/sequence.js";
+import type { BoundView, Fragment } from "../io/view.js";
 import { type Chunk, chunksRoutine } from "./chunks.js";
 import { type AddressColumn, type Gathered, gatherRoutine } from "./gather.js";
 import { type CallerMemory, checkLength, type ShownAddress } from "./space.js";

@@ -1,8 +1,9 @@
 /** Records of one size from many addresses, as one request. */
 import { type Fault, type FaultState, faultState } from "../io/fault.js";
-import { type BoundView, Packet } from "../io/packet.js";
+import { Packet } from "../io/packet.js";
 import type { Address, PacketIo } from "../io/packet-io.js";
 import { type RequestOptions, sendRoutine } from "../io/requests.js";
+import type { BoundView } from "../io/view.js";
 import type { Routine } from "../io/wait.js";
 import { memoryOf, type Space } from "./space.js";
 

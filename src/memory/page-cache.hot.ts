@@ -7,10 +7,10 @@
  *
  * Pages lie in a slab (`page-slab.hot.ts`): no object per page, but for those being fetched (`page-fetch.ts`).
  */
-import type { BoundView } from "../io/packet.js";
 import type { PacketIo } from "../io/packet-io.js";
 import { schedulerOf } from "../io/requests.js";
 import type { Drain, Scheduler } from "../io/scheduler.js";
+import type { BoundView } from "../io/view.js";
 import { LoneRead, PageFetch } from "./page-fetch.js";
 import { PAGE_SIZE, PageSlab } from "./page-slab.hot.js";
 import type { PhysicalMap } from "./physical-map.js";
@@ -90,7 +90,7 @@ export class PageCache implements PacketIo<number> {
   readonly #fetches = new Map<number, PageFetch>();
   readonly #holed = new Float64Array(HOLED).fill(EMPTY);
   readonly #mark = new FlushMark();
-  /** The writes that went through it. */
+  /** The writes that went through it. @internal */
   readonly writes = new Writes();
   #arena = new Uint8Array(0);
   #arenaAt = 0;

@@ -1,5 +1,6 @@
 /** Reads that a page cache has under way: of a page that views wait for, and of a view by itself. */
-import { type BoundView, type Output, Packet } from "../io/packet.js";
+import { Packet } from "../io/packet.js";
+import type { BoundView, Output } from "../io/view.js";
 
 /** Is told when a page has come, or could not be had whole. */
 export interface PageFetchOwner {

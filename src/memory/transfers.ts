@@ -1,5 +1,5 @@
 /** Requests for bytes: all of them, what there is of them, or fragment by fragment. */
-import { type Fragment, Packet, type PacketMemory } from "../io/packet.js";
+import { Packet, type PacketMemory } from "../io/packet.js";
 import type { PacketIo } from "../io/packet-io.js";
 import {
   fragments,
@@ -9,6 +9,7 @@ import {
   sendRoutine,
 } from "../io/requests.js";
 import type { Sink } from "../io/sequence.js";
+import type { Fragment } from "../io/view.js";
 import type { Routine } from "../io/wait.js";
 import { memoryOf } from "./space.js";
 

@@ -1,8 +1,9 @@
 /** Requests for one value of a type. */
 import { OUTSIDE } from "../io/fault.js";
-import { type BoundView, Packet } from "../io/packet.js";
+import { Packet } from "../io/packet.js";
 import type { PacketIo } from "../io/packet-io.js";
 import { partialError, type RequestOptions, sendRoutine } from "../io/requests.js";
+import type { BoundView } from "../io/view.js";
 import type { Routine } from "../io/wait.js";
 import { memoryOf, type Space } from "./space.js";
 import type { Type } from "./type.js";

@@ -1,6 +1,8 @@
 /** Writes that may not have landed yet: until they have, what a read brings may be the bytes from before them. */
-import type { BoundView, Packet } from "../io/packet.js";
+
+import type { Packet } from "../io/packet.js";
 import type { PacketIo } from "../io/packet-io.js";
+import type { BoundView } from "../io/view.js";
 
 const FIRST_LIMIT = 64;
 

@@ -15,7 +15,7 @@ import {
   type Source,
   write,
 } from "../io/index.js";
-import type { BoundView } from "../io/packet.js";
+import type { BoundView } from "../io/view.js";
 
 const NOT_FOR_WRITING = fault("read-only", "stream", "backend");
 const BROKEN = fault("io", "stream", "backend");

@@ -66,6 +66,28 @@ describe("a hex dump", () => {
     );
   });
 
+  it("has eight bytes a line where a terminal has no room for sixteen", () => {
+    const lines = (columns: number | undefined) => {
+      const rows = new HexDump(0xffffffff81000000n, { columns });
+      return (
+        rows.data(bytesOf("Linux version 6.1")) +
+        rows.hole(2n ** 20n, "table-missing (level 4, the table is not-present)") +
+        rows.end()
+      );
+    };
+    expect(lines(80)).toBe(
+      "ffffffff81000000  4c 69 6e 75 78 20 76 65  |Linux ve|\n" +
+        "ffffffff81000008  72 73 69 6f 6e 20 36 2e  |rsion 6.|\n" +
+        "ffffffff81000010  31 ·· ·· ·· ·· ·· ·· ··  |1       |\n" +
+        "ffffffff81000018  ·· ·· ·· ·· ·· ·· ·· ··  table-missing (level 4, the table is not-present)\n" +
+        "*\n" +
+        "ffffffff81100010  ··                       table-missing (level 4, the table is not-present)\n",
+    );
+    expect(lines(85)).toBe(lines(80));
+    expect(lines(86)).toBe(lines(undefined));
+    expect(lines(86).split("\n")[0]).toHaveLength(86);
+  });
+
   it("squeezes rows that repeat, but shows the last one", () => {
     const zeros = new Uint8Array(64);
     expect(dump(0n, [zeros])).toBe(

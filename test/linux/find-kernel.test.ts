@@ -125,7 +125,7 @@ describe("finding the kernel", () => {
     ]);
     const error = failure(() => find(kernel, { map }));
     expect(error.code).toBe("NO_KERNEL");
-    expect(error.message).toContain("0x3ff000 bytes");
+    expect(error.message).toContain("4190208 bytes");
   });
 
   it("prefers what a scan finds to a note that does not hold up, and the note to nothing", () => {
@@ -171,7 +171,7 @@ describe("finding the kernel", () => {
   });
 
   it.each<[string, DummyKernelOptions, string]>([
-    ["NO_KERNEL", {}, "none of its 0x400000 bytes of RAM has one"],
+    ["NO_KERNEL", {}, "none of its 4194304 bytes of RAM has one"],
     ["FIVE_LEVEL_PAGING", { textAt: 0x9000, fiveLevel: true }, "isn't supported yet"],
   ])("%s says what to do", (code, options, message) => {
     const error = failure(() => find(new DummyKernel(options)));

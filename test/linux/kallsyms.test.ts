@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Address, layer, Scheduler } from "../../src/io/index.js";
-import { type Kallsyms, KallsymsError, kallsymsTables, readKallsyms } from "../../src/linux/kallsyms.js";
+import type { Kallsyms } from "../../src/linux/kallsyms.js";
+import { KallsymsError, kallsymsTables, readKallsyms } from "../../src/linux/kallsyms-tables.js";
 import { type AddressForm, type WrittenSymbol, writeKallsyms } from "../support/kallsyms.js";
 import { WindowsIo } from "../support/windows.js";
 

@@ -1,0 +1,231 @@
+/** Views: parts of a packet, on their way through layers. A bound view is the only thing that a layer sees of one. */
+import { copyBytes, swapBytes } from "./copy.hot.js";
+import { MemtoolError } from "./errors.js";
+import { type Fault, UNANSWERED } from "./fault.js";
+import type { Direction, Packet } from "./packet.js";
+
+/** Is told of each fragment of a packet as it is answered. May submit more I/O. */
+export interface Output {
+  /** `fragment.fault` is 0 for bytes that moved. Called after the packet's account is brought up to date. */
+  onFragment(fragment: Fragment): void;
+}
+
+/** An answered part of a packet: bytes `start` to `end` (exclusive, packet-relative). */
+export interface Fragment {
+  readonly packet: Packet;
+  readonly start: number;
+  readonly end: number;
+  readonly length: number;
+  /** The tag that the view was made with; it survives splitting. */
+  readonly tag: number;
+  readonly fault: Fault;
+}
+
+/** A part of a packet that has no output yet. Parts may go to different addresses. */
+export class View {
+  readonly packet: Packet;
+  readonly start: number;
+  readonly end: number;
+  readonly tag: number;
+  readonly #flight: number;
+
+  /** @internal */
+  constructor(packet: Packet, start: number, end: number, tag: number) {
+    this.packet = packet;
+    this.start = start;
+    this.end = end;
+    this.tag = tag;
+    this.#flight = packet.flight;
+  }
+
+  get length(): number {
+    return this.end - this.start;
+  }
+
+  /** Two views: the first `at` bytes, and the rest. `tag` is the second part's (default: the same). */
+  split(at: number, tag = this.tag): [View, View] {
+    checkSplit(at, this.length);
+    const middle = this.start + at;
+    return [
+      new View(this.packet, this.start, middle, this.tag),
+      new View(this.packet, middle, this.end, tag),
+    ];
+  }
+
+  /** The form that a `PacketIo` takes. `output` is told of every fragment of it. */
+  bind(output?: Output): BoundView {
+    if (this.#flight !== this.packet.flight) {
+      throw new MemtoolError("STALE_VIEW", "this view belongs to an earlier submission of its packet");
+    }
+    return new BoundView(this.packet, this.start, this.end, this.tag, output);
+  }
+}
+
+const OPEN = 0;
+const KEPT = 1;
+const ANSWERED = 2;
+
+/**
+ * The only thing that a layer sees of a packet. It gets exactly one answer: `split` it (then each part gets one),
+ * `transfer` bytes, fill or empty a direct slice (`claim`, then `complete`), or `fail`. Or it is forwarded to
+ * another `PacketIo`, which then answers. A second answer throws; none at all is reported as `unanswered`.
+ * A layer that answers after `sendIo` returned must say so in time with `keep`.
+ */
+export class BoundView implements Fragment {
+  readonly packet: Packet;
+  readonly start: number;
+  readonly tag: number;
+  readonly output: Output | undefined;
+  /** After the answer: 0 for bytes that moved, else why not. */
+  fault: Fault = 0;
+  #end: number;
+  #state = OPEN;
+  readonly #flight: number;
+
+  /** @internal */
+  constructor(packet: Packet, start: number, end: number, tag: number, output: Output | undefined) {
+    this.packet = packet;
+    this.start = start;
+    this.#end = end;
+    this.tag = tag;
+    this.output = output;
+    this.#flight = packet.flight;
+  }
+
+  /** Packet-relative, exclusive; shrinks when the view is split. */
+  get end(): number {
+    return this.#end;
+  }
+
+  get length(): number {
+    return this.#end - this.start;
+  }
+
+  get direction(): Direction {
+    return this.packet.direction;
+  }
+
+  /** Whether this view has had its one answer. */
+  get answered(): boolean {
+    return this.#state === ANSWERED;
+  }
+
+  /** Nonzero once the caller aborted: fail the view with it instead of starting a transfer. */
+  get abortFault(): Fault {
+    return this.packet.abortFault;
+  }
+
+  /**
+   * Keeps the first `at` bytes in this view and gives the rest as a new one.
+   *
+   * @throws {RangeError} unless 0 < at < length.
+   */
+  split(at: number): BoundView {
+    this.#checkOpen();
+    checkSplit(at, this.length);
+    const tail = new BoundView(this.packet, this.start + at, this.#end, this.tag, this.output);
+    tail.#state = this.#state;
+    this.#end = this.start + at;
+    return tail;
+  }
+
+  /** Promises an answer later. Needed whenever `sendIo` returns before the view is answered or forwarded. */
+  keep(): void {
+    this.#checkOpen();
+    if (this.#state === KEPT) return;
+    this.#state = KEPT;
+    this.packet.cover(this.length);
+  }
+
+  /**
+   * Moves the whole view to or from (or, for an exchange, trades it with) `memory` at `at`, and answers it.
+   *
+   * @throws {RangeError} if `memory` is too short, or `at` is no offset.
+   */
+  transfer(memory: Uint8Array, at = 0): void {
+    this.#checkOpen();
+    const length = this.length;
+    if (!(at >= 0 && at + length <= memory.length && Math.floor(at) === at)) {
+      throw new RangeError(`transfer of ${length} bytes at ${at}: there are ${memory.length}`);
+    }
+    if (this.packet.givenUp) return this.#answer(this.packet.abortFault);
+    const { bytes, direction } = this.packet;
+    if (direction === "read") copyBytes(memory, at, bytes, this.start, length);
+    else if (direction === "write") copyBytes(bytes, this.start, memory, at, length);
+    else swapBytes(bytes, this.start, memory, at, length);
+    this.#answer(0);
+  }
+
+  /**
+   * A direct slice of the caller's memory, to be filled (read) or taken from (write), so that bytes are copied once
+   * or not at all; then answer with `complete` or `fail`. Refused (`undefined`) by packets that are not `direct`,
+   * by exchanges, once the caller gave up, and when its start in the underlying buffer is not a multiple of
+   * `alignment`: use your own buffer and `transfer`.
+   */
+  claim(alignment = 1): Uint8Array | undefined {
+    this.#checkOpen();
+    const { bytes, direct, direction, givenUp } = this.packet;
+    if (givenUp || !direct || direction === "exchange") return undefined;
+    if (alignment > 1 && (bytes.byteOffset + this.start) % alignment !== 0) return undefined;
+    return bytes.subarray(this.start, this.#end);
+  }
+
+  /** Answers: every byte moved, through the slice that `claim` gave (or through a batch). */
+  complete(): void {
+    this.#checkOpen();
+    this.#answer(0);
+  }
+
+  /** Answers: no byte of this view moved. */
+  fail(fault: Fault): void {
+    this.#checkOpen();
+    this.#answer(fault === 0 ? UNANSWERED : fault);
+  }
+
+  #checkOpen(): void {
+    if (this.#state === ANSWERED) {
+      throw new MemtoolError("ANSWERED_TWICE", `view ${this.start}..${this.#end} was answered already`);
+    }
+    const { packet } = this;
+    if (
+      this.#flight !== packet.flight ||
+      (packet.complete && packet.length !== 0) ||
+      (packet.sealed && this.#state === OPEN)
+    ) {
+      throw new MemtoolError(
+        "ANSWERED_LATE",
+        `view ${this.start}..${this.#end}: given up as unanswered; a layer that answers later must keep() the view`,
+      );
+    }
+  }
+
+  // The order matters and is mfio's: the packet's account first, then the output (which may submit more, even the
+  // same packet), then whoever waits.
+  #answer(fault: Fault): void {
+    const packet = this.packet;
+    const length = this.length;
+    if (this.#state !== KEPT) packet.cover(length);
+    this.#state = ANSWERED;
+    this.fault = fault;
+    if (fault === 0) packet.noteGood(this.start, this.#end);
+    else packet.noteFailed(this.start, this.#end, fault);
+    const waiter = packet.settle(length);
+    if (this.output === undefined) {
+      waiter?.wake();
+      return;
+    }
+    try {
+      this.output.onFragment(this);
+    } catch (error) {
+      // An output that throws must not keep other fragments from being answered: the operation throws it later.
+      packet.outputError ??= error;
+    }
+    waiter?.wake();
+  }
+}
+
+function checkSplit(at: number, length: number): void {
+  if (!(Number.isInteger(at) && at > 0 && at < length)) {
+    throw new RangeError(`split at ${at}: must lie inside the view's ${length} bytes`);
+  }
+}

@@ -1,0 +1,330 @@
+/**
+ * Reads kallsyms, the kernel's own table of its symbols' names and addresses, from its memory.
+ *
+ * Facts, in kernel/kallsyms.c (`get_symbol_offset`, `kallsyms_expand_symbol`, `kallsyms_sym_address`) and
+ * scripts/kallsyms.c (`write_src`, `compress_symbols`, `compare_symbols`), which writes the tables:
+ * - `kallsyms_num_syms`: u32 (since 4.20, 80ffbaa5b1bd; where it was 64 bits wide, its low half is the same).
+ * - `kallsyms_names`: for each symbol a length, then that many bytes, each the number of a token. The length is one
+ *   byte; since Linux 6.1 (73bbb94466fd), with its high bit set, seven low bits, and the next byte holds the rest.
+ *   The first character of the expanded text is the type, the others are the name.
+ * - `kallsyms_token_table`: 256 strings with their NULs; `kallsyms_token_index`: u16[256], where each begins.
+ * - Addresses, in one of four forms:
+ *   `kallsyms_offsets` (32 bits each) from `kallsyms_relative_base` (since 4.6, 2213e9a66bb8), unsigned;
+ *   the same with CONFIG_KALLSYMS_ABSOLUTE_PERCPU (x86-64 until 6.14), where a negative entry n means
+ *   base - 1 - n and any other is absolute (an offset into the per-CPU area);
+ *   without a relative base (patch "kallsyms: Get rid of kallsyms relative base", 2026): signed, from the entry's own
+ *   address; or `kallsyms_addresses`, 64 bits each (until 6.11, 64e166099b69).
+ * VMCOREINFO names the tables since Linux 6.0 (5fd8fea935a1, f09bddbd8661).
+ */
+import {
+  type Address,
+  hex,
+  Io,
+  MemtoolError,
+  type PacketIo,
+  type Routine,
+  readPartial,
+} from "../io/index.js";
+import { schedulerOf } from "../io/requests.js";
+import { Kallsyms, MAX_NAME, MAX_SYMBOLS, type Names } from "./kallsyms.js";
+import type { KernelSymbol } from "./symbol.js";
+
+/** Virtual addresses of the tables, as VMCOREINFO's `SYMBOL(kallsyms_…)` give them. */
+export interface KallsymsTables {
+  readonly names: bigint;
+  readonly numSyms: bigint;
+  readonly tokenTable: bigint;
+  readonly tokenIndex: bigint;
+  readonly offsets?: bigint | undefined;
+  readonly relativeBase?: bigint | undefined;
+  readonly addresses?: bigint | undefined;
+}
+
+/** A part of kallsyms is absent, unreadable or nonsense. `part` is the kernel's name of the table. */
+export class KallsymsError extends MemtoolError {
+  readonly part: string;
+  constructor(part: string, message: string, options?: { cause?: unknown }) {
+    super("KALLSYMS", `${part}: ${message}`, options);
+    this.part = part;
+  }
+}
+
+/** Longest table of names believed: sixteen bytes for each of the most symbols. Real ones have some twelve a symbol. */
+const MAX_NAMES = 16 * MAX_SYMBOLS;
+/** Tables are read in pieces of this size, so that nothing is allocated for what is not there. */
+const PIECE = 64 * 1024;
+
+/**
+ * Finds the tables in VMCOREINFO's symbols.
+ *
+ * @throws {KallsymsError} naming the first that is missing.
+ */
+export function kallsymsTables(symbols: ReadonlyMap<string, bigint>): KallsymsTables {
+  const need = (name: string): bigint => {
+    const address = symbols.get(name);
+    if (address === undefined) {
+      throw new KallsymsError(
+        name,
+        "VMCOREINFO doesn't say where it is (Linux 6.0 and later built with CONFIG_KALLSYMS do); " +
+          "use addresses, or the symbols that VMCOREINFO names",
+      );
+    }
+    return address;
+  };
+  const addresses = symbols.get("kallsyms_addresses");
+  return {
+    names: need("kallsyms_names"),
+    numSyms: need("kallsyms_num_syms"),
+    tokenTable: need("kallsyms_token_table"),
+    tokenIndex: need("kallsyms_token_index"),
+    offsets: addresses === undefined ? need("kallsyms_offsets") : symbols.get("kallsyms_offsets"),
+    relativeBase: symbols.get("kallsyms_relative_base"),
+    addresses,
+  };
+}
+
+/**
+ * Reads and checks the tables. Names stay compressed; one pass finds where each begins.
+ *
+ * @param io    the kernel's virtual memory.
+ * @param known symbols whose addresses are known otherwise (VMCOREINFO's): if the tables name any, one must agree.
+ * @throws {KallsymsError} naming the part that is missing, unreadable or corrupt.
+ */
+export function readKallsyms(
+  io: PacketIo<Address>,
+  tables: KallsymsTables,
+  known: ReadonlyMap<string, bigint> = new Map(),
+): Io<Kallsyms> {
+  return Io.of(schedulerOf(io), readRoutine, io, tables, known);
+}
+
+function* readRoutine(
+  io: PacketIo<Address>,
+  tables: KallsymsTables,
+  known: ReadonlyMap<string, bigint>,
+): Routine<Kallsyms> {
+  const count = u32(yield* readTable(io, "kallsyms_num_syms", tables.numSyms, 4), 0);
+  if (count === 0 || count > MAX_SYMBOLS) {
+    throw new KallsymsError(
+      "kallsyms_num_syms",
+      `${count} symbols at ${hex(tables.numSyms)} can't be: expected 1 to ${MAX_SYMBOLS}`,
+    );
+  }
+  const tokens = yield* readTokens(io, tables);
+  const addresses = yield* readAddresses(io, tables, count);
+  const names = yield* readNames(io, tables.names, count, tokens);
+  const kallsyms = new Kallsyms(addresses, names, tokens);
+  checkKnown(kallsyms, known);
+  return kallsyms;
+}
+
+/**
+ * Tables that decode, but not one known symbol is where it should be: another kernel's, or another layout. (One
+ * that agrees is enough: some of VMCOREINFO's values, such as `mem_section`, are what a pointer holds.)
+ */
+function checkKnown(kallsyms: Kallsyms, known: ReadonlyMap<string, bigint>): void {
+  let other: KernelSymbol | undefined;
+  for (const [name, address] of known) {
+    const found = kallsyms.symbol(name);
+    if (found.some((symbol) => symbol.address === address)) return;
+    other ??= found[0];
+  }
+  if (other === undefined) return;
+  throw new KallsymsError(
+    "kallsyms_offsets",
+    `${other.name} is at ${hex(other.address)} there, but VMCOREINFO says ${hex(known.get(other.name) ?? 0)}: ` +
+      "the tables are damaged, or have a layout that is not known yet",
+  );
+}
+
+/** Reads `length` bytes of a table, piece by piece. @throws {KallsymsError} at the first piece with a hole. */
+function* readTable(io: PacketIo<Address>, part: string, start: bigint, length: number): Routine<Uint8Array> {
+  let bytes = new Uint8Array(Math.min(length, PIECE));
+  for (let at = 0; at < length; at += PIECE) {
+    const size = Math.min(PIECE, length - at);
+    if (at + size > bytes.length) {
+      const larger = new Uint8Array(Math.min(length, 2 * bytes.length));
+      larger.set(bytes);
+      bytes = larger;
+    }
+    const { holes } = yield* readPartial(
+      io,
+      BigInt.asUintN(64, start + BigInt(at)),
+      bytes.subarray(at, at + size),
+    );
+    const hole = holes[0];
+    if (hole !== undefined) {
+      throw new KallsymsError(
+        part,
+        `can't be read at ${hex(start + BigInt(at + hole.start))} (${hole.state}); ` +
+          "its page may be left out of the dump, or its address be wrong",
+      );
+    }
+  }
+  return bytes;
+}
+
+const TOKENS = 256;
+/** Longest token believed; `scripts/kallsyms.c` builds them of pairs, real ones have at most some twenty characters. */
+const MAX_TOKEN = 512;
+
+function* readTokens(io: PacketIo<Address>, tables: KallsymsTables): Routine<readonly string[]> {
+  const index = yield* readTable(io, "kallsyms_token_index", tables.tokenIndex, 2 * TOKENS);
+  const starts = new Uint32Array(TOKENS);
+  const tokens: string[] = [];
+  let last = 0;
+  for (let i = 0; i < TOKENS; i++) {
+    starts[i] = (index[2 * i] as number) | ((index[2 * i + 1] as number) << 8);
+    last = Math.max(last, starts[i] as number);
+  }
+  // The last token may end anywhere behind its beginning; what can't be read there is only needed if it doesn't.
+  const size = last + MAX_TOKEN + 1;
+  const { bytes, holes } = yield* readPartial(io, tables.tokenTable, new Uint8Array(size));
+  const end = holes[0]?.start ?? size;
+  for (let i = 0; i < TOKENS; i++) {
+    const start = starts[i] as number;
+    const nul = bytes.indexOf(0, start);
+    if (start >= end || nul < 0 || nul >= end) {
+      const hole = holes[0];
+      const where = hex(tables.tokenTable + BigInt(start));
+      throw new KallsymsError(
+        "kallsyms_token_table",
+        hole === undefined
+          ? `token ${i} at ${where} has no end`
+          : `can't be read at ${hex(tables.tokenTable + BigInt(hole.start))} (${hole.state}), which token ${i} needs`,
+      );
+    }
+    if (nul - start > MAX_TOKEN) {
+      throw new KallsymsError("kallsyms_token_table", `token ${i} has ${nul - start} characters`);
+    }
+    tokens.push(String.fromCharCode(...bytes.subarray(start, nul)));
+  }
+  return tokens;
+}
+
+function* readAddresses(
+  io: PacketIo<Address>,
+  tables: KallsymsTables,
+  count: number,
+): Routine<BigUint64Array> {
+  if (tables.addresses !== undefined) {
+    const bytes = yield* readTable(io, "kallsyms_addresses", tables.addresses, count * 8);
+    return new BigUint64Array(bytes.buffer, 0, count);
+  }
+  if (tables.offsets === undefined) {
+    throw new KallsymsError("kallsyms_offsets", "no address of it is known");
+  }
+  const bytes = yield* readTable(io, "kallsyms_offsets", tables.offsets, count * 4);
+  const offsets = new Int32Array(bytes.buffer, 0, count);
+  const addresses = new BigUint64Array(count);
+  if (tables.relativeBase === undefined) {
+    for (let i = 0; i < count; i++) {
+      addresses[i] = tables.offsets + BigInt(4 * i) + BigInt(offsets[i] as number);
+    }
+    return addresses;
+  }
+  const baseBytes = yield* readTable(io, "kallsyms_relative_base", tables.relativeBase, 8);
+  const base = new BigUint64Array(baseBytes.buffer, 0, 1)[0] as bigint;
+  // Without per-CPU entries every offset is below 2 GiB, as the kernel's image is: a negative one tells the layout.
+  const absolutePerCpu = offsets.some((offset) => offset < 0);
+  for (let i = 0; i < count; i++) {
+    const offset = offsets[i] as number;
+    if (!absolutePerCpu) addresses[i] = base + BigInt(offset);
+    else if (offset < 0) addresses[i] = base - 1n - BigInt(offset);
+    else addresses[i] = BigInt(offset);
+  }
+  return addresses;
+}
+
+/** Reads as much of the names as `count` symbols take: how long the table is, only decoding it tells. */
+function* readNames(
+  io: PacketIo<Address>,
+  start: bigint,
+  count: number,
+  tokens: readonly string[],
+): Routine<Names> {
+  const starts = new Uint32Array(count);
+  const lengths = new Uint16Array(count);
+  let bytes = new Uint8Array(PIECE);
+  let filled = 0;
+  let at = 0;
+  for (let i = 0; i < count; ) {
+    const parsed = parseName(bytes, at, filled);
+    if (parsed !== 0) {
+      const first = at + (parsed < 128 ? 1 : 2);
+      checkName(bytes, first, first + parsed, tokens, i, start);
+      starts[i] = first;
+      lengths[i] = parsed;
+      at = first + parsed;
+      i++;
+      continue;
+    }
+    if (filled === MAX_NAMES) {
+      throw new KallsymsError(
+        "kallsyms_names",
+        `${i} of ${count} symbols took ${filled} bytes: not a table of names`,
+      );
+    }
+    if (filled === bytes.length) {
+      const larger = new Uint8Array(bytes.length * 2);
+      larger.set(bytes);
+      bytes = larger;
+    }
+    const size = Math.min(PIECE, bytes.length - filled);
+    const { holes } = yield* readPartial(
+      io,
+      BigInt.asUintN(64, start + BigInt(filled)),
+      bytes.subarray(filled, filled + size),
+    );
+    const hole = holes[0];
+    // The last piece reaches behind the table, where a hole does no harm.
+    if (hole !== undefined && hole.start === 0) {
+      throw new KallsymsError(
+        "kallsyms_names",
+        `can't be read at ${hex(start + BigInt(filled))} (${hole.state}), after ${i} of ${count} symbols`,
+      );
+    }
+    filled += hole === undefined ? size : hole.start;
+  }
+  return { bytes: bytes.slice(0, at), starts, lengths };
+}
+
+/** The number of tokens of the name at `at`, or 0 if not all of it is there yet. An empty name throws. */
+function parseName(bytes: Uint8Array, at: number, end: number): number {
+  if (at >= end) return 0;
+  let length = bytes[at] as number;
+  let first = at + 1;
+  if (length >= 128) {
+    if (first >= end) return 0;
+    length = (length & 127) | ((bytes[first] as number) << 7);
+    first++;
+  }
+  if (length === 0 || (first === at + 2 && length < 128)) {
+    throw new KallsymsError("kallsyms_names", `impossible length ${length} of a name at +${hex(at)}`);
+  }
+  return first + length <= end ? length : 0;
+}
+
+/** @throws {KallsymsError} for a name that is empty or longer than any can be. */
+function checkName(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  tokens: readonly string[],
+  index: number,
+  start: bigint,
+): void {
+  let length = 0;
+  for (let i = from; i < to; i++) {
+    length += (tokens[bytes[i] as number] as string).length;
+  }
+  if (length >= 2 && length <= MAX_NAME + 1 && to - from <= MAX_NAME + 1) return;
+  throw new KallsymsError(
+    "kallsyms_names",
+    `symbol ${index} at ${hex(start + BigInt(from))} has a type and name of ${length} characters`,
+  );
+}
+
+function u32(bytes: Uint8Array, at: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true);
+}
