@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { detectFormat, dumpFile, openDump } from "../../src/formats/index.js";
-import { MemoryIo, readInto, readPartial, write } from "../../src/io/index.js";
+import { detectFormat, dumpFile, openDump, rearrange } from "../../src/formats/index.js";
+import { Io, MemoryIo, readInto, readPartial, Scheduler, write } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { openBytes, testFile } from "../support/dump.js";
 import { flatten } from "../support/flatten.js";
@@ -151,5 +151,15 @@ describe("flattened files", () => {
     const file = flatten(kdump);
     file[31] = 2;
     expect(() => openBytes(file)).toThrow(/version at file offset 0x18: 2, where makedumpfile writes 1/);
+  });
+
+  it("what lies behind the last block is outside, not zeros", () => {
+    const file = testFile(flatten(kdump));
+    const inner = Io.of(file.scheduler ?? new Scheduler(), rearrange, file).sync();
+    for (const at of [inner.size - 4, inner.size, inner.size + 1000]) {
+      const missing = Math.max(0, inner.size - at);
+      const { holes } = readPartial(inner, at, 8).sync();
+      expect(holes).toMatchObject([{ start: missing, end: 8, state: "outside" }]);
+    }
   });
 });
