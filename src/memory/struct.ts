@@ -173,6 +173,11 @@ function layOut(members: Members, options: StructOptions): { fields: Field[]; si
   let unit: { storage: Type<unknown>; offset: number; taken: number } | undefined;
   for (const [name, member] of Object.entries(members)) {
     if (name === "__proto__") throw new RangeError(`${what}: a member cannot be called __proto__`);
+    if (/^(0|[1-9][0-9]*)$/.test(name)) {
+      throw new RangeError(
+        `${what}: a member cannot be called "${name}": JavaScript sorts such keys to the front`,
+      );
+    }
     const placed = member instanceof Placed;
     const type = placed ? member.type : member;
     const memberAlign = packed ? 1 : type.align;
@@ -213,7 +218,7 @@ function roundUp(value: number, align: number): number {
  * A struct, laid out as C does: members in their order, each at a multiple of its alignment, the whole padded to a
  * multiple of the largest (64-bit integers are aligned to 8, as everywhere but on i386).
  *
- * @throws {RangeError} for an alignment or a size that can't be.
+ * @throws {RangeError} for an alignment or a size that can't be, or a member's name that is an integer.
  */
 export function struct<const M extends Members>(members: M, options: StructOptions = {}): Struct<M> {
   return new Struct(members, options);

@@ -435,6 +435,9 @@ printf("%zu", sizeof g); for (size_t i = 0; i < 9; i++) printf(" %d", ((unsigned
     for (const offset of [-1, 0.5]) expect(() => at(offset, u8)).toThrow(RangeError);
     expect(() => task.offsetOf("none" as never)).toThrow(RangeError);
     expect(() => struct({ ["__proto__"]: u8 })).toThrow(RangeError);
+    // JavaScript moves such keys to the front, so the order of the members would be lost without a word.
+    expect(() => struct({ b: u8, "0": u32 })).toThrow(/"0"/);
+    expect(struct({ b: u8, "01": u32 }).offsetOf("01")).toBe(4);
   });
 
   it("keep what padding and gaps hold", () => {
