@@ -34,10 +34,8 @@ export {
   writePartial,
 } from "./requests.js";
 export {
-  Countdown,
   type Drain,
   defaultScheduler,
-  type Running,
   Scheduler,
   type SchedulerOptions,
 } from "./scheduler.js";
@@ -52,5 +50,6 @@ export {
   readStreamToEnd,
   writeStream,
 } from "./stream.js";
+export type { Running } from "./task.js";
 export type { BoundView, Fragment, Output, View } from "./view.js";
-export type { Routine, Wait, Waker } from "./wait.js";
+export { Countdown, type Routine, type Wait, type Waker } from "./wait.js";

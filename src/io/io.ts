@@ -3,8 +3,9 @@
  * awaited, with `.sync()`, or with `yield*` inside a routine.
  */
 import { MemtoolError } from "./errors.js";
-import { Countdown, defaultScheduler, type Running, type Scheduler } from "./scheduler.js";
-import type { Routine, Wait } from "./wait.js";
+import { defaultScheduler, type Scheduler } from "./scheduler.js";
+import type { Running } from "./task.js";
+import { Countdown, type Routine, type Wait } from "./wait.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments of any routine; the constructor's signature ties them to it.
 type AnyRoutine = (...args: any[]) => Routine<unknown>;

@@ -6,7 +6,9 @@
  * one scheduler for each `open`; layers and sources of that machine share it.
  */
 import { WouldBlockError } from "./errors.js";
-import type { Routine, Wait, Waker } from "./wait.js";
+import { Fifo } from "./fifo.js";
+import { type Running, type Step, Task } from "./task.js";
+import type { Routine } from "./wait.js";
 
 /** A layer with unsent work, known to its scheduler through `enqueue`. */
 export interface Drain {
@@ -40,146 +42,8 @@ export interface SchedulerOptions {
 const QUIET_TURNS = 4;
 const HIGH_WATER_MARK = 65_536;
 
-const DONE = 0;
-const READY = 1;
-const PARKED = 2;
-const RUNNING = 3;
-
-/** Something that the scheduler can run on. */
-interface Step {
-  /** Goes on, if it still waits for its turn. */
-  run(): void;
-}
-
-/** A routine that was started. */
-export interface Running {
-  /** Throws an error into it where it waits, or before it begins. For whoever started it and can't wait for its end. */
-  giveUp(error: unknown): void;
-}
-
-/** What a routine waits with after it was given up once: the waker before it no longer counts. */
-class Successor implements Waker {
-  readonly #task: { woken(waker: Waker): void };
-
-  constructor(task: { woken(waker: Waker): void }) {
-    this.#task = task;
-  }
-
-  wake(): void {
-    this.#task.woken(this);
-  }
-}
-
-/** First in, first out; `Array.shift` moves every element once arrays get long. */
-class Fifo<T> {
-  #items: T[] = [];
-  #head = 0;
-
-  get length(): number {
-    return this.#items.length - this.#head;
-  }
-
-  push(item: T): void {
-    this.#items.push(item);
-  }
-
-  shift(): T | undefined {
-    if (this.#head === this.#items.length) return undefined;
-    const item = this.#items[this.#head];
-    this.#head++;
-    if (this.#head === this.#items.length) {
-      this.#items = [];
-      this.#head = 0;
-    } else if (this.#head >= 1024 && this.#head * 2 >= this.#items.length) {
-      this.#items = this.#items.slice(this.#head);
-      this.#head = 0;
-    }
-    return item;
-  }
-}
-
 /** Schedulers with ready routines or unsent work: a synchronous drive may need another machine's bytes as well. */
 const busy = new Set<Scheduler>();
-
-/** A routine under way. */
-class Task<T> implements Waker, Running, Step {
-  readonly scheduler: Scheduler;
-  readonly #routine: Routine<T>;
-  readonly #onDone: (value: T) => void;
-  readonly #onFailed: (error: unknown) => void;
-  state = READY;
-  #wakes = 0;
-  #waker: Waker = this;
-
-  constructor(
-    scheduler: Scheduler,
-    routine: Routine<T>,
-    onDone: (value: T) => void,
-    onFailed: (error: unknown) => void,
-  ) {
-    this.scheduler = scheduler;
-    this.#routine = routine;
-    this.#onDone = onDone;
-    this.#onFailed = onFailed;
-  }
-
-  /** Runs until the routine waits for something that is not over; `failure` is thrown into it first. */
-  step(failure?: { readonly error: unknown }): void {
-    this.state = RUNNING;
-    let result: IteratorResult<Wait, T>;
-    try {
-      if (failure === undefined) {
-        result = this.#routine.next();
-      } else {
-        // What it waited for may end later: that must not look like the end of what it waits for next.
-        this.#waker = new Successor(this);
-        result = this.#routine.throw(failure.error);
-      }
-      while (result.done !== true) {
-        const wakes = this.#wakes;
-        let parked: boolean;
-        try {
-          parked = result.value.park(this.#waker);
-        } catch (error) {
-          result = this.#routine.throw(error);
-          continue;
-        }
-        // Parking itself may have made it happen (a wait that flushes).
-        if (parked && this.#wakes === wakes) {
-          this.state = PARKED;
-          return;
-        }
-        result = this.#routine.next();
-      }
-    } catch (thrown) {
-      this.state = DONE;
-      this.#onFailed(thrown);
-      return;
-    }
-    this.state = DONE;
-    this.#onDone(result.value);
-  }
-
-  run(): void {
-    if (this.state === READY) this.step();
-  }
-
-  giveUp(error: unknown): void {
-    if (this.state === PARKED || this.state === READY) this.step({ error });
-  }
-
-  wake(): void {
-    this.woken(this);
-  }
-
-  woken(waker: Waker): void {
-    if (waker !== this.#waker) return;
-    this.#wakes++;
-    if (this.state !== PARKED) return;
-    this.state = READY;
-    this.scheduler.ready(this);
-  }
-}
 
 /** See the module's comment. */
 export class Scheduler {
@@ -262,7 +126,7 @@ export class Scheduler {
     try {
       while (this.full && this.#drainOnce());
       task.step();
-      while (task.state !== DONE) {
+      while (!task.done) {
         try {
           if (drainAll(this)) continue;
         } catch (thrown) {
@@ -452,34 +316,3 @@ function blockedNames(own: Scheduler): string[] {
 
 /** The scheduler of layers that were given none. */
 export const defaultScheduler = new Scheduler();
-
-/** A wait for several things, each counted down once: the join of `all`, the end of a set of packets. */
-export class Countdown implements Wait {
-  #left: number;
-  #waker: Waker | undefined;
-
-  constructor(count: number) {
-    this.#left = count;
-  }
-
-  /** Whether all are over. */
-  get over(): boolean {
-    return this.#left <= 0;
-  }
-
-  /** One of them is over. */
-  done(): void {
-    this.#left--;
-    if (this.#left === 0) {
-      const waker = this.#waker;
-      this.#waker = undefined;
-      waker?.wake();
-    }
-  }
-
-  park(waker: Waker): boolean {
-    if (this.#left <= 0) return false;
-    this.#waker = waker;
-    return true;
-  }
-}

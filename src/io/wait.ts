@@ -21,3 +21,34 @@ export interface Wait {
 
 /** A resumable operation: yields what it waits for, returns its result, throws its error. */
 export type Routine<T> = Generator<Wait, T, void>;
+
+/** A wait for several things, each counted down once: the join of `all`, the end of a set of packets. */
+export class Countdown implements Wait {
+  #left: number;
+  #waker: Waker | undefined;
+
+  constructor(count: number) {
+    this.#left = count;
+  }
+
+  /** Whether all are over. */
+  get over(): boolean {
+    return this.#left <= 0;
+  }
+
+  /** One of them is over. */
+  done(): void {
+    this.#left--;
+    if (this.#left === 0) {
+      const waker = this.#waker;
+      this.#waker = undefined;
+      waker?.wake();
+    }
+  }
+
+  park(waker: Waker): boolean {
+    if (this.#left <= 0) return false;
+    this.#waker = waker;
+    return true;
+  }
+}

@@ -1,0 +1,122 @@
+/** A routine under way: it runs until it waits, is woken, and runs on when its turn comes. */
+import type { Routine, Wait, Waker } from "./wait.js";
+
+const DONE = 0;
+const READY = 1;
+const PARKED = 2;
+const RUNNING = 3;
+
+/** Something that the scheduler can run on. */
+export interface Step {
+  /** Goes on, if it still waits for its turn. */
+  run(): void;
+}
+
+/** A routine that was started. */
+export interface Running {
+  /** Throws an error into it where it waits, or before it begins. For whoever started it and can't wait for its end. */
+  giveUp(error: unknown): void;
+}
+
+/** What a routine waits with after it was given up once: the waker before it no longer counts. */
+class Successor implements Waker {
+  readonly #task: { woken(waker: Waker): void };
+
+  constructor(task: { woken(waker: Waker): void }) {
+    this.#task = task;
+  }
+
+  wake(): void {
+    this.#task.woken(this);
+  }
+}
+
+/** Where tasks go that can go on. */
+interface ReadyQueue {
+  ready(step: Step): void;
+}
+
+/** A routine under way. */
+export class Task<T> implements Waker, Running, Step {
+  readonly #scheduler: ReadyQueue;
+  readonly #routine: Routine<T>;
+  readonly #onDone: (value: T) => void;
+  readonly #onFailed: (error: unknown) => void;
+  #state = READY;
+  #wakes = 0;
+  #waker: Waker = this;
+
+  constructor(
+    scheduler: ReadyQueue,
+    routine: Routine<T>,
+    onDone: (value: T) => void,
+    onFailed: (error: unknown) => void,
+  ) {
+    this.#scheduler = scheduler;
+    this.#routine = routine;
+    this.#onDone = onDone;
+    this.#onFailed = onFailed;
+  }
+
+  /** Whether it has ended, one way or the other. */
+  get done(): boolean {
+    return this.#state === DONE;
+  }
+
+  /** Runs until the routine waits for something that is not over; `failure` is thrown into it first. */
+  step(failure?: { readonly error: unknown }): void {
+    this.#state = RUNNING;
+    let result: IteratorResult<Wait, T>;
+    try {
+      if (failure === undefined) {
+        result = this.#routine.next();
+      } else {
+        // What it waited for may end later: that must not look like the end of what it waits for next.
+        this.#waker = new Successor(this);
+        result = this.#routine.throw(failure.error);
+      }
+      while (result.done !== true) {
+        const wakes = this.#wakes;
+        let parked: boolean;
+        try {
+          parked = result.value.park(this.#waker);
+        } catch (error) {
+          result = this.#routine.throw(error);
+          continue;
+        }
+        // Parking itself may have made it happen (a wait that flushes).
+        if (parked && this.#wakes === wakes) {
+          this.#state = PARKED;
+          return;
+        }
+        result = this.#routine.next();
+      }
+    } catch (thrown) {
+      this.#state = DONE;
+      this.#onFailed(thrown);
+      return;
+    }
+    this.#state = DONE;
+    this.#onDone(result.value);
+  }
+
+  run(): void {
+    if (this.#state === READY) this.step();
+  }
+
+  giveUp(error: unknown): void {
+    if (this.#state === PARKED || this.#state === READY) this.step({ error });
+  }
+
+  wake(): void {
+    this.woken(this);
+  }
+
+  woken(waker: Waker): void {
+    if (waker !== this.#waker) return;
+    this.#wakes++;
+    if (this.#state !== PARKED) return;
+    this.#state = READY;
+    this.#scheduler.ready(this);
+  }
+}
