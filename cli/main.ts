@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The command line's door: standard streams, colour, exit status. */
-import { readFileSync } from "node:fs";
-import { describeSystemError, EXIT } from "./errors.js";
+import { fstatSync, readFileSync } from "node:fs";
+import { describeSystemError, EXIT, UsageError } from "./errors.js";
 import { Output } from "./output.js";
 import { run } from "./program.js";
 import { makeStyle, wantsColour } from "./style.js";
@@ -18,9 +18,15 @@ stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 stderr.on("error", () => {});
 
+/** Node takes a directory as standard input for an empty one. */
+async function* input(): AsyncGenerator<Uint8Array | string, void, void> {
+  if (fstatSync(0).isDirectory()) throw new UsageError("--stdin: standard input is a directory");
+  yield* stdin;
+}
+
 process.exitCode = await run(process.argv.slice(2), version, {
   env,
-  stdin,
+  stdin: input(),
   out: new Output(stdout),
   stderr,
   style: makeStyle(wantsColour(stdout.isTTY, env), wantsColour(stderr.isTTY, env)),

@@ -11,7 +11,10 @@ export interface AddressExpression {
   readonly offset: bigint;
 }
 
-const NUMBER = "0[xX][0-9a-fA-F_]+|[0-9][0-9_]*";
+/** With `_` between digits, if one likes. */
+const HEXADECIMAL = "0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*";
+const DECIMAL = "[0-9]+(?:_[0-9]+)*";
+const NUMBER = `${HEXADECIMAL}|${DECIMAL}`;
 const EXPRESSION = new RegExp(`^(${NUMBER}|[A-Za-z_.$][A-Za-z0-9_.$@]*)((?:[+-](?:${NUMBER}))*)$`);
 const TERM = new RegExp(`([+-])(${NUMBER})`, "g");
 /** Longer texts are nobody's address. */
@@ -28,11 +31,11 @@ export function parseAddress(text: string): AddressExpression {
   const first = match[1] as string;
   let offset = 0n;
   for (const [, sign, digits] of (match[2] as string).matchAll(TERM)) {
-    const value = toNumber(digits as string, text);
+    const value = toNumber(digits as string);
     offset += sign === "-" ? -value : value;
   }
   if (!/^[0-9]/.test(first)) return { text, base: first, offset };
-  const base = toNumber(first, text);
+  const base = toNumber(first);
   checkAddress(base + offset, text);
   return { text, base, offset };
 }
@@ -43,10 +46,8 @@ function badAddress(text: string): string {
   return `not an address: "${shown}"${hint} (0x…, decimal or a symbol, each with +offset or -offset)`;
 }
 
-function toNumber(digits: string, text: string): bigint {
-  const plain = digits.replaceAll("_", "");
-  if (!/^(0[xX])?[0-9a-fA-F]+$/.test(plain)) throw new UsageError(badAddress(text));
-  return BigInt(plain);
+function toNumber(digits: string): bigint {
+  return BigInt(digits.replaceAll("_", ""));
 }
 
 /** @throws {UsageError} unless it is below 2^64. */
@@ -65,13 +66,15 @@ const UNITS: Readonly<Record<string, bigint>> = {
   T: 1n << 40n,
 };
 
+const SIZE = new RegExp(`^(?:(${HEXADECIMAL})|(${DECIMAL})(?:([kmgt])(?:ib)?)?)$`, "i");
+
 /**
  * A number of bytes: `0x…` or decimal, the latter with K, M, G or T (powers of 1024; `KiB` and so on too).
  *
  * @throws {UsageError}
  */
 export function parseSize(text: string): bigint {
-  const match = /^(?:(0x[0-9a-f_]+)|([0-9][0-9_]*)(?:([kmgt])(?:ib)?)?)$/i.exec(text);
+  const match = SIZE.exec(text);
   const digits = match?.[1] ?? match?.[2];
   if (match === null || digits === undefined || text.length > 40) {
     throw new UsageError(

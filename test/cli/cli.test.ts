@@ -1,6 +1,15 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -506,6 +515,16 @@ describe("what can't be read", () => {
 });
 
 describe("--stdin", () => {
+  it("a directory as standard input is a usage error, not the end of the input", () => {
+    const directory = openSync(".", "r");
+    const { status, stderr } = spawnSync(process.execPath, ["dist/cli.js", "read", "--stdin", ...ON_DUMP], {
+      stdio: [directory, "pipe", "pipe"],
+      encoding: "utf8",
+    });
+    closeSync(directory);
+    expect([status, stderr]).toEqual([2, "memtool: --stdin: standard input is a directory\n"]);
+  });
+
   it("answers in order, reports bad lines by their number, and goes on", async () => {
     const input =
       "linux_banner 4\n\n# comment\nno_such_thing\ninit_task 2\n0x5 0x6 0x7\n0x0 3\nlinux_banner+4 2";

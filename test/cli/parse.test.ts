@@ -34,6 +34,8 @@ describe("addresses", () => {
     ["", "not an address"],
     ["0x", "not an address"],
     ["0x_", "not an address"],
+    ["0x__1", "not an address"],
+    ["1_", "not an address"],
     ["12ab", "hexadecimal is written 0x12ab"],
     ["-5", "not an address"],
     ["a b", "not an address"],
@@ -93,9 +95,12 @@ describe("lengths, bytes and roots", () => {
     expect(parseSize(text)).toBe(size);
   });
 
-  it.each(["", "x", "-1", "1.5K", "K", "0x", "4KK", "1e3", "0x10K"])('"%s" is no length', (text) => {
-    expect(usage(() => parseSize(text))).toContain("not a length");
-  });
+  it.each(["", "x", "-1", "1.5K", "K", "0x", "0x_", "0x1_", "1__0", "4KK", "1e3", "0x10K"])(
+    '"%s" is no length',
+    (text) => {
+      expect(usage(() => parseSize(text))).toContain("not a length");
+    },
+  );
 
   it("a length beyond the address space is refused", () => {
     expect(usage(() => parseSize("0x10000000000000001"))).toContain("out of range");
