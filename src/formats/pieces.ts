@@ -1,5 +1,6 @@
 /** A file put together from pieces of another: the layer under ELF segments and flattened dumps. */
 import { type BoundView, type Fault, fault, type PacketIo, type Scheduler } from "../io/index.js";
+import { firstEndingAfter } from "../io/ranges.js";
 
 /** No bytes there because the file ends too early: like `excluded` pages, but the subject is the file. */
 export const TRUNCATED: Fault = fault("excluded", "file", "format");
@@ -33,14 +34,7 @@ export class Intervals {
 
   /** Index of the first interval that ends above `address`, in ascending, disjoint intervals. */
   indexAfter(address: number): number {
-    let low = 0;
-    let high = this.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.ends[middle] as number) > address) high = middle;
-      else low = middle + 1;
-    }
-    return low;
+    return firstEndingAfter(this.ends, address, this.length);
   }
 }
 

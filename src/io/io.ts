@@ -28,20 +28,15 @@ export class Io<T> implements PromiseLike<T> {
   readonly #e: unknown;
   #driven = false;
 
-  /**
-   * @param routine A *static* generator function and its arguments. (A generator function made anew for each
-   * operation costs twenty times as much.)
-   */
-  constructor(scheduler: Scheduler, routine: () => Routine<T>);
-  constructor(scheduler: Scheduler, routine: (a: unknown) => Routine<T>, a: unknown);
-  constructor(
+  /** Use {@link Io.of}, whose types tie the arguments to the routine. */
+  private constructor(
     scheduler: Scheduler,
     routine: AnyRoutine,
-    a?: unknown,
-    b?: unknown,
-    c?: unknown,
-    d?: unknown,
-    e?: unknown,
+    a: unknown,
+    b: unknown,
+    c: unknown,
+    d: unknown,
+    e: unknown,
   ) {
     this.scheduler = scheduler;
     this.#routine = routine;
@@ -52,7 +47,11 @@ export class Io<T> implements PromiseLike<T> {
     this.#e = e;
   }
 
-  /** An operation that runs `routine(...args)` when it is driven. */
+  /**
+   * An operation that runs `routine(...args)` when it is driven.
+   *
+   * @param routine A *static* generator function. (One made anew for each operation costs twenty times as much.)
+   */
   static of<T>(scheduler: Scheduler, routine: () => Routine<T>): Io<T>;
   static of<T, A>(scheduler: Scheduler, routine: (a: A) => Routine<T>, a: A): Io<T>;
   static of<T, A, B>(scheduler: Scheduler, routine: (a: A, b: B) => Routine<T>, a: A, b: B): Io<T>;
@@ -89,7 +88,7 @@ export class Io<T> implements PromiseLike<T> {
     d?: unknown,
     e?: unknown,
   ): Io<unknown> {
-    return new (Io as unknown as new (...args: unknown[]) => Io<unknown>)(scheduler, routine, a, b, c, d, e);
+    return new Io<unknown>(scheduler, routine, a, b, c, d, e);
   }
 
   /** An operation that is over already. */

@@ -1,6 +1,7 @@
 /** Small layers: split, shift, map by ranges. Each forwards views under other parameters. */
 import { OUTSIDE } from "./fault.js";
 import type { PacketIo } from "./packet-io.js";
+import { firstEndingAfter } from "./ranges.js";
 import type { Scheduler } from "./scheduler.js";
 import type { BoundView } from "./view.js";
 
@@ -86,16 +87,4 @@ export function withMapping(io: PacketIo<number>, pieces: readonly Mapping[]): P
       at += length;
     }
   });
-}
-
-/** Index of the first of ascending `ends` that lies above `address`. */
-export function firstEndingAfter(ends: Float64Array, address: number): number {
-  let low = 0;
-  let high = ends.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((ends[middle] as number) > address) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }

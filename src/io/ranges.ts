@@ -55,14 +55,7 @@ export class AddressRanges {
 
   /** Index of the first range that ends above `address`; `length` if there is none. */
   indexAfter(address: number): number {
-    let low = 0;
-    let high = this.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.ends[middle] as number) > address) high = middle;
-      else low = middle + 1;
-    }
-    return low;
+    return firstEndingAfter(this.ends, address);
   }
 
   /** Whether a range holds `address`. */
@@ -77,4 +70,16 @@ export class AddressRanges {
       yield { start: this.starts[i] as number, end: this.ends[i] as number };
     }
   }
+}
+
+/** Index of the first of the `length` ascending `ends` that lies above `address`; `length` if none does. */
+export function firstEndingAfter(ends: Float64Array, address: number, length = ends.length): number {
+  let low = 0;
+  let high = length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((ends[middle] as number) > address) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

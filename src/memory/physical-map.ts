@@ -1,6 +1,6 @@
 /** What a machine's physical address space holds: RAM that can be read, RAM that a dump left out, and nothing. */
 import { EXCLUDED_REASONS, type ExcludedReason, hex } from "../io/index.js";
-import { firstEndingAfter } from "../io/layers.js";
+import { firstEndingAfter } from "../io/ranges.js";
 
 /** What is known of an address: readable, RAM that the dump left out, or no RAM at all. */
 export type RangeState = "present" | "excluded" | "outside";
