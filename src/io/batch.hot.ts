@@ -7,7 +7,6 @@
 import { HIGH } from "./address.js";
 import { type Fault, UNANSWERED } from "./fault.js";
 import type { Direction } from "./packet.js";
-import type { BoundView } from "./view.js";
 
 /** A row's status before the connector sets one; left so, the row fails as `unanswered`. */
 export const ROW_UNANSWERED = -1;
@@ -23,6 +22,7 @@ export interface RowFault {
 }
 
 const FIRST_CAPACITY = 64;
+const NOTHING = new Uint8Array(0);
 
 /** What a connector's `transfer` and `transferSync` get. Columns are valid up to `length` rows. */
 export class Batch {
@@ -43,8 +43,6 @@ export class Batch {
   memory: Uint8Array[] = [];
   /** Set by `failRange`. */
   faults: RowFault[] = [];
-  /** Number of fragments before merging. @internal */
-  fragments = 0;
 
   /** Address of a row of a source whose addresses stay below 2^53 (files, physical memory). */
   address(row: number): number {
@@ -105,178 +103,72 @@ export class Batch {
     return next;
   }
 
-  /** Empties it for `rows` rows to come. @internal */
+  /** Empties it for `rows` rows to come, and forgets what it held. @internal */
   reset(direction: Direction, rows: number): void {
+    this.release();
     this.direction = direction;
-    this.length = 0;
-    this.fragments = 0;
-    if (this.faults.length !== 0) this.faults = [];
-    if (rows > this.offsets.length) {
-      const capacity = Math.max(rows, this.offsets.length * 2);
-      this.addresses = new BigUint64Array(capacity);
-      this.words = new Uint32Array(this.addresses.buffer);
-      this.offsets = new Float64Array(capacity);
-      this.lengths = new Float64Array(capacity);
-      this.status = new Int32Array(capacity);
-    }
+    if (rows > this.offsets.length) this.#allocate(Math.max(rows, this.offsets.length * 2));
   }
 
-  /** Lets go of the callers' memory. @internal */
-  release(): void {
-    this.memory.length = 0;
-    this.length = 0;
-  }
-}
-
-/** Views that wait to be sent, with their addresses as `[lo, hi]` words. @internal */
-export class FragmentQueue {
-  readonly views: BoundView[] = [];
-  words = new Uint32Array(2 * FIRST_CAPACITY);
-  /** Index of the batch row that carries each view; set by `fillBatch`. */
-  rows = new Uint32Array(FIRST_CAPACITY);
-
-  get length(): number {
-    return this.views.length;
-  }
-
-  push(lo: number, hi: number, view: BoundView): void {
-    const i = this.views.length;
-    if (2 * i === this.words.length) this.#grow();
-    this.words[2 * i] = lo;
-    this.words[2 * i + 1] = hi;
-    this.views.push(view);
-  }
-
-  /** Lets go of the views. */
-  release(): void {
-    this.views.length = 0;
+  /** Appends a row; `bytes` is the memory that holds its bytes from `offset` on. @internal */
+  push(lo: number, hi: number, bytes: Uint8Array, offset: number, length: number): void {
+    const row = this.length;
+    if (row === this.offsets.length) this.#grow();
+    this.words[2 * row] = lo;
+    this.words[2 * row + 1] = hi;
+    this.offsets[row] = offset;
+    this.lengths[row] = length;
+    this.status[row] = ROW_UNANSWERED;
+    this.memory[row] = bytes;
+    this.length = row + 1;
   }
 
   #grow(): void {
-    const words = new Uint32Array(this.words.length * 2);
-    words.set(this.words);
-    this.words = words;
-    this.rows = new Uint32Array(words.length / 2);
+    const { words, offsets, lengths, status } = this;
+    this.#allocate(this.offsets.length * 2);
+    this.words.set(words);
+    this.offsets.set(offsets);
+    this.lengths.set(lengths);
+    this.status.set(status);
   }
-}
 
-/**
- * Makes a batch of queued views, and notes in `queue.rows` which row carries each.
- *
- * @param sort  Ascending by address (reads), or in the order of submission (writes).
- * @param merge Whether rows that continue each other become one.
- * @returns how many rows merging saved.
- */
-export function fillBatch(
-  batch: Batch,
-  queue: FragmentQueue,
-  direction: Direction,
-  sort: boolean,
-  merge: boolean,
-): number {
-  const { views, words } = queue;
-  const count = views.length;
-  batch.reset(direction, count);
-  batch.fragments = count;
-  const order = sort ? ascendingOrder(words, count) : undefined;
-  let row = -1;
-  // Where the current row ends, in the source and in memory.
-  let endLo = 0;
-  let endHi = 0;
-  let endOffset = 0;
-  for (let k = 0; k < count; k++) {
-    const i = order === undefined ? k : (order[k] as number);
-    const view = views[i] as BoundView;
-    const bytes = view.packet.bytes;
-    const lo = words[2 * i] as number;
-    const hi = words[2 * i + 1] as number;
-    const start = view.start;
-    const length = view.length;
-    if (
-      merge &&
-      row >= 0 &&
-      lo === endLo &&
-      hi === endHi &&
-      start === endOffset &&
-      batch.memory[row] === bytes
-    ) {
-      (batch.lengths[row] as number) += length;
-    } else {
-      row++;
-      batch.words[2 * row] = lo;
-      batch.words[2 * row + 1] = hi;
-      batch.offsets[row] = start;
-      batch.lengths[row] = length;
-      batch.status[row] = ROW_UNANSWERED;
-      batch.memory[row] = bytes;
-    }
-    queue.rows[i] = row;
-    const sum = lo + length;
-    endLo = sum >>> 0;
-    endHi = hi + (sum - endLo) / HIGH;
-    endOffset = start + length;
+  #allocate(capacity: number): void {
+    this.addresses = new BigUint64Array(capacity);
+    this.words = new Uint32Array(this.addresses.buffer);
+    this.offsets = new Float64Array(capacity);
+    this.lengths = new Float64Array(capacity);
+    this.status = new Int32Array(capacity);
   }
-  batch.length = row + 1;
-  batch.memory.length = row + 1;
-  return count - batch.length;
-}
 
-let orderA = new Uint32Array(FIRST_CAPACITY);
-let orderB = new Uint32Array(FIRST_CAPACITY);
-const counts = new Uint32Array(256);
+  /** The same rows of the same memory, none of them answered. @internal */
+  again(): Batch {
+    const batch = new Batch();
+    batch.reset(this.direction, this.length);
+    for (let row = 0; row < this.length; row++) {
+      const bytes = this.memory[row] as Uint8Array;
+      batch.push(
+        this.words[2 * row] as number,
+        this.words[2 * row + 1] as number,
+        bytes,
+        this.offsets[row] as number,
+        this.lengths[row] as number,
+      );
+    }
+    return batch;
+  }
 
-/**
- * The order that sorts addresses ascending (stable), or `undefined` if they are so already.
- * Radix sort, eight bits a pass; passes over bytes that all addresses share are skipped.
- */
-function ascendingOrder(words: Uint32Array, count: number): Uint32Array | undefined {
-  let sorted = true;
-  let differLo = 0;
-  let differHi = 0;
-  const firstLo = words[0] as number;
-  const firstHi = words[1] as number;
-  for (let i = 1; i < count; i++) {
-    const lo = words[2 * i] as number;
-    const hi = words[2 * i + 1] as number;
-    const beforeHi = words[2 * i - 1] as number;
-    if (hi < beforeHi || (hi === beforeHi && lo < (words[2 * i - 2] as number))) sorted = false;
-    differLo |= lo ^ firstLo;
-    differHi |= hi ^ firstHi;
+  /** Gives the rows other memory: what they were for was brought by other means. @internal */
+  divert(): void {
+    let longest = 0;
+    for (let row = 0; row < this.length; row++) longest = Math.max(longest, this.lengths[row] as number);
+    this.memory.fill(new Uint8Array(longest));
+    this.offsets.fill(0);
   }
-  if (sorted) return undefined;
-  if (orderA.length < count) {
-    orderA = new Uint32Array(Math.max(count, 2 * orderA.length));
-    orderB = new Uint32Array(orderA.length);
+
+  /** Lets go of the callers' memory. The array that held it stays: growing it anew costs more than a small batch. */
+  release(): void {
+    this.memory.fill(NOTHING, 0, this.length);
+    this.length = 0;
+    if (this.faults.length !== 0) this.faults = [];
   }
-  let from = orderA;
-  let to = orderB;
-  for (let i = 0; i < count; i++) from[i] = i;
-  for (let byte = 0; byte < 8; byte++) {
-    const shift = (byte & 3) * 8;
-    const word = byte >> 2;
-    const differ = word === 0 ? differLo : differHi;
-    if (((differ >>> shift) & 255) === 0) continue;
-    counts.fill(0);
-    for (let i = 0; i < count; i++) {
-      const digit = ((words[2 * i + word] as number) >>> shift) & 255;
-      (counts[digit] as number)++;
-    }
-    let at = 0;
-    for (let digit = 0; digit < 256; digit++) {
-      const here = counts[digit] as number;
-      counts[digit] = at;
-      at += here;
-    }
-    for (let k = 0; k < count; k++) {
-      const i = from[k] as number;
-      const digit = ((words[2 * i + word] as number) >>> shift) & 255;
-      const slot = counts[digit] as number;
-      counts[digit] = slot + 1;
-      to[slot] = i;
-    }
-    const swap = from;
-    from = to;
-    to = swap;
-  }
-  return from;
 }

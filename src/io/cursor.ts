@@ -2,7 +2,8 @@
 import { Io } from "./io.js";
 import { Packet, type PacketMemory } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
-import { partialError, type RequestOptions, schedulerOf, sendRoutine } from "./requests.js";
+import type { RequestOptions } from "./request.js";
+import { partialError, schedulerOf, sendRoutine } from "./requests.js";
 import { checkedChunk, type ReadToEndOptions, readToEndRoutine } from "./stream.js";
 import type { Routine } from "./wait.js";
 

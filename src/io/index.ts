@@ -20,12 +20,11 @@ export { asBytes, type Direction, Packet, type PacketMemory, type PacketOptions 
 export { type Address, type NoPosition, type PacketIo, toCallback } from "./packet-io.js";
 export { AddressRanges } from "./ranges.js";
 export { fetchPacket, type OnPart, sendRebound, withFallback } from "./rebound.js";
+export type { AbortSignalLike, RequestOptions } from "./request.js";
 export {
-  type AbortSignalLike,
   exchange,
   fragments,
   type PartialTransfer,
-  type RequestOptions,
   readInto,
   readPartial,
   send,

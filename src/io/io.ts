@@ -1,14 +1,18 @@
 /**
  * `Io<T>`: an operation without colour. It has not started; the caller chooses how it is driven, once:
  * awaited, with `.sync()`, or with `yield*` inside a routine.
+ *
+ * There are two kinds: a routine (`Io.of`), and a request of one packet (`request.ts`), which needs no generator.
  */
 import { MemtoolError } from "./errors.js";
 import { defaultScheduler, type Scheduler } from "./scheduler.js";
-import type { Running } from "./task.js";
+import type { Receiver, Running } from "./task.js";
 import { Countdown, type Routine, type Wait } from "./wait.js";
 
-// biome-ignore lint/suspicious/noExplicitAny: arguments of any routine; the constructor's signature ties them to it.
-type AnyRoutine = (...args: any[]) => Routine<unknown>;
+// biome-ignore lint/suspicious/noExplicitAny: arguments of any routine; the signature of `Io.of` ties them to it.
+type Arguments = any[];
+type AnyRoutine = (...args: Arguments) => Routine<unknown>;
+type AnyAttempt = (...args: Arguments) => unknown;
 
 /**
  * One operation, lazy and driven once.
@@ -18,33 +22,13 @@ type AnyRoutine = (...args: any[]) => Routine<unknown>;
  * memory.read(u32, 0n).sync();         // synchronously, no promise anywhere
  * yield* memory.read(u32, 0n);         // in a routine, whoever drives that
  */
-export class Io<T> implements PromiseLike<T> {
+export abstract class Io<T> implements PromiseLike<T> {
   readonly scheduler: Scheduler;
-  readonly #routine: AnyRoutine;
-  readonly #a: unknown;
-  readonly #b: unknown;
-  readonly #c: unknown;
-  readonly #d: unknown;
-  readonly #e: unknown;
   #driven = false;
 
-  /** Use {@link Io.of}, whose types tie the arguments to the routine. */
-  private constructor(
-    scheduler: Scheduler,
-    routine: AnyRoutine,
-    a: unknown,
-    b: unknown,
-    c: unknown,
-    d: unknown,
-    e: unknown,
-  ) {
+  /** Use {@link Io.of}. @internal */
+  constructor(scheduler: Scheduler) {
     this.scheduler = scheduler;
-    this.#routine = routine;
-    this.#a = a;
-    this.#b = b;
-    this.#c = c;
-    this.#d = d;
-    this.#e = e;
   }
 
   /**
@@ -88,7 +72,21 @@ export class Io<T> implements PromiseLike<T> {
     d?: unknown,
     e?: unknown,
   ): Io<unknown> {
-    return new Io<unknown>(scheduler, routine, a, b, c, d, e);
+    return new RoutineIo<unknown>(scheduler, undefined, routine, a, b, c, d, e);
+  }
+
+  /**
+   * As {@link Io.of}, for what can often be done at once: when it is driven, `attempt(...args)` gives the result, or
+   * `undefined` if that would take I/O; then the routine runs from its start. An attempt must send nothing.
+   */
+  static quick<T extends object, A, B>(
+    scheduler: Scheduler,
+    attempt: (a: A, b: B) => T | undefined,
+    routine: (a: A, b: B) => Routine<T>,
+    a: A,
+    b: B,
+  ): Io<T> {
+    return new RoutineIo<T>(scheduler, attempt, routine, a, b, undefined, undefined, undefined);
   }
 
   /** An operation that is over already. */
@@ -96,29 +94,27 @@ export class Io<T> implements PromiseLike<T> {
     return Io.of(scheduler, valueRoutine<T>, value);
   }
 
-  /** Starts it, to be driven by the caller. @throws {MemtoolError} `DRIVEN_TWICE` the second time. */
-  #start(): Routine<T> {
+  /** To be called when it is driven. @throws {MemtoolError} `DRIVEN_TWICE` the second time. @internal */
+  protected claim(): void {
     if (this.#driven) {
       throw new MemtoolError("DRIVEN_TWICE", "an Io is driven once: make a new one, or keep its promise()");
     }
     this.#driven = true;
-    return this.#routine(this.#a, this.#b, this.#c, this.#d, this.#e) as Routine<T>;
   }
 
   /** Runs it to its end on this stack. @throws what it throws; `WouldBlockError` if it can't be finished here. */
-  sync(): T {
-    return this.scheduler.runSync(this.#start());
-  }
+  abstract sync(): T;
 
   /** Runs it inside a routine. */
-  [Symbol.iterator](): Routine<T> {
-    return this.#start();
-  }
+  abstract [Symbol.iterator](): Routine<T>;
+
+  /** Starts it asynchronously, now or once there is room; tells the receiver, once, how it ended. @internal */
+  abstract start(receiver: Receiver<T>, index: number): Running;
 
   /** Starts it asynchronously. */
   promise(): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.scheduler.start(this.#start(), resolve, reject);
+      this.start(new Settler(resolve, reject), 0);
     });
   }
 
@@ -143,6 +139,74 @@ export class Io<T> implements PromiseLike<T> {
   /** What `await` gives, as an operation that goes on: `convert` is called with the result. */
   map<R>(convert: (value: T) => R): Io<R> {
     return Io.of(this.scheduler, mapRoutine<T, R>, this as Io<T>, convert);
+  }
+}
+
+/** Settles a promise. */
+class Settler<T> implements Receiver<T> {
+  readonly done: (value: T) => void;
+  readonly failed: (error: unknown) => void;
+
+  constructor(resolve: (value: T) => void, reject: (error: unknown) => void) {
+    this.done = resolve;
+    this.failed = reject;
+  }
+}
+
+/** What was started and is over. */
+export const OVER: Running = { giveUp: () => {} };
+
+/** An operation that is a routine, maybe with an attempt to do without it. */
+class RoutineIo<T> extends Io<T> {
+  readonly #attempt: AnyAttempt | undefined;
+  readonly #routine: AnyRoutine;
+  readonly #a: unknown;
+  readonly #b: unknown;
+  readonly #c: unknown;
+  readonly #d: unknown;
+  readonly #e: unknown;
+
+  constructor(
+    scheduler: Scheduler,
+    attempt: AnyAttempt | undefined,
+    routine: AnyRoutine,
+    a: unknown,
+    b: unknown,
+    c: unknown,
+    d: unknown,
+    e: unknown,
+  ) {
+    super(scheduler);
+    this.#attempt = attempt;
+    this.#routine = routine;
+    this.#a = a;
+    this.#b = b;
+    this.#c = c;
+    this.#d = d;
+    this.#e = e;
+  }
+
+  #run(): Routine<T> {
+    return this.#routine(this.#a, this.#b, this.#c, this.#d, this.#e) as Routine<T>;
+  }
+
+  sync(): T {
+    this.claim();
+    if (this.#attempt !== undefined) {
+      const result = this.#attempt(this.#a, this.#b);
+      if (result !== undefined) return result as T;
+    }
+    return this.scheduler.runSync(this.#run());
+  }
+
+  [Symbol.iterator](): Routine<T> {
+    this.claim();
+    return this.#run();
+  }
+
+  start(receiver: Receiver<T>, index: number): Running {
+    this.claim();
+    return this.scheduler.startFor(this.#run(), receiver, index);
   }
 }
 
@@ -186,33 +250,48 @@ function schedulerOf(operations: readonly Io<unknown>[]): Scheduler {
   return operations[0]?.scheduler ?? defaultScheduler;
 }
 
-function* settleRoutine(operations: readonly Io<unknown>[]): Routine<Settled<unknown>[]> {
-  const outcomes = new Array<Settled<unknown>>(operations.length);
-  const rest = new Countdown(operations.length);
+/** Collects the ends of operations that run side by side. */
+class Join implements Receiver<unknown> {
+  readonly values: unknown[];
+  /** What was thrown, by the operation's number. */
+  errors: Map<number, unknown> | undefined = undefined;
+  readonly rest: Countdown;
+
+  constructor(count: number) {
+    this.values = new Array<unknown>(count);
+    this.rest = new Countdown(count);
+  }
+
+  done(value: unknown, index: number): void {
+    this.values[index] = value;
+    this.rest.done();
+  }
+
+  failed(error: unknown, index: number): void {
+    // A hole in the array would be skipped by whoever maps it.
+    this.values[index] = undefined;
+    this.errors ??= new Map();
+    this.errors.set(index, error);
+    this.rest.done();
+  }
+}
+
+function* joinRoutine(operations: readonly Io<unknown>[]): Routine<Join> {
+  const join = new Join(operations.length);
+  const { rest } = join;
   const running: Running[] = [];
   for (let i = 0; i < operations.length; i++) {
-    const operation = operations[i] as Io<unknown>;
-    const onFailed = (error: unknown) => {
-      outcomes[i] = { ok: false, error };
-      rest.done();
-    };
-    let routine: Routine<unknown>;
     try {
-      routine = operation[Symbol.iterator]();
+      const started = (operations[i] as Io<unknown>).start(join, i);
+      if (started !== OVER) running.push(started);
     } catch (error) {
-      onFailed(error);
-      continue;
+      join.failed(error, i);
     }
-    const onDone = (value: unknown) => {
-      outcomes[i] = { ok: true, value };
-      rest.done();
-    };
-    running.push(operation.scheduler.start(routine, onDone, onFailed));
   }
   let why: { error: unknown } | undefined;
   try {
     yield rest as Wait;
-    return outcomes;
+    return join;
   } catch (error) {
     why = { error };
     throw error;
@@ -228,13 +307,15 @@ function* settleRoutine(operations: readonly Io<unknown>[]): Routine<Settled<unk
   }
 }
 
+function* settleRoutine(operations: readonly Io<unknown>[]): Routine<Settled<unknown>[]> {
+  const { values, errors } = yield* joinRoutine(operations);
+  return values.map((value, i) =>
+    errors?.has(i) === true ? { ok: false, error: errors.get(i) } : { ok: true, value },
+  );
+}
+
 function* allRoutine(operations: readonly Io<unknown>[]): Routine<unknown[]> {
-  const outcomes = yield* settleRoutine(operations);
-  const values = new Array<unknown>(outcomes.length);
-  for (let i = 0; i < outcomes.length; i++) {
-    const outcome = outcomes[i] as Settled<unknown>;
-    if (!outcome.ok) throw outcome.error;
-    values[i] = outcome.value;
-  }
+  const { values, errors } = yield* joinRoutine(operations);
+  if (errors !== undefined) throw errors.get(Math.min(...errors.keys()));
   return values;
 }

@@ -7,7 +7,7 @@
  */
 import { type ByteRange, type Hole, hole, MemtoolError } from "./errors.js";
 import { ABORTED, type Fault, UNANSWERED } from "./fault.js";
-import { View } from "./view.js";
+import { BoundView, type Output, View } from "./view.js";
 import type { Wait, Waker } from "./wait.js";
 
 /**
@@ -32,8 +32,53 @@ export interface PacketOptions {
 export function asBytes(memory: PacketMemory): Uint8Array {
   if (memory instanceof Uint8Array) return memory;
   if (ArrayBuffer.isView(memory)) return new Uint8Array(memory.buffer, memory.byteOffset, memory.byteLength);
-  if (typeof memory === "number") return new Uint8Array(memory);
+  if (typeof memory === "number") return allocate(memory);
   return new Uint8Array(memory);
+}
+
+function allocate(length: number): Uint8Array {
+  try {
+    return new Uint8Array(length);
+  } catch (cause) {
+    throw new RangeError(`no memory for ${String(length)} bytes; read them with chunks(start, end)`, {
+      cause,
+    });
+  }
+}
+
+/** Counts `abort`s, so that queues look for aborted views only where there may be some. @internal */
+export const aborts = { count: 0 };
+
+/** Packets that allocate no more than this share a buffer. */
+const SMALL = 64;
+const SLAB = 4096;
+let slab = new Uint8Array(SLAB);
+let slabAt = 0;
+
+/** What most submissions never need: kept apart, so that a packet is small and quickly made. */
+class Trouble {
+  cause: unknown = undefined;
+  outputError: unknown = undefined;
+  clamp = Number.POSITIVE_INFINITY;
+  firstFault: Fault = 0;
+  failed: Hole[] | undefined = undefined;
+  /** Runs of good bytes that did not touch the one that the packet holds. */
+  goodMore: ByteRange[] | undefined = undefined;
+  abortFault: Fault = 0;
+  onAbort: (() => void)[] | undefined = undefined;
+  sealed = false;
+  givenUp = false;
+  /** Some bytes were dropped; which ones is known once the packet is complete. */
+  dropped = false;
+  droppedRanges: ByteRange[] | undefined = undefined;
+  onEnd: (() => void) | undefined = undefined;
+
+  /** Nobody is to be told of an abort any more. */
+  end(): void {
+    const { onEnd } = this;
+    this.onEnd = undefined;
+    onEnd?.();
+  }
 }
 
 /**
@@ -46,76 +91,119 @@ export function asBytes(memory: PacketMemory): Uint8Array {
  * for (const { start, end, state } of packet.holes()) report(start, end, state);
  */
 export class Packet implements Wait {
-  readonly bytes: Uint8Array;
   readonly direction: Direction;
   readonly direct: boolean;
-  /** What a connector threw while it served this packet, if it did. */
-  cause: unknown = undefined;
-  /** What an output threw; operations such as `send` throw it once the packet is complete. */
-  outputError: unknown = undefined;
-
+  /** Bytes in the packet. */
+  readonly length: number;
+  /** The memory that holds the packet's bytes, from `base` on. @internal */
+  readonly memory: Uint8Array;
+  /** Where in `memory` the packet's bytes begin. @internal */
+  readonly base: number;
   /** Counts submissions, so that a view of an earlier one can't touch this one. 0: never submitted. @internal */
   flight = 0;
   /** Bytes not yet answered. */
   #remaining = 0;
-  /** Bytes answered, or kept by a layer that promised to answer. */
-  #covered = 0;
-  #dropped = 0;
-  #clamp = 0;
-  #firstFault: Fault = 0;
-  // Good bytes: one run that grows at either end, and a list for what doesn't touch it.
+  /** Of those, bytes that a layer promised to answer. */
+  #kept = 0;
+  // Good bytes: one run that grows at either end. What doesn't touch it is in the trouble.
   #goodStart = 0;
   #goodEnd = 0;
-  #goodMore: ByteRange[] | undefined;
-  #failed: Hole[] | undefined;
-  #waiter: Waker | undefined;
-  #abortFault: Fault = 0;
-  /** What layers dropped, once the packet is complete. */
-  #droppedRanges: ByteRange[] | undefined;
-  #onAbort: (() => void)[] | undefined;
-  /** Set once uncovered bytes were failed: views that nobody kept may not answer any more. @internal */
-  sealed = false;
-  /** The caller has its memory back although parts are still kept. @internal */
-  givenUp = false;
+  #waiter: Waker | undefined = undefined;
+  #trouble: Trouble | undefined = undefined;
+  #bytes: Uint8Array | undefined;
 
-  private constructor(direction: Direction, memory: PacketMemory, options?: PacketOptions) {
+  private constructor(direction: Direction, memory: PacketMemory, direct: boolean) {
     this.direction = direction;
-    this.bytes = asBytes(memory);
-    this.direct = options?.direct ?? true;
+    this.direct = direct;
+    if (typeof memory === "number" && memory > 0 && memory <= SMALL && Math.floor(memory) === memory) {
+      // A typed array of its own costs more than the whole way through the layers.
+      if (slabAt + memory > SLAB) {
+        slab = new Uint8Array(SLAB);
+        slabAt = 0;
+      }
+      this.memory = slab;
+      this.base = slabAt;
+      this.length = memory;
+      this.#bytes = undefined;
+      slabAt += memory;
+      return;
+    }
+    const bytes = asBytes(memory);
+    this.memory = bytes;
+    this.base = 0;
+    this.length = bytes.length;
+    this.#bytes = bytes;
   }
 
   /** A packet that a backend fills (mfio: `Write`). */
   static reading(memory: PacketMemory, options?: PacketOptions): Packet {
-    return new Packet("read", memory, options);
+    return new Packet("read", memory, options?.direct ?? true);
   }
 
   /** A packet whose bytes go to the backend (mfio: `Read`). */
   static writing(memory: PacketMemory, options?: PacketOptions): Packet {
-    return new Packet("write", memory, options);
+    return new Packet("write", memory, options?.direct ?? true);
   }
 
   /** A packet that trades its bytes for the backend's (mfio: `ReadWrite`). */
   static exchanging(memory: PacketMemory, options?: PacketOptions): Packet {
-    return new Packet("exchange", memory, options);
+    return new Packet("exchange", memory, options?.direct ?? true);
   }
 
-  get length(): number {
-    return this.bytes.length;
+  /** The packet's memory: the caller's own, or what was allocated (up to 64 bytes: a part of a shared buffer). */
+  get bytes(): Uint8Array {
+    this.#bytes ??= this.memory.subarray(this.base, this.base + this.length);
+    return this.#bytes;
   }
 
   /** Whether every byte of the last submission is accounted for (`false` before the first). */
   get complete(): boolean {
-    return this.flight !== 0 && this.#remaining === 0;
+    return this.#remaining === 0 && this.flight !== 0;
   }
 
   /** Packet-relative offset of the lowest byte that failed so far; the length if none did. */
   get clamp(): number {
-    return this.#clamp;
+    if (this.flight === 0) return 0;
+    const clamp = this.#trouble?.clamp ?? this.length;
+    return clamp < this.length ? clamp : this.length;
   }
 
   /** The fault at `clamp`, or 0. */
   get firstFault(): Fault {
-    return this.#firstFault;
+    return this.#trouble === undefined ? 0 : this.#trouble.firstFault;
+  }
+
+  /** What a connector threw while it served this packet, if it did. */
+  get cause(): unknown {
+    return this.#trouble?.cause;
+  }
+
+  set cause(thrown: unknown) {
+    this.#inTrouble().cause = thrown;
+  }
+
+  /** What an output threw; operations such as `send` throw it once the packet is complete. */
+  get outputError(): unknown {
+    return this.#trouble?.outputError;
+  }
+
+  set outputError(thrown: unknown) {
+    this.#inTrouble().outputError = thrown;
+  }
+
+  /** Uncovered bytes were failed: views that nobody kept may not answer any more. @internal */
+  get sealed(): boolean {
+    return this.#trouble !== undefined && this.#trouble.sealed;
+  }
+
+  /** The caller has its memory back although parts are still kept. @internal */
+  get givenUp(): boolean {
+    return this.#trouble !== undefined && this.#trouble.givenUp;
+  }
+
+  #inTrouble(): Trouble {
+    this.#trouble ??= new Trouble();
+    return this.#trouble;
   }
 
   /**
@@ -124,6 +212,17 @@ export class Packet implements Wait {
    * @throws {MemtoolError} `IN_FLIGHT` if the last submission is not complete.
    */
   view(tag = 0): View {
+    this.#submit();
+    return new View(this, 0, this.length, tag);
+  }
+
+  /** As `view().bind(output)`. */
+  bind(output?: Output): BoundView {
+    this.#submit();
+    return new BoundView(this, 0, this.length, 0, output);
+  }
+
+  #submit(): void {
     if (this.#remaining !== 0) {
       throw new MemtoolError(
         "IN_FLIGHT",
@@ -132,29 +231,14 @@ export class Packet implements Wait {
     }
     this.flight++;
     this.#remaining = this.length;
-    this.#covered = 0;
-    this.#dropped = 0;
-    this.#clamp = this.length;
-    this.#firstFault = 0;
     this.#goodStart = 0;
     this.#goodEnd = 0;
-    this.#goodMore = undefined;
-    this.#failed = undefined;
-    this.#waiter = undefined;
-    this.#abortFault = 0;
-    if (this.sealed) {
-      this.sealed = false;
-      this.#droppedRanges = undefined;
-    }
-    if (this.givenUp) this.givenUp = false;
-    this.cause = undefined;
-    this.outputError = undefined;
-    return new View(this, 0, this.length, tag);
+    if (this.#trouble !== undefined) this.#trouble = undefined;
   }
 
   /** What failed, ascending and merged; empty if nothing did. Complete once the packet is. */
   holes(): Hole[] {
-    const failed = this.#failed;
+    const failed = this.#trouble?.failed;
     if (failed === undefined) return [];
     failed.sort((a, b) => a.start - b.start);
     const merged: Hole[] = [];
@@ -171,7 +255,7 @@ export class Packet implements Wait {
 
   /** What moved, ascending and merged. */
   good(): ByteRange[] {
-    const ranges = this.#goodMore === undefined ? [] : [...this.#goodMore];
+    const ranges = [...(this.#trouble?.goodMore ?? [])];
     if (this.#goodEnd > this.#goodStart) ranges.push({ start: this.#goodStart, end: this.#goodEnd });
     ranges.sort((a, b) => a.start - b.start);
     const merged: ByteRange[] = [];
@@ -191,22 +275,30 @@ export class Packet implements Wait {
    * still land in this memory.
    */
   abort(reason: Fault = ABORTED): void {
-    if (this.#remaining === 0 || this.#abortFault !== 0) return;
-    this.#abortFault = reason;
-    const listeners = this.#onAbort;
-    this.#onAbort = undefined;
+    if (this.#remaining === 0 || this.abortFault !== 0) return;
+    const trouble = this.#inTrouble();
+    trouble.abortFault = reason;
+    aborts.count++;
+    const listeners = trouble.onAbort;
+    trouble.onAbort = undefined;
     if (listeners !== undefined) for (const listener of listeners) listener();
   }
 
   /** The fault to fail unsent parts with, once `abort` was called; else 0. */
   get abortFault(): Fault {
-    return this.#abortFault;
+    return this.#trouble === undefined ? 0 : this.#trouble.abortFault;
   }
 
   /** Calls a layer that keeps views for as long as it takes, such as a pipe, when they are to be failed. */
   whenAborted(listener: () => void): void {
-    this.#onAbort ??= [];
-    this.#onAbort.push(listener);
+    const trouble = this.#inTrouble();
+    trouble.onAbort ??= [];
+    trouble.onAbort.push(listener);
+  }
+
+  /** Calls once when the submission is complete or given up; for whoever would abort it. @internal */
+  whenOver(listener: () => void): void {
+    this.#inTrouble().onEnd = listener;
   }
 
   /**
@@ -218,13 +310,15 @@ export class Packet implements Wait {
   giveUp(): void {
     this.dropUncovered();
     if (this.#remaining === 0) return;
-    this.givenUp = true;
+    const trouble = this.#inTrouble();
+    trouble.givenUp = true;
     this.abort();
+    trouble.end();
   }
 
   /** Ranges that layers dropped: they failed as `unanswered`, and no output was told. Known once complete. */
   dropped(): readonly ByteRange[] {
-    return this.#droppedRanges ?? [];
+    return this.#trouble?.droppedRanges ?? [];
   }
 
   /**
@@ -248,60 +342,75 @@ export class Packet implements Wait {
 
   /** Fails what was neither answered nor kept. Called when the sender has sent all it will. @internal */
   dropUncovered(): void {
-    const dropped = this.length - this.#covered;
+    const dropped = this.#remaining - this.#kept;
     if (dropped === 0) return;
-    this.sealed = true;
-    this.#covered = this.length;
-    this.#dropped += dropped;
-    this.settle(dropped)?.wake();
+    const trouble = this.#inTrouble();
+    trouble.sealed = true;
+    trouble.dropped = true;
+    this.#settle(dropped)?.wake();
   }
 
-  /** Counts bytes as promised or answered. @internal */
-  cover(bytes: number): void {
-    this.#covered += bytes;
+  /** Counts bytes as promised. @internal */
+  keep(bytes: number): void {
+    this.#kept += bytes;
   }
 
-  /** Records bytes that moved. @internal */
-  noteGood(start: number, end: number): void {
-    if (start === this.#goodEnd) {
-      this.#goodEnd = end;
-    } else if (this.#goodEnd === this.#goodStart) {
+  /**
+   * Takes an answered range off the account; gives the waiter to wake if it was the last.
+   *
+   * @param kept Whether it had been promised. @internal
+   */
+  answered(start: number, end: number, fault: Fault, kept: boolean): Waker | undefined {
+    if (kept) this.#kept -= end - start;
+    if (fault !== 0) this.#noteFailed(start, end, fault);
+    else if (start === this.#goodEnd) this.#goodEnd = end;
+    else this.#noteGood(start, end);
+    return this.#settle(end - start);
+  }
+
+  #noteGood(start: number, end: number): void {
+    if (this.#goodEnd === this.#goodStart) {
       this.#goodStart = start;
       this.#goodEnd = end;
     } else if (end === this.#goodStart) {
       this.#goodStart = start;
     } else {
-      this.#goodMore ??= [];
-      this.#goodMore.push({ start: this.#goodStart, end: this.#goodEnd });
+      const trouble = this.#inTrouble();
+      trouble.goodMore ??= [];
+      trouble.goodMore.push({ start: this.#goodStart, end: this.#goodEnd });
       this.#goodStart = start;
       this.#goodEnd = end;
     }
   }
 
-  /** Records bytes that did not move. The strictly lowest offset keeps the first fault. @internal */
-  noteFailed(start: number, end: number, fault: Fault): void {
+  /** Records bytes that did not move. The strictly lowest offset keeps the first fault. */
+  #noteFailed(start: number, end: number, fault: Fault): void {
     if (start === end) return;
-    if (start < this.#clamp) {
-      this.#clamp = start;
-      this.#firstFault = fault;
+    const trouble = this.#inTrouble();
+    if (start < trouble.clamp) {
+      trouble.clamp = start;
+      trouble.firstFault = fault;
     }
-    this.#failed ??= [];
-    this.#failed.push(hole(start, end, fault));
+    trouble.failed ??= [];
+    trouble.failed.push(hole(start, end, fault));
   }
 
-  /** Takes bytes off the account; gives the waiter to wake if they were the last. @internal */
-  settle(bytes: number): Waker | undefined {
+  #settle(bytes: number): Waker | undefined {
     this.#remaining -= bytes;
     if (this.#remaining !== 0) return undefined;
-    if (this.#dropped !== 0) this.#noteDropped();
+    const trouble = this.#trouble;
+    if (trouble !== undefined) {
+      if (trouble.dropped) this.#noteDropped(trouble);
+      trouble.onAbort = undefined;
+      trouble.end();
+    }
     const waiter = this.#waiter;
-    this.#waiter = undefined;
-    if (this.#onAbort !== undefined) this.#onAbort = undefined;
+    if (waiter !== undefined) this.#waiter = undefined;
     return waiter;
   }
 
   /** What is neither good nor failed was dropped by some layer. */
-  #noteDropped(): void {
+  #noteDropped(trouble: Trouble): void {
     const known = [...this.good(), ...this.holes()].sort((a, b) => a.start - b.start);
     const ranges: ByteRange[] = [];
     let at = 0;
@@ -310,8 +419,7 @@ export class Packet implements Wait {
       at = range.end;
     }
     if (at < this.length) ranges.push({ start: at, end: this.length });
-    for (const { start, end } of ranges) this.noteFailed(start, end, UNANSWERED);
-    this.#droppedRanges = ranges;
-    this.#dropped = 0;
+    for (const { start, end } of ranges) this.#noteFailed(start, end, UNANSWERED);
+    trouble.droppedRanges = ranges;
   }
 }

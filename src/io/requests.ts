@@ -4,28 +4,14 @@
  */
 import { type ByteRange, type Hole, hex, PartialReadError, PartialWriteError } from "./errors.js";
 import { UNANSWERED } from "./fault.js";
-import { Io } from "./io.js";
-import { Packet, type PacketMemory } from "./packet.js";
+import type { Io } from "./io.js";
+import { asBytes, type Direction, Packet, type PacketMemory } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
+import { Request, type RequestOptions } from "./request.js";
 import { defaultScheduler, type Scheduler } from "./scheduler.js";
 import { IoSequence, type Sink } from "./sequence.js";
 import type { BoundView, Fragment, Output } from "./view.js";
 import type { Routine, Wait, Waker } from "./wait.js";
-
-/** What this module needs of an `AbortSignal`. */
-export interface AbortSignalLike {
-  readonly aborted: boolean;
-  /** As an `EventTarget`'s. */
-  addEventListener(type: "abort", listener: () => void): void;
-  /** As an `EventTarget`'s. */
-  removeEventListener(type: "abort", listener: () => void): void;
-}
-
-/** Options of every request. */
-export interface RequestOptions {
-  /** Once it fires, what was not sent yet fails as `aborted`; what is in flight is waited for. */
-  readonly signal?: AbortSignalLike | undefined;
-}
 
 /** What a partial transfer gives. Offsets are relative to the request's first byte. */
 export interface PartialTransfer {
@@ -41,6 +27,84 @@ export function schedulerOf(io: PacketIo<never>): Scheduler {
   return io.scheduler ?? defaultScheduler;
 }
 
+/** Sends a packet of the caller's. */
+class SendRequest<P> extends Request<P, Packet> {
+  readonly #packet: Packet;
+  readonly #output: Output | undefined;
+
+  constructor(
+    io: PacketIo<P>,
+    param: P,
+    packet: Packet,
+    output: Output | undefined,
+    options: RequestOptions | undefined,
+  ) {
+    super(schedulerOf(io), io, param, options);
+    this.#packet = packet;
+    this.#output = output;
+  }
+
+  protected packet(): Packet {
+    return this.#packet;
+  }
+
+  protected override get output(): Output | undefined {
+    return this.#output;
+  }
+
+  protected result(packet: Packet): Packet {
+    return packet;
+  }
+}
+
+/** Moves bytes between the target and the caller's memory, one way or the other. */
+abstract class Transfer<P, T> extends Request<P, T> {
+  readonly #direction: Direction;
+  readonly #memory: PacketMemory;
+
+  constructor(
+    scheduler: Scheduler,
+    io: PacketIo<P>,
+    param: P,
+    direction: Direction,
+    memory: PacketMemory,
+    options: RequestOptions | undefined,
+  ) {
+    super(scheduler, io, param, options);
+    this.#direction = direction;
+    this.#memory = memory;
+  }
+
+  protected packet(): Packet {
+    // Bytes that the caller keeps get a buffer of their own, however few.
+    const bytes = asBytes(this.#memory);
+    if (this.#direction === "read") return Packet.reading(bytes);
+    return this.#direction === "write" ? Packet.writing(bytes) : Packet.exchanging(bytes);
+  }
+}
+
+/** A transfer of all bytes. */
+export class WholeTransfer<P> extends Transfer<P, Uint8Array> {
+  protected result(packet: Packet): Uint8Array {
+    if (packet.firstFault !== 0) throw partialError(packet, this.param);
+    return packet.bytes;
+  }
+}
+
+/** A write of all bytes. */
+export class WholeWrite<P> extends Transfer<P, void> {
+  protected result(packet: Packet): void {
+    if (packet.firstFault !== 0) throw partialError(packet, this.param);
+  }
+}
+
+/** A transfer of what can be moved. */
+export class PartTransfer<P> extends Transfer<P, PartialTransfer> {
+  protected result(packet: Packet): PartialTransfer {
+    return { bytes: packet.bytes, good: packet.good(), holes: packet.holes() };
+  }
+}
+
 /**
  * Sends a packet and waits until every byte is accounted for. Never throws for holes: ask the packet.
  *
@@ -53,57 +117,18 @@ export function send<P>(
   output?: Output,
   options?: RequestOptions,
 ): Io<Packet> {
-  return Io.of(schedulerOf(io), sendRoutine<P>, io, param, packet, output, options);
+  return new SendRequest(io, param, packet, output, options);
 }
 
-/** The routine of {@link send}, for use in other routines without an `Io` in between. */
-export function* sendRoutine<P>(
+/** {@link send} as a routine. */
+export function sendRoutine<P>(
   io: PacketIo<P>,
   param: P,
   packet: Packet,
   output?: Output,
   options?: RequestOptions,
 ): Routine<Packet> {
-  const signal = options?.signal;
-  const view = packet.view();
-  if (packet.length === 0) return packet;
-  if (signal === undefined) {
-    sendOrGiveUp(io, param, view.bind(output));
-    if (!packet.complete) yield* finish(packet);
-  } else {
-    const bound = view.bind(output);
-    const onAbort = () => packet.abort();
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort);
-    try {
-      if (packet.abortFault !== 0) bound.fail(packet.abortFault);
-      else sendOrGiveUp(io, param, bound);
-      if (!packet.complete) yield* finish(packet);
-    } finally {
-      signal.removeEventListener("abort", onAbort);
-    }
-  }
-  if (packet.outputError !== undefined) throw packet.outputError;
-  return packet;
-}
-
-/** A layer that throws is wrong; what it sent before that must not land in the caller's memory later. */
-function sendOrGiveUp<P>(io: PacketIo<P>, param: P, view: BoundView): void {
-  try {
-    io.sendIo(param, view);
-  } catch (error) {
-    view.packet.giveUp();
-    throw error;
-  }
-}
-
-function* finish(packet: Packet): Routine<void> {
-  try {
-    yield packet;
-  } finally {
-    // The caller gives up (a drive that would block): unsent parts must not land in this memory later.
-    if (!packet.complete) packet.giveUp();
-  }
+  return send(io, param, packet, output, options)[Symbol.iterator]();
 }
 
 /** Reads into the caller's memory. @throws {PartialReadError} if a byte is missing. */
@@ -113,19 +138,7 @@ export function readInto<P>(
   memory: PacketMemory,
   options?: RequestOptions,
 ): Io<Uint8Array> {
-  return Io.of(schedulerOf(io), readIntoRoutine<P>, io, param, memory, options);
-}
-
-/** The routine of {@link readInto}. */
-export function* readIntoRoutine<P>(
-  io: PacketIo<P>,
-  param: P,
-  memory: PacketMemory,
-  options?: RequestOptions,
-): Routine<Uint8Array> {
-  const packet = yield* sendRoutine(io, param, Packet.reading(memory), undefined, options);
-  if (packet.firstFault !== 0) throw partialError(packet, param);
-  return packet.bytes;
+  return new WholeTransfer(schedulerOf(io), io, param, "read", memory, options);
 }
 
 /** Reads what there is, into the caller's memory or as many new bytes. Holes are data, not errors. */
@@ -135,7 +148,7 @@ export function readPartial<P>(
   memory: PacketMemory,
   options?: RequestOptions,
 ): Io<PartialTransfer> {
-  return Io.of(schedulerOf(io), partialRoutine<P>, io, param, Packet.reading(memory), options);
+  return new PartTransfer(schedulerOf(io), io, param, "read", memory, options);
 }
 
 /** Writes the caller's bytes. @throws {PartialWriteError} if a byte did not arrive. */
@@ -145,17 +158,7 @@ export function write<P>(
   memory: PacketMemory,
   options?: RequestOptions,
 ): Io<void> {
-  return Io.of(schedulerOf(io), writeRoutine<P>, io, param, memory, options);
-}
-
-function* writeRoutine<P>(
-  io: PacketIo<P>,
-  param: P,
-  memory: PacketMemory,
-  options?: RequestOptions,
-): Routine<void> {
-  const packet = yield* sendRoutine(io, param, Packet.writing(memory), undefined, options);
-  if (packet.firstFault !== 0) throw partialError(packet, param);
+  return new WholeWrite(schedulerOf(io), io, param, "write", memory, options);
 }
 
 /** Writes what can be written. */
@@ -165,7 +168,7 @@ export function writePartial<P>(
   memory: PacketMemory,
   options?: RequestOptions,
 ): Io<PartialTransfer> {
-  return Io.of(schedulerOf(io), partialRoutine<P>, io, param, Packet.writing(memory), options);
+  return new PartTransfer(schedulerOf(io), io, param, "write", memory, options);
 }
 
 /** Trades the caller's bytes for the target's. @throws {PartialTransferError} if a byte was not traded. */
@@ -175,28 +178,7 @@ export function exchange<P>(
   memory: PacketMemory,
   options?: RequestOptions,
 ): Io<Uint8Array> {
-  return Io.of(schedulerOf(io), exchangeRoutine<P>, io, param, memory, options);
-}
-
-function* exchangeRoutine<P>(
-  io: PacketIo<P>,
-  param: P,
-  memory: PacketMemory,
-  options?: RequestOptions,
-): Routine<Uint8Array> {
-  const packet = yield* sendRoutine(io, param, Packet.exchanging(memory), undefined, options);
-  if (packet.firstFault !== 0) throw partialError(packet, param);
-  return packet.bytes;
-}
-
-function* partialRoutine<P>(
-  io: PacketIo<P>,
-  param: P,
-  packet: Packet,
-  options?: RequestOptions,
-): Routine<PartialTransfer> {
-  yield* sendRoutine(io, param, packet, undefined, options);
-  return { bytes: packet.bytes, good: packet.good(), holes: packet.holes() };
+  return new WholeTransfer(schedulerOf(io), io, param, "exchange", memory, options);
 }
 
 /** The error of a packet that is complete with holes. */
@@ -254,6 +236,16 @@ class FragmentList implements Output, Wait {
     if (this.#head < this.#answered.length || this.#packet.complete) return false;
     this.#waker = waker;
     return true;
+  }
+}
+
+/** A layer that throws is wrong; what it sent before that must not land in the caller's memory later. */
+function sendOrGiveUp<P>(io: PacketIo<P>, param: P, view: BoundView): void {
+  try {
+    io.sendIo(param, view);
+  } catch (error) {
+    view.packet.giveUp();
+    throw error;
   }
 }
 

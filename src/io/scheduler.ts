@@ -7,8 +7,8 @@
  */
 import { WouldBlockError } from "./errors.js";
 import { Fifo } from "./fifo.js";
-import { type Running, type Step, Task } from "./task.js";
-import type { Routine } from "./wait.js";
+import { type Receiver, type Running, type Step, Task } from "./task.js";
+import type { Routine, Wait, Waker } from "./wait.js";
 
 /** A layer with unsent work, known to its scheduler through `enqueue`. */
 export interface Drain {
@@ -42,8 +42,47 @@ export interface SchedulerOptions {
 const QUIET_TURNS = 4;
 const HIGH_WATER_MARK = 65_536;
 
-/** Schedulers with ready routines or unsent work: a synchronous drive may need another machine's bytes as well. */
+/**
+ * Schedulers that may have ready routines or unsent work: a synchronous drive may need another machine's bytes as
+ * well. Those that have none any more leave when the next one enters, since a drive of one read should not pay for it.
+ */
 const busy = new Set<Scheduler>();
+
+const resolved = Promise.resolve();
+
+/** Is told the end of a task by way of two functions. */
+class Callbacks<T> implements Receiver<T> {
+  readonly done: (value: T) => void;
+  readonly failed: (error: unknown) => void;
+
+  constructor(done: (value: T) => void, failed: (error: unknown) => void) {
+    this.done = done;
+    this.failed = failed;
+  }
+}
+
+/** Keeps the end of a task for the drive that waits for it. */
+class SyncOutcome<T> implements Receiver<T> {
+  value: T | undefined = undefined;
+  failure: { readonly error: unknown } | undefined = undefined;
+
+  done(value: T): void {
+    this.value = value;
+  }
+
+  failed(error: unknown): void {
+    this.failure = { error };
+  }
+}
+
+/** Notes that what a synchronous drive waits for has happened. */
+class Flag implements Waker {
+  up = false;
+
+  wake(): void {
+    this.up = true;
+  }
+}
 
 /** See the module's comment. */
 export class Scheduler {
@@ -51,7 +90,7 @@ export class Scheduler {
   readonly #quietTurns: number;
   readonly #afterTurn: ((run: () => void) => void) | undefined;
   readonly #ready = new Fifo<Step>();
-  #unsent: Drain[] = [];
+  readonly #unsent: Drain[] = [];
   /** What a flush under way has not reached yet; one from within it takes over from here. */
   readonly #flushing: Drain[] = [];
   /** Drains with rows in flight on this thread's event loop. */
@@ -61,8 +100,14 @@ export class Scheduler {
   /** Changes with every new piece of work; the deferral watches it. */
   #activity = 0;
   #armed = false;
+  /** While a turn is awaited: the activity last seen, and for how many microtasks it has been that. */
+  #seen = 0;
+  #quiet = 0;
+  readonly #turn = () => this.#takeTurn();
   #syncDepth = 0;
   #running = false;
+  /** Whether it is in the set of those that a synchronous drive asks. */
+  #listed = false;
 
   constructor(options: SchedulerOptions = {}) {
     this.highWaterMark = options.highWaterMark ?? HIGH_WATER_MARK;
@@ -90,16 +135,34 @@ export class Scheduler {
    * Exactly one of the callbacks is called, once; never before `start` returns unless the routine never waits.
    */
   start<T>(routine: Routine<T>, onDone: (value: T) => void, onFailed: (error: unknown) => void): Running {
-    const task = new Task(this, routine, onDone, onFailed);
-    // Nobody overtakes: of two writes, the one that was started last counts.
-    if (this.full || this.#admission.length !== 0) {
-      this.#admission.push(task);
-      this.#wantTurn();
-      return task;
+    return this.startFor(routine, new Callbacks(onDone, onFailed), 0);
+  }
+
+  /** As `start`, for a receiver of many. @internal */
+  startFor<T>(routine: Routine<T>, receiver: Receiver<T>, index: number): Running {
+    const task = new Task(this, routine, receiver, index);
+    if (!this.admits()) {
+      this.queue(task);
+    } else {
+      this.#activity++;
+      task.step();
     }
-    this.#activity++;
-    task.step();
     return task;
+  }
+
+  /**
+   * Whether an operation may start now. Nobody overtakes: of two writes, the one that was started last counts.
+   *
+   * @internal
+   */
+  admits(): boolean {
+    return this.#admission.length === 0 && !this.full;
+  }
+
+  /** Runs a step once there is room. @internal */
+  queue(step: Step): void {
+    this.#admission.push(step);
+    this.#wantTurn();
   }
 
   /**
@@ -108,23 +171,11 @@ export class Scheduler {
    * @throws what the routine throws; {@link WouldBlockError} (through the routine) if only the event loop could go on.
    */
   runSync<T>(routine: Routine<T>): T {
-    let value: T | undefined;
-    let error: unknown;
-    let failed = false;
-    const task = new Task<T>(
-      this,
-      routine,
-      (result) => {
-        value = result;
-      },
-      (thrown) => {
-        failed = true;
-        error = thrown;
-      },
-    );
+    const outcome = new SyncOutcome<T>();
+    const task = new Task<T>(this, routine, outcome, 0);
     this.#syncDepth++;
     try {
-      while (this.full && this.#drainOnce());
+      this.makeRoom();
       task.step();
       while (!task.done) {
         try {
@@ -136,11 +187,40 @@ export class Scheduler {
         task.step({ error: new WouldBlockError(blockedNames(this)) });
       }
     } finally {
-      this.#syncDepth--;
-      if (this.#syncDepth === 0) this.#rest();
+      this.leaveSync();
     }
-    if (failed) throw error;
-    return value as T;
+    if (outcome.failure !== undefined) throw outcome.failure.error;
+    return outcome.value as T;
+  }
+
+  /** What is sent from here on is driven on this stack, until `leaveSync`. @internal */
+  enterSync(): void {
+    this.#syncDepth++;
+  }
+
+  /** Flushes until there is room for an operation, if that can be had. @internal */
+  makeRoom(): void {
+    while (this.full && this.#drainOnce());
+  }
+
+  /** @internal */
+  leaveSync(): void {
+    this.#syncDepth--;
+    if (this.#syncDepth === 0) this.#rest();
+  }
+
+  /**
+   * Between `enterSync` and `leaveSync`: flushes until a wait is over.
+   *
+   * @throws {WouldBlockError} if only the event loop could go on; what a flush threw.
+   * @internal
+   */
+  waitSync(wait: Wait): void {
+    const flag = new Flag();
+    if (!wait.park(flag)) return;
+    while (!flag.up) {
+      if (!drainAll(this)) throw new WouldBlockError(blockedNames(this));
+    }
   }
 
   /** A layer has unsent work. It is flushed once and must enqueue itself again for more. */
@@ -189,6 +269,7 @@ export class Scheduler {
   }
 
   #runReady(): boolean {
+    if (this.#ready.length === 0 && this.#admission.length === 0) return false;
     const running = this.#running;
     this.#running = true;
     let any = false;
@@ -219,64 +300,83 @@ export class Scheduler {
     );
   }
 
-  /** Arms a turn if there is work; else leaves the set of those that a synchronous drive asks. */
+  /** Arms a turn if there is work. */
   #rest(): void {
     if (this.#hasWork()) this.#wantTurn();
-    else if (!this.#armed && this.#inFlight.size === 0) busy.delete(this);
+  }
+
+  get #idle(): boolean {
+    return !this.#armed && this.#syncDepth === 0 && this.#inFlight.size === 0 && !this.#hasWork();
+  }
+
+  #list(): void {
+    for (const other of busy) {
+      if (!other.#idle) continue;
+      other.#listed = false;
+      busy.delete(other);
+    }
+    this.#listed = true;
+    busy.add(this);
   }
 
   /** Sees to it that a turn of the event loop will run and flush. */
   #wantTurn(): void {
-    busy.add(this);
+    if (!this.#listed) this.#list();
     if (this.#armed || this.#syncDepth !== 0) return;
     this.#armed = true;
-    let seen = this.#activity;
-    let quiet = 0;
-    const turn = () => {
-      let over = true;
-      let armed = true;
-      try {
-        this.run();
-        if (this.#activity !== seen) {
-          seen = this.#activity;
-          quiet = 0;
-        } else {
-          quiet++;
-        }
-        over = this.#afterTurn !== undefined || quiet >= this.#quietTurns;
-        if (!over) {
-          void Promise.resolve().then(turn);
-          return;
-        }
-        this.#armed = false;
-        armed = false;
-        this.#flush(false);
-        this.run();
-      } finally {
-        // Also after a callback that threw: the others must not hang for it.
-        if (over) {
-          if (armed) this.#armed = false;
-          this.#rest();
-        }
+    this.#seen = this.#activity;
+    this.#quiet = 0;
+    if (this.#afterTurn === undefined) void resolved.then(this.#turn);
+    else this.#afterTurn(this.#turn);
+  }
+
+  #takeTurn(): void {
+    let over = true;
+    let armed = true;
+    try {
+      this.run();
+      if (this.#activity !== this.#seen) {
+        this.#seen = this.#activity;
+        this.#quiet = 0;
+      } else {
+        this.#quiet++;
       }
-    };
-    if (this.#afterTurn === undefined) void Promise.resolve().then(turn);
-    else this.#afterTurn(turn);
+      over = this.#afterTurn !== undefined || this.#quiet >= this.#quietTurns;
+      if (!over) {
+        void resolved.then(this.#turn);
+        return;
+      }
+      this.#armed = false;
+      armed = false;
+      this.#flush(false);
+      this.run();
+    } finally {
+      // Also after a callback that threw: the others must not hang for it.
+      if (over) {
+        if (armed) this.#armed = false;
+        this.#rest();
+      }
+    }
   }
 
   #flush(sync: boolean): boolean {
+    if (this.#unsent.length === 0 && this.#flushing.length === 0) return false;
     const flushing = this.#flushing;
-    for (const drain of this.#unsent) flushing.push(drain);
-    this.#unsent = [];
-    const later: Drain[] = [];
+    for (let drain = this.#unsent.shift(); drain !== undefined; drain = this.#unsent.shift())
+      flushing.push(drain);
+    let later: Drain[] | undefined;
     let any = false;
     try {
       for (let drain = flushing.shift(); drain !== undefined; drain = flushing.shift()) {
-        if (drain.flush(sync)) any = true;
-        else later.push(drain);
+        if (drain.flush(sync)) {
+          any = true;
+        } else {
+          later ??= [];
+          later.push(drain);
+        }
       }
     } finally {
-      for (const drain of later) this.#unsent.push(drain);
+      if (later !== undefined) for (const drain of later) this.#unsent.push(drain);
     }
     return any;
   }

@@ -1,8 +1,11 @@
 /** Makes a `PacketIo` of a connector's `Source`: queues, batches, merges, answers, counts. */
 import { HIGH, split, splitAddress } from "./address.js";
-import { Batch, FragmentQueue, fillBatch, ROW_PARTIAL, ROW_UNANSWERED, type RowFault } from "./batch.hot.js";
+import { Answers } from "./answers.hot.js";
+import type { Batch } from "./batch.hot.js";
+import { type Column, type ColumnIo, SAFE_HIGH, sendRecords } from "./column.js";
 import { MemtoolError } from "./errors.js";
-import { CLOSED, type Fault, fault, NO_EXCHANGE, OUTSIDE, READ_ONLY, UNANSWERED } from "./fault.js";
+import { CLOSED, type Fault, fault, NO_EXCHANGE, OUTSIDE, READ_ONLY } from "./fault.js";
+import { FragmentQueue } from "./fragment-queue.hot.js";
 import type { Direction } from "./packet.js";
 import type { Address, PacketIo } from "./packet-io.js";
 import type { AddressRanges } from "./ranges.js";
@@ -22,45 +25,40 @@ export interface Counters {
   readonly merged: number;
 }
 
-const THREW: Fault = fault("io", "device", "connector");
 const NOT_AN_ADDRESS: Fault = fault("malformed", "address", "core");
-
-/** High words from here on make addresses that a double does not hold exactly. */
-const SAFE_HIGH = 2 ** 21;
 
 /** Rows in one call of a connector at most: what the default high-water mark admits. */
 const MAX_ROWS = 65_536;
 
-/** Writes or exchanges to come, in the order of their submission. */
-interface Unsent {
-  readonly direction: Direction;
-  readonly queue: FragmentQueue;
-}
-
-/** Batches and queues kept for reuse: reads and writes, each one queued and one in flight. */
+/** Queues kept for reuse: reads and writes, each one queued and one in flight. */
 const SPARES = 4;
 
 /** A batch that the event loop will finish. */
 interface Flight {
+  /** The batch that the connector has. */
   readonly batch: Batch;
-  queue: FragmentQueue;
+  readonly queue: FragmentQueue;
   settled: boolean;
 }
 
 /** See the module's comment. Its parameter is an address of 64 bits or a file offset. */
-export class SourceIo implements PacketIo<Address>, Drain {
+export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
   readonly source: Source;
   readonly scheduler: Scheduler;
   #reads: FragmentQueue[] = [];
-  #writes: Unsent[] = [];
+  /** Writes and exchanges, in the order of their submission; a queue holds those of one direction. */
+  #writes: FragmentQueue[] = [];
   #enqueued = false;
   readonly #flights = new Set<Flight>();
   /** Calls of `#transfer` and `#answer` on the stack: outputs may close the source meanwhile. */
   #depth = 0;
   #writeInFlight = false;
-  readonly #spareBatches: Batch[] = [];
   readonly #spareQueues: FragmentQueue[] = [];
+  /** Of a source that is not live. */
   #ranges: AddressRanges | undefined;
+  /** The first of its ranges, where most addresses are. */
+  #start = 0;
+  #end = 0;
   #closed: Promise<void> | undefined;
   /** Set before what is queued fails: whoever is told may submit again at once. */
   #closing = false;
@@ -76,7 +74,13 @@ export class SourceIo implements PacketIo<Address>, Drain {
     }
     this.source = source;
     this.scheduler = scheduler;
-    if (!source.supports.live) this.#ranges = source.ranges();
+    if (source.supports.live) return;
+    const ranges = source.ranges();
+    this.#ranges = ranges;
+    if (ranges.length !== 0 && (ranges.ends[0] as number) <= Number.MAX_SAFE_INTEGER) {
+      this.#start = ranges.starts[0] as number;
+      this.#end = ranges.ends[0] as number;
+    }
   }
 
   get name(): string {
@@ -94,11 +98,32 @@ export class SourceIo implements PacketIo<Address>, Drain {
   }
 
   sendIo(address: Address, view: BoundView): void {
-    if (this.#closing) return view.fail(CLOSED);
-    const { direction } = view;
+    const refused = this.#refusal(view.direction);
+    if (refused !== 0) return view.fail(refused);
+    const { length } = view;
+    if (
+      typeof address === "number" &&
+      address >= this.#start &&
+      address + length <= this.#end &&
+      length !== 0 &&
+      Math.floor(address) === address
+    ) {
+      const lo = address >>> 0;
+      this.#queue(lo, (address - lo) / HIGH, view);
+      return;
+    }
+    this.#sendAnywhere(address, view);
+  }
+
+  #refusal(direction: Direction): Fault {
+    if (this.#closing) return CLOSED;
+    if (direction === "read") return 0;
     const { supports } = this.source;
-    if (direction !== "read" && !supports.write) return view.fail(READ_ONLY);
-    if (direction === "exchange" && supports.exchange !== true) return view.fail(NO_EXCHANGE);
+    if (!supports.write) return READ_ONLY;
+    return direction === "exchange" && supports.exchange !== true ? NO_EXCHANGE : 0;
+  }
+
+  #sendAnywhere(address: Address, view: BoundView): void {
     if (!splitAddress(address)) return view.fail(NOT_AN_ADDRESS);
     const { lo, hi } = split;
     if (view.length === 0) return view.complete();
@@ -107,6 +132,29 @@ export class SourceIo implements PacketIo<Address>, Drain {
     } else {
       this.#queueInside(this.#ranges, lo, hi, view);
     }
+  }
+
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    const count = view.length / column.size;
+    if (this.#refusal(view.direction) !== 0 || count > MAX_ROWS || !this.#isInside(column, from, count)) {
+      sendRecords(this, column, from, view);
+      return;
+    }
+    view.keep();
+    const queue = this.#queueFor(view.direction, count);
+    queue.pushColumn(column, from, view);
+    this.#queued(count, view.length);
+  }
+
+  /** Whether the source's first range holds every record. */
+  #isInside({ words, size }: Column, from: number, count: number): boolean {
+    const start = this.#start;
+    const last = this.#end - size;
+    for (let i = 2 * from; i < 2 * (from + count); i += 2) {
+      const at = (words[i + 1] as number) * HIGH + (words[i] as number);
+      if (at < start || at > last) return false;
+    }
+    return true;
   }
 
   /** A live source refuses rows itself; here, only what crosses the end of 64 bits is. */
@@ -146,11 +194,14 @@ export class SourceIo implements PacketIo<Address>, Drain {
 
   #queue(lo: number, hi: number, view: BoundView): void {
     view.keep();
-    const { direction } = view;
-    (direction === "read" ? this.#readQueue() : this.#writeQueue(direction)).push(lo, hi, view);
-    this.#fragments++;
-    this.#bytes += view.length;
-    this.scheduler.addPending(1);
+    this.#queueFor(view.direction, 1).push(lo, hi, view);
+    this.#queued(1, view.length);
+  }
+
+  #queued(records: number, bytes: number): void {
+    this.#fragments += records;
+    this.#bytes += bytes;
+    this.scheduler.addPending(records);
     if (this.#enqueued) {
       this.scheduler.noteActivity();
     } else {
@@ -159,22 +210,15 @@ export class SourceIo implements PacketIo<Address>, Drain {
     }
   }
 
-  #readQueue(): FragmentQueue {
-    let last = this.#reads[this.#reads.length - 1];
-    if (last === undefined || last.length === MAX_ROWS) {
-      last = this.#newQueue();
-      this.#reads.push(last);
-    }
-    return last;
-  }
-
-  #writeQueue(direction: Direction): FragmentQueue {
-    let last = this.#writes[this.#writes.length - 1];
-    if (last === undefined || last.direction !== direction || last.queue.length === MAX_ROWS) {
-      last = { direction, queue: this.#newQueue() };
-      this.#writes.push(last);
-    }
-    return last.queue;
+  /** The queue that takes so many records more. */
+  #queueFor(direction: Direction, records: number): FragmentQueue {
+    const queues = direction === "read" ? this.#reads : this.#writes;
+    const last = queues[queues.length - 1];
+    if (last !== undefined && last.direction === direction && last.records + records <= MAX_ROWS) return last;
+    const queue = this.#spareQueues.pop() ?? new FragmentQueue();
+    queue.open(direction);
+    queues.push(queue);
+    return queue;
   }
 
   flush(sync: boolean): boolean {
@@ -183,38 +227,45 @@ export class SourceIo implements PacketIo<Address>, Drain {
     // Writes are applied in the order of their submission: one batch at a time, and never beside one in flight
     // (when that one lands, the rest is enqueued again).
     while (this.#writes.length !== 0 && !this.#writeInFlight) {
-      const { direction, queue } = this.#writes.shift() as Unsent;
-      this.#send(queue, direction, sync);
+      this.#send(this.#writes.shift() as FragmentQueue, sync);
     }
     // What outputs submit meanwhile waits for the next flush, but one from within it takes what is left here.
     for (let left = this.#reads.length; left > 0 && this.#reads.length !== 0; left--) {
-      this.#send(this.#reads.shift() as FragmentQueue, "read", sync);
+      this.#send(this.#reads.shift() as FragmentQueue, sync);
     }
     return true;
   }
 
   /** Sends a queue, but for what was aborted meanwhile. */
-  #send(queue: FragmentQueue, direction: Direction, sync: boolean): void {
-    if (!anyAborted(queue.views)) {
-      this.#transfer(queue, direction, sync, true);
-      return;
-    }
-    const wanted = new FragmentQueue();
-    for (let i = 0; i < queue.length; i++) {
-      const view = queue.views[i] as BoundView;
-      if (view.abortFault === 0) {
-        wanted.push(queue.words[2 * i] as number, queue.words[2 * i + 1] as number, view);
-      } else {
-        this.scheduler.removePending(1);
-        view.fail(view.abortFault);
-      }
-    }
-    if (wanted.length !== 0) this.#transfer(wanted, direction, sync, true);
+  #send(queue: FragmentQueue, sync: boolean): void {
+    const wanted = queue.mayBeAborted ? this.#withoutAborted(queue) : queue;
+    if (wanted.length !== 0) this.#transfer(wanted, sync);
   }
 
-  #transfer(queue: FragmentQueue, direction: Direction, sync: boolean, merge: boolean): void {
-    const batch = this.#spareBatches.pop() ?? new Batch();
-    this.#merged += fillBatch(batch, queue, direction, direction === "read", merge);
+  #withoutAborted(queue: FragmentQueue): FragmentQueue {
+    const wanted = new FragmentQueue();
+    wanted.open(queue.direction);
+    const aborted: BoundView[] = [];
+    let first = 0;
+    for (let i = 0; i < queue.length; i++) {
+      const view = queue.views[i] as BoundView;
+      const records = view.length / (queue.columns?.get(view)?.size ?? view.length);
+      if (view.abortFault === 0) {
+        queue.copy(view, first, wanted);
+      } else {
+        aborted.push(view);
+        this.scheduler.removePending(records);
+      }
+      first += records;
+    }
+    for (const view of aborted) view.fail(view.abortFault);
+    return wanted;
+  }
+
+  #transfer(queue: FragmentQueue, sync: boolean): void {
+    if (queue.direction === "read") queue.sort();
+    const { batch } = queue;
+    this.#merged += queue.records - batch.length;
     this.#batches++;
     const { source } = this;
     if (source.transfer === undefined || (sync && source.transferSync !== undefined)) {
@@ -224,7 +275,7 @@ export class SourceIo implements PacketIo<Address>, Drain {
     const flight: Flight = { batch, queue, settled: false };
     this.#flights.add(flight);
     this.scheduler.setInFlight(this, true);
-    if (direction !== "read") this.#writeInFlight = true;
+    if (queue.direction !== "read") this.#writeInFlight = true;
     let promise: Promise<void>;
     try {
       promise = Promise.resolve(source.transfer(batch));
@@ -245,7 +296,8 @@ export class SourceIo implements PacketIo<Address>, Drain {
       threw = { error };
     }
     this.#answer(batch, queue, threw);
-    this.#recycle(batch, queue, threw !== undefined);
+    // A connector that threw may still be at work on its batch.
+    if (threw === undefined) this.#recycle(queue);
   }
 
   #land(flight: Flight, threw: { error: unknown } | undefined): void {
@@ -260,8 +312,10 @@ export class SourceIo implements PacketIo<Address>, Drain {
         this.scheduler.enqueue(this);
       }
     }
-    if (!flight.settled) this.#answer(batch, queue, threw);
-    this.#recycle(batch, queue, threw !== undefined);
+    if (!flight.settled) {
+      this.#answer(batch, queue, threw);
+      if (threw === undefined) this.#recycle(queue);
+    }
     this.#depth--;
     try {
       this.scheduler.run();
@@ -282,88 +336,43 @@ export class SourceIo implements PacketIo<Address>, Drain {
       if (flight.settled || flight.batch.direction !== "read") continue;
       flight.settled = true;
       any = true;
-      divert(flight.batch);
-      const again = this.#spareBatches.pop() ?? new Batch();
-      fillBatch(again, flight.queue, "read", true, true);
+      const again = flight.batch.again();
+      flight.batch.divert();
+      // From here on the queue is for the answers alone.
+      flight.queue.batch = again;
       this.#batches++;
-      const { queue } = flight;
-      flight.queue = new FragmentQueue();
-      this.#transferNow(again, queue);
+      this.#transferNow(again, flight.queue);
     }
     return any;
   }
 
-  /** Batches and queues are reused: their columns cost more to make than a small transfer does. */
-  #recycle(batch: Batch, queue: FragmentQueue, threw: boolean): void {
-    batch.release();
-    // A connector that threw may still be at work on its batch.
-    if (!threw && this.#spareBatches.length < SPARES) this.#spareBatches.push(batch);
+  /** Queues are reused: their columns cost more to make than a small transfer does. */
+  #recycle(queue: FragmentQueue): void {
     queue.release();
     if (this.#spareQueues.length < SPARES) this.#spareQueues.push(queue);
   }
 
-  #newQueue(): FragmentQueue {
-    return this.#spareQueues.pop() ?? new FragmentQueue();
-  }
-
   /** Brings the rows' statuses back to the views that the rows were made of. */
   #answer(batch: Batch, queue: FragmentQueue, threw: { error: unknown } | undefined): void {
-    const count = queue.views.length;
     this.#depth++;
-    this.scheduler.removePending(count);
-    const faults = batch.faults.length === 0 ? undefined : faultsByRow(batch.faults);
-    const again = new Again();
-    while (again.next < count) {
+    this.scheduler.removePending(queue.records);
+    const answers = new Answers(batch, queue, threw);
+    for (;;) {
       try {
-        this.#answerFrom(batch, queue, threw, faults, again);
+        answers.go();
+        break;
       } catch (error) {
         // A layer answered a view that it had sent on: its own operation fails, the others' must not hang.
-        (queue.views[again.next] as BoundView).packet.outputError ??= error;
-        again.next++;
+        answers.skip(error);
       }
     }
-    const { queue: rest } = again;
-    if (rest !== undefined) {
-      this.scheduler.addPending(rest.length);
-      this.#transfer(rest, "read", this.source.transferSync !== undefined, false);
+    const { again } = answers;
+    if (again !== undefined) {
+      this.scheduler.addPending(again.length);
+      this.#transfer(again, this.source.transferSync !== undefined);
     }
     this.#depth--;
     this.#checkIdle();
-  }
-
-  #answerFrom(
-    batch: Batch,
-    queue: FragmentQueue,
-    threw: { error: unknown } | undefined,
-    faults: Map<number, RowFault[]> | undefined,
-    again: Again,
-  ): void {
-    const { views, rows } = queue;
-    const count = views.length;
-    for (let i = again.next; i < count; i++) {
-      again.next = i;
-      const view = views[i] as BoundView;
-      const row = rows[i] as number;
-      let status = batch.status[row] as number;
-      if (status === 0) {
-        view.complete();
-        continue;
-      }
-      if (threw !== undefined) view.packet.cause ??= threw.error;
-      if (status === ROW_PARTIAL) {
-        answerPartly(view, view.start - (batch.offsets[row] as number), faults?.get(row) ?? []);
-        continue;
-      }
-      if (status === ROW_UNANSWERED) status = threw === undefined ? UNANSWERED : THREW;
-      if (batch.direction === "read" && view.length < (batch.lengths[row] as number) && threw === undefined) {
-        // One status for several callers' bytes: ask again for each alone, so that a fault costs only its own.
-        again.queue ??= new FragmentQueue();
-        again.queue.push(queue.words[2 * i] as number, queue.words[2 * i + 1] as number, view);
-        continue;
-      }
-      view.fail(status);
-    }
-    again.next = count;
   }
 
   /**
@@ -377,14 +386,12 @@ export class SourceIo implements PacketIo<Address>, Drain {
 
   async #close(): Promise<void> {
     this.#closing = true;
-    const queued = [...this.#reads, ...this.#writes.map((entry) => entry.queue)];
+    const queued = [...this.#reads, ...this.#writes];
     this.#reads = [];
     this.#writes = [];
     for (const queue of queued) {
-      for (const view of queue.views) {
-        this.scheduler.removePending(1);
-        view.fail(CLOSED);
-      }
+      this.scheduler.removePending(queue.records);
+      for (let i = 0; i < queue.length; i++) (queue.views[i] as BoundView).fail(CLOSED);
     }
     this.scheduler.run();
     if (this.#flights.size !== 0 || this.#depth !== 0) {
@@ -394,59 +401,4 @@ export class SourceIo implements PacketIo<Address>, Drain {
     }
     await this.source.close?.();
   }
-}
-
-function anyAborted(views: readonly BoundView[]): boolean {
-  for (let i = 0; i < views.length; i++) {
-    if ((views[i] as BoundView).packet.abortFault !== 0) return true;
-  }
-  return false;
-}
-
-/** How far the answers of a batch have got, and what is to be asked for again. */
-class Again {
-  next = 0;
-  queue: FragmentQueue | undefined;
-}
-
-/** Gives the rows of a batch other memory: what they were for was brought by other means. */
-function divert(batch: Batch): void {
-  let longest = 0;
-  for (let row = 0; row < batch.length; row++) longest = Math.max(longest, batch.lengths[row] as number);
-  const nowhere = new Uint8Array(longest);
-  batch.memory.fill(nowhere);
-  batch.offsets.fill(0);
-}
-
-function faultsByRow(faults: readonly RowFault[]): Map<number, RowFault[]> {
-  const byRow = new Map<number, RowFault[]>();
-  for (const entry of faults) {
-    const list = byRow.get(entry.row);
-    if (list === undefined) byRow.set(entry.row, [entry]);
-    else list.push(entry);
-  }
-  for (const list of byRow.values()) list.sort((a, b) => a.start - b.start);
-  return byRow;
-}
-
-/** Answers a view with the faults of its row; `from` is the view's first byte, relative to the row. */
-function answerPartly(view: BoundView, from: number, faults: readonly RowFault[]): void {
-  let rest: BoundView | undefined = view;
-  let at = from;
-  for (const { start, end, fault } of faults) {
-    if (rest === undefined) return;
-    const stop: number = at + rest.length;
-    if (end <= at || start >= stop) continue;
-    if (start > at) {
-      const tail: BoundView = rest.split(start - at);
-      rest.complete();
-      rest = tail;
-      at = start;
-    }
-    const tail: BoundView | undefined = end < stop ? rest.split(end - at) : undefined;
-    rest.fail(fault);
-    rest = tail;
-    at = end;
-  }
-  rest?.complete();
 }

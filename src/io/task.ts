@@ -31,6 +31,13 @@ class Successor implements Waker {
   }
 }
 
+/** Is told, once, how an operation ended. */
+export interface Receiver<T> {
+  /** @param index The number that the receiver gave the operation when it was started. */
+  done(value: T, index: number): void;
+  failed(error: unknown, index: number): void;
+}
+
 /** Where tasks go that can go on. */
 interface ReadyQueue {
   ready(step: Step): void;
@@ -40,22 +47,17 @@ interface ReadyQueue {
 export class Task<T> implements Waker, Running, Step {
   readonly #scheduler: ReadyQueue;
   readonly #routine: Routine<T>;
-  readonly #onDone: (value: T) => void;
-  readonly #onFailed: (error: unknown) => void;
+  readonly #receiver: Receiver<T>;
+  readonly #index: number;
   #state = READY;
   #wakes = 0;
   #waker: Waker = this;
 
-  constructor(
-    scheduler: ReadyQueue,
-    routine: Routine<T>,
-    onDone: (value: T) => void,
-    onFailed: (error: unknown) => void,
-  ) {
+  constructor(scheduler: ReadyQueue, routine: Routine<T>, receiver: Receiver<T>, index: number) {
     this.#scheduler = scheduler;
     this.#routine = routine;
-    this.#onDone = onDone;
-    this.#onFailed = onFailed;
+    this.#receiver = receiver;
+    this.#index = index;
   }
 
   /** Whether it has ended, one way or the other. */
@@ -93,11 +95,11 @@ export class Task<T> implements Waker, Running, Step {
       }
     } catch (thrown) {
       this.#state = DONE;
-      this.#onFailed(thrown);
+      this.#receiver.failed(thrown, this.#index);
       return;
     }
     this.#state = DONE;
-    this.#onDone(result.value);
+    this.#receiver.done(result.value, this.#index);
   }
 
   run(): void {

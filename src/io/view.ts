@@ -134,7 +134,7 @@ export class BoundView implements Fragment {
     this.#checkOpen();
     if (this.#state === KEPT) return;
     this.#state = KEPT;
-    this.packet.cover(this.length);
+    this.packet.keep(this.#end - this.start);
   }
 
   /**
@@ -148,11 +148,13 @@ export class BoundView implements Fragment {
     if (!(at >= 0 && at + length <= memory.length && Math.floor(at) === at)) {
       throw new RangeError(`transfer of ${length} bytes at ${at}: there are ${memory.length}`);
     }
-    if (this.packet.givenUp) return this.#answer(this.packet.abortFault);
-    const { bytes, direction } = this.packet;
-    if (direction === "read") copyBytes(memory, at, bytes, this.start, length);
-    else if (direction === "write") copyBytes(bytes, this.start, memory, at, length);
-    else swapBytes(bytes, this.start, memory, at, length);
+    const { packet } = this;
+    if (packet.givenUp) return this.#answer(packet.abortFault);
+    const { memory: own, direction } = packet;
+    const from = packet.base + this.start;
+    if (direction === "read") copyBytes(memory, at, own, from, length);
+    else if (direction === "write") copyBytes(own, from, memory, at, length);
+    else swapBytes(own, from, memory, at, length);
     this.#answer(0);
   }
 
@@ -164,10 +166,11 @@ export class BoundView implements Fragment {
    */
   claim(alignment = 1): Uint8Array | undefined {
     this.#checkOpen();
-    const { bytes, direct, direction, givenUp } = this.packet;
+    const { memory, base, direct, direction, givenUp } = this.packet;
     if (givenUp || !direct || direction === "exchange") return undefined;
-    if (alignment > 1 && (bytes.byteOffset + this.start) % alignment !== 0) return undefined;
-    return bytes.subarray(this.start, this.#end);
+    const from = base + this.start;
+    if (alignment > 1 && (memory.byteOffset + from) % alignment !== 0) return undefined;
+    return memory.subarray(from, base + this.#end);
   }
 
   /** Answers: every byte moved, through the slice that `claim` gave (or through a batch). */
@@ -183,44 +186,45 @@ export class BoundView implements Fragment {
   }
 
   #checkOpen(): void {
-    if (this.#state === ANSWERED) {
-      throw new MemtoolError("ANSWERED_TWICE", `view ${this.start}..${this.#end} was answered already`);
-    }
     const { packet } = this;
     if (
+      this.#state === ANSWERED ||
       this.#flight !== packet.flight ||
       (packet.complete && packet.length !== 0) ||
       (packet.sealed && this.#state === OPEN)
     ) {
-      throw new MemtoolError(
-        "ANSWERED_LATE",
-        `view ${this.start}..${this.#end}: given up as unanswered; a layer that answers later must keep() the view`,
-      );
+      this.#throwClosed();
     }
+  }
+
+  #throwClosed(): never {
+    if (this.#state === ANSWERED) {
+      throw new MemtoolError("ANSWERED_TWICE", `view ${this.start}..${this.#end} was answered already`);
+    }
+    throw new MemtoolError(
+      "ANSWERED_LATE",
+      `view ${this.start}..${this.#end}: given up as unanswered; a layer that answers later must keep() the view`,
+    );
   }
 
   // The order matters and is mfio's: the packet's account first, then the output (which may submit more, even the
   // same packet), then whoever waits.
   #answer(fault: Fault): void {
-    const packet = this.packet;
-    const length = this.length;
-    if (this.#state !== KEPT) packet.cover(length);
+    const kept = this.#state === KEPT;
     this.#state = ANSWERED;
     this.fault = fault;
-    if (fault === 0) packet.noteGood(this.start, this.#end);
-    else packet.noteFailed(this.start, this.#end, fault);
-    const waiter = packet.settle(length);
-    if (this.output === undefined) {
-      waiter?.wake();
-      return;
-    }
+    const waiter = this.packet.answered(this.start, this.#end, fault, kept);
+    if (this.output !== undefined) this.#tellOutput(this.output);
+    if (waiter !== undefined) waiter.wake();
+  }
+
+  #tellOutput(output: Output): void {
     try {
-      this.output.onFragment(this);
+      output.onFragment(this);
     } catch (error) {
       // An output that throws must not keep other fragments from being answered: the operation throws it later.
-      packet.outputError ??= error;
+      this.packet.outputError ??= error;
     }
-    waiter?.wake();
   }
 }
 

@@ -4,17 +4,24 @@ import { hex } from "../io/errors.js";
 import { Io } from "../io/io.js";
 import { asBytes, type PacketMemory } from "../io/packet.js";
 import type { Address, PacketIo } from "../io/packet-io.js";
-import { type PartialTransfer, type RequestOptions, schedulerOf } from "../io/requests.js";
+import type { RequestOptions } from "../io/request.js";
+import {
+  type PartialTransfer,
+  PartTransfer,
+  schedulerOf,
+  WholeTransfer,
+  WholeWrite,
+} from "../io/requests.js";
 import type { Scheduler } from "../io/scheduler.js";
 import { IoSequence } from "../io/sequence.js";
 import type { BoundView, Fragment } from "../io/view.js";
 import { type Chunk, chunksRoutine } from "./chunks.js";
+import { fragmentsRoutine } from "./fragments.js";
 import { type AddressColumn, type Gathered, gatherRoutine } from "./gather.js";
 import { type CallerMemory, checkLength, type ShownAddress } from "./space.js";
 import { readStringRoutine, type StringOptions } from "./strings.js";
-import { fragmentsRoutine, partialRoutine, wholeRoutine, writeRoutine } from "./transfers.js";
 import type { Abi, Type } from "./type.js";
-import { readTypeRoutine, writeTypeRoutine } from "./values.js";
+import { ReadValue, WriteValue, writeTypeRoutine } from "./values.js";
 
 const DEFAULT_CHUNK = 1048576;
 
@@ -100,24 +107,24 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
   read<T>(first: Address | Type<T>, second: Address, options?: RequestOptions): Io<Uint8Array> | Io<T> {
     if (typeof first === "object") {
       const type = first.under(this.abi);
-      return Io.of(this.scheduler, readTypeRoutine<P, T>, this.io, type, this.param(second), options);
+      return new ReadValue(this.scheduler, this.io, this.param(second), type, options);
     }
     const param = this.param(first);
     const length = checkLength(second, this.name);
-    return Io.of(this.scheduler, wholeRoutine<P>, this.io, param, "reading" as const, length, options);
+    return new WholeTransfer(this.scheduler, this.io, param, "read", length, options);
   }
 
   /** Reads into the caller's memory, all of it. @throws {PartialReadError} if a byte is missing. */
   readInto(at: Address, memory: CallerMemory, options?: RequestOptions): Io<Uint8Array> {
     const param = this.param(at);
-    return Io.of(this.scheduler, wholeRoutine<P>, this.io, param, "reading" as const, memory, options);
+    return new WholeTransfer(this.scheduler, this.io, param, "read", memory, options);
   }
 
   /** Reads what there is, into the caller's memory or as many new bytes. Holes are data, not errors. */
   readPartial(at: Address, memory: PacketMemory, options?: RequestOptions): Io<PartialTransfer> {
     const param = this.param(at);
     if (typeof memory === "number") checkLength(memory, this.name);
-    return Io.of(this.scheduler, partialRoutine<P>, this.io, param, "reading" as const, memory, options);
+    return new PartTransfer(this.scheduler, this.io, param, "read", memory, options);
   }
 
   /**
@@ -177,6 +184,7 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
     if (typeof first === "object") {
       const type = first.under(this.abi);
       const param = this.param(second as Address);
+      if (type.solid) return new WriteValue(this.scheduler, this.io, param, type, third as T, fourth);
       return Io.of(
         this.scheduler,
         writeTypeRoutine<P, T>,
@@ -190,19 +198,19 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
     const param = this.param(first);
     const memory = second as CallerMemory;
     const options = third as RequestOptions | undefined;
-    return Io.of(this.scheduler, writeRoutine<P>, this.io, param, memory, options);
+    return new WholeWrite(this.scheduler, this.io, param, "write", memory, options);
   }
 
   /** Writes what can be written. */
   writePartial(at: Address, bytes: CallerMemory, options?: RequestOptions): Io<PartialTransfer> {
     const param = this.param(at);
-    return Io.of(this.scheduler, partialRoutine<P>, this.io, param, "writing" as const, bytes, options);
+    return new PartTransfer(this.scheduler, this.io, param, "write", bytes, options);
   }
 
   /** Trades the caller's bytes for the memory's. @throws {PartialTransferError} if one was not traded. */
   exchange(at: Address, bytes: CallerMemory, options?: RequestOptions): Io<Uint8Array> {
     const param = this.param(at);
-    return Io.of(this.scheduler, wholeRoutine<P>, this.io, param, "exchanging" as const, bytes, options);
+    return new WholeTransfer(this.scheduler, this.io, param, "exchange", bytes, options);
   }
 
   /** Reads, and gives each fragment as it is answered, in the order of the answers; see its `fault`. */

@@ -1,10 +1,11 @@
 /** Long ranges, piece by piece. */
 import type { ByteRange, Hole } from "../io/errors.js";
-import { Packet } from "../io/packet.js";
-import { type RequestOptions, sendRoutine } from "../io/requests.js";
+import { asBytes, Packet } from "../io/packet.js";
+import type { RequestOptions } from "../io/request.js";
+import { sendRoutine } from "../io/requests.js";
 import type { Sink } from "../io/sequence.js";
 import type { Routine } from "../io/wait.js";
-import { memoryOf, type ShownAddress, type Space } from "./space.js";
+import type { ShownAddress, Space } from "./space.js";
 
 /** A piece of a long range, see {@link AddressSpace.chunks}. */
 export interface Chunk<A> {
@@ -28,7 +29,7 @@ export function* chunksRoutine<P>(
     const left = end - at;
     const length = left < BigInt(size) ? Number(left) : size;
     const { param, shown } = space.addressOf(at);
-    const packet = yield* sendRoutine(space.io, param, Packet.reading(memoryOf(length)), undefined, options);
+    const packet = yield* sendRoutine(space.io, param, Packet.reading(asBytes(length)), undefined, options);
     yield sink.emit({ address: shown, bytes: packet.bytes, good: packet.good(), holes: packet.holes() });
     at += BigInt(length);
   }

@@ -1,11 +1,12 @@
 /** Records of one size from many addresses, as one request. */
 import { type Fault, type FaultState, faultState } from "../io/fault.js";
-import { Packet } from "../io/packet.js";
+import { asBytes, Packet } from "../io/packet.js";
 import type { Address, PacketIo } from "../io/packet-io.js";
-import { type RequestOptions, sendRoutine } from "../io/requests.js";
+import type { RequestOptions } from "../io/request.js";
+import { sendRoutine } from "../io/requests.js";
 import type { BoundView } from "../io/view.js";
 import type { Routine } from "../io/wait.js";
-import { memoryOf, type Space } from "./space.js";
+import type { Space } from "./space.js";
 
 /** Addresses for `gather`. Columns cost no object an address. */
 export type AddressColumn = BigUint64Array | Float64Array | readonly Address[];
@@ -96,7 +97,7 @@ export function* gatherRoutine<P>(
   options: RequestOptions | undefined,
 ): Routine<Gathered> {
   const count = params.length;
-  const bytes = into?.subarray(0, count * size) ?? memoryOf(count * size);
+  const bytes = into?.subarray(0, count * size) ?? asBytes(count * size);
   const failed: number[] = [];
   const faults: number[] = [];
   const io = new GatherIo(space.io, size);

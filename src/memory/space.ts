@@ -1,5 +1,5 @@
 /** What the requests of an address space share: the space as they see it, and the bounds and memory of one. */
-import { asBytes, type PacketMemory } from "../io/packet.js";
+import type { PacketMemory } from "../io/packet.js";
 import type { Address, PacketIo } from "../io/packet-io.js";
 import type { Scheduler } from "../io/scheduler.js";
 
@@ -33,15 +33,4 @@ export function checkLength(length: Address, name: string): number {
     );
   }
   return length;
-}
-
-/** The caller's memory, or as much new one. @throws {RangeError} that says what to do, where the runtime's does not. */
-export function memoryOf(memory: PacketMemory): Uint8Array {
-  try {
-    return asBytes(memory);
-  } catch (cause) {
-    throw new RangeError(`no memory for ${String(memory)} bytes; read them with chunks(start, end)`, {
-      cause,
-    });
-  }
 }

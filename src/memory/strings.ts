@@ -3,7 +3,8 @@ import { type ByteRange, type Hole, hex, hole, PartialReadError } from "../io/er
 import { OUTSIDE } from "../io/fault.js";
 import { Packet } from "../io/packet.js";
 import type { Address } from "../io/packet-io.js";
-import { type RequestOptions, sendRoutine } from "../io/requests.js";
+import type { RequestOptions } from "../io/request.js";
+import { sendRoutine } from "../io/requests.js";
 import type { Routine } from "../io/wait.js";
 import type { Space } from "./space.js";
 import { decodeText, type TextEncoding } from "./text.js";

@@ -21,6 +21,7 @@ export abstract class Type<T> {
   /** Whether `set` changes only some bits of a byte, so that writing has to read first. */
   readonly bitwise: boolean = false;
   #variants: Type<T>[] | undefined;
+  #solid: boolean | undefined;
 
   /** @internal */
   constructor(name: string, size: number, align: number) {
@@ -68,6 +69,16 @@ export abstract class Type<T> {
       this.#variants[index] = variant;
     }
     return variant;
+  }
+
+  /** Whether `set` sets every bit of every byte, so that writing needs neither a read nor a gap. @internal */
+  get solid(): boolean {
+    if (this.#solid === undefined) {
+      const runs: number[] = [];
+      if (!this.bitwise) this.touched(0, runs);
+      this.#solid = runs.length === 2 && runs[0] === 0 && runs[1] === this.size;
+    }
+    return this.#solid;
   }
 
   #check(bytes: Uint8Array, at: number): void {

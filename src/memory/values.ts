@@ -1,23 +1,67 @@
 /** Requests for one value of a type. */
 import { OUTSIDE } from "../io/fault.js";
-import { Packet } from "../io/packet.js";
+import { asBytes, Packet } from "../io/packet.js";
 import type { PacketIo } from "../io/packet-io.js";
-import { partialError, type RequestOptions, sendRoutine } from "../io/requests.js";
+import { Request, type RequestOptions } from "../io/request.js";
+import { partialError, sendRoutine } from "../io/requests.js";
+import type { Scheduler } from "../io/scheduler.js";
 import type { BoundView } from "../io/view.js";
 import type { Routine } from "../io/wait.js";
-import { memoryOf, type Space } from "./space.js";
+import type { Space } from "./space.js";
 import type { Type } from "./type.js";
 
 /** Reads a value. */
-export function* readTypeRoutine<P, T>(
-  io: PacketIo<P>,
-  type: Type<T>,
-  param: P,
-  options: RequestOptions | undefined,
-): Routine<T> {
-  const packet = yield* sendRoutine(io, param, Packet.reading(memoryOf(type.size)), undefined, options);
-  if (packet.firstFault !== 0) throw partialError(packet, param);
-  return type.get(packet.bytes, 0);
+export class ReadValue<P, T> extends Request<P, T> {
+  readonly #type: Type<T>;
+
+  constructor(
+    scheduler: Scheduler,
+    io: PacketIo<P>,
+    param: P,
+    type: Type<T>,
+    options: RequestOptions | undefined,
+  ) {
+    super(scheduler, io, param, options);
+    this.#type = type;
+  }
+
+  protected packet(): Packet {
+    return Packet.reading(this.#type.size);
+  }
+
+  protected result(packet: Packet): T {
+    if (packet.firstFault !== 0) throw partialError(packet, this.param);
+    return this.#type.get(packet.memory, packet.base);
+  }
+}
+
+/** Writes a value that leaves no gaps. */
+export class WriteValue<P, T> extends Request<P, void> {
+  readonly #type: Type<T>;
+  readonly #value: T;
+
+  constructor(
+    scheduler: Scheduler,
+    io: PacketIo<P>,
+    param: P,
+    type: Type<T>,
+    value: T,
+    options: RequestOptions | undefined,
+  ) {
+    super(scheduler, io, param, options);
+    this.#type = type;
+    this.#value = value;
+  }
+
+  protected packet(): Packet {
+    const packet = Packet.writing(this.#type.size);
+    this.#type.set(packet.memory, packet.base, this.#value);
+    return packet;
+  }
+
+  protected result(packet: Packet): void {
+    if (packet.firstFault !== 0) throw partialError(packet, this.param);
+  }
 }
 
 /** Forwards the runs of a value that writing it touches; the gaps between them need no write. */
@@ -58,7 +102,7 @@ export function* writeTypeRoutine<P, T>(
   value: T,
   options: RequestOptions | undefined,
 ): Routine<void> {
-  const bytes = memoryOf(type.size);
+  const bytes = asBytes(type.size);
   // A value that does not fit must not cost a read first.
   type.set(bytes, 0, value);
   if (type.bitwise) {

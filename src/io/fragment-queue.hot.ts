@@ -1,0 +1,237 @@
+/**
+ * What waits to be sent: rows for the connector, made as fragments come, and the views that the rows are for.
+ *
+ * A fragment that continues the last row, both in the source and in the caller's memory, makes that row longer. So a
+ * queue that was filled in ascending order is a batch already; others are sorted once, when they are sent.
+ */
+import { HIGH } from "./address.js";
+import { Batch } from "./batch.hot.js";
+import type { Column } from "./column.js";
+import { aborts, type Direction } from "./packet.js";
+import type { BoundView } from "./view.js";
+
+const FIRST_CAPACITY = 64;
+
+/** See the module's comment. */
+export class FragmentQueue {
+  direction: Direction = "read";
+  batch = new Batch();
+  /** The fragments' views; valid up to `length`. */
+  readonly views: (BoundView | undefined)[] = [];
+  /** Number of fragments. */
+  length = 0;
+  /** Addresses that were asked for: one a fragment, but one a record of a column. */
+  records = 0;
+  /** Row of each record. */
+  rows = new Uint32Array(FIRST_CAPACITY);
+  /** Of a fragment that is a column: its first record, and the size of each. */
+  columns: Map<BoundView, { readonly first: number; readonly size: number }> | undefined;
+  #ascending = true;
+  /** Where the last row ends in the source. */
+  #endLo = 0;
+  #endHi = 0;
+  #aborts = 0;
+  readonly #merge: boolean;
+
+  /** @param merge Whether fragments that continue each other share a row (default). */
+  constructor(merge = true) {
+    this.#merge = merge;
+  }
+
+  /** Begins anew, empty. */
+  open(direction: Direction): void {
+    this.direction = direction;
+    this.batch.reset(direction, 0);
+    this.#aborts = aborts.count;
+  }
+
+  /** Whether a view may have been aborted since `open`. */
+  get mayBeAborted(): boolean {
+    return this.#aborts !== aborts.count;
+  }
+
+  push(lo: number, hi: number, view: BoundView): void {
+    const { packet, start } = view;
+    if (packet.abortFault !== 0) this.#aborts = -1;
+    this.views[this.length++] = view;
+    this.#record(lo, hi, packet.memory, packet.base + start, view.end - start);
+  }
+
+  /** One view of many records: the first is that at `from` in the column. */
+  pushColumn(column: Column, from: number, view: BoundView): void {
+    const { packet, length } = view;
+    const { words, size } = column;
+    if (packet.abortFault !== 0) this.#aborts = -1;
+    this.views[this.length++] = view;
+    this.columns ??= new Map();
+    this.columns.set(view, { first: this.records, size });
+    const { memory } = packet;
+    const offset = packet.base + view.start;
+    for (let at = 0, i = from; at < length; at += size, i++) {
+      this.#record(words[2 * i] as number, words[2 * i + 1] as number, memory, offset + at, size);
+    }
+  }
+
+  /** Hands a view on to another queue, with its records from `first` on. */
+  copy(view: BoundView, first: number, to: FragmentQueue): void {
+    const size = this.columns?.get(view)?.size;
+    const { packet, start, length } = view;
+    const count = size === undefined ? 1 : length / size;
+    const words = new Uint32Array(2 * count);
+    for (let i = 0; i < count; i++) {
+      const row = this.rows[first + i] as number;
+      // Where in its row the record begins.
+      const from = packet.base + start + i * (size ?? 0) - (this.batch.offsets[row] as number);
+      const sum = (this.batch.words[2 * row] as number) + from;
+      words[2 * i] = sum;
+      words[2 * i + 1] = (this.batch.words[2 * row + 1] as number) + Math.floor(sum / HIGH);
+    }
+    if (size === undefined) to.push(words[0] as number, words[1] as number, view);
+    else to.pushColumn({ words, size }, 0, view);
+  }
+
+  #record(lo: number, hi: number, memory: Uint8Array, offset: number, length: number): void {
+    const { batch } = this;
+    const last = batch.length - 1;
+    if (last < 0) {
+      batch.push(lo, hi, memory, offset, length);
+    } else if (
+      this.#merge &&
+      lo === this.#endLo &&
+      hi === this.#endHi &&
+      batch.memory[last] === memory &&
+      (batch.offsets[last] as number) + (batch.lengths[last] as number) === offset
+    ) {
+      (batch.lengths[last] as number) += length;
+    } else {
+      const lastHi = batch.words[2 * last + 1] as number;
+      if (hi < lastHi || (hi === lastHi && lo < (batch.words[2 * last] as number))) this.#ascending = false;
+      batch.push(lo, hi, memory, offset, length);
+    }
+    const sum = lo + length;
+    this.#endLo = sum >>> 0;
+    this.#endHi = hi + (sum - this.#endLo) / HIGH;
+    if (this.records === this.rows.length) this.#growRows();
+    this.rows[this.records++] = batch.length - 1;
+  }
+
+  #growRows(): void {
+    const rows = new Uint32Array(this.rows.length * 2);
+    rows.set(this.rows);
+    this.rows = rows;
+  }
+
+  /** Brings the rows into ascending order, and merges those that then continue each other. */
+  sort(): void {
+    if (this.#ascending) return;
+    const from = this.batch;
+    const { words, offsets, lengths, memory } = from;
+    const count = from.length;
+    const order = ascendingOrder(words, count);
+    const to = spare ?? new Batch();
+    to.reset(from.direction, count);
+    let last = -1;
+    for (let k = 0; k < count; k++) {
+      const i = order[k] as number;
+      const lo = words[2 * i] as number;
+      const hi = words[2 * i + 1] as number;
+      const offset = offsets[i] as number;
+      const length = lengths[i] as number;
+      const bytes = memory[i] as Uint8Array;
+      if (
+        last >= 0 &&
+        this.#merge &&
+        lo === this.#endLo &&
+        hi === this.#endHi &&
+        to.memory[last] === bytes &&
+        (to.offsets[last] as number) + (to.lengths[last] as number) === offset
+      ) {
+        (to.lengths[last] as number) += length;
+      } else {
+        to.push(lo, hi, bytes, offset, length);
+        last++;
+      }
+      place[i] = last;
+      const sum = lo + length;
+      this.#endLo = sum >>> 0;
+      this.#endHi = hi + (sum - this.#endLo) / HIGH;
+    }
+    const { rows } = this;
+    for (let record = 0; record < this.records; record++)
+      rows[record] = place[rows[record] as number] as number;
+    from.release();
+    spare = from;
+    this.batch = to;
+    this.#ascending = true;
+  }
+
+  /** Lets go of the views and of their memory. */
+  release(): void {
+    this.views.fill(undefined, 0, this.length);
+    this.length = 0;
+    this.records = 0;
+    this.columns = undefined;
+    this.#ascending = true;
+    this.batch.release();
+  }
+}
+
+/** Sorting goes from one batch to another; the one that it leaves is the next one's. */
+let spare: Batch | undefined;
+
+let orderA = new Uint32Array(FIRST_CAPACITY);
+let orderB = new Uint32Array(FIRST_CAPACITY);
+/** Where a row has gone. */
+let place = new Uint32Array(FIRST_CAPACITY);
+const counts = new Uint32Array(256);
+
+/**
+ * The order that sorts addresses ascending (stable). Radix sort, eight bits a pass; passes over bytes that all
+ * addresses share are skipped.
+ */
+function ascendingOrder(words: Uint32Array, count: number): Uint32Array {
+  let differLo = 0;
+  let differHi = 0;
+  const firstLo = words[0] as number;
+  const firstHi = words[1] as number;
+  for (let i = 1; i < count; i++) {
+    differLo |= (words[2 * i] as number) ^ firstLo;
+    differHi |= (words[2 * i + 1] as number) ^ firstHi;
+  }
+  if (orderA.length < count) {
+    orderA = new Uint32Array(Math.max(count, 2 * orderA.length));
+    orderB = new Uint32Array(orderA.length);
+    place = new Uint32Array(orderA.length);
+  }
+  let from = orderA;
+  let to = orderB;
+  for (let i = 0; i < count; i++) from[i] = i;
+  for (let byte = 0; byte < 8; byte++) {
+    const shift = (byte & 3) * 8;
+    const word = byte >> 2;
+    const differ = word === 0 ? differLo : differHi;
+    if (((differ >>> shift) & 255) === 0) continue;
+    counts.fill(0);
+    for (let i = 0; i < count; i++) {
+      const digit = ((words[2 * i + word] as number) >>> shift) & 255;
+      (counts[digit] as number)++;
+    }
+    let at = 0;
+    for (let digit = 0; digit < 256; digit++) {
+      const here = counts[digit] as number;
+      counts[digit] = at;
+      at += here;
+    }
+    for (let k = 0; k < count; k++) {
+      const i = from[k] as number;
+      const digit = ((words[2 * i + word] as number) >>> shift) & 255;
+      const slot = counts[digit] as number;
+      counts[digit] = slot + 1;
+      to[slot] = i;
+    }
+    const swap = from;
+    from = to;
+    to = swap;
+  }
+  return from;
+}

@@ -1,0 +1,183 @@
+/**
+ * A request: an operation that is one packet. Most operations are; they need no generator and no task, only the packet
+ * and something that is told when it is complete.
+ */
+import { Io, OVER } from "./io.js";
+import type { Packet } from "./packet.js";
+import type { PacketIo } from "./packet-io.js";
+import type { Scheduler } from "./scheduler.js";
+import type { Receiver, Running, Step } from "./task.js";
+import type { Output } from "./view.js";
+import type { Routine, Waker } from "./wait.js";
+
+/** What this module needs of an `AbortSignal`. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  /** As an `EventTarget`'s. */
+  addEventListener(type: "abort", listener: () => void): void;
+  /** As an `EventTarget`'s. */
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
+/** Options of every request. */
+export interface RequestOptions {
+  /** Once it fires, what was not sent yet fails as `aborted`; what is in flight is waited for. */
+  readonly signal?: AbortSignalLike | undefined;
+}
+
+/** See the module's comment. */
+export abstract class Request<P, T> extends Io<T> {
+  readonly #io: PacketIo<P>;
+  readonly param: P;
+  readonly #options: RequestOptions | undefined;
+
+  constructor(scheduler: Scheduler, io: PacketIo<P>, param: P, options: RequestOptions | undefined) {
+    super(scheduler);
+    this.#io = io;
+    this.param = param;
+    this.#options = options;
+  }
+
+  /** The packet to send; asked for once, when the request is driven. */
+  protected abstract packet(): Packet;
+
+  /** What the complete packet gives. @throws what the caller is to get instead. */
+  protected abstract result(packet: Packet): T;
+
+  /** Is told of every fragment. */
+  protected get output(): Output | undefined {
+    return undefined;
+  }
+
+  /** Sends the packet; it may be complete when this returns. @internal */
+  begin(): Packet {
+    const packet = this.packet();
+    const view = packet.bind(this.output);
+    if (packet.length === 0) return packet;
+    if (this.#options?.signal !== undefined) followSignal(packet, this.#options.signal);
+    if (packet.abortFault !== 0) {
+      view.fail(packet.abortFault);
+      return packet;
+    }
+    try {
+      this.#io.sendIo(this.param, view);
+    } catch (error) {
+      // A layer that throws is wrong; what it sent before that must not land in the caller's memory later.
+      packet.giveUp();
+      throw error;
+    }
+    return packet;
+  }
+
+  /** What a complete packet gives. @internal */
+  end(packet: Packet): T {
+    if (packet.outputError !== undefined) throw packet.outputError;
+    return this.result(packet);
+  }
+
+  sync(): T {
+    this.claim();
+    const { scheduler } = this;
+    let packet: Packet | undefined;
+    scheduler.enterSync();
+    try {
+      scheduler.makeRoom();
+      packet = this.begin();
+      if (!packet.complete) scheduler.waitSync(packet);
+    } finally {
+      // A drive that would block: unsent parts must not land in this memory later.
+      if (packet !== undefined && !packet.complete) packet.giveUp();
+      scheduler.leaveSync();
+    }
+    return this.end(packet);
+  }
+
+  [Symbol.iterator](): Routine<T> {
+    this.claim();
+    return requestRoutine(this);
+  }
+
+  start(receiver: Receiver<T>, index: number): Running {
+    this.claim();
+    const { scheduler } = this;
+    const pending = new Pending(this, receiver, index);
+    if (!scheduler.admits()) {
+      scheduler.queue(pending);
+      return pending;
+    }
+    scheduler.noteActivity();
+    pending.run();
+    return pending.over ? OVER : pending;
+  }
+}
+
+function* requestRoutine<P, T>(request: Request<P, T>): Routine<T> {
+  const packet = request.begin();
+  if (!packet.complete) {
+    try {
+      yield packet;
+    } finally {
+      if (!packet.complete) packet.giveUp();
+    }
+  }
+  return request.end(packet);
+}
+
+/** Aborts the packet when the signal fires, as long as it is not complete. */
+function followSignal(packet: Packet, signal: AbortSignalLike): void {
+  if (signal.aborted) return packet.abort();
+  const onAbort = () => packet.abort();
+  signal.addEventListener("abort", onAbort);
+  packet.whenOver(() => signal.removeEventListener("abort", onAbort));
+}
+
+/** A request that was started asynchronously. */
+class Pending<P, T> implements Running, Step, Waker {
+  readonly #request: Request<P, T>;
+  readonly #receiver: Receiver<T>;
+  readonly #index: number;
+  #packet: Packet | undefined = undefined;
+  over = false;
+
+  constructor(request: Request<P, T>, receiver: Receiver<T>, index: number) {
+    this.#request = request;
+    this.#receiver = receiver;
+    this.#index = index;
+  }
+
+  /** Begins. */
+  run(): void {
+    if (this.over) return;
+    try {
+      const packet = this.#request.begin();
+      this.#packet = packet;
+      if (!packet.complete && packet.park(this)) return;
+    } catch (error) {
+      this.over = true;
+      this.#receiver.failed(error, this.#index);
+      return;
+    }
+    this.wake();
+  }
+
+  /** The packet is complete. */
+  wake(): void {
+    if (this.over) return;
+    this.over = true;
+    let value: T;
+    try {
+      value = this.#request.end(this.#packet as Packet);
+    } catch (error) {
+      this.#receiver.failed(error, this.#index);
+      return;
+    }
+    this.#receiver.done(value, this.#index);
+  }
+
+  giveUp(error: unknown): void {
+    if (this.over) return;
+    this.over = true;
+    if (this.#packet !== undefined && !this.#packet.complete) this.#packet.giveUp();
+    this.#receiver.failed(error, this.#index);
+  }
+}
