@@ -167,7 +167,8 @@ export class Batch {
 
   /** Lets go of the callers' memory. The array that held it stays: growing it anew costs more than a small batch. */
   release(): void {
-    this.memory.fill(NOTHING, 0, this.length);
+    const { memory, length } = this;
+    for (let row = 0; row < length; row++) memory[row] = NOTHING;
     this.length = 0;
     if (this.faults.length !== 0) this.faults = [];
   }

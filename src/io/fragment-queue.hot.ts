@@ -167,7 +167,8 @@ export class FragmentQueue {
 
   /** Lets go of the views and of their memory. */
   release(): void {
-    this.views.fill(undefined, 0, this.length);
+    const { views, length } = this;
+    for (let i = 0; i < length; i++) views[i] = undefined;
     this.length = 0;
     this.records = 0;
     this.columns = undefined;

@@ -62,8 +62,8 @@ class Trouble {
   clamp = Number.POSITIVE_INFINITY;
   firstFault: Fault = 0;
   failed: Hole[] | undefined = undefined;
-  /** Runs of good bytes that did not touch the one that the packet holds. */
-  goodMore: ByteRange[] | undefined = undefined;
+  /** Good bytes behind a gap, in the order of their answers. */
+  good: ByteRange[] | undefined = undefined;
   abortFault: Fault = 0;
   onAbort: (() => void)[] | undefined = undefined;
   sealed = false;
@@ -105,12 +105,10 @@ export class Packet implements Wait {
   #remaining = 0;
   /** Of those, bytes that a layer promised to answer. */
   #kept = 0;
-  // Good bytes: one run that grows at either end. What doesn't touch it is in the trouble.
-  #goodStart = 0;
-  #goodEnd = 0;
+  /** Good bytes from the first on, without a gap; others are in the trouble. */
+  #good = 0;
   #waiter: Waker | undefined = undefined;
   #trouble: Trouble | undefined = undefined;
-  #bytes: Uint8Array | undefined;
 
   private constructor(direction: Direction, memory: PacketMemory, direct: boolean) {
     this.direction = direction;
@@ -124,7 +122,6 @@ export class Packet implements Wait {
       this.memory = slab;
       this.base = slabAt;
       this.length = memory;
-      this.#bytes = undefined;
       slabAt += memory;
       return;
     }
@@ -132,7 +129,6 @@ export class Packet implements Wait {
     this.memory = bytes;
     this.base = 0;
     this.length = bytes.length;
-    this.#bytes = bytes;
   }
 
   /** A packet that a backend fills (mfio: `Write`). */
@@ -152,8 +148,8 @@ export class Packet implements Wait {
 
   /** The packet's memory: the caller's own, or what was allocated (up to 64 bytes: a part of a shared buffer). */
   get bytes(): Uint8Array {
-    this.#bytes ??= this.memory.subarray(this.base, this.base + this.length);
-    return this.#bytes;
+    const { memory, base, length } = this;
+    return memory.length === length ? memory : memory.subarray(base, base + length);
   }
 
   /** Whether every byte of the last submission is accounted for (`false` before the first). */
@@ -231,8 +227,7 @@ export class Packet implements Wait {
     }
     this.flight++;
     this.#remaining = this.length;
-    this.#goodStart = 0;
-    this.#goodEnd = 0;
+    this.#good = 0;
     if (this.#trouble !== undefined) this.#trouble = undefined;
   }
 
@@ -255,8 +250,8 @@ export class Packet implements Wait {
 
   /** What moved, ascending and merged. */
   good(): ByteRange[] {
-    const ranges = [...(this.#trouble?.goodMore ?? [])];
-    if (this.#goodEnd > this.#goodStart) ranges.push({ start: this.#goodStart, end: this.#goodEnd });
+    const ranges = [...(this.#trouble?.good ?? [])];
+    if (this.#good > 0) ranges.push({ start: 0, end: this.#good });
     ranges.sort((a, b) => a.start - b.start);
     const merged: ByteRange[] = [];
     for (const next of ranges) {
@@ -363,24 +358,20 @@ export class Packet implements Wait {
   answered(start: number, end: number, fault: Fault, kept: boolean): Waker | undefined {
     if (kept) this.#kept -= end - start;
     if (fault !== 0) this.#noteFailed(start, end, fault);
-    else if (start === this.#goodEnd) this.#goodEnd = end;
+    else if (start === this.#good) this.#good = end;
     else this.#noteGood(start, end);
     return this.#settle(end - start);
   }
 
+  /** Records good bytes behind a gap: as the list's last run, if they touch that. */
   #noteGood(start: number, end: number): void {
-    if (this.#goodEnd === this.#goodStart) {
-      this.#goodStart = start;
-      this.#goodEnd = end;
-    } else if (end === this.#goodStart) {
-      this.#goodStart = start;
-    } else {
-      const trouble = this.#inTrouble();
-      trouble.goodMore ??= [];
-      trouble.goodMore.push({ start: this.#goodStart, end: this.#goodEnd });
-      this.#goodStart = start;
-      this.#goodEnd = end;
-    }
+    const trouble = this.#inTrouble();
+    trouble.good ??= [];
+    const { good } = trouble;
+    const last = good[good.length - 1];
+    if (last !== undefined && last.end === start) good[good.length - 1] = { start: last.start, end };
+    else if (last !== undefined && last.start === end) good[good.length - 1] = { start, end: last.end };
+    else good.push({ start, end });
   }
 
   /** Records bytes that did not move. The strictly lowest offset keeps the first fault. */

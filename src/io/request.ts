@@ -25,34 +25,61 @@ export interface RequestOptions {
   readonly signal?: AbortSignalLike | undefined;
 }
 
-/** See the module's comment. */
-export abstract class Request<P, T> extends Io<T> {
-  readonly #io: PacketIo<P>;
-  readonly param: P;
-  readonly #options: RequestOptions | undefined;
+/**
+ * What a kind of request does, as two functions of its two arguments. (Not a subclass a kind: V8 makes objects of a base
+ * class with many subclasses by a slow path, which costs a request several times what it needs.)
+ */
+export class RequestKind<T, A, B> {
+  /** The packet to send; asked for once, when the request is driven. */
+  readonly packet: (a: A, b: B) => Packet;
+  /** What the complete packet gives. @throws what the caller is to get instead. */
+  readonly result: (packet: Packet, param: unknown, a: A, b: B) => T;
+  /** Whether `b` is to be told of every fragment. */
+  readonly tellsOutput: boolean;
 
-  constructor(scheduler: Scheduler, io: PacketIo<P>, param: P, options: RequestOptions | undefined) {
+  constructor(
+    packet: (a: A, b: B) => Packet,
+    result: (packet: Packet, param: unknown, a: A, b: B) => T,
+    tellsOutput = false,
+  ) {
+    this.packet = packet;
+    this.result = result;
+    this.tellsOutput = tellsOutput;
+  }
+}
+
+/** See the module's comment. */
+export class PacketRequest<P, T, A, B> extends Io<T> {
+  readonly #io: PacketIo<P>;
+  readonly #param: P;
+  readonly #options: RequestOptions | undefined;
+  readonly #kind: RequestKind<T, A, B>;
+  readonly #a: A;
+  readonly #b: B;
+
+  constructor(
+    scheduler: Scheduler,
+    io: PacketIo<P>,
+    param: P,
+    options: RequestOptions | undefined,
+    kind: RequestKind<T, A, B>,
+    a: A,
+    b: B,
+  ) {
     super(scheduler);
     this.#io = io;
-    this.param = param;
+    this.#param = param;
     this.#options = options;
-  }
-
-  /** The packet to send; asked for once, when the request is driven. */
-  protected abstract packet(): Packet;
-
-  /** What the complete packet gives. @throws what the caller is to get instead. */
-  protected abstract result(packet: Packet): T;
-
-  /** Is told of every fragment. */
-  protected get output(): Output | undefined {
-    return undefined;
+    this.#kind = kind;
+    this.#a = a;
+    this.#b = b;
   }
 
   /** Sends the packet; it may be complete when this returns. @internal */
   begin(): Packet {
-    const packet = this.packet();
-    const view = packet.bind(this.output);
+    const kind = this.#kind;
+    const packet = kind.packet(this.#a, this.#b);
+    const view = packet.bind(kind.tellsOutput ? (this.#b as Output | undefined) : undefined);
     if (packet.length === 0) return packet;
     if (this.#options?.signal !== undefined) followSignal(packet, this.#options.signal);
     if (packet.abortFault !== 0) {
@@ -60,7 +87,7 @@ export abstract class Request<P, T> extends Io<T> {
       return packet;
     }
     try {
-      this.#io.sendIo(this.param, view);
+      this.#io.sendIo(this.#param, view);
     } catch (error) {
       // A layer that throws is wrong; what it sent before that must not land in the caller's memory later.
       packet.giveUp();
@@ -72,7 +99,7 @@ export abstract class Request<P, T> extends Io<T> {
   /** What a complete packet gives. @internal */
   end(packet: Packet): T {
     if (packet.outputError !== undefined) throw packet.outputError;
-    return this.result(packet);
+    return this.#kind.result(packet, this.#param, this.#a, this.#b);
   }
 
   sync(): T {
@@ -111,7 +138,7 @@ export abstract class Request<P, T> extends Io<T> {
   }
 }
 
-function* requestRoutine<P, T>(request: Request<P, T>): Routine<T> {
+function* requestRoutine<P, T, A, B>(request: PacketRequest<P, T, A, B>): Routine<T> {
   const packet = request.begin();
   if (!packet.complete) {
     try {
@@ -131,15 +158,21 @@ function followSignal(packet: Packet, signal: AbortSignalLike): void {
   packet.whenOver(() => signal.removeEventListener("abort", onAbort));
 }
 
+/** A request as `Pending` sees it. */
+interface Operation<T> {
+  begin(): Packet;
+  end(packet: Packet): T;
+}
+
 /** A request that was started asynchronously. */
-class Pending<P, T> implements Running, Step, Waker {
-  readonly #request: Request<P, T>;
+class Pending<T> implements Running, Step, Waker {
+  readonly #request: Operation<T>;
   readonly #receiver: Receiver<T>;
   readonly #index: number;
   #packet: Packet | undefined = undefined;
   over = false;
 
-  constructor(request: Request<P, T>, receiver: Receiver<T>, index: number) {
+  constructor(request: Operation<T>, receiver: Receiver<T>, index: number) {
     this.#request = request;
     this.#receiver = receiver;
     this.#index = index;

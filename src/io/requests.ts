@@ -5,9 +5,9 @@
 import { type ByteRange, type Hole, hex, PartialReadError, PartialWriteError } from "./errors.js";
 import { UNANSWERED } from "./fault.js";
 import type { Io } from "./io.js";
-import { asBytes, type Direction, Packet, type PacketMemory } from "./packet.js";
+import { asBytes, Packet, type PacketMemory } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
-import { Request, type RequestOptions } from "./request.js";
+import { PacketRequest, RequestKind, type RequestOptions } from "./request.js";
 import { defaultScheduler, type Scheduler } from "./scheduler.js";
 import { IoSequence, type Sink } from "./sequence.js";
 import type { BoundView, Fragment, Output } from "./view.js";
@@ -27,83 +27,40 @@ export function schedulerOf(io: PacketIo<never>): Scheduler {
   return io.scheduler ?? defaultScheduler;
 }
 
-/** Sends a packet of the caller's. */
-class SendRequest<P> extends Request<P, Packet> {
-  readonly #packet: Packet;
-  readonly #output: Output | undefined;
+const SEND = new RequestKind<Packet, Packet, Output | undefined>(
+  (packet) => packet,
+  (packet) => packet,
+  true,
+);
 
-  constructor(
-    io: PacketIo<P>,
-    param: P,
-    packet: Packet,
-    output: Output | undefined,
-    options: RequestOptions | undefined,
-  ) {
-    super(schedulerOf(io), io, param, options);
-    this.#packet = packet;
-    this.#output = output;
-  }
+// Bytes that the caller keeps get a buffer of their own, however few: hence `asBytes`.
+const reading = (memory: PacketMemory) => Packet.reading(asBytes(memory));
+const writing = (memory: PacketMemory) => Packet.writing(asBytes(memory));
+const exchanging = (memory: PacketMemory) => Packet.exchanging(asBytes(memory));
 
-  protected packet(): Packet {
-    return this.#packet;
-  }
-
-  protected override get output(): Output | undefined {
-    return this.#output;
-  }
-
-  protected result(packet: Packet): Packet {
-    return packet;
-  }
+function all(packet: Packet, param: unknown): Uint8Array {
+  if (packet.firstFault !== 0) throw partialError(packet, param);
+  return packet.bytes;
 }
 
-/** Moves bytes between the target and the caller's memory, one way or the other. */
-abstract class Transfer<P, T> extends Request<P, T> {
-  readonly #direction: Direction;
-  readonly #memory: PacketMemory;
-
-  constructor(
-    scheduler: Scheduler,
-    io: PacketIo<P>,
-    param: P,
-    direction: Direction,
-    memory: PacketMemory,
-    options: RequestOptions | undefined,
-  ) {
-    super(scheduler, io, param, options);
-    this.#direction = direction;
-    this.#memory = memory;
-  }
-
-  protected packet(): Packet {
-    // Bytes that the caller keeps get a buffer of their own, however few.
-    const bytes = asBytes(this.#memory);
-    if (this.#direction === "read") return Packet.reading(bytes);
-    return this.#direction === "write" ? Packet.writing(bytes) : Packet.exchanging(bytes);
-  }
+function nothing(packet: Packet, param: unknown): void {
+  if (packet.firstFault !== 0) throw partialError(packet, param);
 }
 
-/** A transfer of all bytes. */
-export class WholeTransfer<P> extends Transfer<P, Uint8Array> {
-  protected result(packet: Packet): Uint8Array {
-    if (packet.firstFault !== 0) throw partialError(packet, this.param);
-    return packet.bytes;
-  }
+function part(packet: Packet): PartialTransfer {
+  return { bytes: packet.bytes, good: packet.good(), holes: packet.holes() };
 }
 
+/** A read of all bytes into the caller's memory, or as many new ones. */
+export const READ = new RequestKind<Uint8Array, PacketMemory, undefined>(reading, all);
+/** A read of what there is. */
+export const READ_PART = new RequestKind<PartialTransfer, PacketMemory, undefined>(reading, part);
 /** A write of all bytes. */
-export class WholeWrite<P> extends Transfer<P, void> {
-  protected result(packet: Packet): void {
-    if (packet.firstFault !== 0) throw partialError(packet, this.param);
-  }
-}
-
-/** A transfer of what can be moved. */
-export class PartTransfer<P> extends Transfer<P, PartialTransfer> {
-  protected result(packet: Packet): PartialTransfer {
-    return { bytes: packet.bytes, good: packet.good(), holes: packet.holes() };
-  }
-}
+export const WRITE = new RequestKind<void, PacketMemory, undefined>(writing, nothing);
+/** A write of what can be written. */
+export const WRITE_PART = new RequestKind<PartialTransfer, PacketMemory, undefined>(writing, part);
+/** An exchange of all bytes. */
+export const EXCHANGE = new RequestKind<Uint8Array, PacketMemory, undefined>(exchanging, all);
 
 /**
  * Sends a packet and waits until every byte is accounted for. Never throws for holes: ask the packet.
@@ -117,7 +74,7 @@ export function send<P>(
   output?: Output,
   options?: RequestOptions,
 ): Io<Packet> {
-  return new SendRequest(io, param, packet, output, options);
+  return new PacketRequest(schedulerOf(io), io, param, options, SEND, packet, output);
 }
 
 /** {@link send} as a routine. */
@@ -138,7 +95,7 @@ export function readInto<P>(
   memory: PacketMemory,
   options?: RequestOptions,
 ): Io<Uint8Array> {
-  return new WholeTransfer(schedulerOf(io), io, param, "read", memory, options);
+  return new PacketRequest(schedulerOf(io), io, param, options, READ, memory, undefined);
 }
 
 /** Reads what there is, into the caller's memory or as many new bytes. Holes are data, not errors. */
@@ -148,7 +105,7 @@ export function readPartial<P>(
   memory: PacketMemory,
   options?: RequestOptions,
 ): Io<PartialTransfer> {
-  return new PartTransfer(schedulerOf(io), io, param, "read", memory, options);
+  return new PacketRequest(schedulerOf(io), io, param, options, READ_PART, memory, undefined);
 }
 
 /** Writes the caller's bytes. @throws {PartialWriteError} if a byte did not arrive. */
@@ -158,7 +115,7 @@ export function write<P>(
   memory: PacketMemory,
   options?: RequestOptions,
 ): Io<void> {
-  return new WholeWrite(schedulerOf(io), io, param, "write", memory, options);
+  return new PacketRequest(schedulerOf(io), io, param, options, WRITE, memory, undefined);
 }
 
 /** Writes what can be written. */
@@ -168,7 +125,7 @@ export function writePartial<P>(
   memory: PacketMemory,
   options?: RequestOptions,
 ): Io<PartialTransfer> {
-  return new PartTransfer(schedulerOf(io), io, param, "write", memory, options);
+  return new PacketRequest(schedulerOf(io), io, param, options, WRITE_PART, memory, undefined);
 }
 
 /** Trades the caller's bytes for the target's. @throws {PartialTransferError} if a byte was not traded. */
@@ -178,7 +135,7 @@ export function exchange<P>(
   memory: PacketMemory,
   options?: RequestOptions,
 ): Io<Uint8Array> {
-  return new WholeTransfer(schedulerOf(io), io, param, "exchange", memory, options);
+  return new PacketRequest(schedulerOf(io), io, param, options, EXCHANGE, memory, undefined);
 }
 
 /** The error of a packet that is complete with holes. */

@@ -105,6 +105,8 @@ export class Scheduler {
   #quiet = 0;
   readonly #turn = () => this.#takeTurn();
   #syncDepth = 0;
+  /** A turn was asked for during a synchronous drive; it needs one only for what that leaves behind. */
+  #wanted = false;
   #running = false;
   /** Whether it is in the set of those that a synchronous drive asks. */
   #listed = false;
@@ -206,7 +208,7 @@ export class Scheduler {
   /** @internal */
   leaveSync(): void {
     this.#syncDepth--;
-    if (this.#syncDepth === 0) this.#rest();
+    if (this.#syncDepth === 0 && this.#wanted) this.#rest();
   }
 
   /**
@@ -302,6 +304,7 @@ export class Scheduler {
 
   /** Arms a turn if there is work. */
   #rest(): void {
+    this.#wanted = false;
     if (this.#hasWork()) this.#wantTurn();
   }
 
@@ -322,6 +325,7 @@ export class Scheduler {
   /** Sees to it that a turn of the event loop will run and flush. */
   #wantTurn(): void {
     if (!this.#listed) this.#list();
+    if (this.#syncDepth !== 0) this.#wanted = true;
     if (this.#armed || this.#syncDepth !== 0) return;
     this.#armed = true;
     this.#seen = this.#activity;

@@ -45,7 +45,10 @@ interface Flight {
 export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
   readonly source: Source;
   readonly scheduler: Scheduler;
-  #reads: FragmentQueue[] = [];
+  /** The queue that reads join. */
+  #reads: FragmentQueue | undefined;
+  /** Those that are full, before it. */
+  #fullReads: FragmentQueue[] = [];
   /** Writes and exchanges, in the order of their submission; a queue holds those of one direction. */
   #writes: FragmentQueue[] = [];
   #enqueued = false;
@@ -212,12 +215,17 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
 
   /** The queue that takes so many records more. */
   #queueFor(direction: Direction, records: number): FragmentQueue {
-    const queues = direction === "read" ? this.#reads : this.#writes;
-    const last = queues[queues.length - 1];
+    const reads = direction === "read";
+    const last = reads ? this.#reads : this.#writes[this.#writes.length - 1];
     if (last !== undefined && last.direction === direction && last.records + records <= MAX_ROWS) return last;
     const queue = this.#spareQueues.pop() ?? new FragmentQueue();
     queue.open(direction);
-    queues.push(queue);
+    if (!reads) {
+      this.#writes.push(queue);
+    } else {
+      if (last !== undefined) this.#fullReads.push(last);
+      this.#reads = queue;
+    }
     return queue;
   }
 
@@ -230,8 +238,15 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
       this.#send(this.#writes.shift() as FragmentQueue, sync);
     }
     // What outputs submit meanwhile waits for the next flush, but one from within it takes what is left here.
-    for (let left = this.#reads.length; left > 0 && this.#reads.length !== 0; left--) {
-      this.#send(this.#reads.shift() as FragmentQueue, sync);
+    const last = this.#reads;
+    this.#reads = undefined;
+    if (this.#fullReads.length === 0) {
+      if (last !== undefined) this.#send(last, sync);
+      return true;
+    }
+    if (last !== undefined) this.#fullReads.push(last);
+    for (let left = this.#fullReads.length; left > 0 && this.#fullReads.length !== 0; left--) {
+      this.#send(this.#fullReads.shift() as FragmentQueue, sync);
     }
     return true;
   }
@@ -386,8 +401,9 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
 
   async #close(): Promise<void> {
     this.#closing = true;
-    const queued = [...this.#reads, ...this.#writes];
-    this.#reads = [];
+    const queued = [...this.#fullReads, ...(this.#reads === undefined ? [] : [this.#reads]), ...this.#writes];
+    this.#fullReads = [];
+    this.#reads = undefined;
     this.#writes = [];
     for (const queue of queued) {
       this.scheduler.removePending(queue.records);

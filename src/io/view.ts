@@ -61,9 +61,9 @@ export class View {
   }
 }
 
-const OPEN = 0;
-const KEPT = 1;
-const ANSWERED = 2;
+// What a bound view's outcome is before it has one; then it is the fault, or 0 for bytes that moved.
+const OPEN = -2;
+const KEPT = -1;
 
 /**
  * The only thing that a layer sees of a packet. It gets exactly one answer: `split` it (then each part gets one),
@@ -76,10 +76,8 @@ export class BoundView implements Fragment {
   readonly start: number;
   readonly tag: number;
   readonly output: Output | undefined;
-  /** After the answer: 0 for bytes that moved, else why not. */
-  fault: Fault = 0;
   #end: number;
-  #state = OPEN;
+  #outcome: Fault | typeof OPEN | typeof KEPT = OPEN;
   readonly #flight: number;
 
   /** @internal */
@@ -107,7 +105,12 @@ export class BoundView implements Fragment {
 
   /** Whether this view has had its one answer. */
   get answered(): boolean {
-    return this.#state === ANSWERED;
+    return this.#outcome >= 0;
+  }
+
+  /** After the answer: 0 for bytes that moved, else why not. */
+  get fault(): Fault {
+    return this.#outcome > 0 ? this.#outcome : 0;
   }
 
   /** Nonzero once the caller aborted: fail the view with it instead of starting a transfer. */
@@ -124,7 +127,7 @@ export class BoundView implements Fragment {
     this.#checkOpen();
     checkSplit(at, this.length);
     const tail = new BoundView(this.packet, this.start + at, this.#end, this.tag, this.output);
-    tail.#state = this.#state;
+    tail.#outcome = this.#outcome;
     this.#end = this.start + at;
     return tail;
   }
@@ -132,8 +135,8 @@ export class BoundView implements Fragment {
   /** Promises an answer later. Needed whenever `sendIo` returns before the view is answered or forwarded. */
   keep(): void {
     this.#checkOpen();
-    if (this.#state === KEPT) return;
-    this.#state = KEPT;
+    if (this.#outcome === KEPT) return;
+    this.#outcome = KEPT;
     this.packet.keep(this.#end - this.start);
   }
 
@@ -188,17 +191,17 @@ export class BoundView implements Fragment {
   #checkOpen(): void {
     const { packet } = this;
     if (
-      this.#state === ANSWERED ||
+      this.#outcome >= 0 ||
       this.#flight !== packet.flight ||
       (packet.complete && packet.length !== 0) ||
-      (packet.sealed && this.#state === OPEN)
+      (packet.sealed && this.#outcome === OPEN)
     ) {
       this.#throwClosed();
     }
   }
 
   #throwClosed(): never {
-    if (this.#state === ANSWERED) {
+    if (this.answered) {
       throw new MemtoolError("ANSWERED_TWICE", `view ${this.start}..${this.#end} was answered already`);
     }
     throw new MemtoolError(
@@ -210,9 +213,8 @@ export class BoundView implements Fragment {
   // The order matters and is mfio's: the packet's account first, then the output (which may submit more, even the
   // same packet), then whoever waits.
   #answer(fault: Fault): void {
-    const kept = this.#state === KEPT;
-    this.#state = ANSWERED;
-    this.fault = fault;
+    const kept = this.#outcome === KEPT;
+    this.#outcome = fault;
     const waiter = this.packet.answered(this.start, this.#end, fault, kept);
     if (this.output !== undefined) this.#tellOutput(this.output);
     if (waiter !== undefined) waiter.wake();

@@ -4,13 +4,15 @@ import { hex } from "../io/errors.js";
 import { Io } from "../io/io.js";
 import { asBytes, type PacketMemory } from "../io/packet.js";
 import type { Address, PacketIo } from "../io/packet-io.js";
-import type { RequestOptions } from "../io/request.js";
+import { PacketRequest, type RequestKind, type RequestOptions } from "../io/request.js";
 import {
+  EXCHANGE,
   type PartialTransfer,
-  PartTransfer,
+  READ,
+  READ_PART,
   schedulerOf,
-  WholeTransfer,
-  WholeWrite,
+  WRITE,
+  WRITE_PART,
 } from "../io/requests.js";
 import type { Scheduler } from "../io/scheduler.js";
 import { IoSequence } from "../io/sequence.js";
@@ -21,7 +23,7 @@ import { type AddressColumn, type Gathered, gatherRoutine } from "./gather.js";
 import { type CallerMemory, checkLength, type ShownAddress } from "./space.js";
 import { readStringRoutine, type StringOptions } from "./strings.js";
 import type { Abi, Type } from "./type.js";
-import { ReadValue, WriteValue, writeTypeRoutine } from "./values.js";
+import { READ_VALUE, WRITE_VALUE, writeTypeRoutine } from "./values.js";
 
 const DEFAULT_CHUNK = 1048576;
 
@@ -100,6 +102,15 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
     return (this.#narrow ? Number(at) : BigInt(at)) as ShownAddress<P>;
   }
 
+  #request<T>(
+    param: P,
+    kind: RequestKind<T, PacketMemory, undefined>,
+    memory: PacketMemory,
+    options: RequestOptions | undefined,
+  ): Io<T> {
+    return new PacketRequest(this.scheduler, this.io, param, options, kind, memory, undefined);
+  }
+
   /** Reads `length` bytes into new memory. @throws {PartialReadError} if one is missing. */
   read(at: Address, length: number, options?: RequestOptions): Io<Uint8Array>;
   /** Reads a value. @throws {PartialReadError} if a byte of it is missing: never half a value. */
@@ -107,24 +118,25 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
   read<T>(first: Address | Type<T>, second: Address, options?: RequestOptions): Io<Uint8Array> | Io<T> {
     if (typeof first === "object") {
       const type = first.under(this.abi);
-      return new ReadValue(this.scheduler, this.io, this.param(second), type, options);
+      const kind = READ_VALUE as RequestKind<T, Type<T>, undefined>;
+      return new PacketRequest(this.scheduler, this.io, this.param(second), options, kind, type, undefined);
     }
     const param = this.param(first);
     const length = checkLength(second, this.name);
-    return new WholeTransfer(this.scheduler, this.io, param, "read", length, options);
+    return this.#request(param, READ, length, options);
   }
 
   /** Reads into the caller's memory, all of it. @throws {PartialReadError} if a byte is missing. */
   readInto(at: Address, memory: CallerMemory, options?: RequestOptions): Io<Uint8Array> {
     const param = this.param(at);
-    return new WholeTransfer(this.scheduler, this.io, param, "read", memory, options);
+    return this.#request(param, READ, memory, options);
   }
 
   /** Reads what there is, into the caller's memory or as many new bytes. Holes are data, not errors. */
   readPartial(at: Address, memory: PacketMemory, options?: RequestOptions): Io<PartialTransfer> {
     const param = this.param(at);
     if (typeof memory === "number") checkLength(memory, this.name);
-    return new PartTransfer(this.scheduler, this.io, param, "read", memory, options);
+    return this.#request(param, READ_PART, memory, options);
   }
 
   /**
@@ -184,7 +196,10 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
     if (typeof first === "object") {
       const type = first.under(this.abi);
       const param = this.param(second as Address);
-      if (type.solid) return new WriteValue(this.scheduler, this.io, param, type, third as T, fourth);
+      if (type.solid) {
+        const kind = WRITE_VALUE as RequestKind<void, Type<T>, T>;
+        return new PacketRequest(this.scheduler, this.io, param, fourth, kind, type, third as T);
+      }
       return Io.of(
         this.scheduler,
         writeTypeRoutine<P, T>,
@@ -198,19 +213,19 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
     const param = this.param(first);
     const memory = second as CallerMemory;
     const options = third as RequestOptions | undefined;
-    return new WholeWrite(this.scheduler, this.io, param, "write", memory, options);
+    return this.#request(param, WRITE, memory, options);
   }
 
   /** Writes what can be written. */
   writePartial(at: Address, bytes: CallerMemory, options?: RequestOptions): Io<PartialTransfer> {
     const param = this.param(at);
-    return new PartTransfer(this.scheduler, this.io, param, "write", bytes, options);
+    return this.#request(param, WRITE_PART, bytes, options);
   }
 
   /** Trades the caller's bytes for the memory's. @throws {PartialTransferError} if one was not traded. */
   exchange(at: Address, bytes: CallerMemory, options?: RequestOptions): Io<Uint8Array> {
     const param = this.param(at);
-    return new WholeTransfer(this.scheduler, this.io, param, "exchange", bytes, options);
+    return this.#request(param, EXCHANGE, bytes, options);
   }
 
   /** Reads, and gives each fragment as it is answered, in the order of the answers; see its `fault`. */

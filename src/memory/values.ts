@@ -2,67 +2,33 @@
 import { OUTSIDE } from "../io/fault.js";
 import { asBytes, Packet } from "../io/packet.js";
 import type { PacketIo } from "../io/packet-io.js";
-import { Request, type RequestOptions } from "../io/request.js";
+import { RequestKind, type RequestOptions } from "../io/request.js";
 import { partialError, sendRoutine } from "../io/requests.js";
-import type { Scheduler } from "../io/scheduler.js";
 import type { BoundView } from "../io/view.js";
 import type { Routine } from "../io/wait.js";
 import type { Space } from "./space.js";
 import type { Type } from "./type.js";
 
-/** Reads a value. */
-export class ReadValue<P, T> extends Request<P, T> {
-  readonly #type: Type<T>;
+/** A read of a value of the type `a`. */
+export const READ_VALUE = new RequestKind<unknown, Type<unknown>, undefined>(
+  (type) => Packet.reading(type.size),
+  (packet, param, type) => {
+    if (packet.firstFault !== 0) throw partialError(packet, param);
+    return type.get(packet.memory, packet.base);
+  },
+);
 
-  constructor(
-    scheduler: Scheduler,
-    io: PacketIo<P>,
-    param: P,
-    type: Type<T>,
-    options: RequestOptions | undefined,
-  ) {
-    super(scheduler, io, param, options);
-    this.#type = type;
-  }
-
-  protected packet(): Packet {
-    return Packet.reading(this.#type.size);
-  }
-
-  protected result(packet: Packet): T {
-    if (packet.firstFault !== 0) throw partialError(packet, this.param);
-    return this.#type.get(packet.memory, packet.base);
-  }
-}
-
-/** Writes a value that leaves no gaps. */
-export class WriteValue<P, T> extends Request<P, void> {
-  readonly #type: Type<T>;
-  readonly #value: T;
-
-  constructor(
-    scheduler: Scheduler,
-    io: PacketIo<P>,
-    param: P,
-    type: Type<T>,
-    value: T,
-    options: RequestOptions | undefined,
-  ) {
-    super(scheduler, io, param, options);
-    this.#type = type;
-    this.#value = value;
-  }
-
-  protected packet(): Packet {
-    const packet = Packet.writing(this.#type.size);
-    this.#type.set(packet.memory, packet.base, this.#value);
+/** A write of the value `b`, of the type `a`, which leaves no gaps. */
+export const WRITE_VALUE = new RequestKind<void, Type<unknown>, unknown>(
+  (type, value) => {
+    const packet = Packet.writing(type.size);
+    type.set(packet.memory, packet.base, value);
     return packet;
-  }
-
-  protected result(packet: Packet): void {
-    if (packet.firstFault !== 0) throw partialError(packet, this.param);
-  }
-}
+  },
+  (packet, param) => {
+    if (packet.firstFault !== 0) throw partialError(packet, param);
+  },
+);
 
 /** Forwards the runs of a value that writing it touches; the gaps between them need no write. */
 class RunsIo<P> implements PacketIo<P> {
