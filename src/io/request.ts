@@ -151,7 +151,7 @@ function* requestRoutine<P, T, A, B>(request: PacketRequest<P, T, A, B>): Routin
 }
 
 /** Aborts the packet when the signal fires, as long as it is not complete. */
-function followSignal(packet: Packet, signal: AbortSignalLike): void {
+export function followSignal(packet: Packet, signal: AbortSignalLike): void {
   if (signal.aborted) return packet.abort();
   const onAbort = () => packet.abort();
   signal.addEventListener("abort", onAbort);

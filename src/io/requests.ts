@@ -7,10 +7,10 @@ import { UNANSWERED } from "./fault.js";
 import type { Io } from "./io.js";
 import { asBytes, Packet, type PacketMemory } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
-import { PacketRequest, RequestKind, type RequestOptions } from "./request.js";
+import { followSignal, PacketRequest, RequestKind, type RequestOptions } from "./request.js";
 import { defaultScheduler, type Scheduler } from "./scheduler.js";
 import { IoSequence, type Sink } from "./sequence.js";
-import type { BoundView, Fragment, Output } from "./view.js";
+import type { Fragment, Output } from "./view.js";
 import type { Routine, Wait, Waker } from "./wait.js";
 
 /** What a partial transfer gives. Offsets are relative to the request's first byte. */
@@ -196,16 +196,6 @@ class FragmentList implements Output, Wait {
   }
 }
 
-/** A layer that throws is wrong; what it sent before that must not land in the caller's memory later. */
-function sendOrGiveUp<P>(io: PacketIo<P>, param: P, view: BoundView): void {
-  try {
-    io.sendIo(param, view);
-  } catch (error) {
-    view.packet.giveUp();
-    throw error;
-  }
-}
-
 function* fragmentsRoutine<P>(
   sink: Sink<Fragment>,
   io: PacketIo<P>,
@@ -214,16 +204,12 @@ function* fragmentsRoutine<P>(
   options?: RequestOptions,
 ): Routine<void> {
   const list = new FragmentList(packet);
-  const signal = options?.signal;
-  const view = packet.view();
+  const view = packet.bind(list);
   if (packet.length === 0) return;
-  const onAbort = () => packet.abort();
-  if (signal?.aborted === true) onAbort();
-  signal?.addEventListener("abort", onAbort);
+  if (options?.signal !== undefined) followSignal(packet, options.signal);
   try {
-    const bound = view.bind(list);
-    if (packet.abortFault !== 0) bound.fail(packet.abortFault);
-    else sendOrGiveUp(io, param, bound);
+    if (packet.abortFault !== 0) view.fail(packet.abortFault);
+    else io.sendIo(param, view);
     for (;;) {
       const fragment = list.shift();
       if (fragment !== undefined) yield sink.emit(fragment);
@@ -231,10 +217,9 @@ function* fragmentsRoutine<P>(
       else yield list;
     }
   } catch (error) {
+    // Also for a layer that throws: what it sent before that must not land in the caller's memory later.
     packet.giveUp();
     throw error;
-  } finally {
-    signal?.removeEventListener("abort", onAbort);
   }
   // What a layer dropped was answered by nobody, and so reached no output.
   for (const { start, end } of packet.dropped()) {

@@ -78,10 +78,7 @@ export class SequenceCursor<T> {
 
   /** @internal */
   *advance(): Routine<IteratorResult<T, undefined>> {
-    if (this.#busy) {
-      throw new MemtoolError("CURSOR_BUSY", "another next() of this cursor is under way: wait for it first");
-    }
-    this.#busy = true;
+    this.#enter();
     try {
       return yield* this.#advance();
     } finally {
@@ -90,32 +87,74 @@ export class SequenceCursor<T> {
   }
 
   *#advance(): Routine<IteratorResult<T, undefined>> {
-    if (this.#ended) return { done: true, value: undefined };
-    let failure: { error: unknown } | undefined;
-    for (;;) {
-      let result: IteratorResult<Wait, void>;
+    let wait = this.#step(undefined);
+    while (wait !== undefined) {
+      let failure: { error: unknown } | undefined;
       try {
-        result = failure === undefined ? this.#routine.next() : this.#routine.throw(failure.error);
-        failure = undefined;
-      } catch (error) {
-        this.#ended = true;
-        throw error;
-      }
-      if (result.done === true) {
-        this.#ended = true;
-        return { done: true, value: undefined };
-      }
-      if (result.value === this.#sink) {
-        const value = this.#sink.item as T;
-        this.#sink.item = undefined;
-        return { done: false, value };
-      }
-      try {
-        yield result.value;
+        yield wait;
       } catch (error) {
         failure = { error };
       }
+      wait = this.#step(failure);
     }
+    return this.#taken();
+  }
+
+  /** As `next().sync()`, without anything made for each item but the result. @internal */
+  nextSync(): IteratorResult<T, undefined> {
+    this.#enter();
+    const scheduler = this.#scheduler;
+    scheduler.enterSync();
+    try {
+      scheduler.makeRoom();
+      let wait = this.#step(undefined);
+      while (wait !== undefined) {
+        let failure: { error: unknown } | undefined;
+        try {
+          scheduler.waitSync(wait);
+        } catch (error) {
+          failure = { error };
+        }
+        wait = this.#step(failure);
+      }
+    } finally {
+      this.#busy = false;
+      scheduler.leaveSync();
+    }
+    return this.#taken();
+  }
+
+  /** Whether there is nothing left to end. @internal */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  #enter(): void {
+    if (this.#busy) {
+      throw new MemtoolError("CURSOR_BUSY", "another next() of this cursor is under way: wait for it first");
+    }
+    this.#busy = true;
+  }
+
+  /** Runs on to the next item, or to the end: `undefined`. Else what is to be waited for. */
+  #step(failure: { readonly error: unknown } | undefined): Wait | undefined {
+    if (this.#ended) return undefined;
+    let result: IteratorResult<Wait, void>;
+    try {
+      result = failure === undefined ? this.#routine.next() : this.#routine.throw(failure.error);
+    } catch (error) {
+      this.#ended = true;
+      throw error;
+    }
+    if (result.done === true) this.#ended = true;
+    return result.done === true || result.value === this.#sink ? undefined : result.value;
+  }
+
+  #taken(): IteratorResult<T, undefined> {
+    if (this.#ended) return { done: true, value: undefined };
+    const value = this.#sink.item as T;
+    this.#sink.item = undefined;
+    return { done: false, value };
   }
 }
 
@@ -125,6 +164,33 @@ function nextRoutine<T>(cursor: SequenceCursor<T>): Routine<IteratorResult<T, un
 
 function endRoutine<T>(cursor: SequenceCursor<T>): Routine<void> {
   return cursor.finish();
+}
+
+/** A synchronous pass. (A generator would cost more than the items of a short sequence do.) */
+class SyncPass<T> implements IterableIterator<T, undefined> {
+  readonly #cursor: SequenceCursor<T>;
+
+  constructor(cursor: SequenceCursor<T>) {
+    this.#cursor = cursor;
+  }
+
+  next(): IteratorResult<T, undefined> {
+    return this.#cursor.nextSync();
+  }
+
+  return(): IteratorResult<T, undefined> {
+    if (!this.#cursor.ended) this.#cursor.end().sync();
+    return { done: true, value: undefined };
+  }
+
+  throw(error: unknown): never {
+    this.return();
+    throw error;
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
 }
 
 /** A lazy sequence; each pass over it runs its routine anew. */
@@ -175,17 +241,8 @@ export class IoSequence<T> implements AsyncIterable<T> {
   }
 
   /** Synchronously, item by item. */
-  *sync(): Generator<T, void, void> {
-    const cursor = this.cursor();
-    try {
-      for (;;) {
-        const result = cursor.next().sync();
-        if (result.done === true) return;
-        yield result.value;
-      }
-    } finally {
-      cursor.end().sync();
-    }
+  sync(): IterableIterator<T, undefined> {
+    return new SyncPass(this.cursor());
   }
 
   /** Every item. */

@@ -219,7 +219,9 @@ describe("the rows of a batch", () => {
       },
     };
     const io = new SourceIo(source, new Scheduler());
-    for (const at of [100, 50, 54, 54 + 2 ** 32]) io.sendIo(at, Packet.writing(4).view().bind());
+    for (const at of [100, 50, 54, 54 + 2 ** 32]) {
+      io.sendIo(at, Packet.writing(new Uint8Array(4)).view().bind());
+    }
     io.flush(true);
     expect(ends).toEqual([1, 3, 3, 4]);
   });
