@@ -33,6 +33,30 @@ const MAX_ROWS = 65_536;
 /** Queues kept for reuse: reads and writes, each one queued and one in flight. */
 const SPARES = 4;
 
+/** Queues that wait to be sent, in the order of their submission; each holds rows of one direction. */
+class Queues {
+  /** The one that others may still join. */
+  last: FragmentQueue | undefined = undefined;
+  readonly #before: FragmentQueue[] = [];
+
+  get length(): number {
+    return this.#before.length + (this.last === undefined ? 0 : 1);
+  }
+
+  add(queue: FragmentQueue): void {
+    if (this.last !== undefined) this.#before.push(this.last);
+    this.last = queue;
+  }
+
+  /** Takes the first. */
+  take(): FragmentQueue | undefined {
+    if (this.#before.length !== 0) return this.#before.shift();
+    const { last } = this;
+    this.last = undefined;
+    return last;
+  }
+}
+
 /** A batch that the event loop will finish. */
 interface Flight {
   /** The batch that the connector has. */
@@ -45,12 +69,8 @@ interface Flight {
 export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
   readonly source: Source;
   readonly scheduler: Scheduler;
-  /** The queue that reads join. */
-  #reads: FragmentQueue | undefined;
-  /** Those that are full, before it. */
-  #fullReads: FragmentQueue[] = [];
-  /** Writes and exchanges, in the order of their submission; a queue holds those of one direction. */
-  #writes: FragmentQueue[] = [];
+  readonly #reads = new Queues();
+  readonly #writes = new Queues();
   #enqueued = false;
   readonly #flights = new Set<Flight>();
   /** Calls of `#transfer` and `#answer` on the stack: outputs may close the source meanwhile. */
@@ -215,17 +235,12 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
 
   /** The queue that takes so many records more. */
   #queueFor(direction: Direction, records: number): FragmentQueue {
-    const reads = direction === "read";
-    const last = reads ? this.#reads : this.#writes[this.#writes.length - 1];
+    const queues = direction === "read" ? this.#reads : this.#writes;
+    const { last } = queues;
     if (last !== undefined && last.direction === direction && last.records + records <= MAX_ROWS) return last;
     const queue = this.#spareQueues.pop() ?? new FragmentQueue();
     queue.open(direction);
-    if (!reads) {
-      this.#writes.push(queue);
-    } else {
-      if (last !== undefined) this.#fullReads.push(last);
-      this.#reads = queue;
-    }
+    queues.add(queue);
     return queue;
   }
 
@@ -234,19 +249,16 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
     this.#enqueued = false;
     // Writes are applied in the order of their submission: one batch at a time, and never beside one in flight
     // (when that one lands, the rest is enqueued again).
-    while (this.#writes.length !== 0 && !this.#writeInFlight) {
-      this.#send(this.#writes.shift() as FragmentQueue, sync);
+    while (!this.#writeInFlight) {
+      const queue = this.#writes.take();
+      if (queue === undefined) break;
+      this.#send(queue, sync);
     }
     // What outputs submit meanwhile waits for the next flush, but one from within it takes what is left here.
-    const last = this.#reads;
-    this.#reads = undefined;
-    if (this.#fullReads.length === 0) {
-      if (last !== undefined) this.#send(last, sync);
-      return true;
-    }
-    if (last !== undefined) this.#fullReads.push(last);
-    for (let left = this.#fullReads.length; left > 0 && this.#fullReads.length !== 0; left--) {
-      this.#send(this.#fullReads.shift() as FragmentQueue, sync);
+    for (let left = this.#reads.length; left > 0; left--) {
+      const queue = this.#reads.take();
+      if (queue === undefined) break;
+      this.#send(queue, sync);
     }
     return true;
   }
@@ -401,10 +413,10 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
 
   async #close(): Promise<void> {
     this.#closing = true;
-    const queued = [...this.#fullReads, ...(this.#reads === undefined ? [] : [this.#reads]), ...this.#writes];
-    this.#fullReads = [];
-    this.#reads = undefined;
-    this.#writes = [];
+    const queued: FragmentQueue[] = [];
+    for (const queues of [this.#reads, this.#writes]) {
+      for (let queue = queues.take(); queue !== undefined; queue = queues.take()) queued.push(queue);
+    }
     for (const queue of queued) {
       this.scheduler.removePending(queue.records);
       for (let i = 0; i < queue.length; i++) (queue.views[i] as BoundView).fail(CLOSED);
