@@ -16,6 +16,41 @@ export function copyBytes(
   for (let i = 0; i < length; i++) to[toAt + i] = from[fromAt + i] as number;
 }
 
+/**
+ * Copies records of `size` bytes from addresses (as `[lo, hi]` words, from index `first` on) to one place, one after
+ * the other; the caller has checked the ranges.
+ */
+export function copyRecords(
+  from: Uint8Array,
+  addresses: Uint32Array,
+  first: number,
+  count: number,
+  size: number,
+  to: Uint8Array,
+): void {
+  const words = size <= SHORT && size % 4 === 0 && (from.byteOffset | to.byteOffset) % 4 === 0;
+  if (!words) {
+    for (let i = 0; i < count; i++) copyBytes(from, addressOf(addresses, first + i), to, i * size, size);
+    return;
+  }
+  const source = new Uint32Array(from.buffer, from.byteOffset, Math.floor(from.length / 4));
+  const target = new Uint32Array(to.buffer, to.byteOffset, (count * size) >>> 2);
+  const length = size >>> 2;
+  for (let i = 0, at = 0; i < count; i++, at += length) {
+    const address = addressOf(addresses, first + i);
+    if (address % 4 === 0) {
+      const word = address / 4;
+      for (let k = 0; k < length; k++) target[at + k] = source[word + k] as number;
+    } else {
+      for (let k = 0; k < size; k++) to[at * 4 + k] = from[address + k] as number;
+    }
+  }
+}
+
+function addressOf(addresses: Uint32Array, i: number): number {
+  return (addresses[2 * i + 1] as number) * 4294967296 + (addresses[2 * i] as number);
+}
+
 /** Trades `length` bytes; the caller has checked the ranges, and that they do not overlap. */
 export function swapBytes(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number, length: number): void {
   for (let i = 0; i < length; i++) {

@@ -1,3 +1,6 @@
+import { HIGH } from "./address.js";
+import { addressAt, type Column, type ColumnIo } from "./column.js";
+import { copyRecords } from "./copy.hot.js";
 import { OUTSIDE, READ_ONLY } from "./fault.js";
 import { asBytes, type PacketMemory } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
@@ -12,7 +15,7 @@ export interface MemoryIoOptions {
 }
 
 /** Memory of this program as a `PacketIo` of offsets. Answers at once: no queue, no batch. */
-export class MemoryIo implements PacketIo<number> {
+export class MemoryIo implements PacketIo<number>, ColumnIo {
   readonly bytes: Uint8Array;
   readonly scheduler: Scheduler;
   readonly #readOnly: boolean;
@@ -30,5 +33,38 @@ export class MemoryIo implements PacketIo<number> {
     const rest = inside < view.length ? view.split(inside) : undefined;
     view.transfer(this.bytes, offset);
     rest?.fail(OUTSIDE);
+  }
+
+  /** @internal */
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    const { size } = column;
+    let rest: BoundView | undefined = view;
+    let i = from;
+    while (rest !== undefined) {
+      const piece: BoundView = rest;
+      const inside = this.#leadInside(column, i, piece.length / size);
+      const into = inside === 0 || piece.direction !== "read" ? undefined : piece.claim();
+      const records = into === undefined ? 1 : inside;
+      rest = records * size < piece.length ? piece.split(records * size) : undefined;
+      if (into === undefined) {
+        this.sendIo(Number(addressAt(column, i)), piece);
+      } else {
+        copyRecords(this.bytes, column.words, i, records, size, into);
+        piece.complete();
+      }
+      i += records;
+    }
+  }
+
+  /** How many of the next records lie wholly inside. */
+  #leadInside({ words, size }: Column, from: number, count: number): number {
+    const last = this.bytes.length - size;
+    let i = 0;
+    while (
+      i < count &&
+      (words[2 * (from + i) + 1] as number) * HIGH + (words[2 * (from + i)] as number) <= last
+    )
+      i++;
+    return i;
   }
 }

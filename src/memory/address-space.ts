@@ -1,5 +1,6 @@
 /** Typed access over any `PacketIo` of addresses: one for physical memory, one for each virtual address space. */
-import { HIGH, toPhysical, toVirtual } from "../io/address.js";
+import { toPhysical, toVirtual } from "../io/address.js";
+import { type Column, type ColumnIo, sendColumn } from "../io/column.js";
 import { hex } from "../io/errors.js";
 import { Io } from "../io/io.js";
 import { asBytes, type PacketMemory } from "../io/packet.js";
@@ -19,7 +20,7 @@ import { IoSequence } from "../io/sequence.js";
 import type { BoundView, Fragment } from "../io/view.js";
 import { type Chunk, chunksRoutine } from "./chunks.js";
 import { fragmentsRoutine } from "./fragments.js";
-import { type AddressColumn, type Gathered, gatherRoutine } from "./gather.js";
+import { type AddressColumn, columnOf, type Gathered, gatherRoutine } from "./gather.js";
 import { type CallerMemory, checkLength, type ShownAddress } from "./space.js";
 import { readStringRoutine, type StringOptions } from "./strings.js";
 import type { Abi, Type } from "./type.js";
@@ -54,7 +55,7 @@ export interface AddressSpaceOptions {
  * const magic = await memory.read(u32, 0x1000);
  * const page = memory.read(0x1000, 4096).sync();
  */
-export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
+export class AddressSpace<P extends Address = Address> implements PacketIo<P>, ColumnIo {
   readonly io: PacketIo<P>;
   readonly scheduler: Scheduler;
   readonly name: string;
@@ -80,6 +81,11 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
   /** Forwards to the layer below. */
   sendIo(param: P, view: BoundView): void {
     this.io.sendIo(param, view);
+  }
+
+  /** Forwards to the layer below. @internal */
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    sendColumn(this.io, column, from, view);
   }
 
   /**
@@ -154,28 +160,12 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P> {
   ): Io<Gathered> {
     checkLength(size, this.name);
     const total = checkLength(size * addresses.length, this.name);
-    const params = this.#params(addresses);
+    const column = columnOf(addresses, size, this.#narrow ? 53 : 64, this.name);
     const memory = into === undefined ? undefined : asBytes(into);
     if (memory !== undefined && memory.length < total) {
       throw new RangeError(`gather of ${addresses.length} times ${size} bytes into ${memory.length}`);
     }
-    return Io.of(this.scheduler, gatherRoutine<P>, this as AddressSpace<P>, params, size, memory, options);
-  }
-
-  /** The addresses as the layer below takes them. No bigint is made of those that are exact as a number. */
-  #params(addresses: AddressColumn): P[] {
-    const params: P[] = [];
-    if (addresses instanceof BigUint64Array) {
-      const words = new Uint32Array(addresses.buffer, addresses.byteOffset, addresses.length * 2);
-      for (let i = 0; i < addresses.length; i++) {
-        const hi = words[2 * i + 1] as number;
-        const exact = hi < 0x200000;
-        params.push(this.param(exact ? hi * HIGH + (words[2 * i] as number) : (addresses[i] as bigint)));
-      }
-    } else {
-      for (let i = 0; i < addresses.length; i++) params.push(this.param(addresses[i] as Address));
-    }
-    return params;
+    return Io.of(this.scheduler, gatherRoutine<P>, this as AddressSpace<P>, column, memory, options);
   }
 
   /** Writes bytes. @throws {PartialWriteError} if one did not arrive. */

@@ -1,4 +1,6 @@
 /** Records of one size from many addresses, as one request. */
+import { split, splitAddress } from "../io/address.js";
+import { type Column, SAFE_HIGH, sendColumn } from "../io/column.js";
 import { type Fault, type FaultState, faultState } from "../io/fault.js";
 import { asBytes, Packet } from "../io/packet.js";
 import type { Address, PacketIo } from "../io/packet-io.js";
@@ -58,54 +60,69 @@ export class Gathered {
   }
 }
 
-/** Addresses of a gather that one packet serves. */
-interface GatherSlice<P> {
-  readonly params: readonly P[];
-  readonly from: number;
+/** Sends the records of a column from an index on. */
+class GatherIo implements PacketIo<number> {
+  readonly #io: PacketIo<never>;
+  readonly #column: Column;
+
+  constructor(io: PacketIo<never>, column: Column) {
+    this.#io = io;
+    this.#column = column;
+  }
+
+  sendIo(from: number, view: BoundView): void {
+    sendColumn(this.#io, this.#column, from, view);
+  }
 }
 
-/** Splits a packet into records, and sends each to its address. */
-class GatherIo<P> implements PacketIo<GatherSlice<P>> {
-  readonly #io: PacketIo<P>;
-  readonly #size: number;
-
-  constructor(io: PacketIo<P>, size: number) {
-    this.#io = io;
-    this.#size = size;
-  }
-
-  sendIo({ params, from }: GatherSlice<P>, view: BoundView): void {
-    const size = this.#size;
-    let rest = view;
-    let i = from;
-    while (rest.length > size) {
-      const tail = rest.split(size);
-      this.#io.sendIo(params[i] as P, rest);
-      rest = tail;
-      i++;
+/**
+ * The addresses as a column of words, copied, so that the caller may use the array again.
+ *
+ * @throws {RangeError} for what is no address, or none of `bits` bits.
+ */
+export function columnOf(addresses: AddressColumn, size: number, bits: 64 | 53, name: string): Column {
+  const { length } = addresses;
+  let words: Uint32Array;
+  if (addresses instanceof BigUint64Array) {
+    words = new Uint32Array(addresses.slice().buffer);
+  } else {
+    words = new Uint32Array(2 * length);
+    for (let i = 0; i < length; i++) {
+      if (!splitAddress(addresses[i] as Address)) throw notAnAddress(name, addresses[i] as Address);
+      words[2 * i] = split.lo;
+      words[2 * i + 1] = split.hi;
     }
-    this.#io.sendIo(params[i] as P, rest);
   }
+  if (bits === 53) {
+    for (let i = 0; i < length; i++) {
+      if ((words[2 * i + 1] as number) >= SAFE_HIGH) throw notAnAddress(name, addresses[i] as Address);
+    }
+  }
+  return { words, size };
+}
+
+function notAnAddress(name: string, address: Address): RangeError {
+  return new RangeError(`gather from ${name}: not an address of it: ${String(address)}`);
 }
 
 /** The routine of `AddressSpace.gather`: one packet for each high-water mark of addresses. */
 export function* gatherRoutine<P>(
   space: Space<P>,
-  params: readonly P[],
-  size: number,
+  column: Column,
   into: Uint8Array | undefined,
   options: RequestOptions | undefined,
 ): Routine<Gathered> {
-  const count = params.length;
+  const { size } = column;
+  const count = column.words.length / 2;
   const bytes = into?.subarray(0, count * size) ?? asBytes(count * size);
   const failed: number[] = [];
   const faults: number[] = [];
-  const io = new GatherIo(space.io, size);
+  const io = new GatherIo(space.io, column);
   const most = space.scheduler.highWaterMark;
   for (let from = 0; from < count && size > 0; from += most) {
     const until = Math.min(count, from + most);
     const packet = Packet.reading(bytes.subarray(from * size, until * size));
-    yield* sendRoutine(io, { params, from }, packet, undefined, options);
+    yield* sendRoutine(io, from, packet, undefined, options);
     if (packet.firstFault === 0) continue;
     for (const { start, end, fault } of packet.holes()) {
       for (let i = from + Math.floor(start / size); i * size < from * size + end; i++) {

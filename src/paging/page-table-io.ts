@@ -1,5 +1,6 @@
 /** The page walk as a layer: one virtual view becomes many physical views, each of which may fail alone. */
 import { HIGH, split, splitAddress } from "../io/address.js";
+import type { Column, ColumnIo } from "../io/column.js";
 import {
   type Address,
   type BoundView,
@@ -12,6 +13,7 @@ import { PhysicalMemory } from "../memory/physical-memory.js";
 import { ALL_RIGHTS, type CompiledMmu, compileMmu, type MmuDef } from "./mmu.js";
 import { TableCache } from "./table-cache.hot.js";
 import { TableFetch, type TableWaiter } from "./table-fetch.js";
+import { sendVirtualColumn } from "./translate-column.js";
 import {
   BEYOND,
   faultOfStep,
@@ -50,7 +52,7 @@ const NOT_AN_ADDRESS = fault("malformed", "address", "paging");
  * once, by an ordinary packet to the physical layer, so that what many views wait for travels in one batch a level.
  * Rights are not checked: an introspector writes where the program may not.
  */
-export class PageTableIo implements PacketIo<Address> {
+export class PageTableIo implements PacketIo<Address>, ColumnIo {
   readonly physical: PacketIo<number>;
   readonly root: number;
   /** The format, compiled. @internal */
@@ -102,6 +104,12 @@ export class PageTableIo implements PacketIo<Address> {
     const { lo, hi } = split;
     this.beginRequest();
     this.walkView(undefined, this.mmu.levels, lo, hi, view);
+  }
+
+  /** @internal */
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    this.beginRequest();
+    sendVirtualColumn(this, column, from, view);
   }
 
   /**
