@@ -291,3 +291,27 @@ function describe(
   for (const { start, end, state } of holes) for (let i = start; i < end; i++) seen[i] = state;
   return seen;
 }
+
+it("gather gives what a read of each record gives: cold, warm, across pages, over every fault", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      setups,
+      fc.array(address, { minLength: 1, maxLength: 24 }),
+      fc.integer({ min: 1, max: 40 }),
+      async (setup, addresses, size) => {
+        const { memory, sync } = build(setup);
+        const column = BigUint64Array.from(addresses);
+        for (let pass = 0; pass < 2; pass++) {
+          const gathering = memory.gather(column, size);
+          const gathered = sync ? gathering.sync() : await gathering;
+          for (let i = 0; i < column.length; i++) {
+            const { bytes, holes } = await memory.readPartial(column[i] as bigint, size);
+            expect(gathered.faultOf(i)).toBe(holes[0]?.fault ?? 0);
+            if (holes.length === 0) expect(gathered.at(i)).toEqual(bytes);
+          }
+        }
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
