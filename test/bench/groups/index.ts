@@ -1,0 +1,5 @@
+import type { Group } from "../row.js";
+import { packets } from "./packets.js";
+
+/** In the order in which they run. */
+export const GROUPS: readonly Group[] = [packets];
