@@ -62,7 +62,7 @@ export function translatePlain(
   }
 }
 
-/** Reads the first word of each u64 at these addresses, and adds them up modulo 2^32. */
+/** Copies the u64 at these addresses into a column. */
 export function gatherPlain(ram: Uint32Array, addresses: Float64Array, into: Uint32Array): void {
   for (let i = 0; i < addresses.length; i++) {
     const at = (addresses[i] as number) / 4;
@@ -87,4 +87,38 @@ export function sumWords(words: Uint32Array): number {
   let sum = 0;
   for (let i = 0; i < words.length; i++) sum = (sum + (words[i] as number)) >>> 0;
   return sum;
+}
+
+/** The sum of numbers, each modulo 2^32, as the C programs make it. */
+export function sumNumbers(numbers: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < numbers.length; i++) sum = (sum + ((numbers[i] as number) >>> 0)) >>> 0;
+  return sum;
+}
+
+/** What a walk of all tables under a root finds: leaf entries, and the 4 KiB pages that they map. */
+export function countPlain(ram: Uint32Array, root: number): { leaves: number; pages: number } {
+  const count = { leaves: 0, pages: 0 };
+  countTable(ram, root, 4, count);
+  return count;
+}
+
+function countTable(
+  ram: Uint32Array,
+  table: number,
+  level: number,
+  count: { leaves: number; pages: number },
+): void {
+  for (let i = 0; i < 512; i++) {
+    const at = table / 4 + 2 * i;
+    const entry = ram[at] as number;
+    if ((entry & 1) === 0) continue;
+    if (level === 1 || (level < 4 && (entry & 128) !== 0)) {
+      count.leaves++;
+      count.pages += 512 ** (level - 1);
+    } else {
+      const next = ((ram[at + 1] as number) & 0xfffff) * 2 ** 32 + ((entry & 0xfffff000) >>> 0);
+      if (next / 4 < ram.length) countTable(ram, next, level - 1, count);
+    }
+  }
 }

@@ -49,24 +49,26 @@ class Runner {
 
   /** One sample: milliseconds of CPU time. */
   async #sample(): Promise<number> {
-    const { run, expected } = this.ready;
+    const { run, check, expected } = this.ready;
+    let checksum = Number.NaN;
+    let own: { cpu: number; wall: number } | undefined;
     const wall = performance.now();
     const cpu = cpuMilliseconds();
-    let own: { cpu: number; wall: number } | undefined;
     for (let i = 0; i < this.#calls; i++) {
       let outcome = run();
       if (typeof outcome === "object") outcome = await outcome;
-      let checksum = outcome;
-      if (typeof checksum === "object") {
-        own = { cpu: (own?.cpu ?? 0) + checksum.cpu, wall: (own?.wall ?? 0) + checksum.wall };
-        checksum = checksum.checksum;
+      if (typeof outcome === "object") {
+        own = { cpu: (own?.cpu ?? 0) + outcome.cpu, wall: (own?.wall ?? 0) + outcome.wall };
+        checksum = outcome.checksum;
+      } else {
+        checksum = outcome;
       }
-      if (expected !== undefined && checksum !== expected)
-        throw new Error(`${this.row.name}: gives ${checksum}, must be ${expected}`);
-      if (Number.isNaN(checksum)) throw new Error(`${this.row.name}: gives nothing`);
     }
     const took = cpuMilliseconds() - cpu;
     this.#wall += own?.wall ?? performance.now() - wall;
+    if (check !== undefined) checksum = check();
+    if (Number.isNaN(checksum) || (expected !== undefined && checksum !== expected))
+      throw new Error(`${this.row.name}: gives ${checksum}, must be ${expected ?? "a number"}`);
     return own?.cpu ?? took;
   }
 
@@ -99,7 +101,7 @@ class Runner {
     const result = bench.tasks[0]?.result;
     if (result === undefined || !("latency" in result)) throw new Error(`${this.row.name}: no result`);
     const { p50, mad, samplesCount } = result.latency;
-    const operations = (this.#calls * this.row.operations) / 1000;
+    const operations = (this.#calls * (this.ready.operations ?? this.row.operations ?? 1)) / 1000;
     return {
       cpu: operations / p50,
       wall: (operations * samplesCount) / this.#wall,

@@ -12,12 +12,15 @@ export interface Timed {
 /** A row that is ready to run. */
 export interface Ready {
   /**
-   * Does the row's operations once, and gives a number that depends on all of their results: so nothing can be
-   * optimised away, and it is compared with `expected` each time.
+   * Does the row's operations once, and gives a number that depends on all of their results (or leaves the results
+   * where `check` looks), so that nothing can be optimised away.
    */
   readonly run: () => number | Timed | Promise<number | Timed>;
-  /** What the same job gives when it is done another way. */
+  /** Adds up the results that the last call left; outside the time that is measured. Default: what `run` gave. */
+  readonly check?: () => number;
+  /** What that must be: the same job, done another way. */
   readonly expected?: number;
+  readonly operations?: number;
   /** Something else worth saying, asked for after the run. */
   readonly note?: () => string | Promise<string>;
   readonly close?: () => unknown;
@@ -40,8 +43,8 @@ export interface Against {
 /** One line of the table. */
 export interface Row {
   readonly name: string;
-  /** Operations in one call of `run`. */
-  readonly operations: number;
+  /** Operations in one call of `run`; where only `prepare` can tell, it does. */
+  readonly operations?: number;
   /** What it is compared with. A row with `isLimit` is what others are compared with. */
   readonly against?: readonly Against[];
   readonly isLimit?: boolean;

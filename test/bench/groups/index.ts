@@ -1,5 +1,6 @@
 import type { Group } from "../row.js";
 import { packets } from "./packets.js";
+import { translation } from "./translation.js";
 
 /** In the order in which they run. */
-export const GROUPS: readonly Group[] = [packets];
+export const GROUPS: readonly Group[] = [packets, translation];
