@@ -20,13 +20,15 @@ export interface Fixture {
   /** All of physical memory; zeros where the dump has none. */
   readonly ram: Uint8Array<ArrayBuffer>;
   readonly words: Uint32Array;
+  /** By 4 KiB page: 1 where the dump has it. */
+  readonly present: Uint8Array;
   /** Root of the page tables of the program that ran, with the kernel's half. */
   readonly root: number;
   /** What is mapped to RAM, kernel and user. */
   readonly kernel: readonly Mapping[];
   readonly user: readonly Mapping[];
-  /** The kernel's map of all physical memory starts here: address = this + physical address. */
-  readonly directMap: bigint;
+  /** The longest range that lies in one piece in both spaces: in the kernel's map of all physical memory. */
+  readonly direct: Mapping;
 }
 
 /** The dump, unpacked once a process. */
@@ -35,8 +37,12 @@ export const fixture: () => Promise<Fixture> = lazy(async () => {
   const { physical } = machine;
   if (physical === undefined) throw new Error(`${KDUMP}: no physical memory`);
   const ram = new Uint8Array(physical.map.end);
+  // Pages that nobody has written would all be one page of zeros, which is always in the processor's cache.
+  ram.fill(0);
+  const present = new Uint8Array(ram.length / 4096);
   for (const { start, end } of physical.map.ranges()) {
-    await physical.readPartial(start, ram.subarray(start, end));
+    const { good } = await physical.readPartial(start, ram.subarray(start, end));
+    for (const run of good) present.fill(1, (start + run.start) / 4096, (start + run.end) / 4096);
   }
   await machine.close();
   const truth: Truth = JSON.parse(readFileSync(KDUMP.replace(/kdump$/, "truth.json"), "utf8"));
@@ -50,22 +56,28 @@ export const fixture: () => Promise<Fixture> = lazy(async () => {
     }))
     .filter(({ start, end, physical }) => physical + Number(end - start) <= ram.length);
   const kernel = all.filter(({ start }) => start >= 1n << 63n);
-  // Several ranges of 2 MiB pages have one distance to their physical addresses: the direct map's.
-  const large = kernel.filter(({ pageSize }) => pageSize > 4096);
-  const distance = (range: Mapping) => range.start - BigInt(range.physical);
-  const directMap = large
-    .map(distance)
-    .find((each, _, distances) => distances.filter((other) => other === each).length > 4);
-  if (directMap === undefined) throw new Error("the fixture's direct map is not there");
   return {
     ram,
     words: new Uint32Array(ram.buffer),
+    present,
     root: Number(root),
     kernel,
     user: all.filter(({ start }) => start < 1n << 63n),
-    directMap,
+    direct: longest(kernel),
   };
 });
+
+/** The longest of what is left when ranges that continue each other in both spaces are one. */
+function longest(ranges: readonly Mapping[]): Mapping {
+  let [best, last] = [ranges[0] as Mapping, ranges[0] as Mapping];
+  for (const range of ranges.slice(1)) {
+    const continues =
+      range.start === last.end && range.physical === last.physical + Number(last.end - last.start);
+    last = continues ? { ...last, end: range.end } : range;
+    if (last.end - last.start > best.end - best.start) best = last;
+  }
+  return best;
+}
 
 /** Path of the RAM as a raw file. */
 export const rawFile: () => Promise<string> = lazy(async () => {

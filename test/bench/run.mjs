@@ -25,7 +25,7 @@ const keepImportMetaUrl = {
 };
 
 // The command and the workers that are measured are the built ones. `MEMTOOL_NO_BUILD=1`, as for the tests.
-if (process.env.MEMTOOL_NO_BUILD === undefined && !args.includes("--list")) {
+if (process.env.MEMTOOL_NO_BUILD !== "1" && !args.includes("--list")) {
   const { status } = spawnSync(process.execPath, ["scripts/build.mjs", "--if-stale"], {
     cwd: root,
     stdio: ["ignore", "ignore", "inherit"],

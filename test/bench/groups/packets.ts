@@ -14,17 +14,16 @@ import {
   MemoryIo,
   Packet,
   type PacketIo,
-  PhysicalMap,
-  PhysicalMemory,
   type Routine,
   Scheduler,
   send,
   u64,
-  VirtualMemory,
+  type VirtualMemory,
   withSplitting,
 } from "../../../src/index.js";
 import { gatherYardstick, pagesYardstick, sumWords } from "../limits.js";
 import { MFIO, type MfioName, mfioMarks } from "../marks.js";
+import { memorySpace } from "../memory-space.js";
 import type { Group, Measured, Ready, Row } from "../row.js";
 import { SAMPLE_BYTES, sampleBytes, sampleIo } from "../sample-io.js";
 
@@ -523,10 +522,7 @@ function pagedMemory(without?: (page: number) => boolean): {
     put(directory + 8 * (i >>> 9), table);
     if (without?.(i) !== true) put(table + 8 * (i & 511), frameOf(i));
   }
-  const scheduler = new Scheduler();
-  const map = PhysicalMap.single(0, bytes.length);
-  const physical = new PhysicalMemory(new MemoryIo(bytes, { scheduler }), { map, cacheBytes: 0 });
-  return { memory: new VirtualMemory(physical, { root }), words };
+  return { memory: memorySpace(bytes, root), words };
 }
 
 const frameOf = (page: number) => ((page * 2654435761) & 0xfff) << 12;

@@ -5,18 +5,12 @@
 
 import { writeFileSync } from "node:fs";
 import { type Machine, open } from "../../../connectors/index.js";
-import {
-  MemoryIo,
-  PhysicalMap,
-  PhysicalMemory,
-  Scheduler,
-  type TranslationColumns,
-  VirtualMemory,
-} from "../../../src/index.js";
+import type { TranslationColumns, VirtualMemory } from "../../../src/index.js";
 import { cProgram } from "../c-programs.js";
 import { type Fixture, fixture, KDUMP, type Mapping, randomAddresses, rawFile } from "../fixture.js";
 import { countPlain, sumNumbers, translatePlain } from "../limits.js";
 import { cpuMilliseconds } from "../measure.js";
+import { memorySpace } from "../memory-space.js";
 import { randomBelow } from "../random.js";
 import type { Against, Group, Ready, Row } from "../row.js";
 import { lazy, workPath, writeNumbers } from "../work-folder.js";
@@ -118,13 +112,7 @@ const SPACES = {
 } as const;
 type SpaceName = keyof typeof SPACES;
 
-/** An address space over the tables' array, nothing in between. */
-function spaceOver({ bytes, root }: Pick<Tables, "bytes" | "root">): VirtualMemory {
-  const scheduler = new Scheduler();
-  const map = PhysicalMap.single(0, bytes.length);
-  const physical = new PhysicalMemory(new MemoryIo(bytes, { scheduler }), { map, cacheBytes: 0 });
-  return new VirtualMemory(physical, { root });
-}
+const spaceOver = ({ bytes, root }: Pick<Tables, "bytes" | "root">) => memorySpace(bytes, root);
 
 const inC = (space: SpaceName) => `walk in C, ${space}`;
 const inLoop = (space: SpaceName) => `walk in a loop, ${space}`;
