@@ -1,0 +1,101 @@
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { compiled, compilerVersion } from "./bench/c-programs.js";
+import { GROUPS } from "./bench/groups/index.js";
+import { gatherYardstick, pagesYardstick } from "./bench/limits.js";
+import { MFIO, mfioMarks } from "./bench/marks.js";
+
+/** Runs it as `npm run bench -- …` does; what it measures here needs nothing built. */
+function bench(...args: string[]) {
+  const { stdout, stderr, status } = spawnSync(process.execPath, ["test/bench/run.mjs", ...args], {
+    encoding: "utf8",
+    env: { ...process.env, MEMTOOL_NO_BUILD: "1" },
+  });
+  return { stdout, stderr, status };
+}
+
+describe("the benchmark", () => {
+  it.each(GROUPS.map((group) => [group.name, group] as const))(
+    "names the rows of %s once each",
+    (_, { rows }) => {
+      const names = rows.map(({ name }) => name);
+      expect(names).toEqual([...new Set(names)]);
+      expect(names.length).toBeGreaterThan(0);
+    },
+  );
+
+  it.each(GROUPS.map((group) => [group.name, group] as const))(
+    "has the limits of %s in that group",
+    (_, { rows }) => {
+      for (const { name, against = [] } of rows) {
+        for (const { limit, goals = [] } of against) {
+          expect(rows.find((row) => row.name === limit)?.isLimit, `${name}: ${limit}`).toBe(true);
+          for (const { ratio } of goals) expect(ratio).toBeGreaterThan(0);
+        }
+      }
+    },
+  );
+
+  it("has a row for each of mfio's", () => {
+    const names = GROUPS.find(({ name }) => name === "packets")?.rows.map(({ name }) => name) ?? [];
+    for (const mfio of Object.keys(MFIO)) {
+      expect(names.filter((name) => name.startsWith(`${mfio}  `)).length, mfio).toBeGreaterThan(0);
+    }
+    // Rows that count twice: each operation awaited, and what a caller with many would use.
+    for (const twice of ["S1", "S3", "S6", "W1", "J 256", "J 16384"]) {
+      expect(names.filter((name) => name.startsWith(`${twice}  `)).length, twice).toBeGreaterThan(1);
+    }
+  });
+
+  it("puts mfio's marks at its figures over the middle of the yardstick's range", () => {
+    const { limit, goals } = mfioMarks("B256", "gather");
+    expect(limit).toBe("yardstick gather");
+    expect(goals).toEqual([
+      { name: "mfio block_on", ratio: 2.7 / 545 },
+      { name: "mfio best", ratio: 15.9 / 545 },
+    ]);
+    expect(mfioMarks("V3", "pages").goals).toEqual([{ name: "mfio best", ratio: 40.7 / 2.35 }]);
+  });
+
+  it("has yardsticks that do what they say", () => {
+    expect(gatherYardstick(1000)).toBe(2000);
+    expect(pagesYardstick(1000)).toBe(1000);
+  });
+
+  it("lists its rows, and says what there is when asked for what there isn't", () => {
+    const all = GROUPS.flatMap(({ name, rows }) => rows.map((row) => `${name}\t${row.name}\n`)).join("");
+    expect(bench("--list")).toEqual({ stdout: all, stderr: "", status: 0 });
+    expect(bench("--list", "--group", "packets", "--only", "b256P ").stdout).toBe(
+      "packets\tB256p  one routine, awaited\npackets\tB256p  one routine, .sync()\n",
+    );
+    expect(bench("--group", "nothing")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("packets, "),
+    });
+    expect(bench("--only", "no such row")).toMatchObject({ status: 2, stdout: "" });
+  });
+
+  it("measures a row, and writes it as one line of JSON with its ratio and mark", () => {
+    const { stdout, status } = bench("--quick", "--json", "--group", "packets", "--only", "V3");
+    expect(status).toBe(0);
+    const row = JSON.parse(stdout);
+    expect(row).toMatchObject({
+      group: "packets",
+      name: "V3  sendIo",
+      isLimit: false,
+      cpu: expect.any(Number),
+      wall: expect.any(Number),
+      against: [{ limit: "yardstick gather", goals: [{ name: "mfio best", met: expect.any(Boolean) }] }],
+    });
+    const [{ ratio, limitCpu }] = row.against;
+    expect(row.cpu / limitCpu).toBeCloseTo(ratio, 12);
+  });
+
+  const compiler = compilerVersion();
+  it.skipIf(compiler === undefined)("has C programs that gcc takes without a warning", () => {
+    const programs = readdirSync("test/bench/c").filter((file) => file.endsWith(".c"));
+    expect(programs.length).toBeGreaterThan(0);
+    for (const file of programs) compiled(file.slice(0, -2));
+  });
+});

@@ -1,0 +1,7 @@
+import type { Group } from "../row.js";
+import { packets } from "./packets.js";
+import { readGroup } from "./reads.js";
+import { translation } from "./translation.js";
+
+/** In the order in which they run. */
+export const GROUPS: readonly Group[] = [packets, translation, readGroup];
