@@ -109,6 +109,8 @@ export class Packet implements Wait {
   #good = 0;
   #waiter: Waker | undefined = undefined;
   #trouble: Trouble | undefined = undefined;
+  /** `bytes`, once asked for. */
+  #bytes: Uint8Array | undefined = undefined;
 
   private constructor(direction: Direction, memory: PacketMemory, direct: boolean) {
     this.direction = direction;
@@ -148,8 +150,18 @@ export class Packet implements Wait {
 
   /** The packet's memory: the caller's own, or what was allocated (up to 64 bytes: a part of a shared buffer). */
   get bytes(): Uint8Array {
+    this.#bytes ??= this.#slice();
+    return this.#bytes;
+  }
+
+  #slice(): Uint8Array {
     const { memory, base, length } = this;
     return memory.length === length ? memory : memory.subarray(base, base + length);
+  }
+
+  /** One byte, without making `bytes`: that costs a small packet more than its way through the layers. */
+  byteAt(offset: number): number | undefined {
+    return offset >= 0 && offset < this.length ? this.memory[this.base + offset] : undefined;
   }
 
   /** Whether every byte of the last submission is accounted for (`false` before the first). */
