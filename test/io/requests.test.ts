@@ -24,8 +24,16 @@ describe("packets of a few bytes", () => {
       expect(packet.bytes).toEqual(new Uint8Array((i % 64) + 1));
       packet.bytes.fill(i + 1);
     }
-    for (const [i, packet] of packets.entries())
+    for (const [i, packet] of packets.entries()) {
       expect(packet.bytes.every((byte) => byte === i + 1)).toBe(true);
+      const last = packet.length - 1;
+      expect([-1, 0, last, last + 1].map((at) => packet.byteAt(at))).toEqual([
+        undefined,
+        i + 1,
+        i + 1,
+        undefined,
+      ]);
+    }
   });
 
   it("of no whole length are what a typed array of that length is", () => {
