@@ -186,17 +186,19 @@ class RoutineIo<T> extends Io<T> {
     this.#e = e;
   }
 
+  /** The result, if it can be had at once. */
+  #try(): T | undefined {
+    return this.#attempt === undefined ? undefined : (this.#attempt(this.#a, this.#b) as T | undefined);
+  }
+
   #run(): Routine<T> {
     return this.#routine(this.#a, this.#b, this.#c, this.#d, this.#e) as Routine<T>;
   }
 
   sync(): T {
     this.claim();
-    if (this.#attempt !== undefined) {
-      const result = this.#attempt(this.#a, this.#b);
-      if (result !== undefined) return result as T;
-    }
-    return this.scheduler.runSync(this.#run());
+    const result = this.#try();
+    return result === undefined ? this.scheduler.runSync(this.#run()) : result;
   }
 
   [Symbol.iterator](): Routine<T> {
@@ -206,7 +208,10 @@ class RoutineIo<T> extends Io<T> {
 
   start(receiver: Receiver<T>, index: number): Running {
     this.claim();
-    return this.scheduler.startFor(this.#run(), receiver, index);
+    const result = this.#try();
+    if (result === undefined) return this.scheduler.startFor(this.#run(), receiver, index);
+    receiver.done(result, index);
+    return OVER;
   }
 }
 

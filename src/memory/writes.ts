@@ -1,5 +1,6 @@
 /** Writes that may not have landed yet: until they have, what a read brings may be the bytes from before them. */
 
+import { type Column, type ColumnIo, sendColumn, sendRecords } from "../io/column.js";
 import type { Packet } from "../io/packet.js";
 import type { PacketIo } from "../io/packet-io.js";
 import type { BoundView } from "../io/view.js";
@@ -68,7 +69,7 @@ export class Writes {
 }
 
 /** A layer that changes nothing, and notes the writes. */
-export class WritesIo implements PacketIo<number> {
+export class WritesIo implements PacketIo<number>, ColumnIo {
   readonly writes = new Writes();
   readonly #io: PacketIo<number>;
 
@@ -83,5 +84,11 @@ export class WritesIo implements PacketIo<number> {
   sendIo(address: number, view: BoundView): void {
     if (view.direction !== "read") this.writes.note(view);
     this.#io.sendIo(address, view);
+  }
+
+  /** @internal */
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    if (view.direction === "read") sendColumn(this.#io, column, from, view);
+    else sendRecords(this, column, from, view);
   }
 }

@@ -180,9 +180,11 @@ describe("an operation that is tried first", () => {
     expect(ran).toEqual([]);
     expect(make(2).sync()).toEqual({ from: "routine" });
     expect(await make(2)).toEqual({ from: "routine" });
+    expect(await make(1)).toEqual({ from: "attempt" });
+    expect((await all([make(2), make(1)])).map(({ from }) => from)).toEqual(["routine", "attempt"]);
     const used = make(1);
     used.sync();
     expect(() => used.sync()).toThrow(/driven once/);
-    expect(ran).toEqual(["2b", "2b"]);
+    expect(ran).toEqual(["2b", "2b", "2b"]);
   });
 });
