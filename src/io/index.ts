@@ -1,6 +1,7 @@
 /** Packet I/O: mfio's model. Start with `packet.ts`, then `packet-io.ts`, `io.ts`, `source.ts`. @module */
 export { joinAddress, offsetAddress, toPhysical, toVirtual } from "./address.js";
 export { Batch, ROW_PARTIAL, ROW_UNANSWERED, type RowFault } from "./batch.hot.js";
+export { type Column, type ColumnIo, sendColumn, sendRecords } from "./column.js";
 export { Cursor } from "./cursor.js";
 export {
   type ByteRange,

@@ -173,7 +173,7 @@ export class Packet implements Wait {
   get clamp(): number {
     if (this.flight === 0) return 0;
     const clamp = this.#trouble?.clamp ?? this.length;
-    return clamp < this.length ? clamp : this.length;
+    return Math.min(clamp, this.length);
   }
 
   /** The fault at `clamp`, or 0. */
@@ -201,12 +201,12 @@ export class Packet implements Wait {
 
   /** Uncovered bytes were failed: views that nobody kept may not answer any more. @internal */
   get sealed(): boolean {
-    return this.#trouble !== undefined && this.#trouble.sealed;
+    return this.#trouble?.sealed === true;
   }
 
   /** The caller has its memory back although parts are still kept. @internal */
   get givenUp(): boolean {
-    return this.#trouble !== undefined && this.#trouble.givenUp;
+    return this.#trouble?.givenUp === true;
   }
 
   #inTrouble(): Trouble {

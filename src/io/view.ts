@@ -110,7 +110,7 @@ export class BoundView implements Fragment {
 
   /** After the answer: 0 for bytes that moved, else why not. */
   get fault(): Fault {
-    return this.#outcome > 0 ? this.#outcome : 0;
+    return Math.max(0, this.#outcome);
   }
 
   /** Nonzero once the caller aborted: fail the view with it instead of starting a transfer. */
