@@ -10,7 +10,7 @@ import {
   writeSync,
 } from "node:fs";
 import { copyBytes } from "../src/io/copy.hot.js";
-import { AddressRanges, type Batch, fault, type Source, withDetail } from "../src/io/index.js";
+import { AddressRanges, type Batch, type Fault, fault, type Source, withDetail } from "../src/io/index.js";
 import { ConnectorError, errnoName, errnoOf } from "./errors.js";
 
 /** Options of {@link openFile}. */
@@ -26,9 +26,10 @@ export interface FileSource extends Source {
   readonly size: number;
 }
 
-/** The file has become shorter than it was when it was opened. */
-const SHRUNK = fault("gone", "file", "connector");
-const FAILED = fault("io", "file", "connector");
+/** The file has become shorter than it was when it was opened. @internal */
+export const SHRUNK: Fault = fault("gone", "file", "connector");
+/** A call of the system failed; the errno is the detail. @internal */
+export const FAILED: Fault = fault("io", "file", "connector");
 
 /**
  * Rows near each other are read in one call, through memory of ours, where a call of its own costs a row more than the
@@ -45,7 +46,7 @@ const MAX_RUN = 65_536;
 const MAX_CALL = 2 ** 30;
 
 /**
- * Opens a regular file.
+ * Opens a regular file, to be read with a call of the system for each place (`mapFile` maps it instead).
  *
  * Holes of the file system read as zeros. Bytes that are gone because the file was truncated meanwhile fail as `gone`;
  * other failures are `io`, with the errno as the detail.
@@ -54,6 +55,15 @@ const MAX_CALL = 2 ** 30;
  */
 export function openFile(path: string, options: FileOptions = {}): FileSource {
   const write = options.write ?? false;
+  const { name, fd, size } = openRegular(path, write);
+  return new OpenFile(name, path, fd, size, write);
+}
+
+/** A regular file's descriptor and size. @throws {ConnectorError} as {@link openFile} does. @internal */
+export function openRegular(
+  path: string,
+  write: boolean,
+): { readonly name: string; readonly fd: number; readonly size: number } {
   const name = `file:${path}`;
   let fd: number;
   try {
@@ -66,7 +76,7 @@ export function openFile(path: string, options: FileOptions = {}): FileSource {
   try {
     const stats = fstatSync(fd);
     checkKind(name, stats);
-    return new OpenFile(name, path, fd, stats.size, write);
+    return { name, fd, size: stats.size };
   } catch (error) {
     closeSync(fd);
     throw error;
@@ -147,7 +157,7 @@ class OpenFile implements FileSource {
 
   transferSync(batch: Batch): void {
     if (batch.direction === "write") {
-      for (let row = 0; row < batch.length; row++) this.#writeRow(batch, row);
+      writeRows(this.#fd, batch);
       return;
     }
     for (let row = 0; row < batch.length; ) {
@@ -210,24 +220,29 @@ class OpenFile implements FileSource {
     return got;
   }
 
-  #writeRow(batch: Batch, row: number): void {
-    const bytes = batch.bytes(row);
-    const position = batch.address(row);
-    // A file that shrank would grow again, with zeros where nobody wrote.
-    const room = Math.max(0, Math.min(bytes.length, fstatSync(this.#fd).size - position));
-    let done = 0;
-    try {
-      while (done < room) {
-        done += writeSync(this.#fd, bytes, done, Math.min(MAX_CALL, room - done), position + done);
-      }
-      batch.done(row);
-      batch.failRange(row, done, bytes.length, SHRUNK);
-    } catch (error) {
-      batch.failRange(row, done, bytes.length, withDetail(FAILED, errnoOf(error)));
-    }
-  }
-
   close(): void {
     closeSync(this.#fd);
+  }
+}
+
+/** Writes the rows of a batch where they belong in a file, without making it longer. @internal */
+export function writeRows(fd: number, batch: Batch): void {
+  for (let row = 0; row < batch.length; row++) writeRow(fd, batch, row);
+}
+
+function writeRow(fd: number, batch: Batch, row: number): void {
+  const bytes = batch.bytes(row);
+  const position = batch.address(row);
+  // A file that shrank would grow again, with zeros where nobody wrote.
+  const room = Math.max(0, Math.min(bytes.length, fstatSync(fd).size - position));
+  let done = 0;
+  try {
+    while (done < room) {
+      done += writeSync(fd, bytes, done, Math.min(MAX_CALL, room - done), position + done);
+    }
+    batch.done(row);
+    batch.failRange(row, done, bytes.length, SHRUNK);
+  } catch (error) {
+    batch.failRange(row, done, bytes.length, withDetail(FAILED, errnoOf(error)));
   }
 }
