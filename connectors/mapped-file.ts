@@ -1,5 +1,6 @@
 /** A file that is mapped into memory: random reads cost a copy, no call of the system. */
 import { closeSync } from "node:fs";
+import { addressAt, type Column, type ColumnIo, sendRecords } from "../src/io/column.js";
 import { copyBytes } from "../src/io/copy.hot.js";
 import {
   type Address,
@@ -188,7 +189,7 @@ const CHECK_EVERY = 2 ** 20;
 const READ_COSTS = 4096;
 
 /** The inline layer of a mapped file. Copies before it answers, so windows may come and go in between. */
-class MappedIo implements PacketIo<Address> {
+class MappedIo implements PacketIo<Address>, ColumnIo {
   readonly scheduler: Scheduler;
   readonly #io: SourceIo;
   readonly #windows: FileWindows;
@@ -222,6 +223,56 @@ class MappedIo implements PacketIo<Address> {
     } else {
       this.#sendSlowly(address, view);
     }
+  }
+
+  /** Answers runs of records that lie in one window each; the others one by one. */
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    const { size } = column;
+    const into = view.direction === "read" ? view.claim() : undefined;
+    if (into === undefined) {
+      sendRecords(this, column, from, view);
+      return;
+    }
+    const count = view.length / size;
+    this.#budget -= view.length + READ_COSTS * count;
+    if (this.#budget < 0) this.#check();
+    let rest: BoundView | undefined = view;
+    for (let first = 0; rest !== undefined; ) {
+      const piece: BoundView = rest;
+      const end = this.#copyRecords(column, from, first, count, into);
+      rest = undefined;
+      if (end > first) {
+        if (end < count) rest = piece.split((end - first) * size);
+        piece.complete();
+      } else {
+        if (end + 1 < count) rest = piece.split(size);
+        this.#sendSlowly(addressAt(column, from + end), piece);
+      }
+      first = Math.max(end, first + 1);
+    }
+  }
+
+  /** @returns the first record (from `first` on) that does not lie in one window, or is not there. */
+  #copyRecords(
+    { words, size }: Column,
+    from: number,
+    first: number,
+    count: number,
+    into: Uint8Array,
+  ): number {
+    const windows = this.#windows;
+    for (let i = first; i < count; i++) {
+      const word = 2 * (from + i);
+      const address = (words[word + 1] as number) * 2 ** 32 + (words[word] as number);
+      if (!(address >= windows.start && address + size <= windows.end)) {
+        if (address + size > this.#size || windows.closed || windows.seek(address) !== 0) return i;
+        if (address + size > windows.end) return i;
+      }
+      const at = address - windows.start;
+      if (size >= LONG) loadFirstLines(windows.bytes, at);
+      copyBytes(windows.bytes, at, into, i * size, size);
+    }
+    return count;
   }
 
   /** What is not inside the window that was read last. */

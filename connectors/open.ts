@@ -2,6 +2,7 @@
 
 import type { DumpImage } from "../src/formats/index.js";
 import { dumpFile, openDump } from "../src/formats/index.js";
+import { type Column, type ColumnIo, SAFE_HIGH, sendColumn, sendRecords } from "../src/io/column.js";
 import {
   type Address,
   type BoundView,
@@ -303,7 +304,7 @@ function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {
 }
 
 /** Physical memory under 64-bit addresses. */
-class IdentityIo implements PacketIo<Address> {
+class IdentityIo implements PacketIo<Address>, ColumnIo {
   readonly scheduler: Scheduler;
   readonly #physical: PhysicalMemory;
 
@@ -316,5 +317,17 @@ class IdentityIo implements PacketIo<Address> {
     const number = Number(address);
     if (Number.isSafeInteger(number)) this.#physical.sendIo(number, view);
     else view.fail(OUTSIDE);
+  }
+
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    const { words, size } = column;
+    const until = 2 * (from + view.length / size);
+    for (let i = 2 * from + 1; i < until; i += 2) {
+      if ((words[i] as number) >= SAFE_HIGH) {
+        sendRecords(this, column, from, view);
+        return;
+      }
+    }
+    sendColumn(this.#physical, column, from, view);
   }
 }

@@ -24,6 +24,7 @@ import { open } from "../../connectors/open.js";
 import { openTarget } from "../../connectors/registry.js";
 import {
   all,
+  CLOSED,
   faultDetail,
   Packet,
   type PacketIo,
@@ -34,6 +35,7 @@ import {
   write,
 } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
+import { columnOf, readColumn } from "../support/columns.js";
 
 const directory = mkdtempSync(join(tmpdir(), "memtool-mapped-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -110,6 +112,44 @@ describe("a mapped file", () => {
     await io.close();
     await real.io.close();
     expect(mapper.live).toBe(0);
+  });
+
+  it("answers a column as it does each of its records, whichever windows they lie in", async () => {
+    const mapper = new CopyingMapper();
+    const { io, inline } = await mapped(file(bytes), { mapper, windowBytes: WINDOW, maxWindows: 2 });
+    const places = fc.array(
+      fc.oneof(
+        fc.nat(SIZE + 100),
+        fc.nat(5).map((n) => n * WINDOW - 20),
+      ),
+      {
+        minLength: 1,
+        maxLength: 30,
+      },
+    );
+    fc.assert(
+      fc.property(
+        places,
+        fc.constantFrom(1, 8, 40, 3000),
+        fc.nat(5),
+        fc.boolean(),
+        (wanted, size, skip, direct) => {
+          const column = columnOf(
+            wanted.map((at) => Math.max(0, at)),
+            size,
+          );
+          const from = Math.min(skip, wanted.length - 1);
+          const layer = inline as PacketIo<number>;
+          const expected = readColumn(io as PacketIo<number>, "records", column, from);
+          expect(readColumn(layer, "column", column, from, { direct })).toEqual(expected);
+          expect(readColumn(layer, "records", column, from, { direct })).toEqual(expected);
+        },
+      ),
+    );
+    await io.close();
+    expect(readColumn(inline as PacketIo<number>, "column", columnOf([0, 8], 8)).holes).toMatchObject([
+      { start: 0, end: 16, fault: CLOSED },
+    ]);
   });
 
   it("maps a window when it is read first, keeps it, and unmaps the one used longest ago", async () => {
