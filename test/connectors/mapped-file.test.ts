@@ -200,6 +200,18 @@ describe("a mapped file", () => {
     await io.close();
   });
 
+  it("a window that made room for one that can't be mapped is not touched any more", async () => {
+    const mapper = new CopyingMapper();
+    const { io, inline } = await mapped(file(bytes), { mapper, windowBytes: WINDOW, maxWindows: 1 });
+    readInto(inline, 0, 8).sync();
+    mapper.fails = new MapError(12, "errno 12");
+    expect(readPartial(inline, WINDOW, 8).sync().holes).toMatchObject([{ state: "io" }]);
+    expect(readPartial(inline, 0, 8).sync().holes).toMatchObject([{ state: "io" }]);
+    mapper.fails = undefined;
+    expect(readInto(inline, 0, 8).sync()).toEqual(bytes.slice(0, 8));
+    await io.close();
+  });
+
   it("is in no batch when it is read inline, and in one when it isn't", async () => {
     const { io, inline } = await mapped(file(bytes));
     readInto(inline, 0, 100).sync();
@@ -297,6 +309,18 @@ describe("a file that was truncated while it was mapped", () => {
     },
   );
 
+  it("a column that is read first in a turn notices, too", async () => {
+    const path = file(bytes);
+    const { io, inline } = await mapped(path);
+    const layer = inline as PacketIo<number>;
+    const column = columnOf([0, 4 * WINDOW, 100], 50);
+    expect(readColumn(layer, "column", column).holes).toEqual([]);
+    await nextTurn();
+    truncateSync(path, WINDOW);
+    expect(readColumn(layer, "column", column).holes).toMatchObject([{ start: 50, end: 100 }]);
+    await io.close();
+  });
+
   it("in the same turn: batches notice at once, inline reads after a MiB", async () => {
     const path = file(pattern(2 ** 21, 1));
     const { io, inline } = await mapped(path);
@@ -313,6 +337,16 @@ describe("a file that was truncated while it was mapped", () => {
     for (let i = 0; i < 2; i++) readInto(second.inline, 0, 2 ** 19).sync();
     expect(readPartial(second.inline, 2 ** 20, 10).sync().holes).toMatchObject([{ state: "gone" }]);
     await second.io.close();
+  });
+
+  it("windows that were closed stay so, whatever file has their descriptor's number now", () => {
+    const path = file(bytes);
+    const fd = openSync(path, "r");
+    const windows = new FileWindows(new CopyingMapper(), fd, bytes.length);
+    windows.close();
+    windows.check();
+    expect(windows.seek(0)).not.toBe(0);
+    closeSync(fd);
   });
 
   it("a size that can't be asked for fails what is read as io", async () => {
