@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { dumpFile, openDump } from "../../src/formats/index.js";
 import { Intervals, layIntervals, NO_MEMORY, PieceIo } from "../../src/formats/pieces.js";
-import type { Column, ColumnIo } from "../../src/io/column.js";
+import type { Column } from "../../src/io/column.js";
 import { type BoundView, MemoryIo, type PacketIo } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { columnOf, readColumn } from "../support/columns.js";
@@ -12,7 +12,7 @@ const SIZE = 4000;
 const bytes = pattern(SIZE, 3);
 
 /** Memory that counts how it is asked, and takes columns. */
-class CountingIo extends MemoryIo implements ColumnIo {
+class CountingIo extends MemoryIo {
   columns = 0;
   views = 0;
 
@@ -21,7 +21,7 @@ class CountingIo extends MemoryIo implements ColumnIo {
     super.sendIo(at, view);
   }
 
-  sendColumn(column: Column, from: number, view: BoundView): void {
+  override sendColumn(column: Column, from: number, view: BoundView): void {
     this.columns++;
     let rest: BoundView | undefined = view;
     for (let i = from; rest !== undefined; i++) {
