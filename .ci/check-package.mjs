@@ -1,7 +1,15 @@
 // Packs what `npm publish` would, installs it into an empty project, and uses it there: the command, each entry point,
 // the types. Then publint and attw judge the same tarball. dist must be built.
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -72,6 +80,20 @@ function checkCommand() {
     banner.length === 64 && banner.toString("latin1").startsWith("Linux version 6.1"),
     `memtool read doesn't show the kernel's banner:\n${output}`,
   );
+  checkMapping(output);
+}
+
+/** ffi-rs is optional: without it, the command says how to get it. @param {string} expected */
+function checkMapping(expected) {
+  const target = ["-c", `file:${fixture}:map=true`];
+  const read = ["read", "linux_banner", "--length", "64", "--json", ...target];
+  const cli = join(consumer, "node_modules/memtool/dist/cli.js");
+  const { stdout, stderr } = spawnSync(process.execPath, [cli, ...read], { cwd: consumer, encoding: "utf8" });
+  if (existsSync(join(consumer, "node_modules/ffi-rs"))) {
+    assert(stdout === expected, `a mapped dump reads otherwise: ${stdout}${stderr}`);
+  } else {
+    assert(stderr.includes("npm install ffi-rs"), `without ffi-rs, map=true says: ${stdout}${stderr}`);
+  }
 }
 
 /** The package's entry points but memtool/testing, which needs the user's vitest. */

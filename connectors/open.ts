@@ -2,6 +2,7 @@
 
 import type { DumpImage } from "../src/formats/index.js";
 import { dumpFile, openDump } from "../src/formats/index.js";
+import { type Column, type ColumnIo, SAFE_HIGH, sendColumn, sendRecords } from "../src/io/column.js";
 import {
   type Address,
   type BoundView,
@@ -18,6 +19,7 @@ import {
 import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } from "../src/linux/index.js";
 import { AddressSpace, PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
 import { VirtualMemory } from "../src/paging/index.js";
+import { isInline } from "./mapped-file.js";
 import { nodeDecoders } from "./node-decoders.js";
 import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
 
@@ -32,7 +34,13 @@ export interface OpenOptions {
   readonly root?: number | undefined;
   /** Allow writes, where the target can; default false. */
   readonly write?: boolean | undefined;
-  /** Bytes of memory to keep cached; default: what `PhysicalMemory` does. */
+  /**
+   * Map the file into memory instead of reading it with positioned reads; default false. Random reads are faster, but
+   * a file that becomes shorter meanwhile can end the program: see {@link mapFile}. Reads are then in no batch, so the
+   * source's counters do not count them.
+   */
+  readonly map?: boolean | undefined;
+  /** Bytes of memory to keep cached; default: what `PhysicalMemory` does, or none over a mapped file. */
   readonly cacheBytes?: number | undefined;
   /**
    * How far to go for a kernel before `open` resolves: `scan` all RAM unless the dump's note will do (default), the
@@ -73,7 +81,7 @@ async function openSource(
 ): Promise<{ connector: Connector; source: Source }> {
   if (typeof target === "string") {
     const connector = findConnector("file");
-    return { connector, source: await connector.open(target, { write: options.write }) };
+    return { connector, source: await connector.open(target, { write: options.write, map: options.map }) };
   }
   const text = target.connector;
   const parsed = parseTarget(text);
@@ -84,6 +92,12 @@ async function openSource(
       throw new MemtoolError("READ_ONLY", `${text}: this connector can't write`);
     }
     given.set("write", true);
+  }
+  if (options.map === true && !given.has("map")) {
+    if (connector.options?.map !== "boolean") {
+      throw new MemtoolError("NO_MMAP", `${text}: this connector has nothing to map`);
+    }
+    given.set("map", true);
   }
   return { connector, source: await connector.open(parsed.target, checkOptions(text, connector, given)) };
 }
@@ -108,10 +122,19 @@ async function layersOf(io: SourceIo, connector: Connector, options: OpenOptions
       };
     }
     case "file": {
-      const file = dumpFile(io, io.ranges.end, io.name.replace(/^file:/, ""));
+      const { source } = io;
+      const file = dumpFile(
+        isInline(source) ? source.inline(io) : io,
+        io.ranges.end,
+        io.name.replace(/^file:/, ""),
+      );
       const image = await openDump(file, { decoders: nodeDecoders, format: options.format, ...cacheBytes });
       const { map } = image;
-      return { image, physical: new PhysicalMemory(image.io, { map, live, ...cacheBytes, name: file.name }) };
+      // A page of a mapped file, unless it must be decompressed, is as near as one in a cache: going without, 1,000
+      // scattered values of 8 bytes took 0.5 µs each instead of 2.8, the same few over and over 0.22 instead of 0.27.
+      const cached =
+        isInline(source) && image.format !== "kdump" ? { cacheBytes: 0, ...cacheBytes } : cacheBytes;
+      return { image, physical: new PhysicalMemory(image.io, { map, live, ...cached, name: file.name }) };
     }
   }
 }
@@ -281,7 +304,7 @@ function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {
 }
 
 /** Physical memory under 64-bit addresses. */
-class IdentityIo implements PacketIo<Address> {
+class IdentityIo implements PacketIo<Address>, ColumnIo {
   readonly scheduler: Scheduler;
   readonly #physical: PhysicalMemory;
 
@@ -294,5 +317,17 @@ class IdentityIo implements PacketIo<Address> {
     const number = Number(address);
     if (Number.isSafeInteger(number)) this.#physical.sendIo(number, view);
     else view.fail(OUTSIDE);
+  }
+
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    const { words, size } = column;
+    const until = 2 * (from + view.length / size);
+    for (let i = 2 * from + 1; i < until; i += 2) {
+      if ((words[i] as number) >= SAFE_HIGH) {
+        sendRecords(this, column, from, view);
+        return;
+      }
+    }
+    sendColumn(this.#physical, column, from, view);
   }
 }

@@ -2,6 +2,7 @@
 import { closeSync, existsSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import { AddressRanges, type Batch, type Fault, fault, type Source, withDetail } from "../src/io/index.js";
 import { ConnectorError, errnoName, errnoOf } from "./errors.js";
+import { NearRows } from "./near-rows.js";
 
 /** Options of {@link openProcess}. */
 export interface ProcessOptions {
@@ -38,6 +39,12 @@ const EXITED: Fault = fault("gone", "process", "connector");
 
 const PAGE = 4096;
 const MAX_CALL = 2 ** 30;
+/**
+ * Rows are read together where a row and the gap before it have up to this many bytes: then no page is touched that
+ * nobody asked for. Measured with Node 20, CPU time a row of a call each against one for all: 4 KiB with no gap 1,580
+ * against 1,300 ns, 100 bytes with gaps of 900 660 against 300, 8 bytes with gaps of 56 570 against 40.
+ */
+const MAX_JOIN = 4096;
 /** `readSync` takes positions up to 2^63 - 1. No process has readable memory above (the vsyscall page is not). */
 const TOP_HIGH = 0x8000_0000;
 
@@ -139,6 +146,9 @@ export function parseMaps(text: string): ProcessMap[] {
 class OpenProcess implements ProcessSource {
   readonly supports: { readonly write: boolean; readonly live: boolean };
   readonly #fd: number;
+  readonly #near = new NearRows(MAX_JOIN, (into, at, length, position) =>
+    readSync(this.#fd, into, at, length, position),
+  );
 
   constructor(
     readonly name: string,
@@ -170,7 +180,12 @@ class OpenProcess implements ProcessSource {
       mapped ??= this.ranges();
       return mapped;
     };
-    for (let row = 0; row < batch.length; row++) this.#row(batch, row, ranges);
+    const near = batch.direction === "read" ? this.#near : undefined;
+    for (let row = 0; row < batch.length; ) {
+      const end = near === undefined ? row + 1 : near.end(batch, row);
+      if (end > row + 1) near?.read(batch, row, end);
+      for (; row < end; row++) if (batch.status[row] !== 0) this.#row(batch, row, ranges);
+    }
   }
 
   #row(batch: Batch, row: number, ranges: () => AddressRanges): void {
@@ -180,13 +195,15 @@ class OpenProcess implements ProcessSource {
     const write = batch.direction === "write";
     // Positions of writes have to be numbers; no user address is that high.
     if (write && high >= 0x20_0000) return batch.fail(row, UNMAPPED);
-    const bytes = batch.bytes(row);
+    const memory = batch.memory[row] as Uint8Array;
+    const offset = batch.offsets[row] as number;
     const start = batch.address(row);
     const exact = high >= 0x20_0000 ? batch.addresses[row] : undefined;
     batch.done(row);
     let at = 0;
     while (at < length) {
-      const moved = this.#move(write, bytes, at, exact === undefined ? start + at : exact + BigInt(at));
+      const position = exact === undefined ? start + at : exact + BigInt(at);
+      const moved = this.#move(write, memory, offset + at, Math.min(MAX_CALL, length - at), position);
       if (moved > 0) {
         at += moved;
         continue;
@@ -206,11 +223,10 @@ class OpenProcess implements ProcessSource {
   }
 
   /** @returns bytes moved; 0 if the process is gone; below 0 the errno, negative. */
-  #move(write: boolean, bytes: Uint8Array, at: number, position: number | bigint): number {
-    const length = Math.min(MAX_CALL, bytes.length - at);
+  #move(write: boolean, memory: Uint8Array, at: number, length: number, position: number | bigint): number {
     try {
-      if (write) return writeSync(this.#fd, bytes, at, length, position as number);
-      return readSync(this.#fd, bytes, at, length, position);
+      if (write) return writeSync(this.#fd, memory, at, length, position as number);
+      return readSync(this.#fd, memory, at, length, position);
     } catch (error) {
       const errno = errnoOf(error);
       return errno === 0 ? -5 : -errno;

@@ -2,6 +2,7 @@
 import type { Source } from "../src/io/index.js";
 import { ConnectorError } from "./errors.js";
 import { openFile } from "./file.js";
+import { mapFile } from "./mapped-file.js";
 import { openProcess } from "./proc-mem.js";
 
 /** What an option's value is: `size` is a number of bytes such as `64`, `0x40`, `16K`, `1M`, `2G`. */
@@ -195,8 +196,9 @@ function editDistance(a: string, b: string): number {
 registerConnector("file", {
   kind: "file",
   about: "a dump or memory image; its format is detected by its content",
-  options: { write: "boolean" },
-  open: (target, options) => openFile(target, { write: options.write === true }),
+  options: { write: "boolean", map: "boolean" },
+  open: (target, options) =>
+    (options.map === true ? mapFile : openFile)(target, { write: options.write === true }),
 });
 registerConnector("proc", {
   kind: "virtual",

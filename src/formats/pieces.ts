@@ -1,4 +1,6 @@
 /** A file put together from pieces of another: the layer under ELF segments and flattened dumps. */
+import { HIGH } from "../io/address.js";
+import { addressAt, type Column, type ColumnIo, sendColumn } from "../io/column.js";
 import { type BoundView, type Fault, fault, type PacketIo, type Scheduler } from "../io/index.js";
 import { firstEndingAfter } from "../io/ranges.js";
 
@@ -145,7 +147,7 @@ function popHeap(heap: number[], better: Better): void {
 const ZEROS = new Uint8Array(65_536);
 
 /** A layer over laid intervals. Views are split at their bounds and forwarded, so no byte is copied. */
-export class PieceIo implements PacketIo<number> {
+export class PieceIo implements PacketIo<number>, ColumnIo {
   readonly #file: PacketIo<number>;
   readonly #pieces: Intervals;
   readonly #gap: Fault;
@@ -191,6 +193,55 @@ export class PieceIo implements PacketIo<number> {
       }
       at += moved;
     }
+  }
+
+  /** Forwards runs of records that lie in one piece each, at their file offsets; the others one by one. */
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    const { size } = column;
+    const count = view.length / size;
+    const words = new Uint32Array(2 * count);
+    const moved: Column = { words, size };
+    let rest: BoundView | undefined = view;
+    for (let first = 0; rest !== undefined; ) {
+      const piece: BoundView = rest;
+      const end = this.#moveRecords(column, from, first, count, words);
+      rest = undefined;
+      if (end > first) {
+        if (end < count) rest = piece.split((end - first) * size);
+        sendColumn(this.#file, moved, first, piece);
+      } else {
+        if (end + 1 < count) rest = piece.split(size);
+        this.sendIo(addressAt(column, from + end) as number, piece);
+      }
+      first = Math.max(end, first + 1);
+    }
+  }
+
+  /** @returns the first record (from `first` on) that does not lie in one piece, or has no bytes in the file. */
+  #moveRecords(column: Column, from: number, first: number, count: number, moved: Uint32Array): number {
+    const { starts, ends, targets } = this.#pieces;
+    const { words, size } = column;
+    // Half open: an address in it is `shift` further on in the file.
+    let start = 0;
+    let end = 0;
+    let shift = 0;
+    for (let i = first; i < count; i++) {
+      const word = 2 * (from + i);
+      const address = (words[word + 1] as number) * HIGH + (words[word] as number);
+      if (!(address >= start && address + size <= end)) {
+        const piece = this.#pieces.indexAfter(address);
+        const target = piece < this.#pieces.length ? (targets[piece] as number) : -1;
+        start = starts[piece] as number;
+        end = ends[piece] as number;
+        shift = target - start;
+        if (!(target >= 0 && address >= start && address + size <= end)) return i;
+      }
+      const at = address + shift;
+      const low = at >>> 0;
+      moved[2 * i] = low;
+      moved[2 * i + 1] = (at - low) / HIGH;
+    }
+    return count;
   }
 
   #answerGap(view: BoundView): void {

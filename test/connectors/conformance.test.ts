@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 import { openFile, openProcess } from "../../connectors/index.js";
+import { mapFileWith } from "../../connectors/mapped-file.js";
 import { readInto, Scheduler, SourceIo } from "../../src/index.js";
 import { packetIoSuite } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
@@ -30,6 +31,29 @@ for (const write of [true, false]) {
       close: () => io.close(),
     };
   });
+}
+
+/** The tested bytes lie on both sides of the bound between two windows of a mapped file. */
+const WINDOW = 65_536;
+const BEFORE = WINDOW - 4000;
+for (const write of [true, false]) {
+  for (const inline of [true, false]) {
+    const how = `${inline ? "inline" : "in batches"}, opened ${write ? "for writing" : "for reading"}`;
+    packetIoSuite(`a mapped file, read ${how}`, async () => {
+      const path = join(directory, "mapped");
+      writeFileSync(path, pattern(BEFORE + 9001, 3));
+      const source = await mapFileWith(path, { write }, { windowBytes: WINDOW, maxWindows: 1 });
+      const io = new SourceIo(source, new Scheduler());
+      return {
+        io: inline ? source.inline(io) : io,
+        base: BEFORE,
+        truth: () => new Uint8Array(readFileSync(path)).subarray(BEFORE),
+        writable: write,
+        missing: { bytes: 12, state: "outside" },
+        close: () => io.close(),
+      };
+    });
+  }
 }
 
 /** Node itself as the target: it keeps a buffer, finds where it lies by its content, and prints its bytes when asked. */

@@ -120,6 +120,31 @@ describe.skipIf(process.platform !== "linux" || !hasCompiler)("a process with kn
     expect(pages[4]).toEqual(expected.slice(6 * PAGE + 100, 6 * PAGE + 164));
   });
 
+  it("reads near each other, on both sides of a hole's bounds, each fail or not by themselves", async () => {
+    const places = [
+      3 * PAGE - 300,
+      3 * PAGE - 8,
+      3 * PAGE,
+      4 * PAGE - 8,
+      4 * PAGE,
+      4 * PAGE + 100,
+      5 * PAGE - 4,
+      6 * PAGE - 8,
+      6 * PAGE,
+    ];
+    const results = await all(places.map((place) => readPartial(io, at + BigInt(place), 8)));
+    const outcome = results.map(({ holes }) => holes.map(({ start, end, state }) => [start, end, state]));
+    const outside = [[0, 8, "outside"]];
+    const io8 = [[0, 8, "io"]];
+    expect(outcome).toEqual([[], [], outside, outside, [], [], [[4, 8, "io"]], io8, []]);
+    for (const [i, place] of places.entries()) {
+      const { good, bytes } = results[i] as (typeof results)[0];
+      for (const { start, end } of good) {
+        expect(bytes.slice(start, end)).toEqual(expected.slice(place + start, place + end));
+      }
+    }
+  });
+
   it("its maps have rights and paths, and its ranges are those", () => {
     const maps = source.maps();
     const hole = at + 3n * BigInt(PAGE);
