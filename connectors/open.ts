@@ -18,6 +18,7 @@ import {
 import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } from "../src/linux/index.js";
 import { AddressSpace, PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
 import { VirtualMemory } from "../src/paging/index.js";
+import { DecodePool } from "./decode-pool.js";
 import { nodeDecoders } from "./node-decoders.js";
 import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
 
@@ -57,12 +58,13 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
   const { connector, source } = await openSource(target, options);
   const scheduler = new Scheduler();
   const io = new SourceIo(source, scheduler);
+  let machine: Machine | undefined;
   try {
-    const machine = new Machine(io, connector.kind, await layersOf(io, connector, options), options);
+    machine = new Machine(io, connector.kind, await layersOf(io, connector, options), options);
     await machine.prepare();
     return machine;
   } catch (error) {
-    await io.close();
+    await (machine ?? io).close();
     throw error;
   }
 }
@@ -91,6 +93,8 @@ async function openSource(
 interface Layers {
   readonly image: DumpImage | undefined;
   readonly physical: PhysicalMemory | undefined;
+  /** Helps to decompress the dump's pages. */
+  readonly pool?: DecodePool;
 }
 
 async function layersOf(io: SourceIo, connector: Connector, options: OpenOptions): Promise<Layers> {
@@ -109,9 +113,12 @@ async function layersOf(io: SourceIo, connector: Connector, options: OpenOptions
     }
     case "file": {
       const file = dumpFile(io, io.ranges.end, io.name.replace(/^file:/, ""));
-      const image = await openDump(file, { decoders: nodeDecoders, format: options.format, ...cacheBytes });
+      const pool = new DecodePool();
+      const decoders = { ...nodeDecoders, many: pool };
+      const image = await openDump(file, { decoders, format: options.format, ...cacheBytes });
       const { map } = image;
-      return { image, physical: new PhysicalMemory(image.io, { map, live, ...cacheBytes, name: file.name }) };
+      const physical = new PhysicalMemory(image.io, { map, live, ...cacheBytes, name: file.name });
+      return { image, physical, pool };
     }
   }
 }
@@ -134,6 +141,7 @@ export class Machine {
   /** Drives every layer of this machine. */
   readonly scheduler: Scheduler;
   readonly #options: OpenOptions;
+  readonly #pool: DecodePool | undefined;
   readonly #identity: AddressSpace<Address>;
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
@@ -147,6 +155,7 @@ export class Machine {
     this.scheduler = source.scheduler ?? defaultScheduler;
     this.image = layers.image;
     this.physical = layers.physical;
+    this.#pool = layers.pool;
     this.format = layers.image?.format ?? kind;
     this.#options = options;
     const { physical } = layers;
@@ -266,8 +275,12 @@ export class Machine {
   }
 
   /** Waits for what is in flight, and lets go of the target. Idempotent. */
-  close(): Promise<void> {
-    return this.source.close();
+  async close(): Promise<void> {
+    try {
+      await this.source.close();
+    } finally {
+      await this.#pool?.close();
+    }
   }
 
   /** For `await using`. */

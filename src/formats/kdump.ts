@@ -13,9 +13,17 @@ import { PageBitmap } from "./bitmap.hot.js";
 import { FormatError, Warnings } from "./errors.js";
 import { Fields, hasText, readLeniently, readStructure } from "./fields.js";
 import { findLostPages } from "./kdump-lost.js";
-import { DESCRIPTOR_SIZE, type KdumpLayout, KdumpPages } from "./kdump-pages.js";
+import { type Codec, DESCRIPTOR_SIZE, type KdumpLayout, KdumpPages } from "./kdump-pages.js";
 import { NoteCollector } from "./notes.js";
-import type { Architecture, Decoder, Decoders, DumpFile, DumpImage, Format, FormatContext } from "./types.js";
+import type {
+  Architecture,
+  CodecName,
+  Decoders,
+  DumpFile,
+  DumpImage,
+  Format,
+  FormatContext,
+} from "./types.js";
 
 /** `struct disk_dump_header` without the task pointers. */
 const HEADER_SIZE = 464;
@@ -25,13 +33,12 @@ const UTSNAME_AT = 12;
 const UTSNAME_FIELD = 65;
 
 /** Page flags and header status: how pages are compressed. */
-const CODECS: readonly { readonly flag: number; readonly name: string; readonly decoder: keyof Decoders }[] =
-  [
-    { flag: 1, name: "zlib", decoder: "inflate" },
-    { flag: 2, name: "LZO", decoder: "lzo" },
-    { flag: 4, name: "snappy", decoder: "snappy" },
-    { flag: 0x20, name: "zstd", decoder: "zstd" },
-  ];
+const CODECS: readonly { readonly flag: number; readonly name: string; readonly decoder: CodecName }[] = [
+  { flag: 1, name: "zlib", decoder: "inflate" },
+  { flag: 2, name: "LZO", decoder: "lzo" },
+  { flag: 4, name: "snappy", decoder: "snappy" },
+  { flag: 0x20, name: "zstd", decoder: "zstd" },
+];
 const STATUS_INCOMPLETE = 8;
 
 /** Bits of `dump_level`, and the reason that pages are missing if it is the only one. */
@@ -281,10 +288,10 @@ function* readLayout(
       "makedumpfile marked this dump incomplete (no space left?): pages that it lacks are excluded",
     );
   }
-  const byFlags = new Map<number, Decoder>();
+  const byFlags = new Map<number, Codec>();
   for (const { flag, decoder } of CODECS) {
     const decode = decoders[decoder];
-    if (decode !== undefined) byFlags.set(flag, decode);
+    if (decode !== undefined) byFlags.set(flag, { name: decoder, decode });
   }
   return {
     blockSize,
@@ -294,7 +301,8 @@ function* readLayout(
     truncatedFrom,
     reason:
       ram === undefined ? "or outside" : ((filtered ? LEVELS[header.dumpLevel] : undefined) ?? "unknown"),
-    decoder: (flags) => byFlags.get(flags),
+    codec: (flags) => byFlags.get(flags),
+    many: decoders.many,
   };
 }
 

@@ -19,6 +19,25 @@ export interface DumpFile extends PacketIo<number> {
  */
 export type Decoder = (input: Uint8Array, outputLength: number) => Uint8Array;
 
+/** A codec, as {@link Decoders} calls it. */
+export type CodecName = "inflate" | "lzo" | "snappy" | "zstd";
+
+/**
+ * Takes the pages that a {@link PagesDecoder} decompressed. Page `i` begins at `i` times the output's length; where
+ * `valid[i]` is 0 it did not decompress, or was not got to. Both arrays are the caller's only during the call.
+ */
+export type UsePages = (output: Uint8Array, valid: Uint8Array) => void;
+
+/** Decompresses many pages together, faster than one by one: with the help of other threads. */
+export interface PagesDecoder {
+  /** Compressed bytes from which on it pays. */
+  readonly worthwhile: number;
+  /** Decompressed bytes that it takes at once; compressed pages are no larger. */
+  readonly bytes: number;
+  /** Decompresses, and calls `use` before it returns. Pages that stay invalid are then decompressed by the codec. */
+  decode(codec: CodecName, inputs: readonly Uint8Array[], outputLength: number, use: UsePages): void;
+}
+
 /** The codecs that dumps use; one that is absent makes the pages in it `unsupported`. */
 export interface Decoders {
   /** zlib streams (RFC 1950). */
@@ -29,6 +48,8 @@ export interface Decoders {
   readonly snappy?: Decoder | undefined;
   /** Zstandard frames. */
   readonly zstd?: Decoder | undefined;
+  /** For many pages together, in codecs that are here too. */
+  readonly many?: PagesDecoder | undefined;
 }
 
 /** Registers of one CPU when the dump was made. */
