@@ -116,8 +116,8 @@ async function layersOf(io: SourceIo, connector: Connector, options: OpenOptions
       const pool = new DecodePool();
       const decoders = { ...nodeDecoders, many: pool };
       const image = await openDump(file, { decoders, format: options.format, ...cacheBytes });
-      const { map } = image;
-      const physical = new PhysicalMemory(image.io, { map, live, ...cacheBytes, name: file.name });
+      const { map, slab } = image;
+      const physical = new PhysicalMemory(image.io, { map, live, ...cacheBytes, slab, name: file.name });
       return { image, physical, pool };
     }
   }

@@ -21,6 +21,7 @@ import {
   type Scheduler,
   withDetail,
 } from "../io/index.js";
+import type { PageSlab } from "../memory/page-slab.hot.js";
 import type { PageBitmap } from "./bitmap.hot.js";
 import { PageStore } from "./page-store.hot.js";
 import { LEFT_OUT, NO_MEMORY, TRUNCATED } from "./pieces.js";
@@ -184,7 +185,7 @@ interface Waiting {
 export class KdumpPages implements PacketIo<number>, Drain {
   readonly #file: DumpFile;
   readonly #layout: KdumpLayout;
-  readonly #cache: PageStore;
+  readonly #slab: PageSlab;
   readonly #descriptors = new PageStore(DESCRIPTORS * DESCRIPTOR_SIZE, DESCRIPTOR_BYTES);
   readonly #fetching = new Map<number, DescriptorFetch>();
   readonly #pending = new Map<number, PendingPage>();
@@ -204,10 +205,11 @@ export class KdumpPages implements PacketIo<number>, Drain {
   /** Nested `sendIo`s and callbacks; the run is sent when the outermost ends. */
   #depth = 0;
 
-  constructor(file: DumpFile, layout: KdumpLayout, cacheBytes: number) {
+  /** @param slab Keeps what was decompressed; its page size divides the block size. */
+  constructor(file: DumpFile, layout: KdumpLayout, slab: PageSlab) {
     this.#file = file;
     this.#layout = layout;
-    this.#cache = new PageStore(layout.blockSize, cacheBytes);
+    this.#slab = slab;
     this.#leftOut = withDetail(LEFT_OUT, EXCLUDED_REASONS.indexOf(layout.reason));
   }
 
@@ -258,8 +260,10 @@ export class KdumpPages implements PacketIo<number>, Drain {
   }
 
   #read(pfn: number, offset: number, view: BoundView): void {
-    const cached = this.#cache.find(pfn);
-    if (cached >= 0) return view.transfer(this.#cache.memory, cached + offset);
+    if (!this.#serve(pfn, offset, view)) this.#readStored(pfn, offset, view);
+  }
+
+  #readStored(pfn: number, offset: number, view: BoundView): void {
     const rank = this.#layout.stored.rank(pfn);
     const block = Math.floor(rank / DESCRIPTORS);
     const found = this.#descriptors.find(block);
@@ -282,6 +286,32 @@ export class KdumpPages implements PacketIo<number>, Drain {
     fetch.add(pfn, rank, { offset, view });
     this.#fetching.set(block, fetch);
     fetch.send(this.#file, descriptorsAt + first * DESCRIPTOR_SIZE);
+  }
+
+  /** Answers from kept pages, if all that the view needs are there. */
+  #serve(pfn: number, offset: number, view: BoundView): boolean {
+    const slab = this.#slab;
+    const { pageSize } = slab;
+    const perBlock = this.#layout.blockSize / pageSize;
+    let page = pfn * perBlock + Math.floor(offset / pageSize);
+    const last = pfn * perBlock + Math.floor((offset + view.length - 1) / pageSize);
+    for (let i = page; i <= last; i++) if (slab.find(i) < 0) return false;
+    let at = offset;
+    for (let rest: BoundView | undefined = view; rest !== undefined; page++) {
+      const slot = slab.find(page);
+      if (slot < 0) {
+        // Whoever was told of the page before this one has read others in its place.
+        this.#readStored(pfn, at, rest);
+        return true;
+      }
+      const piece: BoundView = rest;
+      const start = at % pageSize;
+      rest = page < last ? piece.split(pageSize - start) : undefined;
+      at += piece.length;
+      slab.use(slot);
+      piece.transfer(slab.bytes, slot * pageSize + start);
+    }
+    return true;
   }
 
   /** @internal */
@@ -467,13 +497,9 @@ export class KdumpPages implements PacketIo<number>, Drain {
   /** Answers with the decompressed page, which begins at `at` in `memory`. */
   #answer({ pfn, wants }: PendingPage, memory: Uint8Array, at: number): void {
     const { blockSize } = this.#layout;
-    // A page that one view wants whole is not wanted again soon: scans would flush the cache.
-    if (wants.length > 1 || (wants[0] as Want).view.length !== blockSize) {
-      this.#cache.put(
-        pfn,
-        at === 0 && memory.length === blockSize ? memory : memory.subarray(at, at + blockSize),
-      );
-    }
+    const { pageSize } = this.#slab;
+    const pages = blockSize / pageSize;
+    for (let i = 0; i < pages; i++) this.#slab.keep(pfn * pages + i, memory, at + i * pageSize);
     for (const { offset, view } of wants) view.transfer(memory, at + offset);
   }
 

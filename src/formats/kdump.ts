@@ -8,6 +8,7 @@
  * QEMU writes both alike although it says that it filters: then what is missing is `excluded` ("or outside").
  */
 import { type ExcludedReason, hex, type Routine } from "../io/index.js";
+import { PAGE_SIZE, PageSlab } from "../memory/page-slab.hot.js";
 import { PhysicalMap } from "../memory/physical-map.js";
 import { PageBitmap } from "./bitmap.hot.js";
 import { FormatError, Warnings } from "./errors.js";
@@ -100,12 +101,14 @@ export function* openKdump(file: DumpFile, context: FormatContext): Routine<Dump
         "they are excluded; copy the dump again if it was cut",
     );
   }
+  const slab = new PageSlab(context.cacheBytes ?? CACHE_BYTES, Math.min(PAGE_SIZE, header.blockSize));
   let map: PhysicalMap | undefined;
   const physBase = header.physBase === undefined ? undefined : Number(header.physBase);
   return {
     format: "kdump",
     description: `kdump-compressed dump, version ${header.version}, ${layout.stored.count} pages of ${header.blockSize} bytes`,
-    io: new KdumpPages(file, layout, context.cacheBytes ?? CACHE_BYTES),
+    io: new KdumpPages(file, layout, slab),
+    slab,
     get map() {
       map ??= PhysicalMap.from(rangesOf(layout, lost));
       return map;

@@ -1,4 +1,5 @@
 import type { PacketIo, Routine } from "../io/index.js";
+import type { PageSlab } from "../memory/page-slab.hot.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
 
 /** A dump file: its bytes by file offset. */
@@ -90,6 +91,8 @@ export interface DumpImage {
   readonly io: PacketIo<number>;
   /** May be made when first asked for. */
   readonly map: PhysicalMap;
+  /** Where `io` keeps pages that it had to decompress, for a page cache above to keep its own. */
+  readonly slab?: PageSlab | undefined;
   readonly notes: DumpNotes;
   /** What is missing or odd, each a sentence. */
   readonly warnings: readonly string[];
@@ -102,7 +105,7 @@ export interface OpenDumpOptions {
   readonly decoders?: Decoders | undefined;
   /** Skips detection; `raw` opens anything. */
   readonly format?: string | undefined;
-  /** Bytes of decompressed pages to keep (default 32 MiB: a walk's tables and a scan's window fit). 0: none. */
+  /** Bytes of decompressed pages to keep; default 32 MiB. 0: none. */
   readonly cacheBytes?: number | undefined;
 }
 

@@ -21,8 +21,6 @@ import { Writes } from "./writes.js";
  * 8 GiB). To be measured with the benchmarks.
  */
 const DEFAULT_BYTES = 16777216;
-/** More slots than this would make a slab longer than one buffer. */
-const MAX_BYTES = 4294967296;
 /** Pages that one allocation serves: a fetch's memory costs less as a part of a bigger one. */
 const ARENA_PAGES = 16;
 /** Page numbers remembered as not to be had whole. */
@@ -43,6 +41,11 @@ export interface PageCacheOptions {
   readonly live?: boolean | undefined;
   /** Pages that it does not hold whole are not fetched whole, which saves the attempt. */
   readonly map?: PhysicalMap | undefined;
+  /**
+   * Where the layer below keeps pages that were dear to make (decompressed ones): they are kept there only, so `bytes`
+   * has no meaning. Ignored if live, or if its pages are not of 4 KiB.
+   */
+  readonly slab?: PageSlab | undefined;
 }
 
 /** What a page cache did so far. Counts views' parts within one page each. */
@@ -81,12 +84,12 @@ export class PageCache implements PacketIo<number> {
   readonly live: boolean;
   /** Pages that it holds at most. */
   readonly capacity: number;
-  /** The cached pages' bytes; see `find`. */
-  readonly slab: Uint8Array;
   readonly #io: PacketIo<number>;
   readonly #map: PhysicalMap | undefined;
 
   readonly #pages: PageSlab;
+  /** The layer below keeps pages in it too. */
+  readonly #isShared: boolean;
   readonly #fetches = new Map<number, PageFetch>();
   readonly #holed = new Float64Array(HOLED).fill(EMPTY);
   readonly #mark = new FlushMark();
@@ -110,11 +113,17 @@ export class PageCache implements PacketIo<number> {
     this.#map = options.map;
     this.live = options.live ?? false;
     this.scheduler = schedulerOf(io);
-    this.#pages = new PageSlab(
-      this.live ? 0 : Math.max(1, Math.floor(Math.min(bytes, MAX_BYTES) / PAGE_SIZE)),
-    );
+    const { slab } = options;
+    this.#isShared = slab !== undefined && !this.live && slab.pageSize === PAGE_SIZE && slab.capacity > 0;
+    this.#pages = this.#isShared
+      ? (slab as PageSlab)
+      : new PageSlab(this.live ? 0 : Math.max(PAGE_SIZE, bytes));
     this.capacity = this.#pages.capacity;
-    this.slab = this.#pages.bytes;
+  }
+
+  /** The cached pages' bytes; see `find`. Another memory once the first page is cached. */
+  get slab(): Uint8Array {
+    return this.#pages.bytes;
   }
 
   /** A snapshot of the counters. */
@@ -144,7 +153,7 @@ export class PageCache implements PacketIo<number> {
     const slot = this.#pages.find(page);
     if (slot < 0) return -1;
     this.#hits++;
-    this.#pages.use(page, slot);
+    this.#pages.use(slot);
     return slot * PAGE_SIZE;
   }
 
@@ -184,8 +193,8 @@ export class PageCache implements PacketIo<number> {
     const slot = this.#pages.find(page);
     if (slot >= 0) {
       this.#hits++;
-      this.#pages.use(page, slot);
-      view.transfer(this.slab, slot * PAGE_SIZE + start);
+      this.#pages.use(slot);
+      view.transfer(this.#pages.bytes, slot * PAGE_SIZE + start);
       return;
     }
     this.#misses++;
@@ -248,7 +257,9 @@ export class PageCache implements PacketIo<number> {
       return;
     }
     const { bytes } = packet;
-    if (fetch.fresh && !this.live) this.#pages.keep(page, bytes);
+    if (fetch.fresh && !this.live && !(this.#isShared && this.#pages.find(page) >= 0)) {
+      this.#pages.keep(page, bytes);
+    }
     // From the fetch's own memory: an answered view's output may submit I/O that evicts the page again.
     for (let i = 0; i < views.length; i++) {
       const view = views[i] as BoundView;
