@@ -104,9 +104,11 @@ export class KdumpMap extends PhysicalMap {
 
   #rangeFrom(pfn: number, end: number): PhysicalRange {
     const { blockSize } = this.#layout;
-    const bounds = { start: pfn * blockSize, end: end * blockSize };
+    const start = pfn * blockSize;
     const reason = this.#reasonOf(this.#kindOf(pfn));
-    return reason === undefined ? { ...bounds, state: "present" } : { ...bounds, state: "excluded", reason };
+    return reason === undefined
+      ? { start, end: end * blockSize, state: "present" }
+      : { start, end: end * blockSize, state: "excluded", reason };
   }
 
   /** The first page from `pfn` on that is not outside. */
