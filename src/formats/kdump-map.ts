@@ -36,10 +36,12 @@ export class KdumpMap extends PhysicalMap {
 
   get length(): number {
     if (this.#length === undefined) {
+      const pages = this.#layout.stored.length;
       let length = 0;
-      for (let pfn = this.#nextRange(0); pfn < this.#layout.stored.length; pfn = this.#nextRange(pfn)) {
-        length++;
-        pfn = this.#runEnd(pfn);
+      for (let pfn = 0; pfn < pages; ) {
+        const kind = this.#kindOf(pfn);
+        if (kind !== OUTSIDE) length++;
+        pfn = this.#runEnd(pfn, kind, pages);
       }
       this.#length = length;
     }
@@ -60,14 +62,15 @@ export class KdumpMap extends PhysicalMap {
     const { blockSize } = this.#layout;
     const last = Math.ceil(end / blockSize);
     const pfn = this.#pageOf(start);
-    return this.#kindOf(pfn) === PRESENT && (pfn + 1 >= last || this.#runEnd(pfn, last) >= last);
+    return this.#kindOf(pfn) === PRESENT && (pfn + 1 >= last || this.#runEnd(pfn, PRESENT, last) >= last);
   }
 
   nextInside(address: number): number | undefined {
     const { blockSize, stored } = this.#layout;
     const pfn = this.#pageOf(Math.max(0, address));
-    const next = this.#nextRange(pfn);
-    return next < stored.length ? Math.max(next * blockSize, address) : undefined;
+    if (this.#kindOf(pfn) !== OUTSIDE) return address;
+    const next = pfn < stored.length ? this.#runEnd(pfn, OUTSIDE, stored.length) : pfn;
+    return next < stored.length ? next * blockSize : undefined;
   }
 
   range(i: number): PhysicalRange {
@@ -77,11 +80,19 @@ export class KdumpMap extends PhysicalMap {
   }
 
   protected *each(): Generator<PhysicalRange, void, void> {
-    const { stored } = this.#layout;
-    for (let pfn = this.#nextRange(0); pfn < stored.length; ) {
-      const end = this.#runEnd(pfn);
-      yield this.#rangeFrom(pfn, end);
-      pfn = this.#nextRange(end);
+    const pages = this.#layout.stored.length;
+    const { blockSize } = this.#layout;
+    for (let pfn = 0; pfn < pages; ) {
+      const kind = this.#kindOf(pfn);
+      const stop = this.#runEnd(pfn, kind, pages);
+      const start = pfn * blockSize;
+      const end = stop * blockSize;
+      pfn = stop;
+      if (kind === OUTSIDE) continue;
+      const reason = this.#reasonOf(kind);
+      yield reason === undefined
+        ? { start, end, state: "present" }
+        : { start, end, state: "excluded", reason };
     }
   }
 
@@ -102,23 +113,8 @@ export class KdumpMap extends PhysicalMap {
     return kind === UNKNOWN ? "unknown" : undefined;
   }
 
-  #rangeFrom(pfn: number, end: number): PhysicalRange {
-    const { blockSize } = this.#layout;
-    const start = pfn * blockSize;
-    const reason = this.#reasonOf(this.#kindOf(pfn));
-    return reason === undefined
-      ? { start, end: end * blockSize, state: "present" }
-      : { start, end: end * blockSize, state: "excluded", reason };
-  }
-
-  /** The first page from `pfn` on that is not outside. */
-  #nextRange(pfn: number): number {
-    return pfn < this.#layout.stored.length && this.#kindOf(pfn) === OUTSIDE ? this.#runEnd(pfn) : pfn;
-  }
-
-  /** Where the pages end that are as `pfn` is, or `limit`. */
-  #runEnd(pfn: number, limit = this.#layout.stored.length): number {
-    const kind = this.#kindOf(pfn);
+  /** Where the pages end that are of a kind, as `pfn` is; or `limit`. */
+  #runEnd(pfn: number, kind: Kind, limit: number): number {
     let end = this.#stretchEnd(pfn, limit);
     while (end < limit && this.#kindOf(end) === kind) end = this.#stretchEnd(end, limit);
     return end;
