@@ -33,7 +33,7 @@ export interface OpenOptions {
   readonly root?: number | undefined;
   /** Allow writes, where the target can; default false. */
   readonly write?: boolean | undefined;
-  /** Bytes of memory to keep cached; default: what `PhysicalMemory` does. */
+  /** Bytes of memory to keep cached, decompressed pages of a dump among them; default 32 MiB. */
   readonly cacheBytes?: number | undefined;
   /**
    * How far to go for a kernel before `open` resolves: `scan` all RAM unless the dump's note will do (default), the

@@ -57,7 +57,7 @@ const MAX_BITMAP = 2 ** 30;
 /** Bytes of a bitmap read at once: 128 GiB of RAM. */
 const BITMAP_PIECE = 4 * 2 ** 20;
 const MAX_NOTES = 64 * 2 ** 20;
-/** Decompressed pages kept: page tables and kernel structures in use fit many times over. */
+/** Decompressed pages kept: as many as a page cache keeps by default, since it shares them. */
 const CACHE_BYTES = 32 * 2 ** 20;
 
 /** kdump-compressed dumps. */

@@ -11,7 +11,7 @@ export interface PhysicalMemoryOptions {
   readonly map: PhysicalMap;
   /** The source changes by itself: nothing is cached beyond the batch that is under way. */
   readonly live?: boolean | undefined;
-  /** Bound on the page cache, default 16 MiB; 0 for none. */
+  /** Bound on the page cache, default 32 MiB; 0 for none. */
   readonly cacheBytes?: number | undefined;
   /** Where the layer below keeps pages: the page cache then keeps its own there, and has no other bound. */
   readonly slab?: PageSlab | undefined;

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { open } from "../../connectors/index.js";
-import { type HugeDump, writeHugeKdump, writeHugeRaw } from "../support/huge-dumps.js";
+import { type HugeDump, writeClaimingKdump, writeHugeKdump, writeHugeRaw } from "../support/huge-dumps.js";
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
@@ -89,6 +89,15 @@ describe("the command's largest resident size, above that of Node, is less than 
     expect(above(["info", "-f", scattered]).bytes).toBeLessThan(LIMIT);
     expect(mapsOf(scattered, scatteredDump)).toBeLessThan(LIMIT);
   });
+});
+
+it("a sparse file that claims 8 TiB in bitmaps of 512 MiB takes no more than others", () => {
+  const path = join(folder, "claims.kdump");
+  writeClaimingKdump(path, 2 ** 31);
+  const bare = run(["-e", "0"]).bytes;
+  const { bytes, out } = run([CLI, "info", "-f", path]);
+  expect(out).toContain("2147483648");
+  expect(bytes - bare).toBeLessThan(LIMIT);
 });
 
 describe("opening reads the index, not the dump", () => {

@@ -137,3 +137,19 @@ export function writeHugeKdump(path: string, { size, pages, cluster }: HugeKdump
   closeSync(file);
   return { root, mapped: MAPPED };
 }
+
+/** A kdump-compressed dump that claims `pages` pages, of which a few are marked and none is there. */
+export function writeClaimingKdump(path: string, pages: number): void {
+  const bitmap = pages / 8;
+  const head = writeKdump([], { maxPages: 1, dumpLevel: 1 });
+  const header = head.slice(0, head.length - 2 * PAGE);
+  const view = new DataView(header.buffer);
+  view.setUint32(436, (2 * bitmap) / PAGE, true);
+  view.setUint32(440, Math.min(pages, 0xffffffff), true);
+  view.setBigUint64(PAGE + 96, BigInt(pages), true);
+  const file = openSync(path, "w");
+  writeSync(file, header, 0, header.length, 0);
+  writeSync(file, Uint8Array.of(0x55, 0xff), 0, 2, header.length);
+  ftruncateSync(file, header.length + 2 * bitmap + PAGE);
+  closeSync(file);
+}
