@@ -16,6 +16,8 @@ import { workerOptions, workerUrl } from "./worker-url.js";
 /** Bytes of decompressed pages in a job: larger ones measured no faster. */
 const JOB_BYTES = 4 * 2 ** 20;
 const JOB_PAGES = JOB_BYTES / 512;
+/** Jobs kept for reuse, among them those in which a helper is late. */
+const SPARES = 4;
 const WORTHWHILE = 64 * 1024;
 const START_AFTER = 2 * 2 ** 20;
 
@@ -71,7 +73,7 @@ export class DecodePool implements PagesDecoder {
     for (let i = 0; i < this.#spare.length; i++) {
       if ((this.#spare[i] as DecodeJob).idle) return this.#spare.splice(i, 1)[0] as DecodeJob;
     }
-    this.#spare.length = 0;
+    if (this.#spare.length >= SPARES) this.#spare.shift();
     return new DecodeJob(JOB_PAGES, JOB_BYTES);
   }
 
