@@ -49,7 +49,8 @@ function pack() {
   );
   /** @type {string[]} */
   const paths = files.map((/** @type {{ path: string }} */ { path }) => path);
-  for (const wanted of ["README.md", "CHANGELOG.md", "LICENSE", "dist/cli.js"]) {
+  const workers = ["dist/worker/source-worker.js", "dist/worker/decode-worker.js"];
+  for (const wanted of ["README.md", "CHANGELOG.md", "LICENSE", "dist/cli.js", ...workers]) {
     assert(paths.includes(wanted), `the tarball has no ${wanted}`);
   }
   const strange = paths.filter(
@@ -114,6 +115,25 @@ function checkEntryPoints() {
   }`;
   write("imports.js", [...imports, ...checks, same].join("\n"));
   run(process.execPath, ["imports.js"]);
+}
+
+/** The threads that help to decompress start from what was installed, and stay. */
+function checkThreads() {
+  write(
+    "threads.js",
+    `import { readdirSync } from "node:fs";
+    import { availableParallelism } from "node:os";
+    import { open } from "memtool";
+    const threads = () => process.platform === "linux" ? readdirSync("/proc/self/task").length : 0;
+    const machine = await open(${JSON.stringify(fixture)}, { kernel: "none" });
+    const before = threads();
+    await machine.physical.readPartial(0, machine.physical.map.end);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const expected = process.platform === "linux" && availableParallelism() > 1;
+    if (threads() > before !== expected) throw new Error(\`\${before} threads, then \${threads()}\`);
+    await machine.close();`,
+  );
+  run(process.execPath, ["threads.js"]);
 }
 
 /** Under vitest, as a user's tests would; the user brings vitest, here ours stands in. */
@@ -182,6 +202,7 @@ try {
     ["installs", () => install(tarball)],
     ["has a command", checkCommand],
     ["can be imported", checkEntryPoints],
+    ["has threads that help", checkThreads],
     ["brings a test suite", checkTesting],
     ["has types", checkTypes],
     ["is well-formed", () => judge(tarball)],

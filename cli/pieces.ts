@@ -122,8 +122,7 @@ function holeEnd(space: Space, address: bigint, fault: Fault): bigint {
   const { map, ranges, virtual } = space;
   if (ranges !== undefined) return processHoleEnd(ranges, address, fault);
   if (map !== undefined) {
-    const i = map.indexAfter(Number(address));
-    const start = map.starts[i];
+    const start = map.nextInside(Number(address));
     if (start === undefined) return 1n << 64n;
     return start > Number(address) ? BigInt(start) : 0n;
   }

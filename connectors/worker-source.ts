@@ -10,7 +10,7 @@ import {
   unpackBatch,
 } from "../src/io/shared-batch.js";
 import type { WorkerAnswer, WorkerHello, WorkerRequest, WorkerStart } from "./worker/source-worker.js";
-import { workerUrl } from "./worker-url.js";
+import { workerOptions, workerUrl } from "./worker-url.js";
 
 /** Options of {@link openInWorker}. */
 export interface WorkerSourceOptions {
@@ -41,11 +41,7 @@ export async function openInWorker(module: string | URL, options: WorkerSourceOp
     factory: options.factory ?? "openSource",
     options: options.options,
   };
-  // A worker inherits the program's options, but refuses `--input-type`, which `node -e` may have.
-  const execArgv = process.execArgv.some((option) => option.startsWith("--input-type"))
-    ? { execArgv: [] }
-    : {};
-  const worker = new Worker(workerUrl("source-worker"), { workerData: start, ...execArgv });
+  const worker = new Worker(workerUrl("source-worker"), { workerData: start, ...workerOptions() });
   const hello = await new Promise<WorkerHello>((resolve) => {
     worker.once("message", resolve);
     worker.once("error", (error) => resolve({ error }));

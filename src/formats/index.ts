@@ -5,6 +5,7 @@ export { type RearrangedFile, rearrange } from "./flattened.js";
 export { detectFormat, dumpFile, openDump } from "./open-dump.js";
 export type {
   Architecture,
+  CodecName,
   CpuState,
   Decoder,
   Decoders,
@@ -14,4 +15,6 @@ export type {
   Format,
   FormatContext,
   OpenDumpOptions,
+  PagesDecoder,
+  UsePages,
 } from "./types.js";

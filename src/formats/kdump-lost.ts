@@ -3,7 +3,7 @@
  * makedumpfile ran out of space and left their descriptors empty.
  */
 import type { Routine } from "../io/index.js";
-import { PageBitmap } from "./bitmap.hot.js";
+import { type PageBitmap, PageBitmapBuilder } from "./bitmap.hot.js";
 import { readLeniently } from "./fields.js";
 import { DESCRIPTOR_SIZE, type KdumpLayout } from "./kdump-pages.js";
 import type { DumpFile } from "./types.js";
@@ -37,7 +37,7 @@ export function* findLostPages(
 
 function* lostPages(file: DumpFile, layout: KdumpLayout, count: number): Routine<PageBitmap> {
   const { stored, descriptorsAt } = layout;
-  const lost = new Uint8Array(Math.ceil(stored.length / 8));
+  const lost = new PageBitmapBuilder(stored.length);
   let page = 0;
   for (let from = 0; from < count; from += PIECE) {
     const rows = Math.min(PIECE, count - from);
@@ -48,11 +48,11 @@ function* lostPages(file: DumpFile, layout: KdumpLayout, count: number): Routine
     );
     for (let i = 0; i < rows; i++) {
       if (!stored.has(page)) page = stored.runEnd(page);
-      if (isLost(bytes, i, file.size)) (lost[page >>> 3] as number) |= 1 << (page & 7);
+      if (isLost(bytes, i, file.size)) lost.set(page);
       page++;
     }
   }
-  return new PageBitmap(lost, stored.length);
+  return lost.build();
 }
 
 /** Offsets and sizes above 2^53 are inexact here, and beyond every file. */

@@ -7,6 +7,8 @@
  */
 import {
   type BoundView,
+  type Drain,
+  defaultScheduler,
   EXCLUDED_REASONS,
   type ExcludedReason,
   type Fault,
@@ -19,10 +21,11 @@ import {
   type Scheduler,
   withDetail,
 } from "../io/index.js";
+import type { PageSlab } from "../memory/page-slab.hot.js";
 import type { PageBitmap } from "./bitmap.hot.js";
 import { PageStore } from "./page-store.hot.js";
 import { LEFT_OUT, NO_MEMORY, TRUNCATED } from "./pieces.js";
-import type { Decoder, DumpFile } from "./types.js";
+import type { CodecName, Decoder, DumpFile, PagesDecoder } from "./types.js";
 
 /** `struct page_desc`: offset (i64), size (u32), flags (u32), page flags (u64). */
 export const DESCRIPTOR_SIZE = 24;
@@ -35,9 +38,17 @@ const MAX_RUN = 256 * 1024;
 /** Compressed bytes under way at most; more waits here. */
 const MAX_IN_FLIGHT = 64 * 2 ** 20;
 
+const NOTHING = new Uint8Array(0);
+
 const BAD_PAGE: Fault = fault("malformed", "page", "codec");
 const BAD_DESCRIPTOR: Fault = fault("malformed", "page", "format");
 const NO_CODEC: Fault = fault("unsupported", "codec", "format");
+
+/** How pages are compressed. */
+export interface Codec {
+  readonly name: CodecName;
+  readonly decode: Decoder;
+}
 
 /** What the pages' layer has to know of the file. */
 export interface KdumpLayout {
@@ -53,8 +64,10 @@ export interface KdumpLayout {
   readonly truncatedFrom: number;
   /** Why pages that are RAM were left out. */
   readonly reason: ExcludedReason;
-  /** Decompresses a page with these flags of its descriptor; `undefined` where there is no such codec. */
-  decoder(flags: number): Decoder | undefined;
+  /** The codec of a page with these flags of its descriptor; `undefined` where there is none. */
+  codec(flags: number): Codec | undefined;
+  /** Decompresses many pages together. */
+  readonly many: PagesDecoder | undefined;
 }
 
 /** A part of a page that a view wants. */
@@ -69,13 +82,15 @@ class PendingPage {
   readonly pfn: number;
   readonly wants: Want[];
   readonly size: number;
-  readonly decoder: Decoder;
+  readonly codec: Codec;
+  /** Its compressed bytes, once they are there. */
+  input: Uint8Array = NOTHING;
 
-  constructor(pfn: number, want: Want, size: number, decoder: Decoder) {
+  constructor(pfn: number, want: Want, size: number, codec: Codec) {
     this.pfn = pfn;
     this.wants = [want];
     this.size = size;
-    this.decoder = decoder;
+    this.codec = codec;
   }
 }
 
@@ -163,19 +178,24 @@ interface Waiting {
   readonly want: Want;
   readonly offset: number;
   readonly size: number;
-  readonly decoder: Decoder;
+  readonly codec: Codec;
 }
 
 /** See the module's comment. */
-export class KdumpPages implements PacketIo<number> {
+export class KdumpPages implements PacketIo<number>, Drain {
   readonly #file: DumpFile;
   readonly #layout: KdumpLayout;
-  readonly #cache: PageStore;
+  readonly #slab: PageSlab;
   readonly #descriptors = new PageStore(DESCRIPTORS * DESCRIPTOR_SIZE, DESCRIPTOR_BYTES);
   readonly #fetching = new Map<number, DescriptorFetch>();
   readonly #pending = new Map<number, PendingPage>();
   readonly #leftOut: Fault;
+  /** Compressed bytes of pages that are read, or wait to be decompressed. */
   #inFlight = 0;
+  /** Pages that came with many others and wait to be decompressed together, from `#arrivedHead` on. */
+  #arrived: PendingPage[] = [];
+  #arrivedHead = 0;
+  #enqueued = false;
   #waiting: Waiting[] = [];
   #waitingHead = 0;
   // Pages gathered for the next read: they continue each other in the file.
@@ -185,15 +205,21 @@ export class KdumpPages implements PacketIo<number> {
   /** Nested `sendIo`s and callbacks; the run is sent when the outermost ends. */
   #depth = 0;
 
-  constructor(file: DumpFile, layout: KdumpLayout, cacheBytes: number) {
+  /** @param slab Keeps what was decompressed; its page size divides the block size. */
+  constructor(file: DumpFile, layout: KdumpLayout, slab: PageSlab) {
     this.#file = file;
     this.#layout = layout;
-    this.#cache = new PageStore(layout.blockSize, cacheBytes);
+    this.#slab = slab;
     this.#leftOut = withDetail(LEFT_OUT, EXCLUDED_REASONS.indexOf(layout.reason));
   }
 
   get scheduler(): Scheduler | undefined {
     return this.#file.scheduler;
+  }
+
+  /** For messages. */
+  get name(): string {
+    return this.#file.name;
   }
 
   sendIo(address: number, view: BoundView): void {
@@ -234,8 +260,10 @@ export class KdumpPages implements PacketIo<number> {
   }
 
   #read(pfn: number, offset: number, view: BoundView): void {
-    const cached = this.#cache.find(pfn);
-    if (cached >= 0) return view.transfer(this.#cache.memory, cached + offset);
+    if (!this.#serve(pfn, offset, view)) this.#readStored(pfn, offset, view);
+  }
+
+  #readStored(pfn: number, offset: number, view: BoundView): void {
     const rank = this.#layout.stored.rank(pfn);
     const block = Math.floor(rank / DESCRIPTORS);
     const found = this.#descriptors.find(block);
@@ -258,6 +286,32 @@ export class KdumpPages implements PacketIo<number> {
     fetch.add(pfn, rank, { offset, view });
     this.#fetching.set(block, fetch);
     fetch.send(this.#file, descriptorsAt + first * DESCRIPTOR_SIZE);
+  }
+
+  /** Answers from kept pages, if all that the view needs are there. */
+  #serve(pfn: number, offset: number, view: BoundView): boolean {
+    const slab = this.#slab;
+    const { pageSize } = slab;
+    const perBlock = this.#layout.blockSize / pageSize;
+    let page = pfn * perBlock + Math.floor(offset / pageSize);
+    const last = pfn * perBlock + Math.floor((offset + view.length - 1) / pageSize);
+    for (let i = page; i <= last; i++) if (slab.find(i) < 0) return false;
+    let at = offset;
+    for (let rest: BoundView | undefined = view; rest !== undefined; page++) {
+      const slot = slab.find(page);
+      if (slot < 0) {
+        // Whoever was told of the page before this one has read others in its place.
+        this.#readStored(pfn, at, rest);
+        return true;
+      }
+      const piece: BoundView = rest;
+      const start = at % pageSize;
+      rest = page < last ? piece.split(pageSize - start) : undefined;
+      at += piece.length;
+      slab.use(slot);
+      piece.transfer(slab.bytes, slot * pageSize + start);
+    }
+    return true;
   }
 
   /** @internal */
@@ -295,17 +349,17 @@ export class KdumpPages implements PacketIo<number> {
       this.#file.sendIo(offset + want.offset, view);
       return;
     }
-    const decoder = this.#layout.decoder(flags);
-    if (decoder === undefined) return view.fail(NO_CODEC);
+    const codec = this.#layout.codec(flags);
+    if (codec === undefined) return view.fail(NO_CODEC);
     if (size === 0) return view.fail(BAD_DESCRIPTOR);
     view.keep();
     const pending = this.#pending.get(pfn);
     if (pending !== undefined) {
       pending.wants.push(want);
     } else if (this.#inFlight >= MAX_IN_FLIGHT) {
-      this.#waiting.push({ pfn, want, offset, size, decoder });
+      this.#waiting.push({ pfn, want, offset, size, codec });
     } else {
-      this.#gather(offset, new PendingPage(pfn, want, size, decoder));
+      this.#gather(offset, new PendingPage(pfn, want, size, codec));
     }
   }
 
@@ -337,59 +391,140 @@ export class KdumpPages implements PacketIo<number> {
   /** @internal */
   dataCame(fetch: DataFetch, faultIn: (start: number, end: number) => Fault): void {
     this.#depth++;
+    const { many } = this.#layout;
+    // What is in flight has come too, or is about to: worth waiting for if it is much.
+    const together = many !== undefined && this.#inFlight >= many.worthwhile;
     const { bytes } = fetch.packet;
+    const { pages } = fetch;
+    const faults: Fault[] = [];
     let at = 0;
-    for (const page of fetch.pages) {
+    // The account first: whoever is told below may read a page of these at once, and wait for it.
+    for (const page of pages) {
       const end = at + page.size;
-      this.#inFlight -= page.size;
-      // Before the views are answered: whoever is told may read the same page at once.
-      this.#pending.delete(page.pfn);
       const why = faultIn(at, end);
-      if (why !== 0) {
-        for (const { view } of page.wants) view.fail(why);
-      } else {
-        this.#answer(page, bytes.subarray(at, end));
-      }
+      page.input = bytes.subarray(at, end);
+      faults.push(why);
+      if (together && why === 0) this.#arrived.push(page);
+      else this.#forget(page);
       at = end;
+    }
+    if (together) this.#enqueue();
+    for (let i = 0; i < pages.length; i++) {
+      const page = pages[i] as PendingPage;
+      const why = faults[i] as Fault;
+      if (why !== 0) for (const { view } of page.wants) view.fail(why);
+      else if (!together) this.#decode(page);
     }
     this.#resume();
     this.#leave();
   }
 
-  #answer(page: PendingPage, input: Uint8Array): void {
+  /** A page is no longer under way. */
+  #forget(page: PendingPage): void {
+    this.#inFlight -= page.size;
+    this.#pending.delete(page.pfn);
+  }
+
+  #enqueue(): void {
+    if (this.#enqueued || this.#arrivedHead === this.#arrived.length) return;
+    this.#enqueued = true;
+    (this.scheduler ?? defaultScheduler).enqueue(this);
+  }
+
+  /** Decompresses pages that have come together, as many as fit in one go. */
+  flush(): boolean {
+    this.#enqueued = false;
+    this.#depth++;
+    const pages = this.#takeArrived();
+    for (const page of pages) this.#forget(page);
+    // The rest's turn comes before anybody is told: who is told may wait for a page of these.
+    this.#enqueue();
+    const { many, blockSize } = this.#layout;
+    const first = pages[0];
+    if (many !== undefined && first !== undefined && bytesOf(pages) >= many.worthwhile) {
+      const inputs = pages.map(({ input }) => input);
+      many.decode(first.codec.name, inputs, blockSize, (output, valid) => {
+        for (let i = 0; i < pages.length; i++) {
+          const page = pages[i] as PendingPage;
+          if (valid[i] === 0) this.#decode(page);
+          else this.#answer(page, output, i * blockSize);
+        }
+      });
+    } else {
+      for (const page of pages) this.#decode(page);
+    }
+    this.#resume();
+    this.#leave();
+    return true;
+  }
+
+  /** Pages of one codec that arrived, in their order. */
+  #takeArrived(): PendingPage[] {
+    const most = Math.max(1, Math.floor((this.#layout.many?.bytes ?? 0) / this.#layout.blockSize));
+    const codec = this.#arrived[this.#arrivedHead]?.codec;
+    let end = this.#arrivedHead;
+    while (
+      end - this.#arrivedHead < most &&
+      this.#arrived[end]?.codec === codec &&
+      end < this.#arrived.length
+    ) {
+      end++;
+    }
+    const taken = this.#arrived.slice(this.#arrivedHead, end);
+    this.#arrivedHead = end;
+    if (end === this.#arrived.length) {
+      this.#arrived = [];
+      this.#arrivedHead = 0;
+    }
+    return taken;
+  }
+
+  #decode(page: PendingPage): void {
     const { blockSize } = this.#layout;
-    const { wants } = page;
     let output: Uint8Array | undefined;
     try {
-      output = page.decoder(input, blockSize);
+      output = page.codec.decode(page.input, blockSize);
     } catch (error) {
-      for (const { view } of wants) view.packet.cause ??= error;
+      for (const { view } of page.wants) view.packet.cause ??= error;
     }
     if (output === undefined || output.length !== blockSize) {
-      for (const { view } of wants) view.fail(BAD_PAGE);
+      for (const { view } of page.wants) view.fail(BAD_PAGE);
       return;
     }
-    // A page that one view wants whole is not wanted again soon: scans would flush the cache.
-    if (wants.length > 1 || (wants[0] as Want).view.length !== blockSize) this.#cache.put(page.pfn, output);
-    for (const { offset, view } of wants) view.transfer(output, offset);
+    this.#answer(page, output, 0);
+  }
+
+  /** Answers with the decompressed page, which begins at `at` in `memory`. */
+  #answer({ pfn, wants }: PendingPage, memory: Uint8Array, at: number): void {
+    const { blockSize } = this.#layout;
+    const { pageSize } = this.#slab;
+    const pages = blockSize / pageSize;
+    for (let i = 0; i < pages; i++) this.#slab.keep(pfn * pages + i, memory, at + i * pageSize);
+    for (const { offset, view } of wants) view.transfer(memory, at + offset);
   }
 
   /** Starts what waited for room. */
   #resume(): void {
     while (this.#waitingHead < this.#waiting.length && this.#inFlight < MAX_IN_FLIGHT) {
-      const { pfn, want, offset, size, decoder } = this.#waiting[this.#waitingHead] as Waiting;
+      const { pfn, want, offset, size, codec } = this.#waiting[this.#waitingHead] as Waiting;
       this.#waitingHead++;
       const { view } = want;
       const pending = this.#pending.get(pfn);
       if (view.abortFault !== 0) view.fail(view.abortFault);
       else if (pending !== undefined) pending.wants.push(want);
-      else this.#gather(offset, new PendingPage(pfn, want, size, decoder));
+      else this.#gather(offset, new PendingPage(pfn, want, size, codec));
     }
     if (this.#waitingHead === this.#waiting.length && this.#waitingHead !== 0) {
       this.#waiting = [];
       this.#waitingHead = 0;
     }
   }
+}
+
+function bytesOf(pages: readonly PendingPage[]): number {
+  let bytes = 0;
+  for (const { size } of pages) bytes += size;
+  return bytes;
 }
 
 function u32(bytes: Uint8Array, at: number): number {

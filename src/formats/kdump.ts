@@ -8,14 +8,23 @@
  * QEMU writes both alike although it says that it filters: then what is missing is `excluded` ("or outside").
  */
 import { type ExcludedReason, hex, type Routine } from "../io/index.js";
-import { PhysicalMap } from "../memory/physical-map.js";
-import { PageBitmap } from "./bitmap.hot.js";
+import { PAGE_SIZE, PageSlab } from "../memory/page-slab.hot.js";
+import { type PageBitmap, PageBitmapBuilder } from "./bitmap.hot.js";
 import { FormatError, Warnings } from "./errors.js";
 import { Fields, hasText, readLeniently, readStructure } from "./fields.js";
 import { findLostPages } from "./kdump-lost.js";
-import { DESCRIPTOR_SIZE, type KdumpLayout, KdumpPages } from "./kdump-pages.js";
+import { KdumpMap } from "./kdump-map.js";
+import { type Codec, DESCRIPTOR_SIZE, type KdumpLayout, KdumpPages } from "./kdump-pages.js";
 import { NoteCollector } from "./notes.js";
-import type { Architecture, Decoder, Decoders, DumpFile, DumpImage, Format, FormatContext } from "./types.js";
+import type {
+  Architecture,
+  CodecName,
+  Decoders,
+  DumpFile,
+  DumpImage,
+  Format,
+  FormatContext,
+} from "./types.js";
 
 /** `struct disk_dump_header` without the task pointers. */
 const HEADER_SIZE = 464;
@@ -25,13 +34,12 @@ const UTSNAME_AT = 12;
 const UTSNAME_FIELD = 65;
 
 /** Page flags and header status: how pages are compressed. */
-const CODECS: readonly { readonly flag: number; readonly name: string; readonly decoder: keyof Decoders }[] =
-  [
-    { flag: 1, name: "zlib", decoder: "inflate" },
-    { flag: 2, name: "LZO", decoder: "lzo" },
-    { flag: 4, name: "snappy", decoder: "snappy" },
-    { flag: 0x20, name: "zstd", decoder: "zstd" },
-  ];
+const CODECS: readonly { readonly flag: number; readonly name: string; readonly decoder: CodecName }[] = [
+  { flag: 1, name: "zlib", decoder: "inflate" },
+  { flag: 2, name: "LZO", decoder: "lzo" },
+  { flag: 4, name: "snappy", decoder: "snappy" },
+  { flag: 0x20, name: "zstd", decoder: "zstd" },
+];
 const STATUS_INCOMPLETE = 8;
 
 /** Bits of `dump_level`, and the reason that pages are missing if it is the only one. */
@@ -46,8 +54,10 @@ const LEVELS: Readonly<Record<number, ExcludedReason>> = {
 
 /** 32 TiB of RAM in 4 KiB pages. */
 const MAX_BITMAP = 2 ** 30;
+/** Bytes of a bitmap read at once: 128 GiB of RAM. */
+const BITMAP_PIECE = 4 * 2 ** 20;
 const MAX_NOTES = 64 * 2 ** 20;
-/** Decompressed pages kept: page tables and kernel structures in use fit many times over. */
+/** Decompressed pages kept: as many as a page cache keeps by default, since it shares them. */
 const CACHE_BYTES = 32 * 2 ** 20;
 
 /** kdump-compressed dumps. */
@@ -93,14 +103,16 @@ export function* openKdump(file: DumpFile, context: FormatContext): Routine<Dump
         "they are excluded; copy the dump again if it was cut",
     );
   }
-  let map: PhysicalMap | undefined;
+  const slab = new PageSlab(context.cacheBytes ?? CACHE_BYTES, Math.min(PAGE_SIZE, header.blockSize));
+  let map: KdumpMap | undefined;
   const physBase = header.physBase === undefined ? undefined : Number(header.physBase);
   return {
     format: "kdump",
     description: `kdump-compressed dump, version ${header.version}, ${layout.stored.count} pages of ${header.blockSize} bytes`,
-    io: new KdumpPages(file, layout, context.cacheBytes ?? CACHE_BYTES),
+    io: new KdumpPages(file, layout, slab),
+    slab,
     get map() {
-      map ??= PhysicalMap.from(rangesOf(layout, lost));
+      map ??= new KdumpMap(layout, lost);
       return map;
     },
     notes: collector.notes(Number.isSafeInteger(physBase) ? physBase : undefined),
@@ -261,10 +273,20 @@ function* readLayout(
         "copy the dump again",
     );
   }
-  const from = header.part?.start ?? 0;
-  const { bytes: all, missing } = yield* readBitmap(file, storedAt, bytes, "second bitmap", warnings);
-  const stored = new PageBitmap(all, pages, from, header.part?.end);
-  const ram = two ? yield* readRam(file, bitmapAt, bytes, pages, all, header, warnings) : undefined;
+  const all = new PageBitmapBuilder(pages);
+  const part = new PageBitmapBuilder(pages, header.part?.start, header.part?.end);
+  const builders = header.part === undefined ? [part] : [part, all];
+  const missing = yield* readBitmap(file, storedAt, bytes, "second bitmap", builders, warnings);
+  const stored = part.build();
+  let ram: PageBitmap | undefined;
+  if (two) {
+    const builder = new PageBitmapBuilder(pages);
+    yield* readBitmap(file, bitmapAt, bytes, "first bitmap", [builder], warnings);
+    ram = builder.build();
+    // With dump level 0 nothing was filtered, so what is not there is no RAM. Else it tells nothing if both are alike.
+    if (header.dumpLevel !== 0 && ram.equals(header.part === undefined ? stored : all.build()))
+      ram = undefined;
+  }
   // The filter says why a page is not in the dump; not why it is not in this file of it, or not in what could be read.
   const filtered = header.part === undefined && missing === 0;
   const inFile = Math.max(0, Math.floor((file.size - descriptorsAt) / DESCRIPTOR_SIZE));
@@ -281,10 +303,10 @@ function* readLayout(
       "makedumpfile marked this dump incomplete (no space left?): pages that it lacks are excluded",
     );
   }
-  const byFlags = new Map<number, Decoder>();
+  const byFlags = new Map<number, Codec>();
   for (const { flag, decoder } of CODECS) {
     const decode = decoders[decoder];
-    if (decode !== undefined) byFlags.set(flag, decode);
+    if (decode !== undefined) byFlags.set(flag, { name: decoder, decode });
   }
   return {
     blockSize,
@@ -294,39 +316,28 @@ function* readLayout(
     truncatedFrom,
     reason:
       ram === undefined ? "or outside" : ((filtered ? LEVELS[header.dumpLevel] : undefined) ?? "unknown"),
-    decoder: (flags) => byFlags.get(flags),
+    codec: (flags) => byFlags.get(flags),
+    many: decoders.many,
   };
 }
 
+/** Reads a bitmap in pieces into one or more of ours. @returns how many bytes of it could not be read. */
 function* readBitmap(
   file: DumpFile,
   offset: number,
   length: number,
   what: string,
+  builders: readonly PageBitmapBuilder[],
   warnings: Warnings,
-): Routine<{ bytes: Uint8Array; missing: number }> {
-  const read = yield* readLeniently(file, offset, length);
-  if (read.missing > 0) {
-    warnings.add(`${read.missing} bytes of the ${what} are missing: their pages are not shown`);
+): Routine<number> {
+  let missing = 0;
+  for (let at = 0; at < length; at += BITMAP_PIECE) {
+    const piece = yield* readLeniently(file, offset + at, Math.min(BITMAP_PIECE, length - at));
+    missing += piece.missing;
+    for (const builder of builders) builder.push(piece.bytes);
   }
-  return read;
-}
-
-/** The first bitmap, if it tells anything. */
-function* readRam(
-  file: DumpFile,
-  offset: number,
-  length: number,
-  pages: number,
-  stored: Uint8Array,
-  header: Header,
-  warnings: Warnings,
-): Routine<PageBitmap | undefined> {
-  const { bytes } = yield* readBitmap(file, offset, length, "first bitmap", warnings);
-  const ram = new PageBitmap(bytes, pages);
-  // With dump level 0 nothing was filtered, so what is not there is no RAM.
-  if (header.dumpLevel !== 0 && ram.equals(new PageBitmap(stored, pages))) return undefined;
-  return ram;
+  if (missing > 0) warnings.add(`${missing} bytes of the ${what} are missing: their pages are not shown`);
+  return missing;
 }
 
 function* readPart(
@@ -360,24 +371,5 @@ function warnOfCodec(header: Header, decoders: Decoders, warnings: Warnings): vo
         `pages compressed with ${name} can't be read (unsupported); write the dump anew with zlib: makedumpfile -c OLD NEW`,
       );
     }
-  }
-}
-
-function* rangesOf(layout: KdumpLayout, lost: PageBitmap | undefined) {
-  const { blockSize, stored, ram, truncatedFrom, reason } = layout;
-  const pages = stored.length;
-  let pfn = 0;
-  while (pfn < pages) {
-    const has = stored.has(pfn);
-    const here = has && pfn < truncatedFrom && lost?.has(pfn) !== true;
-    let end = stored.runEnd(pfn);
-    if (!has && ram !== undefined) end = ram.runEnd(pfn, end);
-    if (has && pfn < truncatedFrom) end = Math.min(end, truncatedFrom);
-    if (has && lost !== undefined) end = lost.runEnd(pfn, end);
-    const range = { start: pfn * blockSize, end: end * blockSize };
-    if (here) yield { ...range, state: "present" as const };
-    else if (has) yield { ...range, state: "excluded" as const, reason: "unknown" as const };
-    else if (ram === undefined || ram.has(pfn)) yield { ...range, state: "excluded" as const, reason };
-    pfn = end;
   }
 }

@@ -1,4 +1,5 @@
 import type { PacketIo, Routine } from "../io/index.js";
+import type { PageSlab } from "../memory/page-slab.hot.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
 
 /** A dump file: its bytes by file offset. */
@@ -19,6 +20,25 @@ export interface DumpFile extends PacketIo<number> {
  */
 export type Decoder = (input: Uint8Array, outputLength: number) => Uint8Array;
 
+/** A codec, as {@link Decoders} calls it. */
+export type CodecName = "inflate" | "lzo" | "snappy" | "zstd";
+
+/**
+ * Takes the pages that a {@link PagesDecoder} decompressed. Page `i` begins at `i` times the output's length; where
+ * `valid[i]` is 0 it did not decompress, or was not got to. Both arrays are the caller's only during the call.
+ */
+export type UsePages = (output: Uint8Array, valid: Uint8Array) => void;
+
+/** Decompresses many pages together, faster than one by one: with the help of other threads. */
+export interface PagesDecoder {
+  /** Compressed bytes from which on it pays. */
+  readonly worthwhile: number;
+  /** Decompressed bytes that it takes at once; compressed pages are no larger. */
+  readonly bytes: number;
+  /** Decompresses, and calls `use` before it returns. Pages that stay invalid are then decompressed by the codec. */
+  decode(codec: CodecName, inputs: readonly Uint8Array[], outputLength: number, use: UsePages): void;
+}
+
 /** The codecs that dumps use; one that is absent makes the pages in it `unsupported`. */
 export interface Decoders {
   /** zlib streams (RFC 1950). */
@@ -29,6 +49,8 @@ export interface Decoders {
   readonly snappy?: Decoder | undefined;
   /** Zstandard frames. */
   readonly zstd?: Decoder | undefined;
+  /** For many pages together, in codecs that are here too. */
+  readonly many?: PagesDecoder | undefined;
 }
 
 /** Registers of one CPU when the dump was made. */
@@ -69,6 +91,8 @@ export interface DumpImage {
   readonly io: PacketIo<number>;
   /** May be made when first asked for. */
   readonly map: PhysicalMap;
+  /** Where `io` keeps pages that it had to decompress, for a page cache above to keep its own. */
+  readonly slab?: PageSlab | undefined;
   readonly notes: DumpNotes;
   /** What is missing or odd, each a sentence. */
   readonly warnings: readonly string[];
@@ -81,7 +105,7 @@ export interface OpenDumpOptions {
   readonly decoders?: Decoders | undefined;
   /** Skips detection; `raw` opens anything. */
   readonly format?: string | undefined;
-  /** Bytes of decompressed pages to keep (default 32 MiB: a walk's tables and a scan's window fit). 0: none. */
+  /** Bytes of decompressed pages to keep; default 32 MiB. 0: none. */
   readonly cacheBytes?: number | undefined;
 }
 

@@ -3,8 +3,14 @@ export { AddressSpace, type AddressSpaceOptions } from "./address-space.js";
 export type { Chunk } from "./chunks.js";
 export { type AddressColumn, Gathered } from "./gather.js";
 export { PageCache, type PageCacheCounters, type PageCacheOptions, withPageCache } from "./page-cache.hot.js";
-export { PAGE_SIZE } from "./page-slab.hot.js";
-export { PhysicalMap, PhysicalMapBuilder, type PhysicalRange, type RangeState } from "./physical-map.js";
+export { PAGE_SIZE, PageSlab } from "./page-slab.hot.js";
+export {
+  PhysicalMap,
+  PhysicalMapBuilder,
+  type PhysicalRange,
+  type RangeState,
+  RangesMap,
+} from "./physical-map.js";
 export { PhysicalMemory, type PhysicalMemoryOptions } from "./physical-memory.js";
 export * from "./schema.js";
 export { type CallerMemory, MAX_REQUEST, type ShownAddress } from "./space.js";

@@ -19,43 +19,24 @@ const EXCLUDED = 2;
 const STATES = ["outside", "present", "excluded"] as const;
 
 /**
- * Ranges of physical addresses with their state: ascending, disjoint, merged; gaps are `outside`. Columns, 18 bytes
- * a range, so that millions of ranges are fine.
+ * Ranges of physical addresses with their state: ascending, disjoint, merged; gaps are `outside`.
+ *
+ * A list of ranges (`RangesMap`), or whatever a dump's index says: then what counts ranges may walk all of them.
  */
-export class PhysicalMap {
-  /** Columns, one row a range: start and end (exclusive) in bytes, state (1 present, 2 excluded), reason (index). */
-  readonly starts: Float64Array;
-  readonly ends: Float64Array;
-  readonly states: Uint8Array;
-  readonly reasons: Uint8Array;
+export abstract class PhysicalMap {
   /** Bytes that can be read. */
-  readonly bytesPresent: number;
+  abstract readonly bytesPresent: number;
   /** Bytes of RAM that are left out. */
-  readonly bytesExcluded: number;
+  abstract readonly bytesExcluded: number;
+  /** Number of ranges. */
+  abstract readonly length: number;
+  /** Where the last range ends, exclusive; 0 if there is none. */
+  abstract readonly end: number;
 
-  /** @internal Use `from`, `single` or a builder. */
-  constructor(starts: Float64Array, ends: Float64Array, states: Uint8Array, reasons: Uint8Array) {
-    this.starts = starts;
-    this.ends = ends;
-    this.states = states;
-    this.reasons = reasons;
-    let present = 0;
-    let excluded = 0;
-    for (let i = 0; i < starts.length; i++) {
-      const size = (ends[i] as number) - (starts[i] as number);
-      if (states[i] === PRESENT) present += size;
-      else excluded += size;
-    }
-    this.bytesPresent = present;
-    this.bytesExcluded = excluded;
+  /** A map of nothing. */
+  static get none(): PhysicalMap {
+    return NONE;
   }
-
-  static readonly none = new PhysicalMap(
-    new Float64Array(0),
-    new Float64Array(0),
-    new Uint8Array(0),
-    new Uint8Array(0),
-  );
 
   /** One range that is present. */
   static single(start: number, end: number): PhysicalMap {
@@ -74,34 +55,81 @@ export class PhysicalMap {
     return builder.build();
   }
 
-  /** Number of ranges. */
+  /** What is known of a byte. */
+  abstract stateOf(address: number): RangeState;
+  /** Why a byte is left out; `undefined` if it isn't. */
+  abstract reasonOf(address: number): ExcludedReason | undefined;
+  /** Whether every byte from `start` to `end` (exclusive) is present. */
+  abstract isPresent(start: number, end: number): boolean;
+  /** The first address from `address` on that is not `outside`; `undefined` behind the last range. */
+  abstract nextInside(address: number): number | undefined;
+  /** A range by its place in the list. @throws {RangeError} if there is none. */
+  abstract range(i: number): PhysicalRange;
+  /** The ranges, ascending. */
+  protected abstract each(): Generator<PhysicalRange, void, void>;
+
+  /** The ranges that are present or excluded, ascending; with `gaps`, also the `outside` ones between them. */
+  *ranges(options: { readonly gaps?: boolean } = {}): Generator<PhysicalRange, void, void> {
+    let at = 0;
+    for (const range of this.each()) {
+      if (options.gaps === true && range.start > at) yield { start: at, end: range.start, state: "outside" };
+      yield range;
+      at = range.end;
+    }
+  }
+
+  /** The ranges as objects, ascending. */
+  [Symbol.iterator](): Generator<PhysicalRange, void, void> {
+    return this.ranges();
+  }
+}
+
+/** A map that is a list of ranges: columns, 18 bytes a range. */
+export class RangesMap extends PhysicalMap {
+  /** Columns, one row a range: start and end (exclusive) in bytes, state (1 present, 2 excluded), reason (index). */
+  readonly starts: Float64Array;
+  readonly ends: Float64Array;
+  readonly states: Uint8Array;
+  readonly reasons: Uint8Array;
+  readonly bytesPresent: number;
+  readonly bytesExcluded: number;
+
+  /** @internal Use `PhysicalMap.from`, `single` or a builder. */
+  constructor(starts: Float64Array, ends: Float64Array, states: Uint8Array, reasons: Uint8Array) {
+    super();
+    this.starts = starts;
+    this.ends = ends;
+    this.states = states;
+    this.reasons = reasons;
+    let present = 0;
+    let excluded = 0;
+    for (let i = 0; i < starts.length; i++) {
+      const size = (ends[i] as number) - (starts[i] as number);
+      if (states[i] === PRESENT) present += size;
+      else excluded += size;
+    }
+    this.bytesPresent = present;
+    this.bytesExcluded = excluded;
+  }
+
   get length(): number {
     return this.starts.length;
   }
 
-  /** Where the last range ends, exclusive; 0 if there is none. */
   get end(): number {
     return this.ends[this.ends.length - 1] ?? 0;
   }
 
-  /** Index of the first range that ends above `address`; `length` if there is none. */
-  indexAfter(address: number): number {
-    return firstEndingAfter(this.ends, address);
-  }
-
-  /** What is known of a byte. */
   stateOf(address: number): RangeState {
     const i = this.#indexOf(address);
     return i < 0 ? "outside" : (STATES[this.states[i] as number] as RangeState);
   }
 
-  /** Why a byte is left out; `undefined` if it isn't. */
   reasonOf(address: number): ExcludedReason | undefined {
     const i = this.#indexOf(address);
     return i < 0 || this.states[i] !== EXCLUDED ? undefined : EXCLUDED_REASONS[this.reasons[i] as number];
   }
 
-  /** Whether every byte from `start` to `end` (exclusive) is present. */
   isPresent(start: number, end: number): boolean {
     if (end <= start) return true;
     const i = this.#indexOf(start);
@@ -109,12 +137,16 @@ export class PhysicalMap {
     return i >= 0 && this.states[i] === PRESENT && (this.ends[i] as number) >= end;
   }
 
+  nextInside(address: number): number | undefined {
+    const start = this.starts[firstEndingAfter(this.ends, address)];
+    return start === undefined ? undefined : Math.max(start, address);
+  }
+
   #indexOf(address: number): number {
-    const i = this.indexAfter(address);
+    const i = firstEndingAfter(this.ends, address);
     return i < this.length && (this.starts[i] as number) <= address ? i : -1;
   }
 
-  /** A row as an object. */
   range(i: number): PhysicalRange {
     const start = this.starts[i];
     if (start === undefined) throw new RangeError(`range ${i} of ${this.length}`);
@@ -128,27 +160,17 @@ export class PhysicalMap {
     };
   }
 
-  /** The ranges that are present or excluded, ascending; with `gaps`, also the `outside` ones between them. */
-  *ranges(options: { readonly gaps?: boolean } = {}): Generator<PhysicalRange, void, void> {
-    let at = 0;
-    for (let i = 0; i < this.length; i++) {
-      const range = this.range(i);
-      if (options.gaps === true && range.start > at) yield { start: at, end: range.start, state: "outside" };
-      yield range;
-      at = range.end;
-    }
-  }
-
-  /** The ranges as objects, ascending. */
-  [Symbol.iterator](): Generator<PhysicalRange, void, void> {
-    return this.ranges();
+  protected *each(): Generator<PhysicalRange, void, void> {
+    for (let i = 0; i < this.length; i++) yield this.range(i);
   }
 }
+
+const NONE = new RangesMap(new Float64Array(0), new Float64Array(0), new Uint8Array(0), new Uint8Array(0));
 
 const FIRST_CAPACITY = 16;
 
 /**
- * Collects ranges into a {@link PhysicalMap}. Ascending pushes cost no sorting, and ranges that touch and agree are
+ * Collects ranges into a {@link RangesMap}. Ascending pushes cost no sorting, and ranges that touch and agree are
  * merged at once. Where pushes overlap, the first one wins.
  */
 export class PhysicalMapBuilder {
@@ -212,12 +234,12 @@ export class PhysicalMapBuilder {
   }
 
   /** The map of what was pushed. The builder may go on. */
-  build(): PhysicalMap {
+  build(): RangesMap {
     return this.#ascending ? this.#compact() : this.#sweep();
   }
 
   /** Ascending and disjoint already: only `outside` has to go. */
-  #compact(): PhysicalMap {
+  #compact(): RangesMap {
     const out = new Columns(this.#length);
     for (let i = 0; i < this.#length; i++) {
       out.add(
@@ -231,7 +253,7 @@ export class PhysicalMapBuilder {
   }
 
   /** Sweeps over the bounds with a heap of the ranges that are open, the earliest push on top. */
-  #sweep(): PhysicalMap {
+  #sweep(): RangesMap {
     const count = this.#length;
     const starts = this.#starts;
     const ends = this.#ends;
@@ -296,9 +318,9 @@ class Columns {
     this.#length++;
   }
 
-  map(): PhysicalMap {
+  map(): RangesMap {
     const n = this.#length;
-    return new PhysicalMap(
+    return new RangesMap(
       this.#starts.slice(0, n),
       this.#ends.slice(0, n),
       this.#states.slice(0, n),

@@ -1,6 +1,7 @@
 import type { PacketIo } from "../io/packet-io.js";
 import { AddressSpace } from "./address-space.js";
 import { type PageCache, withPageCache } from "./page-cache.hot.js";
+import type { PageSlab } from "./page-slab.hot.js";
 import type { PhysicalMap } from "./physical-map.js";
 import { type Writes, WritesIo } from "./writes.js";
 
@@ -10,8 +11,10 @@ export interface PhysicalMemoryOptions {
   readonly map: PhysicalMap;
   /** The source changes by itself: nothing is cached beyond the batch that is under way. */
   readonly live?: boolean | undefined;
-  /** Bound on the page cache, default 16 MiB; 0 for none. */
+  /** Bound on the page cache, default 32 MiB; 0 for none. */
   readonly cacheBytes?: number | undefined;
+  /** Where the layer below keeps pages: the page cache then keeps its own there, and has no other bound. */
+  readonly slab?: PageSlab | undefined;
   /** For messages. */
   readonly name?: string | undefined;
   /** Bytes of `pointer`; default 8. */
@@ -30,8 +33,9 @@ export class PhysicalMemory extends AddressSpace<number> {
   readonly writes: Writes;
 
   constructor(io: PacketIo<number>, options: PhysicalMemoryOptions) {
-    const { map, live = false, cacheBytes, name = "physical memory", pointerSize, littleEndian } = options;
-    const cache = cacheBytes === 0 ? undefined : withPageCache(io, { bytes: cacheBytes, live, map });
+    const { map, live = false, cacheBytes, slab, name = "physical memory" } = options;
+    const { pointerSize, littleEndian } = options;
+    const cache = cacheBytes === 0 ? undefined : withPageCache(io, { bytes: cacheBytes, live, map, slab });
     const uncached = new WritesIo(io);
     super(cache ?? uncached, { name, pointerSize, littleEndian, addressBits: 53 });
     this.map = map;

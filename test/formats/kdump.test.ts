@@ -7,13 +7,16 @@ import {
   fault,
   faultFields,
   MemoryIo,
+  Packet,
   type PacketIo,
   type PartialTransfer,
   readInto,
   readPartial,
+  toCallback,
   withSplitting,
   writePartial,
 } from "../../src/io/index.js";
+import { PhysicalMemory } from "../../src/memory/index.js";
 import { pattern, random } from "../support/bytes.js";
 import { expectImage, ImageModel, openBytes, testFile } from "../support/dump.js";
 import { elfNotes, prstatus, qemuState } from "../support/write-elf.js";
@@ -96,6 +99,55 @@ describe("reading pages", () => {
       }
       expect(inflated).toBe(expected);
     }
+  });
+
+  it.each([4096, 65_536])(
+    "keeps pages of blocks of %i bytes for whoever comes again, in one place",
+    async (blockSize) => {
+      let inflated = 0;
+      const decoders: Decoders = {
+        inflate: (input, length) => {
+          inflated++;
+          return (nodeDecoders.inflate as NonNullable<Decoders["inflate"]>)(input, length);
+        },
+      };
+      const pages = Array.from({ length: 8 }, (_, pfn) => ({ pfn, bytes: pattern(blockSize, 2 * pfn) }));
+      const image = openBytes(writeKdump(pages, { maxPages: 8, blockSize }), { decoders });
+      const { io, map, slab } = image;
+      const memory = new PhysicalMemory(io, { map, slab });
+      const all = Uint8Array.from(pages.flatMap(({ bytes }) => [...bytes]));
+      for (let round = 0; round < 2; round++) {
+        expect(memory.read(0, all.length).sync()).toEqual(all);
+        for (const pfn of [3, 5]) {
+          const at = pfn * blockSize;
+          expect(memory.read(at, 4096).sync()).toEqual(all.slice(at, at + 4096));
+          expect(memory.read(at + 4090, 8).sync()).toEqual(all.slice(at + 4090, at + 4098));
+          expect(await memory.read(at - 3000, 7000)).toEqual(all.slice(at - 3000, at + 4000));
+        }
+        expect(inflated).toBe(8);
+      }
+      expect(memory.cache?.slab).toBe(slab?.bytes);
+      expect(slab?.size).toBe((8 * blockSize) / 4096);
+    },
+  );
+
+  it("serves what it has kept when the caller's own reads push pages out meanwhile", () => {
+    const blockSize = 16_384;
+    const pages = Array.from({ length: 8 }, (_, pfn) => ({ pfn, bytes: pattern(blockSize, 2 * pfn) }));
+    const image = openBytes(writeKdump(pages, { maxPages: 8, blockSize }), { cacheBytes: 4 * PAGE });
+    readInto(image.io, 0, 8).sync();
+    const packet = Packet.reading(blockSize);
+    let told = 0;
+    const output = toCallback(() => {
+      told++;
+      for (const pfn of [3, 4]) readInto(image.io, pfn * blockSize, 100).sync();
+    });
+    image.io.sendIo(0, packet.view().bind(output));
+    readInto(image.io, 0, 8).sync();
+    expect(packet.holes()).toEqual([]);
+    expect(packet.complete).toBe(true);
+    expect(packet.bytes).toEqual(pattern(blockSize, 0));
+    expect(told).toBeGreaterThan(1);
   });
 
   it("pages stored as they are go from the file to the caller, through any layer", () => {

@@ -34,6 +34,10 @@ function check(map: PhysicalMap, expected: readonly string[]): void {
   expect(map.bytesPresent).toBe(expected.filter((s) => s === "present").length);
   expect(map.bytesExcluded).toBe(expected.filter((s) => s.startsWith("excluded")).length);
   expect(map.end).toBe(expected.findLastIndex((s) => s !== "outside") + 1);
+  for (let start = 0; start < expected.length; start++) {
+    const next = expected.findIndex((state, i) => i >= start && state !== "outside");
+    expect(map.nextInside(start)).toBe(next < 0 ? undefined : next);
+  }
   // Ascending, disjoint, merged; with the gaps, without a break.
   let last: PhysicalRange | undefined;
   let at = 0;
