@@ -7,6 +7,8 @@
  *
  * Pages lie in a slab (`page-slab.hot.ts`): no object per page, but for those being fetched (`page-fetch.ts`).
  */
+import { addressAt, type Column, type ColumnIo, sendColumn, sendRecords } from "../io/column.js";
+import { copyBytes } from "../io/copy.hot.js";
 import type { PacketIo } from "../io/packet-io.js";
 import { schedulerOf } from "../io/requests.js";
 import type { Drain, Scheduler } from "../io/scheduler.js";
@@ -26,6 +28,9 @@ const DEFAULT_BYTES = 33554432;
 const ARENA_PAGES = 16;
 /** Page numbers remembered as not to be had whole. */
 const HOLED = 1024;
+const PAGE_SHIFT = 12;
+/** Pages in 2^32 bytes. */
+const PAGES_HIGH = 2 ** (32 - PAGE_SHIFT);
 /** No page number. */
 const EMPTY = -1;
 /** The last byte of the last page below 2^53. */
@@ -80,7 +85,7 @@ class FlushMark implements Drain {
 }
 
 /** See the module's comment. Made by {@link withPageCache}. */
-export class PageCache implements PacketIo<number> {
+export class PageCache implements PacketIo<number>, ColumnIo {
   readonly scheduler: Scheduler;
   readonly live: boolean;
   /** Pages that it holds at most. */
@@ -186,6 +191,65 @@ export class PageCache implements PacketIo<number> {
     } else {
       this.#read(address, start, view);
     }
+  }
+
+  /** Copies the records that lie in cached pages; each other one takes the way of a single view. @internal */
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    const { size } = column;
+    const reads = view.direction === "read";
+    if (reads && size >= PAGE_SIZE) {
+      sendColumn(this.#io, column, from, view);
+      return;
+    }
+    let into = reads && !this.live ? view.claim() : undefined;
+    if (into === undefined) {
+      sendRecords(this, column, from, view);
+      return;
+    }
+    const count = view.length / size;
+    let rest = view;
+    for (let done = 0; done < count; ) {
+      const cached = this.#copyCached(column, from + done, count - done, into);
+      done += cached;
+      if (done === count) {
+        rest.complete();
+        return;
+      }
+      if (cached > 0) {
+        const hit: BoundView = rest;
+        rest = hit.split(cached * size);
+        hit.complete();
+      }
+      const missed: BoundView = rest;
+      if (done + 1 < count) rest = missed.split(size);
+      this.sendIo(Number(addressAt(column, from + done)), missed);
+      done++;
+      if (done === count) return;
+      // Whoever was told of a record may have given up the others.
+      into = rest.claim();
+      if (into === undefined) {
+        sendRecords(this, column, from + done, rest);
+        return;
+      }
+    }
+  }
+
+  /** Copies records up to the first that is not in one cached page; gives how many. */
+  #copyCached({ words, size }: Column, from: number, count: number, into: Uint8Array): number {
+    const pages = this.#pages;
+    const { bytes } = pages;
+    let i = 0;
+    for (; i < count; i++) {
+      const lo = words[2 * (from + i)] as number;
+      const start = lo & (PAGE_SIZE - 1);
+      if (start + size > PAGE_SIZE) break;
+      const slot = pages.find((words[2 * (from + i) + 1] as number) * PAGES_HIGH + (lo >>> PAGE_SHIFT));
+      if (slot < 0) break;
+      pages.use(slot);
+      copyBytes(bytes, slot * PAGE_SIZE + start, into, i * size, size);
+    }
+    this.#hits += i;
+    return i;
   }
 
   /** Serves a view that lies within one page, from `start` on. */

@@ -401,6 +401,50 @@ describe("a page cache", () => {
     expect((await space.read(0, 1))[0]).toBe(7);
   });
 
+  it("gives a gather what reads without a cache give, record by record, cold and warm", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        setting,
+        fc.constantFrom(undefined, 1),
+        fc.array(address, { maxLength: 30 }),
+        fc.oneof(fc.integer({ min: 1, max: 24 }), fc.constantFrom(4096, 5000)),
+        async (options, delay, addresses, size) => {
+          const { plain, cached, cache, plainBytes } = spaces({ ...options, delay });
+          for (let pass = 0; pass < 2; pass++) {
+            const gathered = await cached.gather(addresses, size);
+            for (const [i, at] of addresses.entries()) {
+              const { holes } = await plain.readPartial(at, size);
+              const bytes = gathered.at(i);
+              if (!options.wholeRows) expect(gathered.faultOf(i)).toBe(holes[0]?.fault ?? 0);
+              if (holes.length === 0) expect(bytes).toBeDefined();
+              if (bytes !== undefined)
+                expect(sameBytes(bytes, plainBytes.subarray(at, at + size))).toBe(true);
+            }
+          }
+          if (size < 4096) {
+            const { hits, misses } = cache.counters;
+            expect(hits + misses).toBeGreaterThanOrEqual(2 * addresses.filter((at) => at < BYTES).length);
+          }
+        },
+      ),
+      { numRuns: 120 },
+    );
+  });
+
+  it("serves a gather of cached records without asking below", () => {
+    const io = new SourceIo(testSource(pattern(BYTES)));
+    const cache = withPageCache(io);
+    const space = new AddressSpace<number>(cache, { addressBits: 53 });
+    const addresses = [5, 4096, 8190, 12_288 - 4, 4100];
+    space.gather(addresses, 4).sync();
+    const before = io.counters;
+    const { hits } = cache.counters;
+    expect(space.gather(addresses, 4).sync().failed.length).toBe(0);
+    expect(io.counters).toEqual(before);
+    // One of them lies in two pages.
+    expect(cache.counters.hits - hits).toBe(6);
+  });
+
   it("refuses a size that is none, and passes on an address that is none", async () => {
     expect(() => withPageCache(new MemoryIo(1), { bytes: -1 })).toThrow(RangeError);
     expect(() => withPageCache(new MemoryIo(1), { bytes: 0.5 })).toThrow(RangeError);
