@@ -7,7 +7,7 @@
  * - The machine may be shared, and its speed drifts: a row's limits are measured again right before and after it.
  */
 import { Bench } from "tinybench";
-import type { Against, Group, Measured, Ratio, Ready, Row } from "./row.js";
+import type { Against, Figure, Group, Measured, Ratio, Ready, Row } from "./row.js";
 
 /** Milliseconds of CPU time that a sample takes at least. */
 const SAMPLE = 20;
@@ -82,10 +82,23 @@ class Runner {
     }
   }
 
-  async measure({ time, samples }: Patience): Promise<Speed> {
+  /** The median of what `run` gives, where that is the figure. */
+  async measureFigure(figure: Figure): Promise<Pick<Measured, "figure" | "samples" | "spread">> {
+    const bench = new Bench({ time: 0, iterations: this.row.samples ?? 3, warmup: false, throws: true });
+    bench.add(this.row.name, async () => ({ overriddenDuration: (await this.ready.run()) as number }));
+    await bench.run();
+    const { p50: value, mad, samplesCount: samples } = latencyOf(bench);
+    const bound = figure.most === undefined ? {} : { met: value <= figure.most };
+    return { figure: { ...figure, value, ...bound }, samples, spread: value === 0 ? 0 : mad / value };
+  }
+
+  async measure(patience: Patience): Promise<Speed> {
     globalThis.gc?.();
-    if (!this.#calibrated) await this.#calibrate();
+    const fixed = this.row.samples;
+    if (fixed === undefined && !this.#calibrated) await this.#calibrate();
+    const { time, samples } = fixed === undefined ? patience : { time: 0, samples: fixed };
     const bench = new Bench({
+      warmup: fixed === undefined,
       time,
       iterations: samples,
       warmupTime: time / 5,
@@ -98,9 +111,7 @@ class Runner {
       },
     });
     await bench.run();
-    const result = bench.tasks[0]?.result;
-    if (result === undefined || !("latency" in result)) throw new Error(`${this.row.name}: no result`);
-    const { p50, mad, samplesCount } = result.latency;
+    const { p50, mad, samplesCount } = latencyOf(bench);
     const operations = (this.#calls * (this.ready.operations ?? this.row.operations ?? 1)) / 1000;
     return {
       cpu: operations / p50,
@@ -109,6 +120,12 @@ class Runner {
       spread: mad / p50,
     };
   }
+}
+
+function latencyOf(bench: Bench) {
+  const result = bench.tasks[0]?.result;
+  if (result === undefined || !("latency" in result)) throw new Error(`${bench.tasks[0]?.name}: no result`);
+  return result.latency;
 }
 
 /** Limits are measured this much shorter, but twice. */
@@ -158,6 +175,13 @@ export async function measureGroup(
         }
         const before: Speed[] = [];
         for (const limit of limits) before.push(await limit.runner.measure(beside));
+        if (row.figure !== undefined) {
+          const figure = await runner.measureFigure(row.figure);
+          const note = await runner.ready.note?.();
+          const about = { group: group.name, name: row.name, isLimit: row.isLimit === true };
+          report({ ...about, ...figure, against: [], ...(note === undefined ? {} : { note }) });
+          continue;
+        }
         const speed = await runner.measure(patience);
         const ratios: Ratio[] = [];
         for (const [i, limit] of limits.entries()) {

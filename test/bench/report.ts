@@ -10,14 +10,18 @@ export function heading(group: Group): string {
 
 /** A row's line. */
 export function line(row: Measured): string {
-  const figures = [
-    row.name.padEnd(NAME),
-    shown(row.cpu).padStart(9),
-    shown(row.wall).padStart(9),
-    `${(row.spread * 100).toFixed(1)}%`.padStart(6),
-  ].join(" ");
+  const { figure } = row;
+  const name = row.name.padEnd(NAME);
+  const noise = `${(row.spread * 100).toFixed(1)}%`.padStart(6);
+  const note = row.note === undefined ? "" : `; ${row.note}`;
+  if (figure !== undefined) {
+    const bound =
+      figure.most === undefined ? "" : `(at most ${figure.most}: ${figure.met ? "met" : "MISSED"})`;
+    return `${name} ${shown(figure.value).padStart(9)} ${figure.unit.padEnd(9)} ${noise}  ${bound}${note}`;
+  }
+  const figures = [name, shown(row.cpu ?? 0).padStart(9), shown(row.wall ?? 0).padStart(9), noise].join(" ");
   const ratios = row.isLimit && row.against.length === 0 ? "(limit)" : row.against.map(ratioText).join(" | ");
-  return `${figures}  ${ratios}${row.note === undefined ? "" : `; ${row.note}`}`;
+  return `${figures}  ${ratios}${note}`;
 }
 
 function ratioText({ limit, ratio, goals }: Ratio): string {
