@@ -131,19 +131,22 @@ function latencyOf(bench: Bench) {
 /** Limits are measured this much shorter, but twice. */
 const BESIDE = 1 / 4;
 
-/**
- * Measures the rows of a group that `wanted` picks, with the limits that they need.
- *
- * @param report Told of each as it is there.
- * @param skip Told of those that can't be measured here.
- */
+/** Is told of each row once. */
+export interface Listener {
+  readonly measured: (measured: Measured) => void;
+  /** It can't be measured here. */
+  readonly skipped: (row: Row) => void;
+  /** It threw, or gave something wrong; the others go on. */
+  readonly failed: (row: Row, error: unknown) => void;
+}
+
+/** Measures the rows of a group that `wanted` picks, with the limits that they need. */
 export async function measureGroup(
   group: Group,
   wanted: (row: Row) => boolean,
   hasCompiler: boolean,
   patience: Patience,
-  report: (measured: Measured) => void,
-  skip: (row: Row) => void,
+  listener: Listener,
 ): Promise<void> {
   const runners = new Map<string, Runner | undefined>();
   const prepare = async (row: Row): Promise<Runner | undefined> => {
@@ -159,46 +162,46 @@ export async function measureGroup(
     runners.set(name, runner);
     return runner;
   };
+  const measureRow = async (row: Row): Promise<Measured | undefined> => {
+    const runner = row.isLimit === true ? await limitNamed(row.name) : await prepare(row);
+    if (runner === undefined) return undefined;
+    try {
+      const about = { group: group.name, name: row.name, isLimit: row.isLimit === true };
+      const noted = async () => {
+        const note = await runner.ready.note?.();
+        return note === undefined ? {} : { note };
+      };
+      if (row.figure !== undefined) {
+        const figure = await runner.measureFigure(row.figure);
+        return { ...about, ...figure, against: [], ...(await noted()) };
+      }
+      const limits: { against: Against; runner: Runner }[] = [];
+      for (const against of row.against ?? []) {
+        const limit = await limitNamed(against.limit);
+        if (limit !== undefined) limits.push({ against, runner: limit });
+      }
+      const before: Speed[] = [];
+      for (const limit of limits) before.push(await limit.runner.measure(beside));
+      const speed = await runner.measure(patience);
+      const ratios: Ratio[] = [];
+      for (const [i, limit] of limits.entries()) {
+        const after = await limit.runner.measure(beside);
+        ratios.push(ratioOf(speed, limit.against, [before[i] as Speed, after]));
+      }
+      return { ...about, ...speed, against: ratios, ...(await noted()) };
+    } finally {
+      if (row.isLimit !== true) await runner.ready.close?.();
+    }
+  };
   const beside = { time: patience.time * BESIDE, samples: patience.samples };
   try {
     for (const row of group.rows.filter(wanted)) {
-      const runner = row.isLimit === true ? await limitNamed(row.name) : await prepare(row);
-      if (runner === undefined) {
-        skip(row);
-        continue;
-      }
       try {
-        const limits: { against: Against; runner: Runner }[] = [];
-        for (const against of row.against ?? []) {
-          const limit = await limitNamed(against.limit);
-          if (limit !== undefined) limits.push({ against, runner: limit });
-        }
-        const before: Speed[] = [];
-        for (const limit of limits) before.push(await limit.runner.measure(beside));
-        if (row.figure !== undefined) {
-          const figure = await runner.measureFigure(row.figure);
-          const note = await runner.ready.note?.();
-          const about = { group: group.name, name: row.name, isLimit: row.isLimit === true };
-          report({ ...about, ...figure, against: [], ...(note === undefined ? {} : { note }) });
-          continue;
-        }
-        const speed = await runner.measure(patience);
-        const ratios: Ratio[] = [];
-        for (const [i, limit] of limits.entries()) {
-          const after = await limit.runner.measure(beside);
-          ratios.push(ratioOf(speed, limit.against, [before[i] as Speed, after]));
-        }
-        const note = await runner.ready.note?.();
-        report({
-          group: group.name,
-          name: row.name,
-          isLimit: row.isLimit === true,
-          ...speed,
-          against: ratios,
-          ...(note === undefined ? {} : { note }),
-        });
-      } finally {
-        if (row.isLimit !== true) await runner.ready.close?.();
+        const measured = await measureRow(row);
+        if (measured === undefined) listener.skipped(row);
+        else listener.measured(measured);
+      } catch (error) {
+        listener.failed(row, error);
       }
     }
   } finally {
