@@ -1,7 +1,7 @@
 /** Prints rows for people. */
 import type { Group, Measured, Ratio } from "./row.js";
 
-const NAME = 44;
+const NAME = 58;
 
 /** How a table is written. */
 export interface Style {

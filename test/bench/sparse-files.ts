@@ -23,16 +23,18 @@ export const sparseRaw: () => SparseFile = lazy(() => {
   return { path, root };
 });
 
-const PAGES = 1_000_000;
+/** Present in the large dumps. */
+export const PAGES = 1_000_000;
 const BLOCK = 4096;
 
 /**
- * A kdump of 1 TiB of physical memory with a million pages present, spread over all of it: the tables, whose pages
- * are stored one by one, and others that share one stored page. Written from makedumpfile's structures.
+ * A kdump, its pages spread over all of its physical memory: the tables, which are stored one by one, and others that
+ * share one stored page. Written from makedumpfile's structures.
  *
+ * @param bits Of physical memory: 40 for 1 TiB.
  * @param pages How many pages are present; at least the tables'.
  */
-export function sparseKdump(bits: 38 | 40, pages = PAGES): SparseFile {
+export function sparseKdump(bits: 38 | 40, pages: number): SparseFile {
   const { bytes, root } = tables();
   const maxPages = 2 ** (bits - 12);
   const tablePages = bytes.length / 4096;
@@ -66,6 +68,34 @@ export function sparseKdump(bits: 38 | 40, pages = PAGES): SparseFile {
   closeSync(file);
   return { path, root };
 }
+
+/**
+ * An ELF core of 1 TiB of physical memory with a million pages present: the tables, and a thousand segments of a thousand
+ * pages each, spread over all of it. Their bytes in the file are holes.
+ */
+export const sparseElf: () => SparseFile = lazy(() => {
+  const { bytes, root } = tables();
+  const each = 1000 * 4096;
+  const spread = 2 ** 30;
+  const segments = [{ physical: 0, length: bytes.length }];
+  for (let i = 1; i <= PAGES / 1000; i++) segments.push({ physical: i * spread, length: each });
+  const out = new ByteWriter().text("\x7fELF").u8(2).u8(1).u8(1).upTo(16);
+  out.u16(4).u16(62).u32(1).u64(0).u64(64).u64(0).u32(0);
+  out.u16(64).u16(56).u16(segments.length).u16(64).u16(0).u16(0);
+  const dataAt = Math.ceil((64 + 56 * segments.length) / 4096) * 4096;
+  let at = dataAt;
+  for (const { physical, length } of segments) {
+    out.u32(1).u32(0).u64(at).u64(0).u64(physical).u64(length).u64(length).u64(0);
+    at += length;
+  }
+  const path = workPath("sparse.elf");
+  const file = openSync(path, "w");
+  writeSync(file, out.done());
+  writeSync(file, bytes, 0, bytes.length, dataAt);
+  ftruncateSync(file, at);
+  closeSync(file);
+  return { path, root };
+});
 
 /** `disk_dump_header` and `kdump_sub_header`, version 6. */
 function kdumpHeader(maxPages: number, pages: number, bitmapBlocks: number): Uint8Array {

@@ -4,7 +4,7 @@ import { CLI, costOf } from "../child.js";
 import { fixture, KDUMP } from "../fixture.js";
 import { cpuMilliseconds } from "../measure.js";
 import type { Group, Row } from "../row.js";
-import { sparseKdump, sparseRaw } from "../sparse-files.js";
+import { PAGES, sparseElf, sparseKdump, sparseRaw } from "../sparse-files.js";
 import { lazy } from "../work-folder.js";
 
 /** MiB beyond Node's own that a command may take. */
@@ -13,7 +13,8 @@ const BOUND = 150;
 const DUMPS = {
   fixture: async () => ({ path: KDUMP, root: (await fixture()).root }),
   "5 GiB raw": async () => sparseRaw(),
-  "1 TiB kdump": lazy(async () => sparseKdump(40)),
+  "1 TiB kdump": lazy(async () => sparseKdump(40, PAGES)),
+  "1 TiB ELF": async () => sparseElf(),
 } as const;
 
 const nodePeak = lazy(() => costOf(["-e", "0"]).peak);
@@ -80,5 +81,6 @@ export const scale: Group = {
       lazy(async () => sparseKdump(40, 250_000)),
     ),
     openRow("1 TiB kdump, a million pages", DUMPS["1 TiB kdump"]),
+    openRow("1 TiB ELF, a million pages", DUMPS["1 TiB ELF"]),
   ],
 };
