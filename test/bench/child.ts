@@ -13,12 +13,13 @@ export interface Cost {
 }
 
 // Runs in the child before anything else: at its end, writes what it has used to a pipe. (A child's `maxRSS` begins at
-// what its parent had when it was started; the high-water mark in /proc is its own.)
+// what its parent had when it was started; the high-water mark in /proc, where there is one, is its own.)
 const REPORTER = `data:text/javascript,${encodeURIComponent(`
-import { readFileSync, writeSync } from "node:fs";
+import { existsSync, readFileSync, writeSync } from "node:fs";
 process.on("exit", () => {
-  const { userCPUTime, systemCPUTime } = process.resourceUsage();
-  const [, peak] = /VmHWM:\\s*(\\d+)/.exec(readFileSync("/proc/self/status", "latin1"));
+  const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
+  const status = "/proc/self/status";
+  const peak = existsSync(status) ? /VmHWM:\\s*(\\d+)/.exec(readFileSync(status, "latin1"))[1] : maxRSS;
   writeSync(3, JSON.stringify({ cpu: (userCPUTime + systemCPUTime) / 1000, peak: peak / 1024 }));
 });
 `)}`;
