@@ -1,5 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { compiled, compilerVersion } from "./bench/c-programs.js";
 import { GROUPS } from "./bench/groups/index.js";
@@ -90,6 +92,16 @@ describe("the benchmark", () => {
     });
     const [{ ratio, limitCpu }] = row.against;
     expect(row.cpu / limitCpu).toBeCloseTo(ratio, 12);
+
+    // And makes tables of such lines later.
+    const file = join(mkdtempSync(join(tmpdir(), "memtool-bench-test-")), "rows.json");
+    writeFileSync(file, stdout);
+    const table = bench("--from", file, "--markdown", "--group", "packets");
+    expect(table.stdout).toMatch(
+      /\| V3: sendIo \| [\d.]+ \| [\d.]+ \| [\d.]+% \| [\d.]+ yardstick gather \(mfio best /,
+    );
+    expect(table.stdout).toMatch(/^V3 +sendIo: mfio best [\d.]+/m);
+    rmSync(dirname(file), { recursive: true });
   });
 
   const compiler = compilerVersion();

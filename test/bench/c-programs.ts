@@ -11,11 +11,11 @@ const FLAGS = ["-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11"];
 
 let version: string | undefined | null = null;
 
-/** The first line of `gcc --version`, or `undefined` where there is none. */
+/** The first line of `gcc --version`, or `undefined` where there is none. The programs are for Linux. */
 export function compilerVersion(): string | undefined {
   if (version !== null) return version;
   const { status, stdout } = spawnSync("gcc", ["--version"], { encoding: "utf8" });
-  version = status === 0 ? stdout.split("\n")[0] : undefined;
+  version = status === 0 && process.platform === "linux" ? stdout.split("\n")[0] : undefined;
   return version;
 }
 

@@ -3,12 +3,13 @@
  * rows of one does not speed up or slow down another.
  */
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { compilerVersion } from "./c-programs.js";
 import { GROUPS } from "./groups/index.js";
 import { measureGroup } from "./measure.js";
-import { heading, line } from "./report.js";
-import type { Measured, Row } from "./row.js";
+import { MARKDOWN, TEXT } from "./report.js";
+import type { Group, Measured, Row } from "./row.js";
 
 const { values } = parseArgs({
   options: {
@@ -17,6 +18,8 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
+    from: { type: "string" },
+    markdown: { type: "boolean", default: false },
   },
 });
 
@@ -32,10 +35,23 @@ if (wanted.length === 0) {
   console.error(`no row has "${only}" in its name; --list shows all`);
   process.exit(2);
 }
+const { heading, line, summary } = values.markdown ? MARKDOWN : TEXT;
 const compiler = compilerVersion();
 if (values.list) {
   for (const { name, rows } of wanted)
     for (const row of rows.filter(isWanted)) console.log(`${name}\t${row.name}`);
+} else if (values.from !== undefined) {
+  // The rows that an earlier run wrote with --json.
+  const rows: Measured[] = readFileSync(values.from, "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((text) => JSON.parse(text));
+  for (const group of wanted) {
+    const measured = rows.filter((row) => row.group === group.name);
+    say(heading(group));
+    for (const row of measured) say(line(row));
+    sumUp(group, measured);
+  }
 } else if (values.group === undefined) {
   say(
     `Node ${process.version}, ${compiler ?? "no gcc: the limits in C, and the ratios to them, are left out"}`,
@@ -50,19 +66,25 @@ if (values.list) {
   for (const group of wanted) {
     const measured: Measured[] = [];
     say(heading(group));
-    await measureGroup(
-      group,
-      isWanted,
-      compiler !== undefined,
-      values.quick ? { time: 100, samples: 3 } : { time: 800, samples: 5 },
-      (row) => {
+    const patience = values.quick ? { time: 100, samples: 3 } : { time: 800, samples: 5 };
+    await measureGroup(group, isWanted, compiler !== undefined, patience, {
+      measured: (row) => {
         measured.push(row);
         console.log(json ? JSON.stringify(row) : line(row));
       },
-      (row) => say(`${row.name}: left out here`),
-    );
-    for (const text of group.summary?.(measured) ?? []) say(text);
+      skipped: (row) => say(`${row.name}: left out here`),
+      failed: (row, error) => {
+        console.error(`${row.name}: failed:`, error);
+        process.exitCode = 1;
+      },
+    });
+    sumUp(group, measured);
   }
+}
+
+function sumUp(group: Group, measured: readonly Measured[]): void {
+  const lines = group.summary?.(measured) ?? [];
+  if (lines.length !== 0) say(summary(lines));
 }
 
 /** For people only: `--json` is rows and nothing else. */

@@ -7,7 +7,7 @@
  * - The machine may be shared, and its speed drifts: a row's limits are measured again right before and after it.
  */
 import { Bench } from "tinybench";
-import type { Against, Group, Measured, Ratio, Ready, Row } from "./row.js";
+import type { Against, Figure, Group, Measured, Ratio, Ready, Row } from "./row.js";
 
 /** Milliseconds of CPU time that a sample takes at least. */
 const SAMPLE = 20;
@@ -82,10 +82,23 @@ class Runner {
     }
   }
 
-  async measure({ time, samples }: Patience): Promise<Speed> {
+  /** The median of what `run` gives, where that is the figure. */
+  async measureFigure(figure: Figure): Promise<Pick<Measured, "figure" | "samples" | "spread">> {
+    const bench = new Bench({ time: 0, iterations: this.row.samples ?? 3, warmup: false, throws: true });
+    bench.add(this.row.name, async () => ({ overriddenDuration: (await this.ready.run()) as number }));
+    await bench.run();
+    const { p50: value, mad, samplesCount: samples } = latencyOf(bench);
+    const bound = figure.most === undefined ? {} : { met: value <= figure.most };
+    return { figure: { ...figure, value, ...bound }, samples, spread: value === 0 ? 0 : mad / value };
+  }
+
+  async measure(patience: Patience): Promise<Speed> {
     globalThis.gc?.();
-    if (!this.#calibrated) await this.#calibrate();
+    const fixed = this.row.samples;
+    if (fixed === undefined && !this.#calibrated) await this.#calibrate();
+    const { time, samples } = fixed === undefined ? patience : { time: 0, samples: fixed };
     const bench = new Bench({
+      warmup: fixed === undefined,
       time,
       iterations: samples,
       warmupTime: time / 5,
@@ -98,9 +111,7 @@ class Runner {
       },
     });
     await bench.run();
-    const result = bench.tasks[0]?.result;
-    if (result === undefined || !("latency" in result)) throw new Error(`${this.row.name}: no result`);
-    const { p50, mad, samplesCount } = result.latency;
+    const { p50, mad, samplesCount } = latencyOf(bench);
     const operations = (this.#calls * (this.ready.operations ?? this.row.operations ?? 1)) / 1000;
     return {
       cpu: operations / p50,
@@ -111,22 +122,31 @@ class Runner {
   }
 }
 
+function latencyOf(bench: Bench) {
+  const result = bench.tasks[0]?.result;
+  if (result === undefined || !("latency" in result)) throw new Error(`${bench.tasks[0]?.name}: no result`);
+  return result.latency;
+}
+
 /** Limits are measured this much shorter, but twice. */
 const BESIDE = 1 / 4;
 
-/**
- * Measures the rows of a group that `wanted` picks, with the limits that they need.
- *
- * @param report Told of each as it is there.
- * @param skip Told of those that can't be measured here.
- */
+/** Is told of each row once. */
+export interface Listener {
+  readonly measured: (measured: Measured) => void;
+  /** It can't be measured here. */
+  readonly skipped: (row: Row) => void;
+  /** It threw, or gave something wrong; the others go on. */
+  readonly failed: (row: Row, error: unknown) => void;
+}
+
+/** Measures the rows of a group that `wanted` picks, with the limits that they need. */
 export async function measureGroup(
   group: Group,
   wanted: (row: Row) => boolean,
   hasCompiler: boolean,
   patience: Patience,
-  report: (measured: Measured) => void,
-  skip: (row: Row) => void,
+  listener: Listener,
 ): Promise<void> {
   const runners = new Map<string, Runner | undefined>();
   const prepare = async (row: Row): Promise<Runner | undefined> => {
@@ -142,39 +162,46 @@ export async function measureGroup(
     runners.set(name, runner);
     return runner;
   };
+  const measureRow = async (row: Row): Promise<Measured | undefined> => {
+    const runner = row.isLimit === true ? await limitNamed(row.name) : await prepare(row);
+    if (runner === undefined) return undefined;
+    try {
+      const about = { group: group.name, name: row.name, isLimit: row.isLimit === true };
+      const noted = async () => {
+        const note = await runner.ready.note?.();
+        return note === undefined ? {} : { note };
+      };
+      if (row.figure !== undefined) {
+        const figure = await runner.measureFigure(row.figure);
+        return { ...about, ...figure, against: [], ...(await noted()) };
+      }
+      const limits: { against: Against; runner: Runner }[] = [];
+      for (const against of row.against ?? []) {
+        const limit = await limitNamed(against.limit);
+        if (limit !== undefined) limits.push({ against, runner: limit });
+      }
+      const before: Speed[] = [];
+      for (const limit of limits) before.push(await limit.runner.measure(beside));
+      const speed = await runner.measure(patience);
+      const ratios: Ratio[] = [];
+      for (const [i, limit] of limits.entries()) {
+        const after = await limit.runner.measure(beside);
+        ratios.push(ratioOf(speed, limit.against, [before[i] as Speed, after]));
+      }
+      return { ...about, ...speed, against: ratios, ...(await noted()) };
+    } finally {
+      if (row.isLimit !== true) await runner.ready.close?.();
+    }
+  };
   const beside = { time: patience.time * BESIDE, samples: patience.samples };
   try {
     for (const row of group.rows.filter(wanted)) {
-      const runner = row.isLimit === true ? await limitNamed(row.name) : await prepare(row);
-      if (runner === undefined) {
-        skip(row);
-        continue;
-      }
       try {
-        const limits: { against: Against; runner: Runner }[] = [];
-        for (const against of row.against ?? []) {
-          const limit = await limitNamed(against.limit);
-          if (limit !== undefined) limits.push({ against, runner: limit });
-        }
-        const before: Speed[] = [];
-        for (const limit of limits) before.push(await limit.runner.measure(beside));
-        const speed = await runner.measure(patience);
-        const ratios: Ratio[] = [];
-        for (const [i, limit] of limits.entries()) {
-          const after = await limit.runner.measure(beside);
-          ratios.push(ratioOf(speed, limit.against, [before[i] as Speed, after]));
-        }
-        const note = await runner.ready.note?.();
-        report({
-          group: group.name,
-          name: row.name,
-          isLimit: row.isLimit === true,
-          ...speed,
-          against: ratios,
-          ...(note === undefined ? {} : { note }),
-        });
-      } finally {
-        if (row.isLimit !== true) await runner.ready.close?.();
+        const measured = await measureRow(row);
+        if (measured === undefined) listener.skipped(row);
+        else listener.measured(measured);
+      } catch (error) {
+        listener.failed(row, error);
       }
     }
   } finally {

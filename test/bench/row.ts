@@ -40,11 +40,21 @@ export interface Against {
   readonly goals?: readonly Goal[];
 }
 
+/** What a row measures that is not a speed: `run` gives the figure itself. */
+export interface Figure {
+  readonly unit: string;
+  /** A bound to stay within. */
+  readonly most?: number;
+}
+
 /** One line of the table. */
 export interface Row {
   readonly name: string;
   /** Operations in one call of `run`; where only `prepare` can tell, it does. */
   readonly operations?: number;
+  readonly figure?: Figure;
+  /** Samples enough for a row that takes seconds or starts processes: no warm-up, and no more than these. */
+  readonly samples?: number;
   /** What it is compared with. A row with `isLimit` is what others are compared with. */
   readonly against?: readonly Against[];
   readonly isLimit?: boolean;
@@ -83,9 +93,11 @@ export interface Measured {
   readonly name: string;
   readonly isLimit: boolean;
   /** Millions of operations per second of CPU time (all threads of the process): the median of the samples. */
-  readonly cpu: number;
+  readonly cpu?: number;
   /** Millions of operations per second of wall time, over all samples. */
-  readonly wall: number;
+  readonly wall?: number;
+  /** In place of both, where the row measures something else: the median, its unit, and its bound if it has one. */
+  readonly figure?: Figure & { readonly value: number; readonly met?: boolean };
   readonly samples: number;
   /** Median distance of the samples from their median, as a part of it: how noisy the machine was. */
   readonly spread: number;

@@ -1,7 +1,9 @@
 import type { Group } from "../row.js";
+import { latency } from "./latency.js";
 import { packets } from "./packets.js";
 import { readGroup } from "./reads.js";
+import { scale } from "./scale.js";
 import { translation } from "./translation.js";
 
 /** In the order in which they run. */
-export const GROUPS: readonly Group[] = [packets, translation, readGroup];
+export const GROUPS: readonly Group[] = [packets, translation, readGroup, latency, scale];

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { deflateSync, inflateSync } from "node:zlib";
 import { open } from "../../../connectors/index.js";
-import type { AddressSpace } from "../../../src/index.js";
+import { type AddressSpace, MemtoolError } from "../../../src/index.js";
 import { compiled, cProgram } from "../c-programs.js";
 import { fixture, KDUMP, type Mapping, randomAddresses, rawFile } from "../fixture.js";
 import { copyPlain, gatherPlain, sumWords, translatePlain } from "../limits.js";
@@ -34,7 +34,7 @@ interface Pattern {
   readonly places: () => Promise<{ readonly virtual: bigint[]; readonly physical: Float64Array }>;
 }
 
-const patterns: readonly Pattern[] = SIZES.flatMap(({ size, label, count }) =>
+const directPatterns: readonly Pattern[] = SIZES.flatMap(({ size, label, count }) =>
   ORDERS.map((order): Pattern => {
     const places = lazy(async () => {
       const { direct } = await fixture();
@@ -52,6 +52,24 @@ const patterns: readonly Pattern[] = SIZES.flatMap(({ size, label, count }) =>
     return { label: `${order} ${label}`, size, count, places };
   }),
 );
+
+/** Pages of the program: each in a frame of its own somewhere, by way of a table of 4 KiB pages. */
+const userPages: Pattern = {
+  label: "random 4 KiB of user pages",
+  size: 4 * KIB,
+  count: 8192,
+  places: lazy(async () => {
+    const small = (await fixture()).user.filter(({ pageSize }) => pageSize === 4096);
+    const virtual = [...randomAddresses(small, 8192, 4096)];
+    const physical = Float64Array.from(virtual, (at) => {
+      const range = small.find(({ start, end }) => start <= at && at < end) as Mapping;
+      return range.physical + Number(at - range.start);
+    });
+    return { virtual, physical };
+  }),
+};
+
+const patterns: readonly Pattern[] = [...directPatterns, userPages];
 
 /** The sum that every way to read a pattern gives: a byte of each read. */
 async function expectedOf({ size, places }: Pattern): Promise<number> {
@@ -151,7 +169,7 @@ const isSequential = ({ label }: Pattern) => label.startsWith("sequential");
 /** The project's goals, where it has some. */
 function preadGoal({ label }: Pattern): Against["goals"] {
   if (label.startsWith("sequential") && !label.endsWith("8 B")) return [{ name: "goal", ratio: 0.8 }];
-  return label === "random 4 KiB" ? [{ name: "goal", ratio: 0.5 }] : [];
+  return label.startsWith("random 4 KiB") ? [{ name: "goal", ratio: 0.5 }] : [];
 }
 
 /** Pages of the pattern in the form that kdump stores them, but compressed by us: what unpacking alone costs. */
@@ -180,11 +198,14 @@ function inflateLimit(pattern: Pattern): Row {
 }
 
 /** Where bytes come from. */
-const sources: {
-  label: string;
-  against: (pattern: Pattern) => Against[];
-  open: () => Promise<[AddressSpace, () => unknown]>;
-}[] = [
+interface Origin {
+  readonly label: string;
+  readonly against: (pattern: Pattern) => Against[];
+  /** An address space and what closes it; `undefined` where this machine can't do it. */
+  readonly open: () => Promise<readonly [AddressSpace, () => unknown] | undefined>;
+}
+
+const origins: readonly Origin[] = [
   {
     label: "memory",
     against: (pattern) => [
@@ -207,6 +228,23 @@ const sources: {
     },
   },
   {
+    label: "mapped file",
+    against: (pattern) =>
+      pattern.size === 4 * KIB
+        ? [{ limit: mappedOf(pattern), goals: isSequential(pattern) ? [] : [{ name: "goal", ratio: 0.7 }] }]
+        : [{ limit: memcpyOf(pattern) }],
+    open: async () => {
+      try {
+        const machine = await open({ connector: `file:${await rawFile()}:map=true` }, { kernel: "none" });
+        return [machine.addressSpace((await fixture()).root), () => machine.close()];
+      } catch (error) {
+        // Without the optional package that maps files, or a file connector that can.
+        if (error instanceof MemtoolError) return undefined;
+        throw error;
+      }
+    },
+  },
+  {
     label: "kdump",
     against: (pattern) =>
       pattern.size === 4 * KIB ? [{ limit: inflateOf(pattern) }] : [{ limit: memcpyOf(pattern) }],
@@ -220,13 +258,15 @@ const sources: {
 const reads: Row[] = patterns.flatMap((pattern) => [
   ...limitsOf(pattern),
   ...(pattern.size === 4 * KIB ? [inflateLimit(pattern)] : []),
-  ...sources.map(
-    ({ label, against, open: openSource }): Row => ({
+  ...origins.map(
+    ({ label, against, open: openOrigin }): Row => ({
       name: `${label === "kdump" ? "readPartial" : "readInto"}, ${pattern.label}, ${label}`,
       operations: pattern.count,
       against: against(pattern),
       prepare: async () => {
-        const [memory, close] = await openSource();
+        const opened = await openOrigin();
+        if (opened === undefined) return undefined;
+        const [memory, close] = opened;
         if (label === "kdump") return partialReadsThrough(memory, pattern, close);
         return readsThrough(memory, pattern, close);
       },
@@ -271,15 +311,17 @@ const scattered: Row[] = [
       return cProgram("pread", [await rawFile(), list, SCATTERED], 20, {});
     },
   },
-  ...sources.map(
-    ({ label, open: openSource }): Row => ({
+  ...origins.map(
+    ({ label, open: openOrigin }): Row => ({
       name: `readInto, 4 MiB of user pages (counts pages), ${label}`,
       operations: SCATTERED / 4096,
       against: [
         { limit: SCATTERED_PREAD, goals: label === "raw file" ? [{ name: "goal", ratio: 0.8 }] : [] },
       ],
       prepare: async () => {
-        const [memory, close] = await openSource();
+        const opened = await openOrigin();
+        if (opened === undefined) return undefined;
+        const [memory, close] = opened;
         const into = new Uint8Array(SCATTERED);
         const { words } = await fixture();
         let expected = 0;
@@ -340,13 +382,15 @@ const gathers: Row[] = [
       return cProgram("pread", [await rawFile(), runs, 8 * VALUES], 1, {});
     },
   },
-  ...sources.map(
-    ({ label, open: openSource }): Row => ({
+  ...origins.map(
+    ({ label, open: openOrigin }): Row => ({
       name: `gather of a million u64, ${label}`,
       operations: VALUES,
       against: [{ limit: GATHER_LOOP }, ...(label === "raw file" ? [{ limit: GATHER_PREAD }] : [])],
       prepare: async () => {
-        const [memory, close] = await openSource();
+        const opened = await openOrigin();
+        if (opened === undefined) return undefined;
+        const [memory, close] = opened;
         const { addresses, expected } = await values();
         const into = new Uint8Array(8 * VALUES);
         const run = () => memory.gather(addresses, 8, into).sync().failed.length;

@@ -7,12 +7,13 @@ import { writeFileSync } from "node:fs";
 import { type Machine, open } from "../../../connectors/index.js";
 import type { TranslationColumns, VirtualMemory } from "../../../src/index.js";
 import { cProgram } from "../c-programs.js";
+import { CLI, costOf } from "../child.js";
 import { type Fixture, fixture, KDUMP, type Mapping, randomAddresses, rawFile } from "../fixture.js";
 import { countPlain, sumNumbers, translatePlain } from "../limits.js";
 import { cpuMilliseconds } from "../measure.js";
 import { memorySpace } from "../memory-space.js";
-import { randomBelow } from "../random.js";
 import type { Against, Group, Ready, Row } from "../row.js";
+import { FIRST_FRAME, SYNTHETIC_BASE, syntheticTables } from "../synthetic-tables.js";
 import { lazy, workPath, writeNumbers } from "../work-folder.js";
 
 /** Page tables in memory, and addresses to translate with them. */
@@ -42,73 +43,23 @@ async function fixtureTables(ranges: (of: Fixture) => readonly Mapping[]): Promi
   return { ...of, bytes: of.ram, path: rawFile, addresses, expected: sumNumbers(physical) };
 }
 
-/** Where the synthetic tables map 4 GiB: in the kernel's half. */
-const BASE = 0xffff888000000000n;
-const MAPPED = 2 ** 32;
-
-/**
- * Tables that map 4 GiB of shuffled frames. The tables lie at 0, shuffled as well; the frames lie behind them, and
- * nobody reads those.
- */
-function syntheticTables(name: string, pageSize: 4096 | 2097152, count: number): Tables {
-  const random = randomBelow();
-  const shuffled = (length: number) => {
-    const order = Uint32Array.from({ length }, (_, i) => i);
-    for (let i = length - 1; i > 0; i--) {
-      const j = random(i + 1);
-      const swap = order[i] as number;
-      order[i] = order[j] as number;
-      order[j] = swap;
-    }
-    return order;
-  };
-  const pages = MAPPED / pageSize;
-  const directories = MAPPED / 2 ** 30;
-  const leafTables = pageSize === 4096 ? pages / 512 : 0;
-  const tables = 2 + directories + leafTables;
-  const places = shuffled(tables);
-  const tableAt = (i: number) => (places[i] as number) * 4096;
-  const bytes = new Uint8Array(tables * 4096);
-  const words = new Uint32Array(bytes.buffer);
-  const put = (table: number, slot: number, target: number, flags: number) => {
-    words[(table + 8 * slot) / 4] = ((target >>> 0) + flags) >>> 0;
-    words[(table + 8 * slot) / 4 + 1] = Math.floor(target / 2 ** 32);
-  };
-  const root = tableAt(0);
-  const slotOf = (shift: bigint) => Number((BASE >> shift) & 511n);
-  put(root, slotOf(39n), tableAt(1), 0x63);
-  const frames = shuffled(pages);
-  const frameOf = (page: number) => 2 ** 30 + (frames[page] as number) * pageSize;
-  for (let i = 0; i < directories; i++) put(tableAt(1), slotOf(30n) + i, tableAt(2 + i), 0x63);
-  for (let i = 0; i < leafTables; i++) {
-    put(tableAt(2 + (i >>> 9)), i & 511, tableAt(2 + directories + i), 0x63);
-  }
-  for (let page = 0; page < pages; page++) {
-    if (pageSize === 4096) put(tableAt(2 + directories + (page >>> 9)), page & 511, frameOf(page), 0x63);
-    else put(tableAt(2 + (page >>> 9)), page & 511, frameOf(page), 0xe3);
-  }
-  const addresses = new BigUint64Array(count);
-  const physical = new Float64Array(count);
-  for (let i = 0; i < count; i++) {
-    const page = random(pages);
-    const offset = random(pageSize);
-    addresses[i] = BASE + BigInt(page * pageSize + offset);
-    physical[i] = frameOf(page) + offset;
-  }
+function synthetic(name: string, pageSize: 4096 | 2097152, count: number): Tables {
+  const made = syntheticTables(pageSize);
+  const { addresses, physical } = made.random(count);
   const path = lazy(() => {
     const file = workPath(`tables-${name}`);
-    writeFileSync(file, bytes);
+    writeFileSync(file, made.bytes);
     return file;
   });
-  return { bytes, words, root, path, addresses, expected: sumNumbers(physical) };
+  return { ...made, path, addresses, expected: sumNumbers(physical) };
 }
 
 /** What is translated: the tables are made when a row first needs them. */
 const SPACES = {
   kernel: { count: FEW, make: lazy(() => fixtureTables((of) => of.kernel)) },
   user: { count: FEW, make: lazy(() => fixtureTables((of) => of.user)) },
-  "4 GiB of 4 KiB": { count: ALL, make: lazy(async () => syntheticTables("small", 4096, ALL)) },
-  "4 GiB of 2 MiB": { count: FEW, make: lazy(async () => syntheticTables("large", 2097152, FEW)) },
+  "4 GiB of 4 KiB": { count: ALL, make: lazy(async () => synthetic("small", 4096, ALL)) },
+  "4 GiB of 2 MiB": { count: FEW, make: lazy(async () => synthetic("large", 2097152, FEW)) },
 } as const;
 type SpaceName = keyof typeof SPACES;
 
@@ -257,7 +208,7 @@ const contiguous: Row[] = [
     prepare: async () => {
       const tables = await SPACES["4 GiB of 4 KiB"].make();
       const memory = spaceOver(tables);
-      const addresses = BigUint64Array.from({ length: ALL }, (_, i) => BASE + BigInt(i * 4096));
+      const addresses = BigUint64Array.from({ length: ALL }, (_, i) => SYNTHETIC_BASE + BigInt(i * 4096));
       let columns: TranslationColumns | undefined;
       const run = () => {
         columns = memory.translateMany(addresses, columns).sync();
@@ -265,7 +216,7 @@ const contiguous: Row[] = [
       };
       // Every frame once, whatever their order.
       let expected = 0;
-      for (let i = 0; i < ALL; i++) expected = (expected + ((2 ** 30 + i * 4096) >>> 0)) >>> 0;
+      for (let i = 0; i < ALL; i++) expected = (expected + ((FIRST_FRAME + i * 4096) >>> 0)) >>> 0;
       return { run, check: () => sumNumbers(columns?.physical ?? new Float64Array(0)), expected };
     },
   },
@@ -325,6 +276,35 @@ const whole = (Object.keys(ROOTS) as (keyof typeof ROOTS)[]).flatMap((name): Row
   },
 ]);
 
+/** The command: start-up, and what it costs with no address, is taken off. */
+const LINES = 1_000_000;
+const command: Row = {
+  name: "memtool translate --stdin, a million lines",
+  operations: LINES,
+  samples: 2,
+  against: [{ limit: inC("kernel") }],
+  prepare: async () => {
+    const { root } = await fixture();
+    const { addresses } = await SPACES.kernel.make();
+    const lines: string[] = [];
+    for (let i = 0; i < LINES; i++) lines.push(`0x${(addresses[i % FEW] as bigint).toString(16)}\n`);
+    const input = workPath("addresses");
+    writeFileSync(input, lines.join(""));
+    const args = [CLI, "-f", KDUMP, "--root", `0x${root.toString(16)}`, "translate", "--stdin"];
+    const nothing = costOf(args);
+    let peak = 0;
+    const run = () => {
+      const cost = costOf(args, input);
+      peak = cost.peak;
+      return { cpu: cost.cpu - nothing.cpu, wall: cost.wall - nothing.wall, checksum: 0 };
+    };
+    return {
+      run,
+      note: () => `goal 1 M/s; peak ${peak.toFixed(0)} MiB, with no line ${nothing.peak.toFixed(0)} MiB`,
+    };
+  },
+};
+
 export const translation: Group = {
   name: "translation",
   title: "Translation",
@@ -334,5 +314,6 @@ export const translation: Group = {
     ...dumpRows("kdump", async () => KDUMP),
     ...contiguous,
     ...whole,
+    command,
   ],
 };
