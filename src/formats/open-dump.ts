@@ -1,12 +1,5 @@
-import { type Column, type ColumnIo, sendColumn } from "../io/column.js";
-import {
-  type BoundView,
-  defaultScheduler,
-  Io,
-  type PacketIo,
-  type Routine,
-  type Scheduler,
-} from "../io/index.js";
+import { type ColumnIo, sendColumn } from "../io/column.js";
+import { defaultScheduler, Io, type PacketIo, type Routine } from "../io/index.js";
 import { checkSize, formatNamed, formatOf, HEAD_SIZE } from "./detect.js";
 import { FormatError } from "./errors.js";
 import { readStructure } from "./fields.js";
@@ -17,29 +10,14 @@ const MAX_DEPTH = 4;
 
 /** A file of a known size as formats want it. @param size Bytes. */
 export function dumpFile(io: PacketIo<number>, size: number, name: string): DumpFile {
-  return new SizedFile(io, size, name);
-}
-
-class SizedFile implements DumpFile, ColumnIo {
-  readonly name: string;
-  readonly size: number;
-  readonly scheduler: Scheduler | undefined;
-  readonly #io: PacketIo<number>;
-
-  constructor(io: PacketIo<number>, size: number, name: string) {
-    this.#io = io;
-    this.scheduler = io.scheduler;
-    this.size = size;
-    this.name = name;
-  }
-
-  sendIo(offset: number, view: BoundView): void {
-    this.#io.sendIo(offset, view);
-  }
-
-  sendColumn(column: Column, from: number, view: BoundView): void {
-    sendColumn(this.#io, column, from, view);
-  }
+  const file: DumpFile & ColumnIo = {
+    name,
+    size,
+    scheduler: io.scheduler,
+    sendIo: (offset, view) => io.sendIo(offset, view),
+    sendColumn: (column, from, view) => sendColumn(io, column, from, view),
+  };
+  return file;
 }
 
 /**
