@@ -8,6 +8,7 @@ import { HIGH } from "./address.js";
 import { Batch } from "./batch.hot.js";
 import type { Column } from "./column.js";
 import { aborts, type Direction } from "./packet.js";
+import { ascendingOrder } from "./radix-order.hot.js";
 import type { BoundView } from "./view.js";
 
 const FIRST_CAPACITY = 64;
@@ -128,6 +129,7 @@ export class FragmentQueue {
     const { words, offsets, lengths, memory } = from;
     const count = from.length;
     const order = ascendingOrder(words, count);
+    if (place.length < count) place = new Uint32Array(Math.max(count, 2 * place.length));
     const to = spare ?? new Batch();
     to.reset(from.direction, count);
     let last = -1;
@@ -180,59 +182,5 @@ export class FragmentQueue {
 /** Sorting goes from one batch to another; the one that it leaves is the next one's. */
 let spare: Batch | undefined;
 
-let orderA = new Uint32Array(FIRST_CAPACITY);
-let orderB = new Uint32Array(FIRST_CAPACITY);
 /** Where a row has gone. */
 let place = new Uint32Array(FIRST_CAPACITY);
-const counts = new Uint32Array(256);
-
-/**
- * The order that sorts addresses ascending (stable). Radix sort, eight bits a pass; passes over bytes that all
- * addresses share are skipped.
- */
-function ascendingOrder(words: Uint32Array, count: number): Uint32Array {
-  let differLo = 0;
-  let differHi = 0;
-  const firstLo = words[0] as number;
-  const firstHi = words[1] as number;
-  for (let i = 1; i < count; i++) {
-    differLo |= (words[2 * i] as number) ^ firstLo;
-    differHi |= (words[2 * i + 1] as number) ^ firstHi;
-  }
-  if (orderA.length < count) {
-    orderA = new Uint32Array(Math.max(count, 2 * orderA.length));
-    orderB = new Uint32Array(orderA.length);
-    place = new Uint32Array(orderA.length);
-  }
-  let from = orderA;
-  let to = orderB;
-  for (let i = 0; i < count; i++) from[i] = i;
-  for (let byte = 0; byte < 8; byte++) {
-    const shift = (byte & 3) * 8;
-    const word = byte >> 2;
-    const differ = word === 0 ? differLo : differHi;
-    if (((differ >>> shift) & 255) === 0) continue;
-    counts.fill(0);
-    for (let i = 0; i < count; i++) {
-      const digit = ((words[2 * i + word] as number) >>> shift) & 255;
-      (counts[digit] as number)++;
-    }
-    let at = 0;
-    for (let digit = 0; digit < 256; digit++) {
-      const here = counts[digit] as number;
-      counts[digit] = at;
-      at += here;
-    }
-    for (let k = 0; k < count; k++) {
-      const i = from[k] as number;
-      const digit = ((words[2 * i + word] as number) >>> shift) & 255;
-      const slot = counts[digit] as number;
-      counts[digit] = slot + 1;
-      to[slot] = i;
-    }
-    const swap = from;
-    from = to;
-    to = swap;
-  }
-  return from;
-}

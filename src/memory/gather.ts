@@ -1,9 +1,11 @@
 /** Records of one size from many addresses, as one request. */
 import { split, splitAddress } from "../io/address.js";
 import { type Column, SAFE_HIGH, sendColumn } from "../io/column.js";
+import { copyBytes } from "../io/copy.hot.js";
 import { type Fault, type FaultState, faultState } from "../io/fault.js";
 import { asBytes, Packet } from "../io/packet.js";
 import type { Address, PacketIo } from "../io/packet-io.js";
+import { ascendingOrder } from "../io/radix-order.hot.js";
 import type { RequestOptions } from "../io/request.js";
 import { sendRoutine } from "../io/requests.js";
 import type { BoundView } from "../io/view.js";
@@ -115,6 +117,69 @@ export function* gatherRoutine<P>(
   const { size } = column;
   const count = column.words.length / 2;
   const bytes = into?.subarray(0, count * size) ?? asBytes(count * size);
+  const order = count > space.scheduler.highWaterMark && size <= SORTED_SIZE ? orderOf(column) : undefined;
+  if (order === undefined) return yield* gatherSlices(space, column, bytes, options);
+  const sorted = asBytes(count * size);
+  // What can't be read is to stay in the caller's memory as it was.
+  if (into !== undefined) permute(bytes, sorted, order, size, true);
+  const ascending = yield* gatherSlices(space, inOrder(column, order), sorted, options);
+  permute(sorted, bytes, order, size, false);
+  const failed = ascending.failed.map((i) => order[i] as number);
+  const byIndex = [...failed.keys()].sort((a, b) => (failed[a] as number) - (failed[b] as number));
+  return new Gathered(
+    bytes,
+    size,
+    count,
+    Uint32Array.from(byIndex, (k) => failed[k] as number),
+    Int32Array.from(byIndex, (k) => ascending.faults[k] as number),
+  );
+}
+
+/** Records of up to so many bytes are worth sorting: that is a copy more of each. */
+const SORTED_SIZE = 256;
+
+/**
+ * The order of a column's pages, or `undefined` if it is ascending already. Records that need several packets would
+ * otherwise have every page fetched again for each packet that wants something of it.
+ */
+function orderOf({ words }: Column): Uint32Array | undefined {
+  const count = words.length / 2;
+  let sorted = true;
+  for (let i = 2; i < words.length && sorted; i += 2) {
+    const hi = words[i + 1] as number;
+    const before = words[i - 1] as number;
+    if (hi < before || (hi === before && (words[i] as number) < (words[i - 2] as number))) sorted = false;
+  }
+  // The lowest byte need not be in order: one pass less.
+  return sorted ? undefined : ascendingOrder(words, count, 1).slice(0, count);
+}
+
+function inOrder({ words, size }: Column, order: Uint32Array): Column {
+  const ordered = new Uint32Array(words.length);
+  for (let k = 0; k < order.length; k++) {
+    const i = order[k] as number;
+    ordered[2 * k] = words[2 * i] as number;
+    ordered[2 * k + 1] = words[2 * i + 1] as number;
+  }
+  return { words: ordered, size };
+}
+
+/** Copies every record: to its place in the order (`sorts`), or from there to its own. */
+function permute(from: Uint8Array, to: Uint8Array, order: Uint32Array, size: number, sorts: boolean): void {
+  for (let k = 0; k < order.length; k++) {
+    const own = (order[k] as number) * size;
+    copyBytes(from, sorts ? own : k * size, to, sorts ? k * size : own, size);
+  }
+}
+
+function* gatherSlices<P>(
+  space: Space<P>,
+  column: Column,
+  bytes: Uint8Array,
+  options: RequestOptions | undefined,
+): Routine<Gathered> {
+  const { size } = column;
+  const count = column.words.length / 2;
   const failed: number[] = [];
   const faults: number[] = [];
   const io = new GatherIo(space.io, column);

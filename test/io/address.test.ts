@@ -113,7 +113,8 @@ describe("the rows of a batch", () => {
           rows = Array.from(batch.addresses.subarray(0, batch.length));
         });
         const packets = addresses.map((address) => {
-          const packet = Packet.reading(1);
+          // In memory of its own: small packets share a buffer, and rows that continue each other in it are merged.
+          const packet = Packet.reading(new Uint8Array(1));
           io.sendIo(address, packet.view().bind());
           return packet;
         });
