@@ -21,7 +21,7 @@ import {
   type Scheduler,
   withDetail,
 } from "../io/index.js";
-import type { PageSlab } from "../memory/page-slab.hot.js";
+import type { PageSlab } from "../io/page-slab.hot.js";
 import type { PageBitmap } from "./bitmap.hot.js";
 import { PageStore } from "./page-store.hot.js";
 import { LEFT_OUT, NO_MEMORY, TRUNCATED } from "./pieces.js";

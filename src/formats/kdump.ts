@@ -8,7 +8,7 @@
  * QEMU writes both alike although it says that it filters: then what is missing is `excluded` ("or outside").
  */
 import { type ExcludedReason, hex, type Routine } from "../io/index.js";
-import { PAGE_SIZE, PageSlab } from "../memory/page-slab.hot.js";
+import { PAGE_SIZE, PageSlab } from "../io/page-slab.hot.js";
 import { type PageBitmap, PageBitmapBuilder } from "./bitmap.hot.js";
 import { FormatError, Warnings } from "./errors.js";
 import { Fields, hasText, readLeniently, readStructure } from "./fields.js";

@@ -1,5 +1,5 @@
 import type { PacketIo, Routine } from "../io/index.js";
-import type { PageSlab } from "../memory/page-slab.hot.js";
+import type { PageSlab } from "../io/page-slab.hot.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
 
 /** A dump file: its bytes by file offset. */

@@ -19,6 +19,7 @@ export { layer, type Mapping, withMapping, withSplitting } from "./layers.js";
 export { MemoryIo, type MemoryIoOptions } from "./memory-io.js";
 export { asBytes, type Direction, Packet, type PacketMemory, type PacketOptions } from "./packet.js";
 export { type Address, type NoPosition, type PacketIo, toCallback } from "./packet-io.js";
+export { PageSlab } from "./page-slab.hot.js";
 export { AddressRanges } from "./ranges.js";
 export { fetchPacket, type OnPart, sendRebound, withFallback } from "./rebound.js";
 export type { AbortSignalLike, RequestOptions } from "./request.js";

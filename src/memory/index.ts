@@ -1,9 +1,10 @@
 /** Memory: typed access, address maps, the page cache. Start with `address-space.ts` and `schema.ts`. @module */
+
+export { PAGE_SIZE, PageSlab } from "../io/page-slab.hot.js";
 export { AddressSpace, type AddressSpaceOptions } from "./address-space.js";
 export type { Chunk } from "./chunks.js";
 export { type AddressColumn, Gathered } from "./gather.js";
 export { PageCache, type PageCacheCounters, type PageCacheOptions, withPageCache } from "./page-cache.hot.js";
-export { PAGE_SIZE, PageSlab } from "./page-slab.hot.js";
 export {
   PhysicalMap,
   PhysicalMapBuilder,

@@ -10,11 +10,11 @@
 import { addressAt, type Column, type ColumnIo, sendColumn, sendRecords } from "../io/column.js";
 import { copyBytes } from "../io/copy.hot.js";
 import type { PacketIo } from "../io/packet-io.js";
+import { PAGE_SIZE, PageSlab } from "../io/page-slab.hot.js";
 import { schedulerOf } from "../io/requests.js";
 import type { Drain, Scheduler } from "../io/scheduler.js";
 import type { BoundView } from "../io/view.js";
 import { LoneRead, PageFetch } from "./page-fetch.js";
-import { PAGE_SIZE, PageSlab } from "./page-slab.hot.js";
 import type { PhysicalMap } from "./physical-map.js";
 import { Writes } from "./writes.js";
 

@@ -1,7 +1,7 @@
 import type { PacketIo } from "../io/packet-io.js";
+import type { PageSlab } from "../io/page-slab.hot.js";
 import { AddressSpace } from "./address-space.js";
 import { type PageCache, withPageCache } from "./page-cache.hot.js";
-import type { PageSlab } from "./page-slab.hot.js";
 import type { PhysicalMap } from "./physical-map.js";
 import { type Writes, WritesIo } from "./writes.js";
 

@@ -1,8 +1,8 @@
 /** What stays in the page cache: hot pages, whatever scans go through it. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { MemoryIo } from "../../src/io/index.js";
-import { AddressSpace, PageSlab, u64, withPageCache } from "../../src/memory/index.js";
+import { MemoryIo, PageSlab } from "../../src/io/index.js";
+import { AddressSpace, u64, withPageCache } from "../../src/memory/index.js";
 import { randomBits } from "../support/dummy-machine.js";
 
 const PAGE = 4096;

@@ -1,5 +1,6 @@
 /**
- * Cached pages in one slab, found through an open-addressed table of page numbers: no object per page.
+ * Pages that were read, in one slab (a dump format and the page cache above share it), found through an open-addressed
+ * table of page numbers: no object per page.
  *
  * Eviction is that of 2Q (Johnson, Shasha 1994), so that a scan evicts nothing but itself. A page enters the
  * *probation* queue, a quarter of the slab. If it was used again late in its time there (touches one after the other,
@@ -7,7 +8,7 @@
  * which only other such pages can push it out of, in turn, those first that were not used since their last turn.
  * While the slab is not full, nothing is dropped.
  */
-import { copyBytes } from "../io/copy.hot.js";
+import { copyBytes } from "./copy.hot.js";
 
 /** Bytes of a cached page. */
 export const PAGE_SIZE = 4096;
