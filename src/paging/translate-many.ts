@@ -5,6 +5,7 @@ import { arrivals, fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import type { TableFetch } from "./table-fetch.js";
+import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
 import { TranslationColumns } from "./translation.js";
 import {
   faultOfStep,
@@ -12,11 +13,8 @@ import {
   LEAF,
   MISSING,
   NON_CANONICAL,
-  type OutColumns,
-  type SlowPath,
   Step,
   tableMissing,
-  translateCached,
   walkFrom,
 } from "./walk.hot.js";
 
@@ -47,7 +45,7 @@ class Pending {
 class ColumnTranslator implements SlowPath {
   readonly #io: PageTableIo;
   readonly #out: TranslationColumns;
-  readonly #words: Uint32Array;
+  readonly #words: Int32Array;
   #rootSlot = -1;
   #pending: Pending | undefined;
   #spare: Pending | undefined;
@@ -58,7 +56,7 @@ class ColumnTranslator implements SlowPath {
     this.#io = io;
     this.#out = out;
     const { addresses } = out;
-    this.#words = new Uint32Array(addresses.buffer, addresses.byteOffset, 2 * addresses.length);
+    this.#words = new Int32Array(addresses.buffer, addresses.byteOffset, 2 * addresses.length);
   }
 
   *run(): Routine<void> {

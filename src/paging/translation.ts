@@ -89,6 +89,8 @@ export class TranslationColumns {
   /** Makes room for the rows of `addresses`, all untranslated. @internal */
   reset(addresses: BigUint64Array<ArrayBuffer>): void {
     const rows = addresses.length;
+    const before = this.length;
+    const dirty = this.failed !== 0;
     this.addresses = addresses;
     this.length = rows;
     this.failed = 0;
@@ -97,10 +99,11 @@ export class TranslationColumns {
       this.faults = new Int32Array(rows);
       this.levels = new Uint8Array(rows);
       this.rights = new Uint8Array(rows);
-    } else {
-      this.faults.fill(0, 0, rows);
+    } else if (dirty) {
+      // Only then is there anything to forget: a million rows cost less than their translation.
+      this.faults.fill(0, 0, before);
     }
-    this.#entryWords.fill(0, 0, 2 * rows);
+    if (dirty) this.#entryWords.fill(0, 0, 2 * before);
   }
 
   /** Notes a failed row. @internal */
