@@ -64,8 +64,7 @@ export function translateCached(
 ): number {
   if (!mmu.fineGranule) return translateEach(words, from, to, slow);
   cache.useRegions(rootSlot);
-  const { links, regions } = cache;
-  const arena = new Int32Array(cache.arena.buffer);
+  const { signed: arena, links, regions } = cache;
   const large = cache.count >= TOUCH_TABLES;
   for (let at = from; at < to; ) {
     const rows = locate(links, regions, words, found, mmu.canonicalShift, at, Math.min(BLOCK, to - at));
@@ -205,7 +204,7 @@ function findRegion(
     const at = (slot << 9) | indexAt(mmu, level, lo, hi);
     const link = links[at] as number;
     rights &= link;
-    if ((link & LINK_TAG) === (LINK_LEAF | (3 << LINK_LEVEL_SHIFT))) {
+    if (level === 3 && (link & LINK_TAG) === (LINK_LEAF | (3 << LINK_LEVEL_SHIFT))) {
       regions[place] = region;
       regions[place + 1] = ~((at << 4) | rights);
       return true;

@@ -5,7 +5,7 @@ import type { MapRun } from "./map-runs.js";
 import { mapsRoutine, type VirtualRange } from "./maps.js";
 import { PageTableIo, type PageTableOptions } from "./page-table-io.js";
 import type { TableCache } from "./table-cache.hot.js";
-import { translateRoutine } from "./translate.js";
+import { translateNow, translateRoutine } from "./translate.js";
 import { translateManyRoutine } from "./translate-many.js";
 import type { Translation, TranslationColumns } from "./translation.js";
 import { type Walk, walkRoutine } from "./walk-steps.js";
@@ -39,7 +39,7 @@ export class VirtualMemory extends AddressSpace<Address> {
 
   /** Where an address leads. Never throws for one that is not mapped. @throws {RangeError} for what is no address. */
   translate(address: Address): Io<Translation> {
-    return Io.of(this.scheduler, translateRoutine, this.#pages, toVirtual(address));
+    return Io.quick(this.scheduler, translateNow, translateRoutine, this.#pages, toVirtual(address));
   }
 
   /**
