@@ -1,12 +1,12 @@
 /** Translations of many addresses at once, as columns; what waits for a table of one level waits in one batch. */
 import { HIGH } from "../io/address.js";
-import { type Fault, MemtoolError, type Routine } from "../io/index.js";
+import type { Fault, Routine } from "../io/index.js";
 import { arrivals, fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import type { TableFetch } from "./table-fetch.js";
 import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
-import { TranslationColumns } from "./translation.js";
+import { checkColumns, TranslationColumns } from "./translation.js";
 import {
   faultOfStep,
   isCanonical,
@@ -244,12 +244,7 @@ export function* translateManyRoutine(
   into: TranslationColumns | undefined,
 ): Routine<TranslationColumns> {
   const out = into ?? new TranslationColumns(io.mmu);
-  if (out.mmu !== io.mmu) {
-    throw new MemtoolError(
-      "WRONG_COLUMNS",
-      `columns of ${out.mmu.name} can't take translations of ${io.mmu.name}`,
-    );
-  }
+  checkColumns(out, io.mmu);
   io.beginRequest();
   out.reset(addresses);
   yield* new ColumnTranslator(io, out).run();

@@ -1,6 +1,6 @@
 /** What a translation gives: one as an object, many as columns. */
 import { joinAddress } from "../io/address.js";
-import { type Fault, type FaultState, faultState, levelOf } from "../io/index.js";
+import { type Fault, type FaultState, faultState, levelOf, MemtoolError } from "../io/index.js";
 import { type CompiledMmu, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
 
 /** Rights of a mapping, combined over all levels. */
@@ -143,4 +143,10 @@ export class TranslationColumns {
       ...rightsFields(this.rights[row] as number),
     };
   }
+}
+
+/** @throws {MemtoolError} `WRONG_COLUMNS` for columns that were made by an address space of another format. */
+export function checkColumns(columns: { readonly mmu: CompiledMmu }, mmu: CompiledMmu): void {
+  if (columns.mmu === mmu) return;
+  throw new MemtoolError("WRONG_COLUMNS", `columns of ${columns.mmu.name} can't take results of ${mmu.name}`);
 }
