@@ -1,6 +1,6 @@
 /** Runs of mapped memory, as columns; one run as an object. */
 import { HIGH, joinAddress } from "../io/address.js";
-import { type Fault, type FaultState, faultState, levelOf } from "../io/index.js";
+import { type Fault, type FaultState, faultDetail, faultState, levelOf } from "../io/index.js";
 import type { CompiledMmu } from "./mmu.js";
 import { type Rights, rightsFields } from "./translation.js";
 
@@ -151,7 +151,7 @@ export class RunColumns {
     this.physical[row] = fault === 0 ? physical : -1;
     this.faults[row] = fault;
     if (fault !== 0) this.#failed = true;
-    this.levels[row] = fault === 0 ? level : levelOf(fault).level;
+    this.levels[row] = fault === 0 ? level : faultDetail(fault) & 7;
     this.rights[row] = fault === 0 ? rights : 0;
     this.entryWords[2 * row] = entryLo;
     this.entryWords[2 * row + 1] = entryHi;

@@ -10,11 +10,14 @@
 import type { Drain } from "../io/index.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { TableFetch } from "./table-fetch.js";
+import { Tlb } from "./tlb.hot.js";
 
 /** Default bound: the tables of about 16 GiB of scattered 4 KiB mappings. */
 const DEFAULT_BYTES = 32 * 2 ** 20;
 /** Slots have 18 bits in what is remembered of a region (see `REGIONS`). */
 const MAX_BYTES = 2 ** 30;
+/** Pages: twelve times as many as the default has room for tables, should each page have a table of its own. */
+const DEFAULT_TRANSLATIONS = 65_536;
 /** Unreadable or partly readable tables that are remembered (a few KiB each at most). */
 const MAX_BROKEN = 1024;
 const FIRST_ROWS = 16;
@@ -41,6 +44,8 @@ export interface TableCacheOptions {
   readonly bytes?: number;
   /** Size of a table in bytes (default 4096). */
   readonly tableBytes?: number;
+  /** Translations remembered beyond the tables that there is room for (default 65,536, in 2 MiB once there are any; 0 for none). */
+  readonly translations?: number;
 }
 
 /** Counts the batches of a live source: what was read for one does not serve the next. */
@@ -76,12 +81,18 @@ export class TableCache {
   readonly regions = new Int32Array(2 << REGION_BITS);
   /** What was loaded of it only to have it in the processor's cache (so that the loads are not left out). @internal */
   touched = 0;
+  /** What fetched tables gave, for when they have made room for others. @internal */
+  readonly tlb: Tlb;
+  /** Changes whenever everything is forgotten: what began before must not be remembered after. @internal */
+  generation = 0;
   /** Tables that are being read, by address. @internal */
   readonly flights = new Map<number, TableFetch>();
   /** Of a live source: moves on when reads of tables are sent. @internal */
   readonly mark = new BatchMark();
   /** The batch that tables and flights are of. */
   #batch = 0;
+  /** When what a live source gave was forgotten last, by the caller's clock. */
+  #born = Number.NEGATIVE_INFINITY;
   /** Of physical memory: changes with writes. */
   #version = 0;
   /** Tables that could not be read, or only in part, by address. @internal */
@@ -104,6 +115,7 @@ export class TableCache {
     this.tableBytes = options.tableBytes ?? 4096;
     this.tableWords = this.tableBytes / 4;
     this.entries = this.tableBytes / 8;
+    this.tlb = new Tlb(options.translations ?? DEFAULT_TRANSLATIONS);
     const bytes = Math.min(options.bytes ?? DEFAULT_BYTES, MAX_BYTES);
     // A row: the table, its links, and 13 bytes of columns with four hash places.
     this.capacity = Math.max(1, Math.floor(bytes / (this.tableBytes + this.entries * 4 + 29)));
@@ -130,6 +142,8 @@ export class TableCache {
 
   /** Forgets every table. Reads under way go on, and fill it again. */
   flush(): void {
+    this.generation++;
+    this.tlb.flush();
     this.broken.clear();
     if (this.#count === 0) return;
     this.#regionsOf = -1;
@@ -145,6 +159,16 @@ export class TableCache {
   beginLive(): void {
     if (this.flights.size !== 0 && this.#batch === this.mark.batch) return;
     this.#batch = this.mark.batch;
+    this.#forget();
+  }
+
+  /**
+   * Begins a request to a live source that may see what is up to `age` milliseconds old: from the first request on
+   * after everything was forgotten, all is kept that long. @internal
+   */
+  beginAged(now: number, age: number): void {
+    if (now >= this.#born && now - this.#born < age) return;
+    this.#born = now;
     this.#forget();
   }
 
@@ -164,6 +188,7 @@ export class TableCache {
   /** Links hold what one format makes of an entry: the walker names its format before it uses them. @internal */
   useLinks(mmu: CompiledMmu): void {
     if (this.#linksOf === mmu) return;
+    if (this.#linksOf !== undefined) this.tlb.flush();
     this.#linksOf = mmu;
     this.#regionsOf = -1;
     this.links.fill(0);

@@ -46,6 +46,8 @@ class ColumnTranslator implements SlowPath {
   readonly #io: PageTableIo;
   readonly #out: TranslationColumns;
   readonly #words: Int32Array;
+  /** Of the cache, when the request began. */
+  readonly #generation: number;
   #rootSlot = -1;
   #pending: Pending | undefined;
   #spare: Pending | undefined;
@@ -55,6 +57,7 @@ class ColumnTranslator implements SlowPath {
   constructor(io: PageTableIo, out: TranslationColumns) {
     this.#io = io;
     this.#out = out;
+    this.#generation = io.cache.generation;
     const { addresses } = out;
     this.#words = new Int32Array(addresses.buffer, addresses.byteOffset, 2 * addresses.length);
   }
@@ -67,6 +70,8 @@ class ColumnTranslator implements SlowPath {
     while (at < length) {
       this.#rootSlot = cache.find(io.root);
       if (this.#rootSlot < 0) {
+        at = this.#recallFrom(at);
+        if (at === length) return;
         const root = yield* fetchTable(io, io.root);
         if (root.fault !== 0) {
           this.#failAll(at, tableMissing(mmu.levels, root.fault));
@@ -154,6 +159,7 @@ class ColumnTranslator implements SlowPath {
     walkFrom(step, cache, mmu, table, base, slot, faults, level, rights, lo, hi);
     // Tables that are known to be broken are in hand at once.
     while (step.kind === MISSING) {
+      if (this.#recall(row, lo, hi)) return;
       const address = step.address;
       const below = step.level - 1;
       let fetch = cache.broken.get(address) ?? cache.flights.get(address);
@@ -183,6 +189,34 @@ class ColumnTranslator implements SlowPath {
     out.rights[row] = step.rights;
   }
 
+  /** Answers rows that are remembered, up to one that is not: without the root they need no fetch. */
+  #recallFrom(from: number): number {
+    let row = from;
+    while (
+      row < this.#out.length &&
+      this.#recall(row, this.#words[2 * row] as number, this.#words[2 * row + 1] as number)
+    ) {
+      row++;
+    }
+    return row;
+  }
+
+  /** Answers a row from what is remembered of its page. */
+  #recall(row: number, lo: number, hi: number): boolean {
+    const { cache, root } = this.#io;
+    const { tlb } = cache;
+    if (!tlb.find(root, lo, hi)) return false;
+    const out = this.#out;
+    if (tlb.fault !== 0) {
+      out.fail(row, tlb.fault, tlb.lo, tlb.hi);
+      return true;
+    }
+    out.physical[row] = (tlb.hi >>> 0) * HIGH + ((tlb.lo | (lo & 0xfff)) >>> 0);
+    out.levels[row] = tlb.level;
+    out.rights[row] = tlb.rights;
+    return true;
+  }
+
   #wait(row: number, fetch: TableFetch, level: number): void {
     this.#pending ??= new Pending();
     const pending = this.#pending;
@@ -210,6 +244,7 @@ class ColumnTranslator implements SlowPath {
 
   /** Every pending row goes on from the table that it waited for. */
   #resume(): void {
+    const io = this.#io;
     const pending = this.#pending;
     if (pending === undefined) return;
     this.#pending = this.#spare;
@@ -218,6 +253,8 @@ class ColumnTranslator implements SlowPath {
       const row = pending.rows[i] as number;
       const level = pending.levels[i] as number;
       const table = pending.tables[i] as TableFetch;
+      const lo = this.#words[2 * row] as number;
+      const hi = this.#words[2 * row + 1] as number;
       if (this.#distinct.size >= MAX_TABLES) {
         // Enough is under way: this row waits a round longer, at the table it has.
         this.#requeue(pending, i);
@@ -225,13 +262,14 @@ class ColumnTranslator implements SlowPath {
       }
       if (table.fault !== 0) {
         const entryLo = pending.entryLo[i] as number;
-        this.#out.fail(row, tableMissing(level, table.fault), entryLo, pending.entryHi[i] as number);
+        const entryHi = pending.entryHi[i] as number;
+        this.#out.fail(row, tableMissing(level, table.fault), entryLo, entryHi);
+        io.rememberMissing(table, level, this.#generation, lo, hi, entryLo, entryHi);
         continue;
       }
-      const lo = this.#words[2 * row] as number;
-      const hi = this.#words[2 * row + 1] as number;
       const rights = pending.rights[i] as number;
       this.#walk(row, table.words, 0, -1, table.faults, level, rights, lo, hi);
+      io.remember(step, table, this.#generation, lo, hi);
     }
     pending.clear();
   }

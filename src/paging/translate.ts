@@ -5,7 +5,7 @@ import { fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
-import { type Translation, unmapped } from "./translation.js";
+import { rightsFields, type Translation, unmapped } from "./translation.js";
 import {
   faultOfStep,
   isCanonical,
@@ -35,7 +35,7 @@ export function translateNow(io: PageTableIo, virtual: bigint): Translation | un
   const { mmu, cache } = io;
   io.beginRequest();
   const slot = cache.find(io.root);
-  if (slot < 0) return undefined;
+  if (slot < 0) return recalled(io, virtual);
   // A column of one: the shortest way, for what has been translated before.
   lone[0] = virtual;
   slow.taken = !cache.regionsPay(slot);
@@ -68,7 +68,18 @@ export function translateNow(io: PageTableIo, virtual: bigint): Translation | un
     lo,
     hi,
   );
-  return step.kind === MISSING ? undefined : resultOf(io, virtual, lo, hi);
+  return step.kind === MISSING ? recalled(io, virtual) : resultOf(io, virtual, lo, hi);
+}
+
+/** What is remembered of an address whose tables are not all cached. */
+function recalled({ cache, mmu, root }: PageTableIo, virtual: bigint): Translation | undefined {
+  splitVirtual(virtual);
+  const { lo, hi } = split;
+  const { tlb } = cache;
+  if (!tlb.find(root, lo, hi)) return undefined;
+  if (tlb.fault !== 0) return unmapped(virtual, tlb.fault, joinAddress(tlb.lo, tlb.hi));
+  const physical = (tlb.hi >>> 0) * HIGH + ((tlb.lo | (lo & 0xfff)) >>> 0);
+  return { virtual, physical, pageSize: mmu.size[tlb.level] as number, ...rightsFields(tlb.rights) };
 }
 
 /** Notes that the plain loops could not do it. */
@@ -115,6 +126,7 @@ export function* translateRoutine(io: PageTableIo, virtual: bigint): Routine<Tra
   const { lo, hi } = split;
   const { mmu, cache } = io;
   io.beginRequest();
+  const { generation } = cache;
   if (!isCanonical(mmu, hi)) return unmapped(virtual, NON_CANONICAL, 0n);
   let level = mmu.levels;
   let rights = ALL_RIGHTS;
@@ -125,6 +137,10 @@ export function* translateRoutine(io: PageTableIo, virtual: bigint): Routine<Tra
     walkFrom(step, cache, mmu, cache.arena, slot * mmu.tableWords, slot, undefined, level, rights, lo, hi);
   }
   let found = slot >= 0;
+  if (!found || step.kind === MISSING) {
+    const known = recalled(io, virtual);
+    if (known !== undefined) return known;
+  }
   for (;;) {
     if (found) {
       if (step.kind !== MISSING) return resultOf(io, virtual, lo, hi);
@@ -134,9 +150,14 @@ export function* translateRoutine(io: PageTableIo, virtual: bigint): Routine<Tra
       entry = joinAddress(step.entryLo, step.entryHi);
     }
     const fetch = yield* fetchTable(io, missing);
-    if (fetch.fault !== 0) return unmapped(virtual, tableMissing(level, fetch.fault), entry);
+    if (fetch.fault !== 0) {
+      splitVirtual(entry);
+      io.rememberMissing(fetch, level, generation, lo, hi, split.lo, split.hi);
+      return unmapped(virtual, tableMissing(level, fetch.fault), entry);
+    }
     io.cache.useLinks(mmu);
     walkFrom(step, cache, mmu, fetch.words, 0, -1, fetch.faults, level, rights, lo, hi);
+    io.remember(step, fetch, generation, lo, hi);
     found = true;
   }
 }

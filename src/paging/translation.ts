@@ -1,6 +1,6 @@
 /** What a translation gives: one as an object, many as columns. */
 import { joinAddress } from "../io/address.js";
-import { type Fault, type FaultState, faultState, levelOf, MemtoolError } from "../io/index.js";
+import { type Fault, type FaultState, faultDetail, faultState, levelOf, MemtoolError } from "../io/index.js";
 import { type CompiledMmu, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
 
 /** Rights of a mapping, combined over all levels. */
@@ -112,7 +112,8 @@ export class TranslationColumns {
       this.#entryWords = new Uint32Array(2 * this.physical.length);
     this.physical[row] = -1;
     this.faults[row] = fault;
-    this.levels[row] = levelOf(fault).level;
+    // The level of `levelOf`, without an object.
+    this.levels[row] = faultDetail(fault) & 7;
     this.rights[row] = 0;
     this.#entryWords[2 * row] = entryLo;
     this.#entryWords[2 * row + 1] = entryHi;

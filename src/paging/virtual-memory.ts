@@ -37,6 +37,14 @@ export class VirtualMemory extends AddressSpace<Address> {
     return this.#pages.cache;
   }
 
+  /**
+   * Forgets all tables and translations, of every root that shares `tableCache`: for memory that was changed behind
+   * memtool's back. (Writes through the same physical memory need none.)
+   */
+  flush(): void {
+    this.#pages.cache.flush();
+  }
+
   /** Where an address leads. Never throws for one that is not mapped. @throws {RangeError} for what is no address. */
   translate(address: Address): Io<Translation> {
     return Io.quick(this.scheduler, translateNow, translateRoutine, this.#pages, toVirtual(address));

@@ -95,25 +95,30 @@ it("runs and maps are the reference's, whatever the room for rows", () => {
 
 it("runs of a range are clipped, down to a part of a large page", () => {
   fc.assert(
-    fc.property(fc.nat({ max: 2 ** 30 }), fc.nat(), fc.integer({ min: 1, max: 2000 }), (seed, first, count) => {
-      const dummy = machine(seed);
-      const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root });
-      const whole = [...memory.maps().sync()];
-      const run = whole[first % whole.length] as MapRun;
-      const start = run.start + PAGE * (BigInt(first) % ((run.end - run.start) / PAGE));
-      const end = start + PAGE * BigInt(count) > 1n << 64n ? 1n << 64n : start + PAGE * BigInt(count);
-      const wanted = whole
-        .filter((each) => each.end > start && each.start < end)
-        .map((each) => {
-          const from = each.start > start ? each.start : start;
-          const to = each.end < end ? each.end : end;
-          if (each.state !== undefined) return { ...each, start: from, end: to };
-          return { ...each, start: from, end: to, physical: each.physical + Number(from - each.start) };
-        });
-      const runs = memory.runs({ start, end }).sync();
-      expect(rows(runs)).toEqual(wanted);
-      expect(runs.end).toBe(end);
-    }),
+    fc.property(
+      fc.nat({ max: 2 ** 30 }),
+      fc.nat(),
+      fc.integer({ min: 1, max: 2000 }),
+      (seed, first, count) => {
+        const dummy = machine(seed);
+        const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root });
+        const whole = [...memory.maps().sync()];
+        const run = whole[first % whole.length] as MapRun;
+        const start = run.start + PAGE * (BigInt(first) % ((run.end - run.start) / PAGE));
+        const end = start + PAGE * BigInt(count) > 1n << 64n ? 1n << 64n : start + PAGE * BigInt(count);
+        const wanted = whole
+          .filter((each) => each.end > start && each.start < end)
+          .map((each) => {
+            const from = each.start > start ? each.start : start;
+            const to = each.end < end ? each.end : end;
+            if (each.state !== undefined) return { ...each, start: from, end: to };
+            return { ...each, start: from, end: to, physical: each.physical + Number(from - each.start) };
+          });
+        const runs = memory.runs({ start, end }).sync();
+        expect(rows(runs)).toEqual(wanted);
+        expect(runs.end).toBe(end);
+      },
+    ),
     { numRuns: 150 },
   );
 });
