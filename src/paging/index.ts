@@ -1,5 +1,4 @@
 /** Virtual memory by page tables. Start with `virtual-memory.ts`, then `page-table-io.ts` and `mmu.ts`. @module */
-export type { BrokenRun, MappedRun, MapRun } from "./map-runs.js";
 export type { VirtualRange } from "./maps.js";
 export {
   type BitRange,
@@ -12,6 +11,7 @@ export {
   WRITABLE,
 } from "./mmu.js";
 export { PageTableIo, type PageTableOptions } from "./page-table-io.js";
+export { type BrokenRun, type MappedRun, type MapRun, RunColumns } from "./run-columns.js";
 export { TableCache, type TableCacheOptions } from "./table-cache.hot.js";
 export {
   type MappedAddress,

@@ -1,11 +1,13 @@
 /** Every mapped run of a root, in ascending order, visiting only tables that are there. */
 import { HIGH } from "../io/address.js";
 import type { Address, Fault, Routine, Sink } from "../io/index.js";
+import { addLeaves } from "./add-leaves.hot.js";
 import { fetchTables } from "./fetch-tables.js";
-import { type MapRun, RunMerger } from "./map-runs.js";
 import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
+import { addressOf, type MapRun, RUN_ROWS, RunColumns } from "./run-columns.js";
 import type { TableFetch } from "./table-fetch.js";
+import { checkColumns } from "./translation.js";
 import { kindOf, LEAF, MISSING, malformedAt, NOT_PRESENT, rightsOf, tableMissing } from "./walk.hot.js";
 
 /** A range of virtual addresses; `end` is exclusive and may be 2^64. */
@@ -21,8 +23,12 @@ export interface VirtualRange {
  */
 const MAX_REPEATS = 4096;
 
+/** Runs that `maps` makes before it hands them out one by one. */
+const MAPS_ROWS = 256;
+
 const DONE = 0;
-const EMIT = 1;
+/** There is no room for another run. */
+const FULL = 1;
 const FETCH = 2;
 
 /** A table on the path from the root. */
@@ -43,7 +49,7 @@ class Place {
   }
 }
 
-/** One pass: a plain loop that stops to hand out a run or to have tables fetched. */
+/** One pass: a plain loop that stops when there is no room for a run, or to have tables fetched. */
 class MapScan {
   readonly #io: PageTableIo;
   readonly #from: number;
@@ -54,19 +60,20 @@ class MapScan {
   #repeats = 0;
   /** Level of the table under way; 0 before the root, above the root at the end. */
   #level = 0;
-  /** For `EMIT`: `runs.done`. */
-  readonly runs: RunMerger;
+  readonly runs: RunColumns;
+  /** For `FULL`: page number of the piece that there was no room for. */
+  stopped = 0;
   /** For `FETCH`: the tables to fetch, and the place that wants them. */
   wanted: number[] = [];
   #wantedBy: Map<number, TableFetch>;
 
   /** @param from First page number. @param to Last one, exclusive. */
-  constructor(io: PageTableIo, from: number, to: number) {
+  constructor(io: PageTableIo, runs: RunColumns, from: number, to: number) {
     const { mmu } = io;
     this.#io = io;
     this.#from = from;
     this.#to = to;
-    this.runs = new RunMerger(mmu, from, to);
+    this.runs = runs;
     this.#places = Array.from({ length: mmu.levels + 2 }, () => new Place(mmu.tableWords));
     this.#seen = Array.from({ length: mmu.levels + 1 }, () => new Set<number>());
     this.#wantedBy = (this.#places[mmu.levels + 1] as Place).children;
@@ -91,6 +98,7 @@ class MapScan {
     while (this.#level <= top) {
       const level = this.#level;
       const place = this.#places[level] as Place;
+      if (place.faults === undefined) this.#skip(place, level);
       if (place.index > place.last) {
         place.children.clear();
         this.#level++;
@@ -100,7 +108,26 @@ class MapScan {
       const status = this.#entry(place, level);
       if (status !== DONE) return status;
     }
-    return this.runs.flush() ? EMIT : DONE;
+    return DONE;
+  }
+
+  /** Passes entries that need no decision: what is absent, and runs of sound leaves. */
+  #skip(place: Place, level: number): void {
+    const { words, last } = place;
+    const { mmu } = this.#io;
+    const shift = mmu.shift[level] as number;
+    if (level < mmu.levels && shift < 32) {
+      // Those that the range holds in part are clipped one by one.
+      const pages = 2 ** (shift - mmu.pageShift);
+      const whole = Math.min(last, Math.floor((this.#to - place.vpn) / pages) - 1);
+      if (place.vpn + place.index * pages >= this.#from) {
+        place.index = addLeaves(this.runs, level, words, place.index, whole, place.vpn, place.rights);
+        return;
+      }
+    }
+    let { index } = place;
+    while (index <= last && ((words[2 * index] as number) & mmu.presentMask) === 0) index++;
+    place.index = index;
   }
 
   /** Takes one entry; may go down a level. `DONE` means "go on". */
@@ -117,23 +144,21 @@ class MapScan {
       return DONE;
     }
     const unread = place.faults?.[index] ?? 0;
-    if (unread !== 0) {
-      place.index++;
-      return this.#addBroken(vpn, pages, tableMissing(level, unread), 0, 0);
-    }
+    if (unread !== 0) return this.#addBroken(place, vpn, pages, tableMissing(level, unread), 0, 0);
     const kind = kindOf(mmu, level, lo, hi);
     if (kind === MISSING) {
       const address = ((hi & mmu.tableAddressHi) >>> 0) * HIGH + ((lo & mmu.tableAddressLo) >>> 0);
       return this.#enter(level - 1, address, vpn, place.rights & (rightsOf(mmu, lo, hi) | GLOBAL), lo, hi);
     }
-    place.index++;
-    if (kind === NOT_PRESENT) return DONE;
-    if (kind !== LEAF) return this.#addBroken(vpn, pages, malformedAt(level), lo, hi);
+    if (kind === NOT_PRESENT) {
+      place.index++;
+      return DONE;
+    }
+    if (kind !== LEAF) return this.#addBroken(place, vpn, pages, malformedAt(level), lo, hi);
     const physical =
       ((hi & (mmu.leafAddressHi[level] as number)) >>> 0) * HIGH +
       ((lo & (mmu.leafAddressLo[level] as number)) >>> 0);
-    const rights = place.rights & rightsOf(mmu, lo, hi);
-    return this.runs.add(vpn, pages, physical, level, rights, 0, 0, 0) ? EMIT : DONE;
+    return this.#add(place, vpn, pages, physical, level, place.rights & rightsOf(mmu, lo, hi), 0, 0, 0);
   }
 
   /** Goes down to a table of `level`, once it is in hand and its children are on hand or known. */
@@ -150,8 +175,7 @@ class MapScan {
     // What the entry above covers. (The root has none, and no run is made of it here.)
     const pages = level === mmu.levels ? 0 : 2 ** ((mmu.shift[level + 1] as number) - mmu.pageShift);
     if (this.#isLoop(level, address)) {
-      parent.index++;
-      return this.#addBroken(vpn, pages, malformedAt(level + 1), entryLo, entryHi);
+      return this.#addBroken(parent, vpn, pages, malformedAt(level + 1), entryLo, entryHi);
     }
     const slot = cache.find(address);
     const table = parent.children.get(address) ?? cache.broken.get(address);
@@ -163,10 +187,9 @@ class MapScan {
     if (slot < 0 && table !== undefined && table.fault !== 0) {
       if (level === mmu.levels) {
         this.#level = level + 1;
-        return this.#addHalves(tableMissing(level, table.fault));
+        return this.#addHalves(parent, tableMissing(level, table.fault));
       }
-      parent.index++;
-      return this.#addBroken(vpn, pages, tableMissing(level, table.fault), entryLo, entryHi);
+      return this.#addBroken(parent, vpn, pages, tableMissing(level, table.fault), entryLo, entryHi);
     }
     const pfn = address / 4096;
     const seen = this.#seen[level] as Set<number>;
@@ -175,8 +198,7 @@ class MapScan {
     } else if (this.#repeats < MAX_REPEATS) {
       this.#repeats++;
     } else {
-      parent.index++;
-      return this.#addBroken(vpn, pages, malformedAt(level + 1), entryLo, entryHi);
+      return this.#addBroken(parent, vpn, pages, malformedAt(level + 1), entryLo, entryHi);
     }
     const place = this.#places[level] as Place;
     if (slot >= 0) place.words.set(cache.arena.subarray(slot * mmu.tableWords, (slot + 1) * mmu.tableWords));
@@ -185,6 +207,11 @@ class MapScan {
     place.address = address;
     place.index = 0;
     place.last = (mmu.loMask[level] as number) | (mmu.hiMask[level] as number);
+    if (level !== mmu.levels) {
+      const size = 2 ** ((mmu.shift[level] as number) - mmu.pageShift);
+      place.index = Math.max(0, Math.floor((this.#from - vpn) / size));
+      place.last = Math.min(place.last, Math.ceil((this.#to - vpn) / size) - 1);
+    }
     place.vpn = vpn;
     place.rights = rights;
     this.#level = level;
@@ -204,7 +231,7 @@ class MapScan {
     const { mmu, cache } = this.#io;
     const wanted = new Set<number>();
     const pages = 2 ** ((mmu.shift[level] as number) - mmu.pageShift);
-    for (let index = 0; index <= place.last; index++) {
+    for (let { index } = place; index <= place.last; index++) {
       const lo = place.words[2 * index] as number;
       const hi = place.words[2 * index + 1] as number;
       if (kindOf(mmu, level, lo, hi) !== MISSING || (place.faults?.[index] ?? 0) !== 0) continue;
@@ -221,29 +248,93 @@ class MapScan {
   }
 
   /** The root can't be read: one run for each canonical part of the space. */
-  #addHalves(fault: Fault): number {
+  #addHalves(above: Place, fault: Fault): number {
     const { mmu } = this.#io;
     const entries = ((mmu.loMask[mmu.levels] as number) | (mmu.hiMask[mmu.levels] as number)) + 1;
     const pages = 2 ** ((mmu.shift[mmu.levels] as number) - mmu.pageShift);
     const low = Math.min(mmu.extendFrom, entries);
-    const first = low === 0 ? DONE : this.#addBroken(0, low * pages, fault, 0, 0);
-    if (low === entries) return first;
-    return this.#addBroken(low * pages + mmu.extendPages, (entries - low) * pages, fault, 0, 0);
+    // The first two runs there are: there is room for them.
+    if (low !== 0) this.#addBroken(above, 0, low * pages, fault, 0, 0);
+    if (low === entries) return DONE;
+    return this.#addBroken(above, low * pages + mmu.extendPages, (entries - low) * pages, fault, 0, 0);
   }
 
-  #addBroken(vpn: number, pages: number, fault: Fault, entryLo: number, entryHi: number): number {
-    return this.runs.add(vpn, pages, 0, 0, 0, fault, entryLo, entryHi) ? EMIT : DONE;
+  #addBroken(
+    place: Place,
+    vpn: number,
+    pages: number,
+    fault: Fault,
+    entryLo: number,
+    entryHi: number,
+  ): number {
+    return this.#add(place, vpn, pages, 0, 0, 0, fault, entryLo, entryHi);
+  }
+
+  /** Adds what an entry of `place` covers, clipped to the range, and goes on behind it. */
+  #add(
+    place: Place,
+    vpn: number,
+    pages: number,
+    physical: number,
+    level: number,
+    rights: number,
+    fault: Fault,
+    entryLo: number,
+    entryHi: number,
+  ): number {
+    const start = Math.max(vpn, this.#from);
+    const count = Math.min(vpn + pages, this.#to) - start;
+    if (count > 0) {
+      const at = physical + (start - vpn) * 2 ** this.#io.mmu.pageShift;
+      if (!this.runs.add(start, count, at, level, rights, fault, entryLo, entryHi)) {
+        this.stopped = start;
+        return FULL;
+      }
+    }
+    place.index++;
+    return DONE;
   }
 }
 
 /** The routine of `VirtualMemory.maps`. @param from First page number. @param to Last one, exclusive. */
 export function* mapsRoutine(sink: Sink<MapRun>, io: PageTableIo, from: number, to: number): Routine<void> {
   io.beginRequest();
-  const scan = new MapScan(io, from, to);
+  const runs = new RunColumns(io.mmu, MAPS_ROWS);
+  const scan = new MapScan(io, runs, from, to);
   for (;;) {
     const status = scan.next();
-    if (status === DONE) return;
-    if (status === EMIT) yield sink.emit(scan.runs.done as MapRun);
-    else scan.take(yield* fetchTables(io, scan.wanted));
+    if (status === FETCH) {
+      // What is complete need not wait for that.
+      for (let row = 0; row < runs.length - 1; row++) yield sink.emit(runs.row(row));
+      runs.keepLast();
+      scan.take(yield* fetchTables(io, scan.wanted));
+    } else {
+      for (let row = 0; row < runs.length; row++) yield sink.emit(runs.row(row));
+      runs.clear();
+      if (status === DONE) return;
+    }
+  }
+}
+
+/** The routine of `VirtualMemory.runs`. */
+export function* runsRoutine(
+  io: PageTableIo,
+  from: number,
+  to: number,
+  into: RunColumns | undefined,
+): Routine<RunColumns> {
+  const runs = into ?? new RunColumns(io.mmu, RUN_ROWS);
+  checkColumns(runs, io.mmu);
+  io.beginRequest();
+  runs.clear();
+  const scan = new MapScan(io, runs, from, to);
+  for (;;) {
+    const status = scan.next();
+    if (status === FETCH) {
+      scan.take(yield* fetchTables(io, scan.wanted));
+    } else {
+      runs.end = addressOf(status === FULL ? scan.stopped : to, io.mmu.pageShift);
+      return runs;
+    }
   }
 }

@@ -103,13 +103,14 @@ export interface CompiledMmu {
   readonly tableAddressHi: number;
   readonly leafAddressLo: Int32Array;
   readonly leafAddressHi: Int32Array;
-  /** rights = table[(lo >>> loShift & loMask) | (hi >>> hiShift & hiMask) << hiLeft] */
-  readonly rights: Uint8Array;
-  readonly rightsLoShift: number;
-  readonly rightsLoMask: number;
-  readonly rightsHiShift: number;
-  readonly rightsHiMask: number;
-  readonly rightsHiLeft: number;
+  /** rights = grants[entry's low 12 bits] & grants[4096 | its high 12 bits]: no shift by a variable. */
+  readonly grants: Uint8Array;
+  /**
+   * The last three levels are as every 64-bit format with pages of 4 KiB has them: nine bits of index each, leaves of
+   * 4 KiB, 2 MiB and 1 GiB; and an entry of level 1 has no reserved bits. The loops over columns are made for these
+   * (shifts by constants; the check of reserved bits alone cost a fifth).
+   */
+  readonly fineGranule: boolean;
   /** An address is canonical if (hi >>> canonicalShift) is one of these two. */
   readonly canonicalShift: number;
   readonly canonicalLow: number;
@@ -147,32 +148,19 @@ function bitMask(bits: readonly number[], what: string): number {
   return mask;
 }
 
-function compileRights(def: MmuDef) {
-  const granting = [def.writable, def.user, def.executable, def.global];
-  const low = granting.filter((right) => right.bit < 32).map((right) => right.bit);
-  const high = granting.filter((right) => right.bit >= 32).map((right) => right.bit - 32);
-  const loShift = low.length === 0 ? 0 : Math.min(...low);
-  const loBits = low.length === 0 ? 0 : Math.max(...low) - loShift + 1;
-  const hiShift = high.length === 0 ? 0 : Math.min(...high);
-  const hiBits = high.length === 0 ? 0 : Math.max(...high) - hiShift + 1;
-  if (loBits + hiBits > 12) throw new RangeError(`${def.name}: the rights' bits lie too far apart`);
-  const rights = new Uint8Array(1 << (loBits + hiBits));
-  for (let key = 0; key < rights.length; key++) {
-    let value = 0;
-    granting.forEach(({ bit, grants }, i) => {
-      const at = bit < 32 ? bit - loShift : loBits + bit - 32 - hiShift;
-      if (((key >>> at) & 1) === (grants === "set" ? 1 : 0)) value |= 1 << i;
-    });
-    rights[key] = value;
-  }
-  return {
-    rights,
-    rightsLoShift: loShift,
-    rightsLoMask: (1 << loBits) - 1,
-    rightsHiShift: hiShift,
-    rightsHiMask: (1 << hiBits) - 1,
-    rightsHiLeft: loBits,
-  };
+/** Rights by the 12 bits below the physical address; then by the 12 above it. */
+function compileGrants(def: MmuDef): Uint8Array {
+  const grants = new Uint8Array(8192).fill(ALL_RIGHTS);
+  [def.writable, def.user, def.executable, def.global].forEach(({ bit, grants: when }, i) => {
+    if (!((bit >= 0 && bit < 12) || (bit >= 52 && bit < 64)))
+      throw new RangeError(`${def.name}: bit ${bit} grants a right, and lies in the physical address`);
+    const mask = bit < 12 ? 1 << bit : 1 << (bit - 52);
+    const first = bit < 12 ? 0 : 4096;
+    for (let key = 0; key < 4096; key++) {
+      if (((key & mask) !== 0) !== (when === "set")) (grants[first + key] as number) &= ~(1 << i);
+    }
+  });
+  return grants;
 }
 
 const compiled = new WeakMap<MmuDef, CompiledMmu>();
@@ -240,7 +228,13 @@ function compile(def: MmuDef): CompiledMmu {
     tableAddressHi: tableAddress.hi,
     leafAddressLo: column(),
     leafAddressHi: column(),
-    ...compileRights(def),
+    grants: compileGrants(def),
+    fineGranule:
+      levels >= 3 &&
+      indexBits === 9 &&
+      pageShift === 12 &&
+      def.splits.slice(-4, -1).every((bits) => bits === 9) &&
+      !def.reserved.some(({ level, of }) => level === 1 && of === "leaf"),
     canonicalShift: addressBits - (def.canonical === "sign-extended" ? 33 : 32),
     canonicalLow: def.canonical === "ones" ? top : 0,
     canonicalHigh: def.canonical === "zeros" ? 0 : top,

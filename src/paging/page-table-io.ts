@@ -5,6 +5,7 @@ import {
   type Address,
   type BoundView,
   defaultScheduler,
+  type Fault,
   fault,
   type PacketIo,
   type Scheduler,
@@ -34,8 +35,15 @@ export interface PageTableOptions {
   readonly root: number;
   /** The format; x86-64 with four levels by default. */
   readonly mmu?: MmuDef;
-  /** The memory changes by itself: tables are only shared within one batch. */
+  /** The memory changes by itself: tables are only shared within one batch, unless `maxAge` allows for more. */
   readonly live?: boolean;
+  /**
+   * For live memory: milliseconds that tables and translations may be old when a request begins (default 0). What a
+   * table said is then right as of that long ago; `VirtualMemory.flush` forgets it at once.
+   */
+  readonly maxAge?: number;
+  /** The clock of `maxAge`, in milliseconds (default `Date.now`). Asked once a request. */
+  readonly clock?: () => number;
   readonly scheduler?: Scheduler | undefined;
   /** For messages. */
   readonly name?: string;
@@ -58,12 +66,17 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
   /** The format, compiled. @internal */
   readonly mmu: CompiledMmu;
   readonly live: boolean;
+  readonly maxAge: number;
   readonly cache: TableCache;
   readonly scheduler: Scheduler;
   readonly name: string;
   readonly #step = new Step();
+  readonly #clock: () => number;
 
-  /** @throws {RangeError} if the root is no aligned physical address, or the cache is for tables of another size. */
+  /**
+   * @throws {RangeError} if the root is no aligned physical address, `maxAge` no age, or the cache is for tables of
+   * another size.
+   */
   constructor(physical: PacketIo<number>, options: PageTableOptions) {
     const { root } = options;
     this.mmu = compileMmu(options.mmu ?? X86_64);
@@ -76,6 +89,9 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     this.physical = physical;
     this.root = root;
     this.live = options.live ?? false;
+    this.maxAge = options.maxAge ?? 0;
+    if (!(this.maxAge >= 0)) throw new RangeError(`maxAge: not a number of milliseconds: ${this.maxAge}`);
+    this.#clock = options.clock ?? Date.now;
     this.cache = options.tableCache ?? new TableCache({ tableBytes: this.mmu.tableBytes });
     if (this.cache.tableBytes !== this.mmu.tableBytes) {
       throw new RangeError(
@@ -92,8 +108,60 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
    */
   beginRequest(): void {
     if (this.physical instanceof PhysicalMemory) this.cache.forgetBefore(this.physical.writes.version());
-    if (this.live) this.cache.beginLive();
+    if (this.live) {
+      if (this.maxAge === 0) this.cache.beginLive();
+      else this.cache.beginAged(this.#clock(), this.maxAge);
+    }
     this.cache.useLinks(this.mmu);
+  }
+
+  /**
+   * Remembers what a step that began at a fetched table says of an address, unless everything was forgotten since the
+   * request began: what it walked through may have changed. @internal
+   */
+  remember(step: Step, fetch: TableFetch, generation: number, lo: number, hi: number): void {
+    if (step.kind === LEAF) {
+      const { level } = step;
+      const low = (step.addressLo | (lo & (this.mmu.offsetLo[level] as number))) & ~0xfff;
+      const high = step.addressHi | (hi & (this.mmu.offsetHi[level] as number));
+      this.#insert(generation, lo, hi, level, step.rights, 0, low, high);
+    } else if (step.kind !== MISSING && (fetch.faults === undefined || this.#isKnown(fetch))) {
+      this.#insert(generation, lo, hi, 0, 0, faultOfStep(step), step.entryLo, step.entryHi);
+    }
+  }
+
+  /** Remembers that the table of `level` of an address is missing, if the next attempt won't fare better. @internal */
+  rememberMissing(
+    fetch: TableFetch,
+    level: number,
+    generation: number,
+    lo: number,
+    hi: number,
+    entryLo: number,
+    entryHi: number,
+  ): void {
+    if (!this.#isKnown(fetch)) return;
+    this.#insert(generation, lo, hi, 0, 0, tableMissing(level, fetch.fault), entryLo, entryHi);
+  }
+
+  /** Whether a table that can't be read, or not wholly, is known as such. */
+  #isKnown(fetch: TableFetch): boolean {
+    return this.cache.broken.get(fetch.address) === fetch;
+  }
+
+  #insert(
+    generation: number,
+    lo: number,
+    hi: number,
+    level: number,
+    rights: number,
+    reason: Fault,
+    toLo: number,
+    toHi: number,
+  ): void {
+    const { cache } = this;
+    if (generation !== cache.generation || (this.live && this.maxAge === 0)) return;
+    cache.tlb.insert(this.root, lo, hi, level, rights, reason, toLo, toHi);
   }
 
   sendIo(address: Address, view: BoundView): void {
@@ -103,7 +171,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     }
     const { lo, hi } = split;
     this.beginRequest();
-    this.walkView(undefined, this.mmu.levels, lo, hi, view);
+    this.walkView(undefined, this.mmu.levels, lo, hi, view, this.cache.generation);
   }
 
   /** @internal */
@@ -114,7 +182,10 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
 
   /**
    * Answers or forwards every piece of a view that the table of `level` in `held` translates; without one, it
-   * starts at the root. @internal
+   * starts at the root.
+   *
+   * @param generation That of the cache when the request began.
+   * @internal
    */
   walkView(
     held: TableFetch | undefined,
@@ -122,6 +193,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     firstLo: number,
     firstHi: number,
     view: BoundView,
+    generation: number,
   ): void {
     const { mmu, cache } = this;
     const step = this.#step;
@@ -166,20 +238,36 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
         } else {
           reason = faultOfStep(step);
         }
+        if (held !== undefined) this.remember(step, held, generation, lo, hi);
+      }
+      // The read path's use of it: a page whose table has made room for others costs no fetch of that.
+      if (kind === MISSING && cache.tlb.find(this.root, lo, hi)) {
+        const { tlb } = cache;
+        room = Math.min(room, 4096 - (lo & 0xfff));
+        kind = tlb.fault === 0 ? LEAF : 0;
+        reason = tlb.fault;
+        physical = (tlb.hi >>> 0) * HIGH + ((tlb.lo | (lo & 0xfff)) >>> 0);
       }
       rest = room < length ? piece.split(room) : undefined;
       const sum = lo + piece.length;
       if (kind === LEAF) this.physical.sendIo(physical, piece);
-      else if (kind === MISSING) this.#waitForTable(physical, below, lo, hi, piece);
+      else if (kind === MISSING) this.#waitForTable(physical, below, lo, hi, piece, generation);
       else piece.fail(reason);
       lo = sum >>> 0;
       hi += (sum - lo) / HIGH;
     }
   }
 
-  #waitForTable(address: number, level: number, lo: number, hi: number, piece: BoundView): void {
+  #waitForTable(
+    address: number,
+    level: number,
+    lo: number,
+    hi: number,
+    piece: BoundView,
+    generation: number,
+  ): void {
     piece.keep();
-    const waiter = new ViewWaiter(this, level, lo, hi, piece);
+    const waiter = new ViewWaiter(this, level, lo, hi, piece, generation);
     const known = this.cache.broken.get(address) ?? this.cache.flights.get(address);
     if (known === undefined) {
       const fetch = this.makeFetch(address);
@@ -210,13 +298,15 @@ class ViewWaiter implements TableWaiter {
   readonly #lo: number;
   readonly #hi: number;
   readonly #view: BoundView;
+  readonly #generation: number;
 
-  constructor(io: PageTableIo, level: number, lo: number, hi: number, view: BoundView) {
+  constructor(io: PageTableIo, level: number, lo: number, hi: number, view: BoundView, generation: number) {
     this.#io = io;
     this.#level = level;
     this.#lo = lo;
     this.#hi = hi;
     this.#view = view;
+    this.#generation = generation;
   }
 
   /** Goes on with the table in hand, so that even a cache of one table makes progress. */
@@ -224,7 +314,7 @@ class ViewWaiter implements TableWaiter {
     const view = this.#view;
     if (view.abortFault !== 0) view.fail(view.abortFault);
     else if (fetch.fault !== 0) view.fail(tableMissing(this.#level, fetch.fault));
-    else this.#io.walkView(fetch, this.#level, this.#lo, this.#hi, view);
+    else this.#io.walkView(fetch, this.#level, this.#lo, this.#hi, view, this.#generation);
   }
 }
 

@@ -10,10 +10,14 @@
 import type { Drain } from "../io/index.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { TableFetch } from "./table-fetch.js";
+import { Tlb } from "./tlb.hot.js";
 
 /** Default bound: the tables of about 16 GiB of scattered 4 KiB mappings. */
 const DEFAULT_BYTES = 32 * 2 ** 20;
-const MAX_BYTES = 2 ** 31;
+/** Slots have 18 bits in what is remembered of a region (see `REGIONS`). */
+const MAX_BYTES = 2 ** 30;
+/** Pages: twelve times as many as the default has room for tables, should each page have a table of its own. */
+const DEFAULT_TRANSLATIONS = 65_536;
 /** Unreadable or partly readable tables that are remembered (a few KiB each at most). */
 const MAX_BROKEN = 1024;
 const FIRST_ROWS = 16;
@@ -26,16 +30,22 @@ export const LINK_TAG = 0xf0;
 export const LINK_LEAF = 0x80;
 export const LINK_SLOT_SHIFT = 8;
 
-/** Regions remembered by `translateCached`: 8 GiB of 4 KiB pages, in 64 KiB. */
-const REGIONS = 4096;
-export const REGION_MASK = REGIONS - 1;
+/**
+ * Regions remembered by `translateCached`: of 1 GiB each, so that a TiB in random use fits into 8 KiB, and a level 2
+ * table's links (2 KiB a GiB) lead on from there. (A place a level 2 entry took 16 bytes for 2 MiB: beyond 4,096
+ * large pages in random use nearly every address missed, at a quarter of the speed.)
+ */
+const REGION_BITS = 10;
+export const REGION_SHIFT = 32 - REGION_BITS;
 
 /** Options of a {@link TableCache}. */
 export interface TableCacheOptions {
-  /** Bytes that it may grow to, bookkeeping included (default 32 MiB; at most 2 GiB; never less than one table). */
+  /** Bytes that it may grow to, bookkeeping included (default 32 MiB; at most 1 GiB; never less than one table). */
   readonly bytes?: number;
   /** Size of a table in bytes (default 4096). */
   readonly tableBytes?: number;
+  /** Translations remembered beyond the tables that there is room for (default 65,536, in 2 MiB once there are any; 0 for none). */
+  readonly translations?: number;
 }
 
 /** Counts the batches of a live source: what was read for one does not serve the next. */
@@ -60,16 +70,29 @@ export class TableCache {
   readonly capacity: number;
   /** Table of slot s: words s·tableWords to (s + 1)·tableWords. @internal */
   arena: Uint32Array;
+  /** The same, as signed words: what loops that only mask them are faster with. @internal */
+  signed: Int32Array;
   /** Links of slot s: s·entries to (s + 1)·entries. @internal */
   links: Int32Array;
-  /** Four words a region: high word, low word's page bits, link (0: empty), index into the arena. @internal */
-  readonly regions = new Int32Array(4 * REGIONS);
+  /**
+   * Two words a region: its number (the low 32 bits), and slot·16 + rights of its level 2 table; if a leaf maps it
+   * whole, the complement of (the entry's index in `links`)·16 + rights. @internal
+   */
+  readonly regions = new Int32Array(2 << REGION_BITS);
+  /** What was loaded of it only to have it in the processor's cache (so that the loads are not left out). @internal */
+  touched = 0;
+  /** What fetched tables gave, for when they have made room for others. @internal */
+  readonly tlb: Tlb;
+  /** Changes whenever everything is forgotten: what began before must not be remembered after. @internal */
+  generation = 0;
   /** Tables that are being read, by address. @internal */
   readonly flights = new Map<number, TableFetch>();
   /** Of a live source: moves on when reads of tables are sent. @internal */
   readonly mark = new BatchMark();
   /** The batch that tables and flights are of. */
   #batch = 0;
+  /** When what a live source gave was forgotten last, by the caller's clock. */
+  #born = Number.NEGATIVE_INFINITY;
   /** Of physical memory: changes with writes. */
   #version = 0;
   /** Tables that could not be read, or only in part, by address. @internal */
@@ -86,16 +109,19 @@ export class TableCache {
   #evictions = 0;
   /** The root whose regions are remembered; -1 if none may be. */
   #regionsOf = -1;
+  #lastRoot = -1;
 
   constructor(options: TableCacheOptions = {}) {
     this.tableBytes = options.tableBytes ?? 4096;
     this.tableWords = this.tableBytes / 4;
     this.entries = this.tableBytes / 8;
+    this.tlb = new Tlb(options.translations ?? DEFAULT_TRANSLATIONS);
     const bytes = Math.min(options.bytes ?? DEFAULT_BYTES, MAX_BYTES);
     // A row: the table, its links, and 13 bytes of columns with four hash places.
     this.capacity = Math.max(1, Math.floor(bytes / (this.tableBytes + this.entries * 4 + 29)));
     this.#rows = Math.min(FIRST_ROWS, this.capacity);
     this.arena = new Uint32Array(this.#rows * this.tableWords);
+    this.signed = new Int32Array(this.arena.buffer);
     this.links = new Int32Array(this.#rows * this.entries);
     this.#keys = new Float64Array(this.#rows);
     this.#referenced = new Uint8Array(this.#rows);
@@ -116,6 +142,8 @@ export class TableCache {
 
   /** Forgets every table. Reads under way go on, and fill it again. */
   flush(): void {
+    this.generation++;
+    this.tlb.flush();
     this.broken.clear();
     if (this.#count === 0) return;
     this.#regionsOf = -1;
@@ -131,6 +159,16 @@ export class TableCache {
   beginLive(): void {
     if (this.flights.size !== 0 && this.#batch === this.mark.batch) return;
     this.#batch = this.mark.batch;
+    this.#forget();
+  }
+
+  /**
+   * Begins a request to a live source that may see what is up to `age` milliseconds old: from the first request on
+   * after everything was forgotten, all is kept that long. @internal
+   */
+  beginAged(now: number, age: number): void {
+    if (now >= this.#born && now - this.#born < age) return;
+    this.#born = now;
     this.#forget();
   }
 
@@ -150,17 +188,31 @@ export class TableCache {
   /** Links hold what one format makes of an entry: the walker names its format before it uses them. @internal */
   useLinks(mmu: CompiledMmu): void {
     if (this.#linksOf === mmu) return;
+    if (this.#linksOf !== undefined) this.tlb.flush();
     this.#linksOf = mmu;
     this.#regionsOf = -1;
     this.links.fill(0);
     this.#backLinks.fill(-1);
   }
 
+  /**
+   * Whether regions serve one address of a root: they do if the last one was of that root too. (Whoever takes turns
+   * between processes would fill them anew each time.) @internal
+   */
+  regionsPay(rootSlot: number): boolean {
+    const again = this.#lastRoot === rootSlot;
+    this.#lastRoot = rootSlot;
+    return again;
+  }
+
   /** Forgets regions, unless they are of this root and no table has come or gone since. @internal */
   useRegions(rootSlot: number): void {
     if (this.#regionsOf === rootSlot) return;
     this.#regionsOf = rootSlot;
-    this.regions.fill(0);
+    const { regions } = this;
+    // A number that belongs elsewhere marks an empty place: 0 does in all places but that of region 0.
+    regions.fill(0);
+    regions[2 * placeOf(0)] = 1;
   }
 
   /** The slot of the table at a physical address, or -1. @internal */
@@ -257,6 +309,7 @@ export class TableCache {
     const referenced = new Uint8Array(rows);
     referenced.set(this.#referenced);
     this.arena = arena;
+    this.signed = new Int32Array(arena.buffer);
     this.#keys = keys;
     this.#referenced = referenced;
     // Links come back by themselves.
@@ -296,6 +349,11 @@ export class TableCache {
     }
     hash[gap] = 0;
   }
+}
+
+/** Where a region is remembered, if it is. */
+export function placeOf(region: number): number {
+  return Math.imul(region, 0x9e3779b1) >>> REGION_SHIFT;
 }
 
 /** Spreads page numbers; addresses are below 2^53, and `| 0` keeps the low 32 bits of a page number. */

@@ -4,7 +4,7 @@ import { HIGH } from "../io/address.js";
 import { addressAt, type Column, sendColumn } from "../io/column.js";
 import type { BoundView } from "../io/index.js";
 import type { PageTableIo } from "./page-table-io.js";
-import { type OutColumns, type SlowPath, translateCached } from "./walk.hot.js";
+import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
 
 const PAGE = 4096;
 
@@ -42,7 +42,8 @@ function translate(io: PageTableIo, column: Column, from: number, count: number)
   const { cache, mmu } = io;
   const root = cache.find(io.root);
   if (root < 0) return undefined;
-  const virtual = column.words.subarray(2 * from, 2 * (from + count));
+  const { buffer, byteOffset } = column.words;
+  const virtual = new Int32Array(buffer, byteOffset + 8 * from, 2 * count);
   const out: OutColumns = {
     physical: new Float64Array(count),
     faults: new Int32Array(0),

@@ -1,22 +1,20 @@
 /** Translations of many addresses at once, as columns; what waits for a table of one level waits in one batch. */
 import { HIGH } from "../io/address.js";
-import { type Fault, MemtoolError, type Routine } from "../io/index.js";
+import type { Fault, Routine } from "../io/index.js";
 import { arrivals, fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import type { TableFetch } from "./table-fetch.js";
-import { TranslationColumns } from "./translation.js";
+import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
+import { checkColumns, TranslationColumns } from "./translation.js";
 import {
   faultOfStep,
   isCanonical,
   LEAF,
   MISSING,
   NON_CANONICAL,
-  type OutColumns,
-  type SlowPath,
   Step,
   tableMissing,
-  translateCached,
   walkFrom,
 } from "./walk.hot.js";
 
@@ -47,7 +45,9 @@ class Pending {
 class ColumnTranslator implements SlowPath {
   readonly #io: PageTableIo;
   readonly #out: TranslationColumns;
-  readonly #words: Uint32Array;
+  readonly #words: Int32Array;
+  /** Of the cache, when the request began. */
+  readonly #generation: number;
   #rootSlot = -1;
   #pending: Pending | undefined;
   #spare: Pending | undefined;
@@ -57,8 +57,9 @@ class ColumnTranslator implements SlowPath {
   constructor(io: PageTableIo, out: TranslationColumns) {
     this.#io = io;
     this.#out = out;
+    this.#generation = io.cache.generation;
     const { addresses } = out;
-    this.#words = new Uint32Array(addresses.buffer, addresses.byteOffset, 2 * addresses.length);
+    this.#words = new Int32Array(addresses.buffer, addresses.byteOffset, 2 * addresses.length);
   }
 
   *run(): Routine<void> {
@@ -69,6 +70,8 @@ class ColumnTranslator implements SlowPath {
     while (at < length) {
       this.#rootSlot = cache.find(io.root);
       if (this.#rootSlot < 0) {
+        at = this.#recallFrom(at);
+        if (at === length) return;
         const root = yield* fetchTable(io, io.root);
         if (root.fault !== 0) {
           this.#failAll(at, tableMissing(mmu.levels, root.fault));
@@ -156,6 +159,7 @@ class ColumnTranslator implements SlowPath {
     walkFrom(step, cache, mmu, table, base, slot, faults, level, rights, lo, hi);
     // Tables that are known to be broken are in hand at once.
     while (step.kind === MISSING) {
+      if (this.#recall(row, lo, hi)) return;
       const address = step.address;
       const below = step.level - 1;
       let fetch = cache.broken.get(address) ?? cache.flights.get(address);
@@ -185,6 +189,34 @@ class ColumnTranslator implements SlowPath {
     out.rights[row] = step.rights;
   }
 
+  /** Answers rows that are remembered, up to one that is not: without the root they need no fetch. */
+  #recallFrom(from: number): number {
+    let row = from;
+    while (
+      row < this.#out.length &&
+      this.#recall(row, this.#words[2 * row] as number, this.#words[2 * row + 1] as number)
+    ) {
+      row++;
+    }
+    return row;
+  }
+
+  /** Answers a row from what is remembered of its page. */
+  #recall(row: number, lo: number, hi: number): boolean {
+    const { cache, root } = this.#io;
+    const { tlb } = cache;
+    if (!tlb.find(root, lo, hi)) return false;
+    const out = this.#out;
+    if (tlb.fault !== 0) {
+      out.fail(row, tlb.fault, tlb.lo, tlb.hi);
+      return true;
+    }
+    out.physical[row] = (tlb.hi >>> 0) * HIGH + ((tlb.lo | (lo & 0xfff)) >>> 0);
+    out.levels[row] = tlb.level;
+    out.rights[row] = tlb.rights;
+    return true;
+  }
+
   #wait(row: number, fetch: TableFetch, level: number): void {
     this.#pending ??= new Pending();
     const pending = this.#pending;
@@ -212,6 +244,7 @@ class ColumnTranslator implements SlowPath {
 
   /** Every pending row goes on from the table that it waited for. */
   #resume(): void {
+    const io = this.#io;
     const pending = this.#pending;
     if (pending === undefined) return;
     this.#pending = this.#spare;
@@ -220,6 +253,8 @@ class ColumnTranslator implements SlowPath {
       const row = pending.rows[i] as number;
       const level = pending.levels[i] as number;
       const table = pending.tables[i] as TableFetch;
+      const lo = this.#words[2 * row] as number;
+      const hi = this.#words[2 * row + 1] as number;
       if (this.#distinct.size >= MAX_TABLES) {
         // Enough is under way: this row waits a round longer, at the table it has.
         this.#requeue(pending, i);
@@ -227,13 +262,14 @@ class ColumnTranslator implements SlowPath {
       }
       if (table.fault !== 0) {
         const entryLo = pending.entryLo[i] as number;
-        this.#out.fail(row, tableMissing(level, table.fault), entryLo, pending.entryHi[i] as number);
+        const entryHi = pending.entryHi[i] as number;
+        this.#out.fail(row, tableMissing(level, table.fault), entryLo, entryHi);
+        io.rememberMissing(table, level, this.#generation, lo, hi, entryLo, entryHi);
         continue;
       }
-      const lo = this.#words[2 * row] as number;
-      const hi = this.#words[2 * row + 1] as number;
       const rights = pending.rights[i] as number;
       this.#walk(row, table.words, 0, -1, table.faults, level, rights, lo, hi);
+      io.remember(step, table, this.#generation, lo, hi);
     }
     pending.clear();
   }
@@ -246,12 +282,7 @@ export function* translateManyRoutine(
   into: TranslationColumns | undefined,
 ): Routine<TranslationColumns> {
   const out = into ?? new TranslationColumns(io.mmu);
-  if (out.mmu !== io.mmu) {
-    throw new MemtoolError(
-      "WRONG_COLUMNS",
-      `columns of ${out.mmu.name} can't take translations of ${io.mmu.name}`,
-    );
-  }
+  checkColumns(out, io.mmu);
   io.beginRequest();
   out.reset(addresses);
   yield* new ColumnTranslator(io, out).run();

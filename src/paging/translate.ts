@@ -1,9 +1,10 @@
-/** The translation of one address, which waits for tables as it needs them. */
-import { HIGH, joinAddress, split, splitAddress } from "../io/address.js";
+/** The translation of one address: at once from cached tables, or in a routine that waits for tables as it needs them. */
+import { HIGH, joinAddress, split, splitAddress, splitVirtual } from "../io/address.js";
 import type { Address, Routine } from "../io/index.js";
 import { fetchTable } from "./fetch-tables.js";
-import { ALL_RIGHTS } from "./mmu.js";
+import { ALL_RIGHTS, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
+import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
 import { rightsFields, type Translation, unmapped } from "./translation.js";
 import {
   faultOfStep,
@@ -24,12 +25,108 @@ export function wordsOf(address: Address): { lo: number; hi: number } {
   return { lo: split.lo, hi: split.hi };
 }
 
-/** The routine of `VirtualMemory.translate`. */
-export function* translateRoutine(io: PageTableIo, address: Address): Routine<Translation> {
-  const { lo, hi } = wordsOf(address);
+/**
+ * Where an address leads, if cached tables tell; `undefined` if one is missing. Sends nothing and allocates the result
+ * alone: `Io`'s quick path calls it, so that `vm.translate(va).sync()` makes no generator and no task.
+ *
+ * @param virtual An unsigned address of 64 bits.
+ */
+export function translateNow(io: PageTableIo, virtual: bigint): Translation | undefined {
   const { mmu, cache } = io;
-  const virtual = joinAddress(lo, hi);
   io.beginRequest();
+  const slot = cache.find(io.root);
+  if (slot < 0) return recalled(io, virtual);
+  // A column of one: the shortest way, for what has been translated before.
+  lone[0] = virtual;
+  slow.taken = !cache.regionsPay(slot);
+  if (!slow.taken) translateCached(cache, mmu, slot, loneWords, 0, 1, loneOut, slow);
+  if (!slow.taken) {
+    const rights = loneOut.rights[0] as number;
+    return {
+      virtual,
+      physical: loneOut.physical[0] as number,
+      pageSize: mmu.size[loneOut.levels[0] as number] as number,
+      writable: (rights & WRITABLE) !== 0,
+      user: (rights & USER) !== 0,
+      executable: (rights & EXECUTABLE) !== 0,
+      global: (rights & GLOBAL) !== 0,
+    };
+  }
+  splitVirtual(virtual);
+  const { lo, hi } = split;
+  if (!isCanonical(mmu, hi)) return unmapped(virtual, NON_CANONICAL, 0n);
+  walkFrom(
+    step,
+    cache,
+    mmu,
+    cache.arena,
+    slot * mmu.tableWords,
+    slot,
+    undefined,
+    mmu.levels,
+    ALL_RIGHTS,
+    lo,
+    hi,
+  );
+  return step.kind === MISSING ? recalled(io, virtual) : resultOf(io, virtual, lo, hi);
+}
+
+/** What is remembered of an address whose tables are not all cached. */
+function recalled({ cache, mmu, root }: PageTableIo, virtual: bigint): Translation | undefined {
+  splitVirtual(virtual);
+  const { lo, hi } = split;
+  const { tlb } = cache;
+  if (!tlb.find(root, lo, hi)) return undefined;
+  if (tlb.fault !== 0) return unmapped(virtual, tlb.fault, joinAddress(tlb.lo, tlb.hi));
+  const physical = (tlb.hi >>> 0) * HIGH + ((tlb.lo | (lo & 0xfff)) >>> 0);
+  return { virtual, physical, pageSize: mmu.size[tlb.level] as number, ...rightsFields(tlb.rights) };
+}
+
+/** Notes that the plain loops could not do it. */
+class Untaken implements SlowPath {
+  taken = false;
+
+  translateSlow(): boolean {
+    this.taken = true;
+    return false;
+  }
+}
+
+const slow = new Untaken();
+const lone = new BigUint64Array(1);
+const loneWords = new Int32Array(lone.buffer);
+const loneOut: OutColumns = {
+  physical: new Float64Array(1),
+  faults: new Int32Array(1),
+  levels: new Uint8Array(1),
+  rights: new Uint8Array(1),
+};
+
+/** What a step that ended says of an address. */
+function resultOf({ mmu }: PageTableIo, virtual: bigint, lo: number, hi: number): Translation {
+  if (step.kind !== LEAF)
+    return unmapped(virtual, faultOfStep(step), joinAddress(step.entryLo, step.entryHi));
+  const { level, rights } = step;
+  const low = step.addressLo | (lo & (mmu.offsetLo[level] as number));
+  const high = step.addressHi | (hi & (mmu.offsetHi[level] as number));
+  return {
+    virtual,
+    physical: (high >>> 0) * HIGH + (low >>> 0),
+    pageSize: mmu.size[level] as number,
+    writable: (rights & WRITABLE) !== 0,
+    user: (rights & USER) !== 0,
+    executable: (rights & EXECUTABLE) !== 0,
+    global: (rights & GLOBAL) !== 0,
+  };
+}
+
+/** The routine of `VirtualMemory.translate`. @param virtual As for {@link translateNow}. */
+export function* translateRoutine(io: PageTableIo, virtual: bigint): Routine<Translation> {
+  splitVirtual(virtual);
+  const { lo, hi } = split;
+  const { mmu, cache } = io;
+  io.beginRequest();
+  const { generation } = cache;
   if (!isCanonical(mmu, hi)) return unmapped(virtual, NON_CANONICAL, 0n);
   let level = mmu.levels;
   let rights = ALL_RIGHTS;
@@ -40,31 +137,27 @@ export function* translateRoutine(io: PageTableIo, address: Address): Routine<Tr
     walkFrom(step, cache, mmu, cache.arena, slot * mmu.tableWords, slot, undefined, level, rights, lo, hi);
   }
   let found = slot >= 0;
+  if (!found || step.kind === MISSING) {
+    const known = recalled(io, virtual);
+    if (known !== undefined) return known;
+  }
   for (;;) {
     if (found) {
-      if (step.kind !== MISSING) {
-        const last = joinAddress(step.entryLo, step.entryHi);
-        if (step.kind !== LEAF) return unmapped(virtual, faultOfStep(step), last);
-        const at = step.level;
-        return {
-          virtual,
-          physical:
-            step.address +
-            ((hi & (mmu.offsetHi[at] as number)) >>> 0) * HIGH +
-            ((lo & (mmu.offsetLo[at] as number)) >>> 0),
-          pageSize: mmu.size[at] as number,
-          ...rightsFields(step.rights),
-        };
-      }
+      if (step.kind !== MISSING) return resultOf(io, virtual, lo, hi);
       level = step.level - 1;
       rights = step.rights;
       missing = step.address;
       entry = joinAddress(step.entryLo, step.entryHi);
     }
     const fetch = yield* fetchTable(io, missing);
-    if (fetch.fault !== 0) return unmapped(virtual, tableMissing(level, fetch.fault), entry);
+    if (fetch.fault !== 0) {
+      splitVirtual(entry);
+      io.rememberMissing(fetch, level, generation, lo, hi, split.lo, split.hi);
+      return unmapped(virtual, tableMissing(level, fetch.fault), entry);
+    }
     io.cache.useLinks(mmu);
     walkFrom(step, cache, mmu, fetch.words, 0, -1, fetch.faults, level, rights, lo, hi);
+    io.remember(step, fetch, generation, lo, hi);
     found = true;
   }
 }

@@ -1,6 +1,6 @@
 /** What a translation gives: one as an object, many as columns. */
 import { joinAddress } from "../io/address.js";
-import { type Fault, type FaultState, faultState, levelOf } from "../io/index.js";
+import { type Fault, type FaultState, faultDetail, faultState, levelOf, MemtoolError } from "../io/index.js";
 import { type CompiledMmu, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
 
 /** Rights of a mapping, combined over all levels. */
@@ -89,6 +89,8 @@ export class TranslationColumns {
   /** Makes room for the rows of `addresses`, all untranslated. @internal */
   reset(addresses: BigUint64Array<ArrayBuffer>): void {
     const rows = addresses.length;
+    const before = this.length;
+    const dirty = this.failed !== 0;
     this.addresses = addresses;
     this.length = rows;
     this.failed = 0;
@@ -97,10 +99,11 @@ export class TranslationColumns {
       this.faults = new Int32Array(rows);
       this.levels = new Uint8Array(rows);
       this.rights = new Uint8Array(rows);
-    } else {
-      this.faults.fill(0, 0, rows);
+    } else if (dirty) {
+      // Only then is there anything to forget: a million rows cost less than their translation.
+      this.faults.fill(0, 0, before);
     }
-    this.#entryWords.fill(0, 0, 2 * rows);
+    if (dirty) this.#entryWords.fill(0, 0, 2 * before);
   }
 
   /** Notes a failed row. @internal */
@@ -109,7 +112,8 @@ export class TranslationColumns {
       this.#entryWords = new Uint32Array(2 * this.physical.length);
     this.physical[row] = -1;
     this.faults[row] = fault;
-    this.levels[row] = levelOf(fault).level;
+    // The level of `levelOf`, without an object.
+    this.levels[row] = faultDetail(fault) & 7;
     this.rights[row] = 0;
     this.#entryWords[2 * row] = entryLo;
     this.#entryWords[2 * row + 1] = entryHi;
@@ -140,4 +144,10 @@ export class TranslationColumns {
       ...rightsFields(this.rights[row] as number),
     };
   }
+}
+
+/** @throws {MemtoolError} `WRONG_COLUMNS` for columns that were made by an address space of another format. */
+export function checkColumns(columns: { readonly mmu: CompiledMmu }, mmu: CompiledMmu): void {
+  if (columns.mmu === mmu) return;
+  throw new MemtoolError("WRONG_COLUMNS", `columns of ${columns.mmu.name} can't take results of ${mmu.name}`);
 }

@@ -1,11 +1,11 @@
 import { toVirtual } from "../io/address.js";
 import { type Address, Io, IoSequence, type PacketIo } from "../io/index.js";
 import { AddressSpace } from "../memory/address-space.js";
-import type { MapRun } from "./map-runs.js";
-import { mapsRoutine, type VirtualRange } from "./maps.js";
+import { mapsRoutine, runsRoutine, type VirtualRange } from "./maps.js";
 import { PageTableIo, type PageTableOptions } from "./page-table-io.js";
+import type { MapRun, RunColumns } from "./run-columns.js";
 import type { TableCache } from "./table-cache.hot.js";
-import { translateRoutine } from "./translate.js";
+import { translateNow, translateRoutine } from "./translate.js";
 import { translateManyRoutine } from "./translate-many.js";
 import type { Translation, TranslationColumns } from "./translation.js";
 import { type Walk, walkRoutine } from "./walk-steps.js";
@@ -37,9 +37,17 @@ export class VirtualMemory extends AddressSpace<Address> {
     return this.#pages.cache;
   }
 
+  /**
+   * Forgets all tables and translations, of every root that shares `tableCache`: for memory that was changed behind
+   * memtool's back. (Writes through the same physical memory need none.)
+   */
+  flush(): void {
+    this.#pages.cache.flush();
+  }
+
   /** Where an address leads. Never throws for one that is not mapped. @throws {RangeError} for what is no address. */
   translate(address: Address): Io<Translation> {
-    return Io.of(this.scheduler, translateRoutine, this.#pages, toVirtual(address));
+    return Io.quick(this.scheduler, translateNow, translateRoutine, this.#pages, toVirtual(address));
   }
 
   /**
@@ -66,14 +74,32 @@ export class VirtualMemory extends AddressSpace<Address> {
    * @throws {RangeError} for a range that is none.
    */
   maps(range?: VirtualRange): IoSequence<MapRun> {
+    const { from, to } = this.#pagesOf(range);
+    return IoSequence.of(this.scheduler, mapsRoutine, this.#pages, from, to);
+  }
+
+  /**
+   * The runs of a range as columns, without an object a run: a whole last table at a time. As `maps` otherwise; up to
+   * 65,536 runs a call.
+   *
+   * @param into Columns of an earlier call, to be used again.
+   * @returns `end` tells where to go on, if it is not the end of the range:
+   * `for (let at = start; at < end; at = runs.end) runs = await memory.runs({ start: at, end }, runs);`
+   * @throws {RangeError} for a range that is none.
+   */
+  runs(range?: VirtualRange, into?: RunColumns): Io<RunColumns> {
+    const { from, to } = this.#pagesOf(range);
+    return Io.of(this.scheduler, runsRoutine, this.#pages, from, to, into);
+  }
+
+  /** Page numbers of a range; the last one is exclusive. */
+  #pagesOf(range: VirtualRange | undefined): { from: number; to: number } {
     const size = BigInt(this.#pages.mmu.size[1] as number);
     const start = BigInt(range?.start ?? 0n);
     const end = BigInt(range?.end ?? 1n << 64n);
     if (start < 0n || end < start || end > 1n << 64n) {
       throw new RangeError(`not a range of virtual addresses: ${String(start)} to ${String(end)}`);
     }
-    const from = Number(start / size);
-    const to = Number((end + size - 1n) / size);
-    return IoSequence.of(this.scheduler, mapsRoutine, this.#pages, from, to);
+    return { from: Number(start / size), to: Number((end + size - 1n) / size) };
   }
 }

@@ -1,16 +1,8 @@
-/** The walker: one step at a time over tables in hand, and whole columns of addresses over cached tables. */
+/** The walker, one step at a time over tables in hand. (Columns of addresses: `translate-cached.hot.ts`.) */
 import { HIGH } from "../io/address.js";
 import { type Fault, fault, levelDetail } from "../io/fault.js";
-import { ALL_RIGHTS, type CompiledMmu, GLOBAL } from "./mmu.js";
-import {
-  LINK_LEAF,
-  LINK_LEVEL_SHIFT,
-  LINK_RIGHTS,
-  LINK_SLOT_SHIFT,
-  LINK_TAG,
-  REGION_MASK,
-  type TableCache,
-} from "./table-cache.hot.js";
+import { type CompiledMmu, GLOBAL } from "./mmu.js";
+import { LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG, type TableCache } from "./table-cache.hot.js";
 
 /** What a walk ended at. */
 export const LEAF = 1;
@@ -101,10 +93,7 @@ export function kindOf(mmu: CompiledMmu, level: number, lo: number, hi: number):
 
 /** Rights that an entry grants. */
 export function rightsOf(mmu: CompiledMmu, lo: number, hi: number): number {
-  return mmu.rights[
-    ((lo >>> mmu.rightsLoShift) & mmu.rightsLoMask) |
-      (((hi >>> mmu.rightsHiShift) & mmu.rightsHiMask) << mmu.rightsHiLeft)
-  ] as number;
+  return (mmu.grants[lo & 0xfff] as number) & (mmu.grants[4096 | (hi >>> 20)] as number);
 }
 
 /**
@@ -213,136 +202,4 @@ export function runBytes(step: Step, mmu: CompiledMmu, lo: number, hi: number, w
     bytes += size;
   }
   return bytes;
-}
-
-/** The result columns that {@link translateCached} writes. */
-export interface OutColumns {
-  readonly physical: Float64Array;
-  readonly faults: Int32Array;
-  readonly levels: Uint8Array;
-  readonly rights: Uint8Array;
-}
-
-/** Takes what the plain loop can't finish: faults, tables that are not cached, and the first use of any entry. */
-export interface SlowPath {
-  /** @returns false to stop after this address. */
-  translateSlow(i: number, lo: number, hi: number): boolean;
-}
-
-/**
- * Translates addresses `from` to `to` of a column whose tables are cached; hands each of the others to `slow`.
- * The root must be in `rootSlot`, `cache.useLinks` called, and `out.faults` zero.
- *
- * Where the entry of an address lies is remembered for its whole region (what a level 2 entry covers), so that an
- * address costs two loads besides its entry. On a miss, links lead there.
- *
- * @param words The addresses as `[lo, hi]`.
- * @returns where it stopped: `to`, or after the address at which `slow` said so.
- */
-export function translateCached(
-  cache: TableCache,
-  mmu: CompiledMmu,
-  rootSlot: number,
-  words: Uint32Array,
-  from: number,
-  to: number,
-  out: OutColumns,
-  slow: SlowPath,
-): number {
-  cache.useRegions(rootSlot);
-  const { arena, regions } = cache;
-  const { physical, levels: outLevels, rights: outRights } = out;
-  const { presentMask, rights: rightsTable } = mmu;
-  const { rightsLoShift, rightsLoMask, rightsHiShift, rightsHiMask, rightsHiLeft } = mmu;
-  const regionShift = mmu.shift[2] as number;
-  const loShift = mmu.loShift[1] as number;
-  const loMask = mmu.loMask[1] as number;
-  const reservedLo = mmu.leafReservedLo[1] as number;
-  const reservedHi = mmu.leafReservedHi[1] as number;
-  const addressLo = mmu.leafAddressLo[1] as number;
-  const addressHi = mmu.leafAddressHi[1] as number;
-  const offsetLo = mmu.offsetLo[1] as number;
-  for (let i = from; i < to; i++) {
-    const lo = (words[i << 1] as number) | 0;
-    const hi = (words[(i << 1) | 1] as number) | 0;
-    const region = lo >>> regionShift;
-    const place = ((region ^ hi) & REGION_MASK) << 2;
-    let link = regions[place + 2] as number;
-    if (link === 0 || regions[place] !== hi || regions[place + 1] !== region) {
-      link = findRegion(cache, mmu, rootSlot, lo, hi, region, place);
-    }
-    const level = (link >>> LINK_LEVEL_SHIFT) & 7;
-    if (level === 1) {
-      const at = (regions[place + 3] as number) + (((lo >>> loShift) & loMask) << 1);
-      const entryLo = (arena[at] as number) | 0;
-      const entryHi = (arena[at + 1] as number) | 0;
-      if ((entryLo & presentMask) !== 0 && ((entryLo & reservedLo) | (entryHi & reservedHi)) === 0) {
-        physical[i] = (entryHi & addressHi) * HIGH + (((entryLo & addressLo) | (lo & offsetLo)) >>> 0);
-        outLevels[i] = 1;
-        outRights[i] =
-          link &
-          (rightsTable[
-            ((entryLo >>> rightsLoShift) & rightsLoMask) |
-              (((entryHi >>> rightsHiShift) & rightsHiMask) << rightsHiLeft)
-          ] as number);
-        continue;
-      }
-    } else if (link !== 0) {
-      const at = regions[place + 3] as number;
-      const low =
-        ((arena[at] as number) & (mmu.leafAddressLo[level] as number)) |
-        (lo & (mmu.offsetLo[level] as number));
-      const high =
-        ((arena[at + 1] as number) & (mmu.leafAddressHi[level] as number)) |
-        (hi & (mmu.offsetHi[level] as number));
-      physical[i] = high * HIGH + (low >>> 0);
-      outLevels[i] = level;
-      outRights[i] = link & LINK_RIGHTS;
-      continue;
-    }
-    if (!slow.translateSlow(i, lo >>> 0, hi >>> 0)) return i + 1;
-  }
-  return to;
-}
-
-/**
- * Follows links from the root to the last table of an address, or to its large page, and remembers the way for the
- * region: rights and level as a link has them, and where in the arena the table begins or the large entry lies.
- *
- * @returns the remembered link, or 0 if links do not lead there.
- */
-function findRegion(
-  cache: TableCache,
-  mmu: CompiledMmu,
-  rootSlot: number,
-  lo: number,
-  hi: number,
-  region: number,
-  place: number,
-): number {
-  if (!isCanonical(mmu, hi)) return 0;
-  const { links, regions } = cache;
-  const { tableShift } = mmu;
-  let slot = rootSlot;
-  let rights = ALL_RIGHTS;
-  let level = mmu.levels;
-  let base = -1;
-  for (; level > 1; level--) {
-    const at = (slot << tableShift) | indexAt(mmu, level, lo, hi);
-    const link = links[at] as number;
-    rights &= link;
-    if ((link & LINK_TAG) === (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
-      base = at << 1;
-      break;
-    }
-    if ((link & LINK_TAG) !== level << LINK_LEVEL_SHIFT) return 0;
-    slot = link >>> LINK_SLOT_SHIFT;
-  }
-  if (base < 0) base = slot << (tableShift + 1);
-  const found = (level << LINK_LEVEL_SHIFT) | (rights & LINK_RIGHTS);
-  regions[place] = hi;
-  regions[place + 1] = region;
-  regions[place + 2] = found;
-  regions[place + 3] = base;
-  return found;
 }

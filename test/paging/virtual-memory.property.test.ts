@@ -86,6 +86,7 @@ interface Setup {
   tablesOf: { seed: number; density: number; absent: number };
   kind: Kind;
   tables: number;
+  translations: number;
   live: boolean;
 }
 
@@ -93,13 +94,14 @@ const setups: fc.Arbitrary<Setup> = fc.record({
   tablesOf: machines,
   kind: kinds,
   tables: fc.constantFrom(1, 2, 3, 100),
+  translations: fc.constantFrom(0, 4, 1024),
   live: fc.boolean(),
 });
 
-function build({ tablesOf, kind, tables, live }: Setup) {
+function build({ tablesOf, kind, tables, translations, live }: Setup) {
   const machine = chaos(tablesOf.seed, tablesOf.density, tablesOf.absent);
   const physical = physicalOf(machine, kind, new Scheduler());
-  const tableCache = new TableCache({ bytes: tables * 6173 });
+  const tableCache = new TableCache({ bytes: tables * 6173, translations });
   const memory = new VirtualMemory(physical, { root: machine.root, live, tableCache });
   return { machine, memory, sync: kind !== "delayed" };
 }
