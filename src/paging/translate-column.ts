@@ -1,65 +1,170 @@
-/** Columns of virtual records become columns of physical ones, as far as the tables are cached. */
-
+/**
+ * Columns of virtual records become columns of physical ones: at once as far as the tables are cached; the others as one
+ * column, too, once their tables have come, which are fetched level by level.
+ */
 import { HIGH } from "../io/address.js";
 import { addressAt, type Column, sendColumn } from "../io/column.js";
-import type { BoundView } from "../io/index.js";
+import { type BoundView, type Routine, UNANSWERED } from "../io/index.js";
 import type { PageTableIo } from "./page-table-io.js";
 import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
+import { ColumnTranslator } from "./translate-many.js";
+import { TranslationColumns } from "./translation.js";
 
 const PAGE = 4096;
+/** From this many records on, a column of those whose tables are missing costs less than a view each. */
+const FEW = 4;
 
 /** Leaves what the plain loop can't translate as it is: level 0. */
 const LATER: SlowPath = { translateSlow: () => true };
 
-/**
- * Forwards the records that cached tables translate and that lie in one page, runs of them at a time; every other one
- * takes the way of a single view. `io.beginRequest` was called.
- */
+/** What becomes of a record. */
+const MISSING = 0;
+const FOUND = 1;
+/** It lies in two pages, which may have different fates: it takes the way of a single view. */
+const CROSSES = 2;
+
+/** A run of records whose tables are missing: the view, kept, and its first record in the column. */
+interface Waiting {
+  readonly view: BoundView;
+  readonly first: number;
+}
+
+/** Forwards, fails or keeps every record. `io.beginRequest` was called. */
 export function sendVirtualColumn(io: PageTableIo, column: Column, from: number, view: BoundView): void {
   const { size } = column;
   const count = view.length / size;
-  const physical = translate(io, column, from, count);
+  const { fates, physical } = translate(io, column, from, count);
+  const waiting: Waiting[] = [];
+  let missing = 0;
   let rest: BoundView | undefined = view;
   let i = 0;
   while (rest !== undefined) {
     const piece: BoundView = rest;
     const start = i;
-    const here = physical?.levels[i] ?? 0;
-    for (i++; here !== 0 && i < count && physical?.levels[i] !== 0; ) i++;
+    const fate = fates[i] as number;
+    for (i++; fate !== CROSSES && i < count && fates[i] === fate; ) i++;
     rest = i < count ? piece.split((i - start) * size) : undefined;
-    if (physical === undefined || here === 0) io.sendIo(addressAt(column, from + start), piece);
-    else sendColumn(io.physical, physical, start, piece);
+    if (fate === FOUND) {
+      sendColumn(io.physical, physical, start, piece);
+    } else if (fate === CROSSES || count <= FEW) {
+      sendEach(io, column, from + start, piece);
+    } else {
+      // What follows may be answered at once, and its output may throw the rest away: so this is kept now.
+      piece.keep();
+      waiting.push({ view: piece, first: from + start });
+      missing += i - start;
+    }
+  }
+  if (missing === 0) return;
+  io.scheduler.start(
+    whenTranslated(io, column, waiting, missing),
+    () => {},
+    (error) => {
+      for (const { view } of waiting) {
+        if (view.answered) continue;
+        view.packet.outputError ??= error;
+        view.fail(UNANSWERED);
+      }
+    },
+  );
+}
+
+function sendEach(io: PageTableIo, column: Column, from: number, view: BoundView): void {
+  let rest = view;
+  for (let i = from; ; i++) {
+    const tail = rest.length > column.size ? rest.split(column.size) : undefined;
+    io.sendIo(addressAt(column, i), rest);
+    if (tail === undefined) return;
+    rest = tail;
   }
 }
 
-/** Translated records. */
-interface Translated extends Column {
-  /** 0: not translated. */
-  readonly levels: Uint8Array;
-}
-
-function translate(io: PageTableIo, column: Column, from: number, count: number): Translated | undefined {
+function translate(
+  io: PageTableIo,
+  { words, size }: Column,
+  from: number,
+  count: number,
+): { readonly fates: Uint8Array; readonly physical: Column } {
   const { cache, mmu } = io;
+  const fates = new Uint8Array(count);
+  const physical = { words: new Uint32Array(2 * count), size };
   const root = cache.find(io.root);
-  if (root < 0) return undefined;
-  const { buffer, byteOffset } = column.words;
-  const virtual = new Int32Array(buffer, byteOffset + 8 * from, 2 * count);
-  const out: OutColumns = {
-    physical: new Float64Array(count),
-    faults: new Int32Array(0),
-    levels: new Uint8Array(count),
-    rights: new Uint8Array(count),
-  };
-  translateCached(cache, mmu, root, virtual, 0, count, out, LATER);
-  const { physical, levels } = out;
-  const words = new Uint32Array(2 * count);
-  const last = PAGE - column.size;
-  for (let i = 0; i < count; i++) {
-    const address = physical[i] as number;
-    const lo = address >>> 0;
-    words[2 * i] = lo;
-    words[2 * i + 1] = (address - lo) / HIGH;
-    if ((lo & (PAGE - 1)) > last) levels[i] = 0;
+  if (root >= 0) {
+    const out: OutColumns = {
+      physical: new Float64Array(count),
+      faults: new Int32Array(0),
+      levels: fates,
+      rights: new Uint8Array(count),
+    };
+    translateCached(cache, mmu, root, asSigned(words, from, count), 0, count, out, LATER);
+    for (let i = 0; i < count; i++) setAddress(physical.words, i, out.physical[i] as number);
   }
-  return { words, size: column.size, levels };
+  const last = PAGE - size;
+  for (let i = 0; i < count; i++) {
+    const crosses = ((words[2 * (from + i)] as number) & (PAGE - 1)) > last;
+    fates[i] = crosses ? CROSSES : fates[i] === 0 ? MISSING : FOUND;
+  }
+  return { fates, physical };
+}
+
+function asSigned({ buffer, byteOffset }: Uint32Array, from: number, count: number): Int32Array {
+  return new Int32Array(buffer, byteOffset + 8 * from, 2 * count);
+}
+
+function setAddress(words: Uint32Array, i: number, address: number): void {
+  const lo = address >>> 0;
+  words[2 * i] = lo;
+  words[2 * i + 1] = (address - lo) / HIGH;
+}
+
+/** Forwards the records of kept views, or fails them, when all of them are translated. */
+function* whenTranslated(
+  io: PageTableIo,
+  column: Column,
+  waiting: readonly Waiting[],
+  count: number,
+): Routine<void> {
+  const { size } = column;
+  const addresses = new BigUint64Array(count);
+  const words = new Uint32Array(addresses.buffer);
+  let row = 0;
+  for (const { view, first } of waiting) {
+    const records = view.length / size;
+    words.set(column.words.subarray(2 * first, 2 * (first + records)), 2 * row);
+    row += records;
+  }
+  const out = new TranslationColumns(io.mmu);
+  out.reset(addresses);
+  yield* new ColumnTranslator(io, out).run();
+  const physical = { words: new Uint32Array(2 * count), size };
+  for (let i = 0; i < count; i++) setAddress(physical.words, i, out.physical[i] as number);
+  row = 0;
+  for (const { view } of waiting) {
+    const records = view.length / size;
+    forward(io, out, physical, row, view);
+    row += records;
+  }
+}
+
+/** Forwards runs of translated records, and fails the others. */
+function forward(
+  io: PageTableIo,
+  out: TranslationColumns,
+  physical: Column,
+  from: number,
+  view: BoundView,
+): void {
+  const { size } = physical;
+  const end = from + view.length / size;
+  let rest = view;
+  for (let i = from; i < end; ) {
+    const start = i;
+    const fault = out.faults[i] as number;
+    for (i++; i < end && out.faults[i] === fault; ) i++;
+    const piece: BoundView = rest;
+    if (i < end) rest = piece.split((i - start) * size);
+    if (piece.abortFault !== 0) piece.fail(piece.abortFault);
+    else if (fault === 0) sendColumn(io.physical, physical, start, piece);
+    else piece.fail(fault);
+  }
 }

@@ -25,15 +25,34 @@ const MAX_PENDING = 65_536;
 /** Tables that are fetched at a time: 32 MiB of them in hand. */
 const MAX_TABLES = 8192;
 
+const FIRST_PENDING = 256;
+
+function doubled<T extends Int32Array | Uint8Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}
+
 /** Rows of which the next table is not there yet. */
 class Pending {
   length = 0;
-  readonly rows = new Int32Array(MAX_PENDING);
-  readonly levels = new Uint8Array(MAX_PENDING);
-  readonly rights = new Uint8Array(MAX_PENDING);
-  readonly entryLo = new Int32Array(MAX_PENDING);
-  readonly entryHi = new Int32Array(MAX_PENDING);
+  rows = new Int32Array(FIRST_PENDING);
+  levels = new Uint8Array(FIRST_PENDING);
+  rights = new Uint8Array(FIRST_PENDING);
+  entryLo = new Int32Array(FIRST_PENDING);
+  entryHi = new Int32Array(FIRST_PENDING);
   readonly tables: TableFetch[] = [];
+
+  /** A row more; its index. */
+  add(): number {
+    if (this.length === this.rows.length) {
+      this.rows = doubled(this.rows, new Int32Array(2 * this.length));
+      this.levels = doubled(this.levels, new Uint8Array(2 * this.length));
+      this.rights = doubled(this.rights, new Uint8Array(2 * this.length));
+      this.entryLo = doubled(this.entryLo, new Int32Array(2 * this.length));
+      this.entryHi = doubled(this.entryHi, new Int32Array(2 * this.length));
+    }
+    return this.length++;
+  }
 
   clear(): void {
     this.length = 0;
@@ -41,8 +60,8 @@ class Pending {
   }
 }
 
-/** One call of `translateMany`. */
-class ColumnTranslator implements SlowPath {
+/** Translates a column; to be run once. */
+export class ColumnTranslator implements SlowPath {
   readonly #io: PageTableIo;
   readonly #out: TranslationColumns;
   readonly #words: Int32Array;
@@ -220,7 +239,7 @@ class ColumnTranslator implements SlowPath {
   #wait(row: number, fetch: TableFetch, level: number): void {
     this.#pending ??= new Pending();
     const pending = this.#pending;
-    const i = pending.length++;
+    const i = pending.add();
     pending.rows[i] = row;
     pending.levels[i] = level;
     pending.rights[i] = step.rights;
@@ -233,7 +252,7 @@ class ColumnTranslator implements SlowPath {
   #requeue(from: Pending, i: number): void {
     this.#pending ??= new Pending();
     const to = this.#pending;
-    const j = to.length++;
+    const j = to.add();
     to.rows[j] = from.rows[i] as number;
     to.levels[j] = from.levels[i] as number;
     to.rights[j] = from.rights[i] as number;
