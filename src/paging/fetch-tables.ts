@@ -10,7 +10,7 @@ class Arrivals extends Countdown implements TableWaiter {
   }
 }
 
-/** Waits until tables have arrived; sends those of `unsent` first. */
+/** Waits until tables have arrived, and holds them; sends those of `unsent` first. */
 export function* arrivals(
   io: PageTableIo,
   tables: readonly TableFetch[],
@@ -18,6 +18,7 @@ export function* arrivals(
 ): Routine<void> {
   const waiting = tables.filter((table) => !table.done);
   const rest = new Arrivals(waiting.length);
+  for (const table of tables) table.hold();
   for (const table of waiting) table.wait(rest);
   for (const table of unsent) table.send(io.physical);
   yield rest;

@@ -18,6 +18,8 @@ const DEFAULT_BYTES = 32 * 2 ** 20;
 const MAX_BYTES = 2 ** 30;
 /** Pages: twelve times as many as the default has room for tables, should each page have a table of its own. */
 const DEFAULT_TRANSLATIONS = 65_536;
+/** Tables' memory that is kept for reuse: 4 MiB of it. */
+const MAX_MEMORY = 1024;
 /** Unreadable or partly readable tables that are remembered (a few KiB each at most). */
 const MAX_BROKEN = 1024;
 const FIRST_ROWS = 16;
@@ -87,6 +89,8 @@ export class TableCache {
   generation = 0;
   /** Tables that are being read, by address. @internal */
   readonly flights = new Map<number, TableFetch>();
+  /** Memory of tables that came, for those to come. */
+  readonly #memory: Uint32Array[] = [];
   /** Of a live source: moves on when reads of tables are sent. @internal */
   readonly mark = new BatchMark();
   /** The batch that tables and flights are of. */
@@ -260,6 +264,16 @@ export class TableCache {
     this.arena.set(words, slot * this.tableWords);
     this.links.fill(0, slot * this.entries, (slot + 1) * this.entries);
     return slot;
+  }
+
+  /** Memory for a table on its way. @internal */
+  takeMemory(): Uint32Array {
+    return this.#memory.pop() ?? new Uint32Array(this.tableWords);
+  }
+
+  /** @internal */
+  giveMemory(words: Uint32Array): void {
+    if (this.#memory.length < MAX_MEMORY) this.#memory.push(words);
   }
 
   /** Remembers a table that can't be read, or not wholly. @internal */

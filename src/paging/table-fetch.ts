@@ -17,6 +17,9 @@ export interface TableStore {
   readonly entries: number;
   /** Tables that are being read, by address. */
   readonly flights: Map<number, TableFetch>;
+  /** Memory for a table on its way, with anything in it; and back, when nobody looks at it any more. */
+  takeMemory(): Uint32Array;
+  giveMemory(words: Uint32Array): void;
   /** Takes a copy of a table. */
   insert(address: number, words: Uint32Array): void;
   /** Remembers a table that can't be read, or not wholly. */
@@ -37,11 +40,16 @@ const PASSING: ReadonlySet<FaultState> = new Set<FaultState>([
   "unsupported",
 ]);
 
-/** See the module's comment. Stays usable after it arrived, so that whoever waited goes on with the table in hand. */
+const NOTHING = new Uint32Array(0);
+
+/**
+ * See the module's comment. Whoever waited goes on with the table in hand: its waiters while they are told, and those
+ * that hold it until they let it go. (Who never does leaves its memory to the garbage collector.)
+ */
 export class TableFetch implements Output {
   readonly address: number;
   /** The table; entries that `faults` names are not valid. */
-  readonly words: Uint32Array;
+  words: Uint32Array;
   /** Nonzero if no entry at all could be read. */
   fault: Fault = 0;
   /** If only some entries could be read: 0 or a fault for each. */
@@ -51,13 +59,14 @@ export class TableFetch implements Output {
   readonly #remember: boolean;
   readonly #packet: Packet;
   #waiters: TableWaiter[] = [];
+  #holders = 0;
 
   /** @param remember whether a table that can't be read is remembered as such (not for live sources). */
   constructor(store: TableStore, address: number, remember: boolean) {
     this.address = address;
     this.#store = store;
     this.#remember = remember;
-    this.words = new Uint32Array(store.tableWords);
+    this.words = store.takeMemory();
     this.#packet = Packet.reading(this.words);
     store.flights.set(address, this);
   }
@@ -91,6 +100,28 @@ export class TableFetch implements Output {
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) waiter.tableArrived(this);
+    this.#release();
+  }
+
+  /** Keeps the table in hand beyond its arrival. */
+  hold(): void {
+    this.#holders++;
+  }
+
+  /** One holder less. */
+  letGo(): void {
+    this.#holders--;
+    this.#release();
+  }
+
+  /** A table is a page of memory: making a new one costs more than everything else about its way here. */
+  #release(): void {
+    // What is only partly readable stays known as such.
+    if (this.#holders !== 0 || !this.done || this.#packet.firstFault !== 0) return;
+    const { words } = this;
+    if (words.length === 0) return;
+    this.words = NOTHING;
+    this.#store.giveMemory(words);
   }
 
   #noteHoles(): void {

@@ -119,7 +119,8 @@ export class ColumnTranslator implements SlowPath {
         this.#unsent = [];
         yield* arrivals(io, tables, unsent);
         cache.useLinks(mmu);
-        this.#resume();
+        const isAllDone = this.#resume();
+        if (isAllDone) for (const table of tables) table.letGo();
       }
     }
   }
@@ -261,11 +262,12 @@ export class ColumnTranslator implements SlowPath {
     to.tables.push(from.tables[i] as TableFetch);
   }
 
-  /** Every pending row goes on from the table that it waited for. */
-  #resume(): void {
+  /** Every pending row goes on from the table that it waited for; whether none waits for it a round longer. */
+  #resume(): boolean {
     const io = this.#io;
     const pending = this.#pending;
-    if (pending === undefined) return;
+    if (pending === undefined) return true;
+    let isAllDone = true;
     this.#pending = this.#spare;
     this.#spare = pending;
     for (let i = 0; i < pending.length; i++) {
@@ -277,6 +279,7 @@ export class ColumnTranslator implements SlowPath {
       if (this.#distinct.size >= MAX_TABLES) {
         // Enough is under way: this row waits a round longer, at the table it has.
         this.#requeue(pending, i);
+        isAllDone = false;
         continue;
       }
       if (table.fault !== 0) {
@@ -291,6 +294,7 @@ export class ColumnTranslator implements SlowPath {
       io.remember(step, table, this.#generation, lo, hi);
     }
     pending.clear();
+    return isAllDone;
   }
 }
 
