@@ -2,7 +2,7 @@
 import { HIGH } from "./address.js";
 import { type Batch, ROW_PARTIAL, ROW_UNANSWERED, type RowFault } from "./batch.hot.js";
 import { type Fault, fault, UNANSWERED } from "./fault.js";
-import { FragmentQueue } from "./fragment-queue.hot.js";
+import { FragmentQueue, type QueuedColumn } from "./fragment-queue.hot.js";
 import type { BoundView } from "./view.js";
 
 const THREW: Fault = fault("io", "device", "connector");
@@ -39,7 +39,7 @@ export class Answers {
       if (columns !== undefined) {
         const column = columns.get(view);
         if (column !== undefined) {
-          this.#answerColumn(view, record, column.size);
+          this.#answerColumn(view, record, column);
           continue;
         }
       }
@@ -53,16 +53,15 @@ export class Answers {
   /** The view that threw had an answer already. */
   skip(error: unknown): void {
     const view = this.#queue.views[this.#next] as BoundView;
-    const size = this.#queue.columns?.get(view)?.size;
     view.packet.outputError ??= error;
-    this.#record += size === undefined ? 1 : Math.max(1, view.length / size);
+    this.#record += this.#queue.recordsOf(view);
     this.#next++;
   }
 
-  #answerColumn(view: BoundView, first: number, size: number): void {
+  #answerColumn(view: BoundView, first: number, { size, count }: QueuedColumn): void {
     const { rows } = this.#queue;
     const { status } = this.#batch;
-    const end = first + view.length / size;
+    const end = first + count;
     let good = first;
     while (good < end && status[rows[good] as number] === 0) good++;
     if (good === end) {
@@ -88,6 +87,11 @@ export class Answers {
     // Where in its row the view begins.
     const from = view.packet.base + view.start - (batch.offsets[row] as number);
     if (this.#threw !== undefined) view.packet.cause ??= this.#threw.error;
+    if (view.abortFault !== 0 && status !== ROW_PARTIAL) {
+      // Not to be asked for again: the caller may have its memory back.
+      view.fail(view.abortFault);
+      return;
+    }
     if (status === ROW_PARTIAL) {
       this.#faults ??= faultsByRow(batch.faults);
       answerPartly(view, from, this.#faults.get(row) ?? []);
@@ -97,15 +101,16 @@ export class Answers {
     const isPart = view.length < (batch.lengths[row] as number);
     if (batch.direction === "read" && isPart && this.#threw === undefined) {
       if (this.again === undefined) {
-        this.again = new FragmentQueue(false);
-        this.again.open("read");
+        this.again = new FragmentQueue();
+        this.again.open("read", false);
       }
       const sum = (batch.words[2 * row] as number) + from;
       const lo = sum >>> 0;
       this.again.push(lo, (batch.words[2 * row + 1] as number) + (sum - lo) / HIGH, view);
       return;
     }
-    view.fail(status);
+    // A negative number is no fault that a connector may set.
+    view.fail(status < 0 ? UNANSWERED : status);
   }
 }
 

@@ -39,7 +39,10 @@ export class Batch {
   lengths = new Float64Array(FIRST_CAPACITY);
   /** Column: the connector sets 0 (every byte moved) or a fault. */
   status = new Int32Array(FIRST_CAPACITY);
-  /** Column: the caller's memory, to move bytes straight into or out of. */
+  /**
+   * Column: the caller's memory, to move bytes straight into or out of: `lengths[row]` bytes from `offsets[row]` on, and
+   * no other, since the rest may be other operations'. (Valid up to `length` rows, as the other columns are.)
+   */
   memory: Uint8Array[] = [];
   /** Set by `failRange`. */
   faults: RowFault[] = [];
@@ -165,7 +168,7 @@ export class Batch {
     this.offsets.fill(0);
   }
 
-  /** Lets go of the callers' memory. The array that held it stays: growing it anew costs more than a small batch. */
+  /** Lets go of the callers' memory. The array stays: growing it anew costs more than a small batch. @internal */
   release(): void {
     const { memory, length } = this;
     for (let row = 0; row < length; row++) memory[row] = NOTHING;

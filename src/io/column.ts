@@ -26,15 +26,29 @@ export interface ColumnIo {
   sendColumn(column: Column, from: number, view: BoundView): void;
 }
 
-/** Sends records to a layer, all at once if it takes columns. */
+/**
+ * Sends records to a layer, all at once if it takes columns.
+ *
+ * @throws {RangeError} if the view is no whole number of records, or the column has not so many.
+ */
 export function sendColumn(io: PacketIo<never>, column: Column, from: number, view: BoundView): void {
+  check(column, from, view);
   const layer = io as PacketIo<Address> & Partial<ColumnIo>;
   if (layer.sendColumn === undefined) sendRecords(layer, column, from, view);
   else layer.sendColumn(column, from, view);
 }
 
-/** Sends each record by itself. */
+function check({ words, size }: Column, from: number, { length }: BoundView): void {
+  const count = length / size;
+  if (Number.isInteger(count) && 2 * (from + count) <= words.length) return;
+  throw new RangeError(
+    `column of ${words.length / 2} records of ${size} bytes: ${length} bytes from record ${from} on`,
+  );
+}
+
+/** Sends each record by itself. @throws {RangeError} as `sendColumn`. */
 export function sendRecords(io: PacketIo<Address>, column: Column, from: number, view: BoundView): void {
+  check(column, from, view);
   const { size } = column;
   let rest = view;
   for (let i = from; ; i++) {

@@ -7,11 +7,20 @@
 import { HIGH } from "./address.js";
 import { Batch } from "./batch.hot.js";
 import type { Column } from "./column.js";
-import { aborts, type Direction } from "./packet.js";
+import { aborts, type Direction, type Packet } from "./packet.js";
 import { ascendingOrder } from "./radix-order.hot.js";
 import type { BoundView } from "./view.js";
 
 const FIRST_CAPACITY = 64;
+
+/** A fragment of many records. */
+export interface QueuedColumn {
+  /** Its first record in the queue. */
+  readonly first: number;
+  /** Bytes of a record. */
+  readonly size: number;
+  readonly count: number;
+}
 
 /** See the module's comment. */
 export class FragmentQueue {
@@ -26,22 +35,25 @@ export class FragmentQueue {
   /** Row of each record. */
   rows = new Uint32Array(FIRST_CAPACITY);
   /** Of a fragment that is a column: its first record, and the size of each. */
-  columns: Map<BoundView, { readonly first: number; readonly size: number }> | undefined;
+  columns: Map<BoundView, QueuedColumn> | undefined;
   #ascending = true;
   /** Where the last row ends in the source. */
   #endLo = 0;
   #endHi = 0;
   #aborts = 0;
-  readonly #merge: boolean;
+  #merge = true;
+  /** Whose fragment came last. */
+  #packet: Packet | undefined = undefined;
 
-  /** @param merge Whether fragments that continue each other share a row (default). */
-  constructor(merge = true) {
-    this.#merge = merge;
-  }
-
-  /** Begins anew, empty. */
-  open(direction: Direction): void {
+  /**
+   * Begins anew, empty.
+   *
+   * @param merge Whether fragments that continue each other share a row. (Those of a write only where they are of one
+   * packet: a row that fails is not written again, so it must not be two operations'.)
+   */
+  open(direction: Direction, merge = true): void {
     this.direction = direction;
+    this.#merge = merge;
     this.batch.reset(direction, 0);
     this.#aborts = aborts.count;
   }
@@ -55,7 +67,7 @@ export class FragmentQueue {
     const { packet, start } = view;
     if (packet.abortFault !== 0) this.#aborts = -1;
     this.views[this.length++] = view;
-    this.#record(lo, hi, packet.memory, packet.base + start, view.end - start);
+    this.#record(lo, hi, packet, packet.base + start, view.end - start);
   }
 
   /** One view of many records: the first is that at `from` in the column. */
@@ -65,19 +77,23 @@ export class FragmentQueue {
     if (packet.abortFault !== 0) this.#aborts = -1;
     this.views[this.length++] = view;
     this.columns ??= new Map();
-    this.columns.set(view, { first: this.records, size });
-    const { memory } = packet;
+    this.columns.set(view, { first: this.records, size, count: length / size });
     const offset = packet.base + view.start;
     for (let at = 0, i = from; at < length; at += size, i++) {
-      this.#record(words[2 * i] as number, words[2 * i + 1] as number, memory, offset + at, size);
+      this.#record(words[2 * i] as number, words[2 * i + 1] as number, packet, offset + at, size);
     }
   }
 
-  /** Hands a view on to another queue, with its records from `first` on. */
+  /** Records of a fragment. */
+  recordsOf(view: BoundView): number {
+    return this.columns?.get(view)?.count ?? 1;
+  }
+
+  /** Hands a view, whose records in this queue begin at `first`, on to another queue. */
   copy(view: BoundView, first: number, to: FragmentQueue): void {
     const size = this.columns?.get(view)?.size;
-    const { packet, start, length } = view;
-    const count = size === undefined ? 1 : length / size;
+    const { packet, start } = view;
+    const count = this.recordsOf(view);
     const words = new Uint32Array(2 * count);
     for (let i = 0; i < count; i++) {
       const row = this.rows[first + i] as number;
@@ -91,8 +107,9 @@ export class FragmentQueue {
     else to.pushColumn({ words, size }, 0, view);
   }
 
-  #record(lo: number, hi: number, memory: Uint8Array, offset: number, length: number): void {
+  #record(lo: number, hi: number, packet: Packet, offset: number, length: number): void {
     const { batch } = this;
+    const { memory } = packet;
     const last = batch.length - 1;
     if (last < 0) {
       batch.push(lo, hi, memory, offset, length);
@@ -100,6 +117,7 @@ export class FragmentQueue {
       this.#merge &&
       lo === this.#endLo &&
       hi === this.#endHi &&
+      (packet === this.#packet || this.direction === "read") &&
       batch.memory[last] === memory &&
       (batch.offsets[last] as number) + (batch.lengths[last] as number) === offset
     ) {
@@ -109,6 +127,7 @@ export class FragmentQueue {
       if (hi < lastHi || (hi === lastHi && lo < (batch.words[2 * last] as number))) this.#ascending = false;
       batch.push(lo, hi, memory, offset, length);
     }
+    this.#packet = packet;
     const sum = lo + length;
     this.#endLo = sum >>> 0;
     this.#endHi = hi + (sum - this.#endLo) / HIGH;
@@ -174,6 +193,7 @@ export class FragmentQueue {
     this.length = 0;
     this.records = 0;
     this.columns = undefined;
+    this.#packet = undefined;
     this.#ascending = true;
     this.batch.release();
   }

@@ -14,7 +14,10 @@ export interface MemoryIoOptions {
   readonly scheduler?: Scheduler;
 }
 
-/** Memory of this program as a `PacketIo` of offsets. Answers at once: no queue, no batch. */
+/**
+ * Memory of this program as a `PacketIo` of offsets. Answers at once: no queue, no batch. (Packets over this very memory
+ * must not overlap what they read or write there.)
+ */
 export class MemoryIo implements PacketIo<number>, ColumnIo {
   readonly bytes: Uint8Array;
   readonly scheduler: Scheduler;

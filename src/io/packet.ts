@@ -117,7 +117,10 @@ export class Packet implements Wait {
     this.direct = direct;
     if (typeof memory === "number" && memory > 0 && memory <= SMALL && Math.floor(memory) === memory) {
       // A typed array of its own costs more than the whole way through the layers.
-      if (slabAt + memory > SLAB) {
+      const align = memory >= 8 ? 8 : memory >= 4 ? 4 : memory >= 2 ? 2 : 1;
+      slabAt = (slabAt + align - 1) & -align;
+      // Its length is 0 once somebody has transferred it to another thread.
+      if (slabAt + memory > slab.length) {
         slab = new Uint8Array(SLAB);
         slabAt = 0;
       }

@@ -7,7 +7,7 @@ import type { Packet } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Receiver, Running, Step } from "./task.js";
-import type { Output } from "./view.js";
+import type { BoundView, Output } from "./view.js";
 import type { Routine, Waker } from "./wait.js";
 
 /** What this module needs of an `AbortSignal`. */
@@ -75,25 +75,28 @@ export class PacketRequest<P, T, A, B> extends Io<T> {
     this.#b = b;
   }
 
-  /** Sends the packet; it may be complete when this returns. @internal */
-  begin(): Packet {
+  /**
+   * Sends the packet; it may be complete when this returns, and even submitted again by its output: so what is waited
+   * for is the end of the view's submission. @internal
+   */
+  begin(): BoundView {
     const kind = this.#kind;
     const packet = kind.packet(this.#a, this.#b);
     const view = packet.bind(kind.tellsOutput ? (this.#b as Output | undefined) : undefined);
-    if (packet.length === 0) return packet;
+    if (packet.length === 0) return view;
     if (this.#options?.signal !== undefined) followSignal(packet, this.#options.signal);
     if (packet.abortFault !== 0) {
       view.fail(packet.abortFault);
-      return packet;
+      return view;
     }
     try {
       this.#io.sendIo(this.#param, view);
     } catch (error) {
       // A layer that throws is wrong; what it sent before that must not land in the caller's memory later.
-      packet.giveUp();
+      if (!view.isOver) packet.giveUp();
       throw error;
     }
-    return packet;
+    return view;
   }
 
   /** What a complete packet gives. @internal */
@@ -105,18 +108,18 @@ export class PacketRequest<P, T, A, B> extends Io<T> {
   sync(): T {
     this.claim();
     const { scheduler } = this;
-    let packet: Packet | undefined;
+    let view: BoundView | undefined;
     scheduler.enterSync();
     try {
       scheduler.makeRoom();
-      packet = this.begin();
-      if (!packet.complete) scheduler.waitSync(packet);
+      view = this.begin();
+      if (!view.isOver) scheduler.waitSync(view.packet);
     } finally {
       // A drive that would block: unsent parts must not land in this memory later.
-      if (packet !== undefined && !packet.complete) packet.giveUp();
+      if (view !== undefined && !view.isOver) view.packet.giveUp();
       scheduler.leaveSync();
     }
-    return this.end(packet);
+    return this.end(view.packet);
   }
 
   [Symbol.iterator](): Routine<T> {
@@ -139,15 +142,15 @@ export class PacketRequest<P, T, A, B> extends Io<T> {
 }
 
 function* requestRoutine<P, T, A, B>(request: PacketRequest<P, T, A, B>): Routine<T> {
-  const packet = request.begin();
-  if (!packet.complete) {
+  const view = request.begin();
+  if (!view.isOver) {
     try {
-      yield packet;
+      yield view.packet;
     } finally {
-      if (!packet.complete) packet.giveUp();
+      if (!view.isOver) view.packet.giveUp();
     }
   }
-  return request.end(packet);
+  return request.end(view.packet);
 }
 
 /** Aborts the packet when the signal fires, as long as it is not complete. */
@@ -160,7 +163,7 @@ export function followSignal(packet: Packet, signal: AbortSignalLike): void {
 
 /** A request as `Pending` sees it. */
 interface Operation<T> {
-  begin(): Packet;
+  begin(): BoundView;
   end(packet: Packet): T;
 }
 
@@ -169,7 +172,7 @@ class Pending<T> implements Running, Step, Waker {
   readonly #request: Operation<T>;
   readonly #receiver: Receiver<T>;
   readonly #index: number;
-  #packet: Packet | undefined = undefined;
+  #view: BoundView | undefined = undefined;
   over = false;
 
   constructor(request: Operation<T>, receiver: Receiver<T>, index: number) {
@@ -182,9 +185,9 @@ class Pending<T> implements Running, Step, Waker {
   run(): void {
     if (this.over) return;
     try {
-      const packet = this.#request.begin();
-      this.#packet = packet;
-      if (!packet.complete && packet.park(this)) return;
+      const view = this.#request.begin();
+      this.#view = view;
+      if (!view.isOver && view.packet.park(this)) return;
     } catch (error) {
       this.over = true;
       this.#receiver.failed(error, this.#index);
@@ -199,7 +202,7 @@ class Pending<T> implements Running, Step, Waker {
     this.over = true;
     let value: T;
     try {
-      value = this.#request.end(this.#packet as Packet);
+      value = this.#request.end((this.#view as BoundView).packet);
     } catch (error) {
       this.#receiver.failed(error, this.#index);
       return;
@@ -210,7 +213,7 @@ class Pending<T> implements Running, Step, Waker {
   giveUp(error: unknown): void {
     if (this.over) return;
     this.over = true;
-    if (this.#packet !== undefined && !this.#packet.complete) this.#packet.giveUp();
+    if (this.#view?.isOver === false) this.#view.packet.giveUp();
     this.#receiver.failed(error, this.#index);
   }
 }

@@ -142,7 +142,9 @@ export function exchange<P>(
 export function partialError(packet: Packet, param: unknown): PartialReadError | PartialWriteError {
   const where = typeof param === "number" || typeof param === "bigint" ? ` at ${hex(param)}` : "";
   const Kind = packet.direction === "read" ? PartialReadError : PartialWriteError;
-  return new Kind(packet.direction, where, packet.bytes, packet.good(), packet.holes(), packet.cause);
+  // Of a small packet a copy: its buffer holds other packets' bytes, too.
+  const bytes = packet.memory.length === packet.length ? packet.bytes : packet.bytes.slice();
+  return new Kind(packet.direction, where, bytes, packet.good(), packet.holes(), packet.cause);
 }
 
 /**

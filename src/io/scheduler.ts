@@ -113,6 +113,9 @@ export class Scheduler {
 
   constructor(options: SchedulerOptions = {}) {
     this.highWaterMark = options.highWaterMark ?? HIGH_WATER_MARK;
+    if (!(this.highWaterMark >= 1)) {
+      throw new RangeError(`high-water mark of ${this.highWaterMark} rows: nothing could ever start`);
+    }
     this.#quietTurns = options.quietTurns ?? QUIET_TURNS;
     this.#afterTurn = options.afterTurn;
   }
@@ -252,6 +255,7 @@ export class Scheduler {
   setInFlight(drain: Drain, inFlight: boolean): void {
     if (inFlight) {
       this.#inFlight.add(drain);
+      if (!this.#listed) this.#list();
     } else {
       this.#inFlight.delete(drain);
       this.#rest();

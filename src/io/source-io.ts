@@ -175,7 +175,8 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
     const last = this.#end - size;
     for (let i = 2 * from; i < 2 * (from + count); i += 2) {
       const at = (words[i + 1] as number) * HIGH + (words[i] as number);
-      if (at < start || at > last) return false;
+      // Negated, so that an address that is not there is not inside.
+      if (!(at >= start && at <= last)) return false;
     }
     return true;
   }
@@ -216,6 +217,8 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
   }
 
   #queue(lo: number, hi: number, view: BoundView): void {
+    // Whoever was told of another part may have closed the source.
+    if (this.#closing) return view.fail(CLOSED);
     view.keep();
     this.#queueFor(view.direction, 1).push(lo, hi, view);
     this.#queued(1, view.length);
@@ -252,31 +255,37 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
     while (!this.#writeInFlight) {
       const queue = this.#writes.take();
       if (queue === undefined) break;
+      this.#leaveRest();
       this.#send(queue, sync);
     }
-    // What outputs submit meanwhile waits for the next flush, but one from within it takes what is left here.
+    // What outputs submit meanwhile waits for the next flush, unless it joins a queue that is left here.
     for (let left = this.#reads.length; left > 0; left--) {
       const queue = this.#reads.take();
       if (queue === undefined) break;
+      this.#leaveRest();
       this.#send(queue, sync);
     }
     return true;
   }
 
-  /** Sends a queue, but for what was aborted meanwhile. */
-  #send(queue: FragmentQueue, sync: boolean): void {
-    const wanted = queue.mayBeAborted ? this.#withoutAborted(queue) : queue;
-    if (wanted.length !== 0) this.#transfer(wanted, sync);
+  /** While one queue is sent, a drive from within an output may need what waits behind it. */
+  #leaveRest(): void {
+    if (this.#enqueued || this.#reads.length + this.#writes.length === 0) return;
+    this.#enqueued = true;
+    this.scheduler.enqueue(this);
   }
 
-  #withoutAborted(queue: FragmentQueue): FragmentQueue {
+  /** Sends a queue, but for what was aborted meanwhile. */
+  #send(queue: FragmentQueue, sync: boolean): void {
+    if (!queue.mayBeAborted) return this.#transfer(queue, sync);
+    this.#depth++;
     const wanted = new FragmentQueue();
     wanted.open(queue.direction);
     const aborted: BoundView[] = [];
     let first = 0;
     for (let i = 0; i < queue.length; i++) {
       const view = queue.views[i] as BoundView;
-      const records = view.length / (queue.columns?.get(view)?.size ?? view.length);
+      const records = queue.recordsOf(view);
       if (view.abortFault === 0) {
         queue.copy(view, first, wanted);
       } else {
@@ -285,8 +294,11 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
       }
       first += records;
     }
-    for (const view of aborted) view.fail(view.abortFault);
-    return wanted;
+    // Before anyone is told, who may write what must come after these.
+    if (wanted.length !== 0) this.#transfer(wanted, sync);
+    for (const view of aborted) failQuietly(view, view.abortFault);
+    this.#depth--;
+    this.#checkIdle();
   }
 
   #transfer(queue: FragmentQueue, sync: boolean): void {
@@ -396,7 +408,7 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
     const { again } = answers;
     if (again !== undefined) {
       this.scheduler.addPending(again.length);
-      this.#transfer(again, this.source.transferSync !== undefined);
+      this.#send(again, this.source.transferSync !== undefined);
     }
     this.#depth--;
     this.#checkIdle();
@@ -419,7 +431,7 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
     }
     for (const queue of queued) {
       this.scheduler.removePending(queue.records);
-      for (let i = 0; i < queue.length; i++) (queue.views[i] as BoundView).fail(CLOSED);
+      for (let i = 0; i < queue.length; i++) failQuietly(queue.views[i] as BoundView, CLOSED);
     }
     this.scheduler.run();
     if (this.#flights.size !== 0 || this.#depth !== 0) {
@@ -428,5 +440,14 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
       });
     }
     await this.source.close?.();
+  }
+}
+
+/** Fails a view. If a layer answered it behind the source's back, its own operation throws that; the others go on. */
+function failQuietly(view: BoundView, why: Fault): void {
+  try {
+    view.fail(why);
+  } catch (error) {
+    view.packet.outputError ??= error;
   }
 }

@@ -113,6 +113,12 @@ export class BoundView implements Fragment {
     return Math.max(0, this.#outcome);
   }
 
+  /** Whether the submission that it is a part of is over. @internal */
+  get isOver(): boolean {
+    const { packet } = this;
+    return packet.flight !== this.#flight || packet.complete;
+  }
+
   /** Nonzero once the caller aborted: fail the view with it instead of starting a transfer. */
   get abortFault(): Fault {
     return this.packet.abortFault;

@@ -2,6 +2,7 @@
 import { split, splitAddress } from "../io/address.js";
 import { type Column, SAFE_HIGH, sendColumn } from "../io/column.js";
 import { copyBytes } from "../io/copy.hot.js";
+import type { ByteRange } from "../io/errors.js";
 import { type Fault, type FaultState, faultState } from "../io/fault.js";
 import { asBytes, Packet } from "../io/packet.js";
 import type { Address, PacketIo } from "../io/packet-io.js";
@@ -119,19 +120,17 @@ export function* gatherRoutine<P>(
   const bytes = into?.subarray(0, count * size) ?? asBytes(count * size);
   const order = count > space.scheduler.highWaterMark && size <= SORTED_SIZE ? orderOf(column) : undefined;
   if (order === undefined) return yield* gatherSlices(space, column, bytes, options);
-  const sorted = asBytes(count * size);
-  // What can't be read is to stay in the caller's memory as it was.
-  if (into !== undefined) permute(bytes, sorted, order, size, true);
-  const ascending = yield* gatherSlices(space, inOrder(column, order), sorted, options);
-  permute(sorted, bytes, order, size, false);
-  const failed = ascending.failed.map((i) => order[i] as number);
+  const holes: ByteRange[] = [];
+  const sorted = yield* gatherSlices(space, inOrder(column, order), asBytes(count * size), options, holes);
+  unsort(sorted.bytes, order, size, holes, bytes);
+  const failed = sorted.failed.map((i) => order[i] as number);
   const byIndex = [...failed.keys()].sort((a, b) => (failed[a] as number) - (failed[b] as number));
   return new Gathered(
     bytes,
     size,
     count,
     Uint32Array.from(byIndex, (k) => failed[k] as number),
-    Int32Array.from(byIndex, (k) => ascending.faults[k] as number),
+    Int32Array.from(byIndex, (k) => sorted.faults[k] as number),
   );
 }
 
@@ -164,19 +163,36 @@ function inOrder({ words, size }: Column, order: Uint32Array): Column {
   return { words: ordered, size };
 }
 
-/** Copies every record: to its place in the order (`sorts`), or from there to its own. */
-function permute(from: Uint8Array, to: Uint8Array, order: Uint32Array, size: number, sorts: boolean): void {
+/** Copies every byte that was read to its record's own place; the others stay there as they were. */
+function unsort(
+  sorted: Uint8Array,
+  order: Uint32Array,
+  size: number,
+  holes: readonly ByteRange[],
+  bytes: Uint8Array,
+): void {
+  let next = 0;
   for (let k = 0; k < order.length; k++) {
-    const own = (order[k] as number) * size;
-    copyBytes(from, sorts ? own : k * size, to, sorts ? k * size : own, size);
+    const to = (order[k] as number) * size;
+    const end = (k + 1) * size;
+    let at = k * size;
+    for (let hole = holes[next]; hole !== undefined && hole.start < end; hole = holes[next]) {
+      if (hole.start > at) copyBytes(sorted, at, bytes, to + at - k * size, hole.start - at);
+      at = Math.min(hole.end, end);
+      if (hole.end > end) break;
+      next++;
+    }
+    if (at < end) copyBytes(sorted, at, bytes, to + at - k * size, end - at);
   }
 }
 
+/** @param holes Is told of every range that did not move, relative to `bytes`, ascending. */
 function* gatherSlices<P>(
   space: Space<P>,
   column: Column,
   bytes: Uint8Array,
   options: RequestOptions | undefined,
+  holes?: ByteRange[],
 ): Routine<Gathered> {
   const { size } = column;
   const count = column.words.length / 2;
@@ -190,6 +206,7 @@ function* gatherSlices<P>(
     yield* sendRoutine(io, from, packet, undefined, options);
     if (packet.firstFault === 0) continue;
     for (const { start, end, fault } of packet.holes()) {
+      holes?.push({ start: from * size + start, end: from * size + end });
       for (let i = from + Math.floor(start / size); i * size < from * size + end; i++) {
         if (failed[failed.length - 1] === i) continue;
         failed.push(i);

@@ -3,7 +3,7 @@
  * column, too, once their tables have come, which are fetched level by level.
  */
 import { HIGH } from "../io/address.js";
-import { addressAt, type Column, sendColumn } from "../io/column.js";
+import { type Column, sendColumn, sendRecords } from "../io/column.js";
 import { type BoundView, type Routine, UNANSWERED } from "../io/index.js";
 import type { PageTableIo } from "./page-table-io.js";
 import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
@@ -47,7 +47,7 @@ export function sendVirtualColumn(io: PageTableIo, column: Column, from: number,
     if (fate === FOUND) {
       sendColumn(io.physical, physical, start, piece);
     } else if (fate === CROSSES || count <= FEW) {
-      sendEach(io, column, from + start, piece);
+      sendRecords(io, column, from + start, piece);
     } else {
       // What follows may be answered at once, and its output may throw the rest away: so this is kept now.
       piece.keep();
@@ -67,16 +67,6 @@ export function sendVirtualColumn(io: PageTableIo, column: Column, from: number,
       }
     },
   );
-}
-
-function sendEach(io: PageTableIo, column: Column, from: number, view: BoundView): void {
-  let rest = view;
-  for (let i = from; ; i++) {
-    const tail = rest.length > column.size ? rest.split(column.size) : undefined;
-    io.sendIo(addressAt(column, i), rest);
-    if (tail === undefined) return;
-    rest = tail;
-  }
 }
 
 function translate(

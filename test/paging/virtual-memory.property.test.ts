@@ -224,7 +224,7 @@ it("maps of a range gives the same runs, clipped", async () => {
       const [start, end] = a < b ? [a & ~0xfffn, b & ~0xfffn] : [b & ~0xfffn, a & ~0xfffn];
       const expected = reference
         .maps(machine.reader(), BigInt(machine.root))
-        .filter((run) => run.end > start && run.start < end)
+        .filter((run) => start < end && run.end > start && run.start < end)
         .map((run) => {
           const first = run.start > start ? run.start : start;
           const last = run.end < end ? run.end : end;
