@@ -28,13 +28,16 @@ const START_AFTER = 2 * 2 ** 20;
 
 /** Options of a {@link DecodePool}. */
 export interface DecodePoolOptions {
-  /** Helpers at most; default: one for each processor but the one that asks. */
+  /** Helpers at most; default: one for each processor but the one that asks, and no more than three. */
   readonly threads?: number;
   /** Compressed bytes in one job from which on helpers are called; default 64 KiB. */
   readonly worthwhile?: number;
   /** Compressed bytes in all before the first helper is started, and before each more; default 2 MiB. */
   readonly startAfter?: number;
 }
+
+/** Each takes some 15 MiB, and more would wait for this thread, which hands out the work. */
+const MAX_HELPERS = 3;
 
 /** See the module's comment. */
 export class DecodePool implements PagesDecoder {
@@ -50,7 +53,7 @@ export class DecodePool implements PagesDecoder {
   #closed = false;
 
   constructor(options: DecodePoolOptions = {}) {
-    this.#most = options.threads ?? availableParallelism() - 1;
+    this.#most = options.threads ?? Math.min(MAX_HELPERS, availableParallelism() - 1);
     this.worthwhile = this.#most === 0 ? Number.POSITIVE_INFINITY : (options.worthwhile ?? WORTHWHILE);
     this.#startAfter = options.startAfter ?? START_AFTER;
   }
@@ -99,10 +102,17 @@ export class DecodePool implements PagesDecoder {
   #start(): void {
     // One that died is not started again: what killed it would kill its successor.
     this.#started++;
-    const worker = new Worker(workerUrl("decode-worker"), {
-      ...workerOptions(),
-      resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 },
-    });
+    let worker: Worker;
+    try {
+      worker = new Worker(workerUrl("decode-worker"), {
+        ...workerOptions(),
+        resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 },
+      });
+    } catch {
+      // Not allowed, or no room for it: the work is done without.
+      this.#started = this.#most;
+      return;
+    }
     worker.unref();
     worker.on("error", () => this.#helpers.delete(worker));
     worker.on("exit", () => this.#helpers.delete(worker));

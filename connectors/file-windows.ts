@@ -10,8 +10,12 @@ import { MapError, type MappedBytes, type Mapper } from "./mmap.js";
  * multiple of every page size.
  */
 const WINDOW = 2 ** 30;
-/** At most so many are mapped: the page tables of one whose pages were all touched take 2 MiB. */
-const MAX_WINDOWS = 64;
+/**
+ * At most so many are mapped, 1 TiB of addresses: the page tables of one whose pages were all touched take 2 MiB. Beyond it,
+ * each window that makes room for another costs a collection of garbage (V8 counts its GiB as memory to be freed), some
+ * 1 ms and more.
+ */
+const MAX_WINDOWS = 1024;
 
 const NONE = new Uint8Array(0);
 

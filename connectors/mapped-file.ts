@@ -45,7 +45,8 @@ export function isInline(source: Source): source is InlineSource {
  * the event loop and after every MiB; what is then beyond the end fails as `gone`, as it does with positioned reads.
  * Between that question and the read, there is no protection.
  *
- * The file is mapped when it is read, in windows of 1 GiB, at most 64 at a time. What is mapped counts as resident
+ * The file is mapped when it is read, in windows of 1 GiB, at most 1,024 at a time: a file
+ * of more than 1 TiB that is read at random is better left to positioned reads. What is mapped counts as resident
  * memory, but it is the system's page cache, which takes it back when it needs to.
  *
  * Writes (`write: true`) are ordinary positioned writes, which the mapping shows.
@@ -187,6 +188,7 @@ function loadFirstLines(bytes: Uint8Array, at: number): void {
 const CHECK_EVERY = 2 ** 20;
 /** What a read counts for besides its bytes. */
 const READ_COSTS = 4096;
+const NOWHERE = new Uint8Array(0);
 
 /** The inline layer of a mapped file. Copies before it answers, so windows may come and go in between. */
 class MappedIo implements PacketIo<Address>, ColumnIo {
@@ -228,7 +230,7 @@ class MappedIo implements PacketIo<Address>, ColumnIo {
   /** Answers runs of records that lie in one window each; the others one by one. */
   sendColumn(column: Column, from: number, view: BoundView): void {
     const { size } = column;
-    const into = view.direction === "read" ? view.claim() : undefined;
+    let into = view.direction === "read" ? view.claim() : undefined;
     if (into === undefined) {
       sendRecords(this, column, from, view);
       return;
@@ -239,7 +241,7 @@ class MappedIo implements PacketIo<Address>, ColumnIo {
     let rest: BoundView | undefined = view;
     for (let first = 0; rest !== undefined; ) {
       const piece: BoundView = rest;
-      const end = this.#copyRecords(column, from, first, count, into);
+      const end = this.#copyRecords(column, from + first, count - first, into) + first;
       rest = undefined;
       if (end > first) {
         if (end < count) rest = piece.split((end - first) * size);
@@ -249,19 +251,17 @@ class MappedIo implements PacketIo<Address>, ColumnIo {
         this.#sendSlowly(addressAt(column, from + end), piece);
       }
       first = Math.max(end, first + 1);
+      // Whoever was told of a part may have given up the others.
+      into = rest?.claim();
+      if (rest !== undefined && into === undefined) return sendRecords(this, column, from + first, rest);
+      into ??= NOWHERE;
     }
   }
 
-  /** @returns the first record (from `first` on) that does not lie in one window, or is not there. */
-  #copyRecords(
-    { words, size }: Column,
-    from: number,
-    first: number,
-    count: number,
-    into: Uint8Array,
-  ): number {
+  /** @returns how many records, from that at `from` on, lie in one window each. */
+  #copyRecords({ words, size }: Column, from: number, count: number, into: Uint8Array): number {
     const windows = this.#windows;
-    for (let i = first; i < count; i++) {
+    for (let i = 0; i < count; i++) {
       const word = 2 * (from + i);
       const address = (words[word + 1] as number) * 2 ** 32 + (words[word] as number);
       if (!(address >= windows.start && address + size <= windows.end)) {

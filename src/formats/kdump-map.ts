@@ -67,8 +67,9 @@ export class KdumpMap extends PhysicalMap {
 
   nextInside(address: number): number | undefined {
     const { blockSize, stored } = this.#layout;
-    const pfn = this.#pageOf(Math.max(0, address));
-    if (this.#kindOf(pfn) !== OUTSIDE) return address;
+    const from = Math.max(0, address);
+    const pfn = this.#pageOf(from);
+    if (this.#kindOf(pfn) !== OUTSIDE) return from;
     const next = pfn < stored.length ? this.#runEnd(pfn, OUTSIDE, stored.length) : pfn;
     return next < stored.length ? next * blockSize : undefined;
   }

@@ -386,6 +386,8 @@ export class KdumpPages implements PacketIo<number>, Drain {
     // Sending may answer at once, and answers may ask for more: until nothing is left.
     while (this.#depth === 1 && this.#run.length > 0) this.#sendRun();
     this.#depth--;
+    // A drive from within an answer can't wait for the outermost to end: a flush sends it, if there is one before.
+    if (this.#depth > 0 && this.#run.length > 0) this.#enqueue();
   }
 
   /** @internal */
@@ -426,7 +428,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
   }
 
   #enqueue(): void {
-    if (this.#enqueued || this.#arrivedHead === this.#arrived.length) return;
+    if (this.#enqueued || (this.#arrivedHead === this.#arrived.length && this.#run.length === 0)) return;
     this.#enqueued = true;
     (this.scheduler ?? defaultScheduler).enqueue(this);
   }
@@ -435,27 +437,41 @@ export class KdumpPages implements PacketIo<number>, Drain {
   flush(): boolean {
     this.#enqueued = false;
     this.#depth++;
+    this.#sendRun();
     const pages = this.#takeArrived();
     for (const page of pages) this.#forget(page);
     // The rest's turn comes before anybody is told: who is told may wait for a page of these.
     this.#enqueue();
-    const { many, blockSize } = this.#layout;
+    const { many } = this.#layout;
     const first = pages[0];
     if (many !== undefined && first !== undefined && bytesOf(pages) >= many.worthwhile) {
-      const inputs = pages.map(({ input }) => input);
-      many.decode(first.codec.name, inputs, blockSize, (output, valid) => {
-        for (let i = 0; i < pages.length; i++) {
-          const page = pages[i] as PendingPage;
-          if (valid[i] === 0) this.#decode(page);
-          else this.#answer(page, output, i * blockSize);
-        }
-      });
+      this.#decodeTogether(many, first.codec.name, pages);
     } else {
       for (const page of pages) this.#decode(page);
     }
     this.#resume();
     this.#leave();
     return true;
+  }
+
+  #decodeTogether(many: PagesDecoder, codec: CodecName, pages: readonly PendingPage[]): void {
+    const { blockSize } = this.#layout;
+    const inputs = pages.map(({ input }) => input);
+    let next = 0;
+    try {
+      many.decode(codec, inputs, blockSize, (output, valid) => {
+        while (next < pages.length) {
+          const page = pages[next] as PendingPage;
+          const at = next * blockSize;
+          next++;
+          if (valid[next - 1] === 0) this.#decode(page);
+          else this.#answer(page, output, at);
+        }
+      });
+    } catch {
+      // What helps may fail: then it is done without.
+    }
+    for (; next < pages.length; next++) this.#decode(pages[next] as PendingPage);
   }
 
   /** Pages of one codec that arrived, in their order. */

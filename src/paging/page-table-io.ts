@@ -42,7 +42,7 @@ export interface PageTableOptions {
    * table said is then right as of that long ago; `VirtualMemory.flush` forgets it at once.
    */
   readonly maxAge?: number;
-  /** The clock of `maxAge`, in milliseconds (default `Date.now`). Asked once a request. */
+  /** The clock of `maxAge`, in milliseconds (default `Date.now`). */
   readonly clock?: () => number;
   readonly scheduler?: Scheduler | undefined;
   /** For messages. */
@@ -171,7 +171,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     }
     const { lo, hi } = split;
     this.beginRequest();
-    this.walkView(undefined, this.mmu.levels, lo, hi, view, this.cache.generation);
+    this.walkView(undefined, this.mmu.levels, ALL_RIGHTS, lo, hi, view, this.cache.generation);
   }
 
   /** @internal */
@@ -190,6 +190,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
   walkView(
     held: TableFetch | undefined,
     level: number,
+    rights: number,
     firstLo: number,
     firstHi: number,
     view: BoundView,
@@ -211,7 +212,10 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
       let room: number;
       let physical = this.root;
       let below = mmu.levels;
+      let granted = ALL_RIGHTS;
       let reason = 0;
+      // Another format may have used the cache since: while this waited, or in an output of what was forwarded.
+      cache.useLinks(mmu);
       // What was forwarded may have been answered at once, and its output may have changed the cache: ask it anew.
       const slot = held === undefined ? cache.find(this.root) : -1;
       if (held === undefined && !isCanonical(mmu, hi)) {
@@ -223,10 +227,11 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
       } else {
         const table = held === undefined ? cache.arena : held.words;
         const base = held === undefined ? slot * mmu.tableWords : 0;
-        walkFrom(step, cache, mmu, table, base, slot, held?.faults, level, ALL_RIGHTS, lo, hi);
+        walkFrom(step, cache, mmu, table, base, slot, held?.faults, level, rights, lo, hi);
         kind = step.kind;
         room = runBytes(step, mmu, lo, hi, length);
         below = step.level - 1;
+        granted = step.rights;
         if (kind === LEAF) {
           const at = step.level;
           physical =
@@ -251,7 +256,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
       rest = room < length ? piece.split(room) : undefined;
       const sum = lo + piece.length;
       if (kind === LEAF) this.physical.sendIo(physical, piece);
-      else if (kind === MISSING) this.#waitForTable(physical, below, lo, hi, piece, generation);
+      else if (kind === MISSING) this.#waitForTable(physical, below, granted, lo, hi, piece, generation);
       else piece.fail(reason);
       lo = sum >>> 0;
       hi += (sum - lo) / HIGH;
@@ -261,13 +266,14 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
   #waitForTable(
     address: number,
     level: number,
+    rights: number,
     lo: number,
     hi: number,
     piece: BoundView,
     generation: number,
   ): void {
     piece.keep();
-    const waiter = new ViewWaiter(this, level, lo, hi, piece, generation);
+    const waiter = new ViewWaiter(this, level, rights, lo, hi, piece, generation);
     const known = this.cache.broken.get(address) ?? this.cache.flights.get(address);
     if (known === undefined) {
       const fetch = this.makeFetch(address);
@@ -295,14 +301,25 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
 class ViewWaiter implements TableWaiter {
   readonly #io: PageTableIo;
   readonly #level: number;
+  /** What the entries above the table grant. */
+  readonly #rights: number;
   readonly #lo: number;
   readonly #hi: number;
   readonly #view: BoundView;
   readonly #generation: number;
 
-  constructor(io: PageTableIo, level: number, lo: number, hi: number, view: BoundView, generation: number) {
+  constructor(
+    io: PageTableIo,
+    level: number,
+    rights: number,
+    lo: number,
+    hi: number,
+    view: BoundView,
+    generation: number,
+  ) {
     this.#io = io;
     this.#level = level;
+    this.#rights = rights;
     this.#lo = lo;
     this.#hi = hi;
     this.#view = view;
@@ -314,7 +331,7 @@ class ViewWaiter implements TableWaiter {
     const view = this.#view;
     if (view.abortFault !== 0) view.fail(view.abortFault);
     else if (fetch.fault !== 0) view.fail(tableMissing(this.#level, fetch.fault));
-    else this.#io.walkView(fetch, this.#level, this.#lo, this.#hi, view, this.#generation);
+    else this.#io.walkView(fetch, this.#level, this.#rights, this.#lo, this.#hi, view, this.#generation);
   }
 }
 

@@ -144,8 +144,9 @@ export class TableCache {
     return this.#evictions;
   }
 
-  /** Forgets every table. Reads under way go on, and fill it again. */
+  /** Forgets every table, and what is on its way: whoever waits for that goes on with it, and nobody else. */
   flush(): void {
+    this.flights.clear();
     this.generation++;
     this.tlb.flush();
     this.broken.clear();
@@ -163,7 +164,7 @@ export class TableCache {
   beginLive(): void {
     if (this.flights.size !== 0 && this.#batch === this.mark.batch) return;
     this.#batch = this.mark.batch;
-    this.#forget();
+    this.flush();
   }
 
   /**
@@ -173,19 +174,13 @@ export class TableCache {
   beginAged(now: number, age: number): void {
     if (now >= this.#born && now - this.#born < age) return;
     this.#born = now;
-    this.#forget();
+    this.flush();
   }
 
   /** Forgets what was read before memory had this version: a table may have been written. @internal */
   forgetBefore(version: number): void {
     if (version === this.#version) return;
     this.#version = version;
-    this.#forget();
-  }
-
-  /** Forgets every table, and what is on its way: whoever waits for that goes on with it, and nobody else. */
-  #forget(): void {
-    this.flights.clear();
     this.flush();
   }
 

@@ -78,7 +78,13 @@ export class TableFetch implements Output {
 
   /** Sends the read; may arrive before this returns. */
   send(physical: PacketIo<number>): void {
-    physical.sendIo(this.address, this.#packet.view().bind(this));
+    const view = this.#packet.view().bind(this);
+    try {
+      physical.sendIo(this.address, view);
+    } catch (error) {
+      // A layer that throws is wrong. Others wait for this table, too: for them it could not be read.
+      this.#packet.cause ??= error;
+    }
     // A layer that dropped a part of it tells no output.
     this.#packet.dropUncovered();
     if (this.#packet.complete) this.#arrive();
@@ -95,7 +101,7 @@ export class TableFetch implements Output {
     // Later requests to a live source don't want it any more; those who wait for it do.
     const wanted = store.flights.get(this.address) === this;
     if (wanted) store.flights.delete(this.address);
-    if (this.#packet.firstFault !== 0) this.#noteHoles();
+    if (this.#packet.firstFault !== 0) this.#noteHoles(wanted);
     else if (wanted) store.insert(this.address, this.words);
     const waiters = this.#waiters;
     this.#waiters = [];
@@ -124,7 +130,7 @@ export class TableFetch implements Output {
     this.#store.giveMemory(words);
   }
 
-  #noteHoles(): void {
+  #noteHoles(wanted: boolean): void {
     const { entries } = this.#store;
     const faults = new Int32Array(entries);
     let left = entries;
@@ -138,7 +144,7 @@ export class TableFetch implements Output {
     }
     if (left === 0) this.fault = this.#packet.firstFault === 0 ? UNANSWERED : this.#packet.firstFault;
     else this.faults = faults;
-    if (this.#remember && !passing) this.#store.insertBroken(this.address, this);
+    if (this.#remember && wanted && !passing) this.#store.insertBroken(this.address, this);
   }
 
   /** Why an entry could not be read; 0 if it could. */

@@ -100,6 +100,7 @@ export class VirtualMemory extends AddressSpace<Address> {
     if (start < 0n || end < start || end > 1n << 64n) {
       throw new RangeError(`not a range of virtual addresses: ${String(start)} to ${String(end)}`);
     }
+    if (start === end) return { from: 0, to: 0 };
     return { from: Number(start / size), to: Number((end + size - 1n) / size) };
   }
 }

@@ -143,7 +143,8 @@ describe("reading pages", () => {
       for (const pfn of [3, 4]) readInto(image.io, pfn * blockSize, 100).sync();
     });
     image.io.sendIo(0, packet.view().bind(output));
-    readInto(image.io, 0, 8).sync();
+    // A page that is in no cache, so that it is driven.
+    readInto(image.io, 7 * blockSize, 8).sync();
     expect(packet.holes()).toEqual([]);
     expect(packet.complete).toBe(true);
     expect(packet.bytes).toEqual(pattern(blockSize, 0));

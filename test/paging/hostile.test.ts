@@ -1,0 +1,130 @@
+import { expect, it } from "vitest";
+import { fault, readPartial, Scheduler } from "../../src/io/index.js";
+import { PhysicalMap, PhysicalMemory } from "../../src/memory/index.js";
+import { TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
+import { Tlb } from "../../src/paging/tlb.hot.js";
+import { DummyMachine } from "../support/dummy-machine.js";
+
+it("flush() over a page cache that holds the table's page", async () => {
+  const machine = new DummyMachine({ frames: 32 });
+  machine.map(0x1000n);
+  const second = machine.frame();
+  const at = machine.entryAt(0x1000n, 1);
+  const physical = new PhysicalMemory(machine.sourceIo(), {
+    map: PhysicalMap.single(0, machine.bytes.length),
+  });
+  const memory = new VirtualMemory(physical, { root: machine.root });
+  await physical.read(at, 8);
+  await memory.translate(0x1000n);
+  machine.writeEntry(at, BigInt(second) | 7n);
+  memory.flush();
+  expect(await memory.translate(0x1000n)).toMatchObject({ physical: second });
+});
+
+it("links of one format do not poison another's after a view that waited", async () => {
+  // Bit 1 grants the right to write when it is clear.
+  const other = { ...X86_64, name: "other", writable: { bit: 1, grants: "clear" as const } };
+  const machine = new DummyMachine({ frames: 64 });
+  machine.map(0x1000n, { writable: false });
+  machine.writeEntry(machine.root, machine.readEntry(machine.root) & ~2n);
+  const tableCache = new TableCache();
+  const scheduler = new Scheduler();
+  const source = machine.sourceIo({ scheduler, turns: 2 });
+  const b = new VirtualMemory(source, { root: machine.root, tableCache, mmu: other });
+  const expected = await b.translate(0x1000n);
+  expect(expected).toMatchObject({ writable: false });
+  const root = machine.frame();
+  machine.writeEntry(root, machine.readEntry(machine.root));
+  const a = new VirtualMemory(source, { root, tableCache });
+  // a's view waits for its root; b begins a request, so links are b's; a's view goes on, and makes some.
+  const reading = readPartial(a, 0x1000n, 8).promise();
+  await b.translate(1n << 50n);
+  await reading;
+  expect(await b.translate(0x1000n)).toEqual(expected);
+});
+
+it("generation of the TLB wraps", () => {
+  const tlb = new Tlb(16);
+  tlb.insert(4096, 0x1000, 0, 1, 15, 0, 7, 0);
+  tlb.flush();
+  expect(tlb.find(4096, 0x1000, 0)).toBe(false);
+});
+
+it("a subarray at an odd place, and a shared buffer", () => {
+  const machine = new DummyMachine({ frames: 64 });
+  const { physical } = machine.map(0x1000n);
+  const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root });
+  const all = BigUint64Array.of(5n, 0x1008n, 7n);
+  expect(memory.translateMany(all.subarray(1, 2)).sync().physical[0]).toBe(physical + 8);
+});
+
+it("self-mapping root", () => {
+  const machine = new DummyMachine({ frames: 64 });
+  machine.writeEntry(machine.root + 8 * 0x1ed, BigInt(machine.root) | 3n | (1n << 63n));
+  machine.map(0x1000n, { writable: false, user: false });
+  const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root });
+  const self = 0xffff_f6fb_7dbe_d000n;
+  for (let i = 0; i < 3; i++) {
+    expect(memory.translate(self + 8n).sync()).toMatchObject({
+      physical: machine.root + 8,
+      executable: false,
+      user: false,
+    });
+    expect(
+      memory
+        .translateMany(BigUint64Array.of(self + 8n, 0x1000n, 0xffff_f680_0000_0008n))
+        .sync()
+        .row(2),
+    ).toMatchObject({ executable: false, user: false, writable: false || true });
+    expect(memory.translate(0x1000n).sync()).toMatchObject({ writable: false, executable: true });
+  }
+});
+
+it("a layer that throws in sendIo: those who come later are not left waiting", async () => {
+  const machine = new DummyMachine({ frames: 32 });
+  const { physical } = machine.map(0x1000n);
+  const inner = machine.inlineIo(new Scheduler());
+  let bad = true;
+  const io = {
+    scheduler: inner.scheduler,
+    sendIo(at: number, view: never) {
+      if (bad) throw new Error("bug");
+      inner.sendIo(at, view);
+    },
+  };
+  const memory = new VirtualMemory(io as never, { root: machine.root });
+  // For whoever asked, the table could not be read.
+  expect(memory.translate(0x1000n).sync()).toMatchObject({ state: "table-missing", level: 4 });
+  bad = false;
+  const later = memory.translate(0x1000n).promise();
+  const outcome = await Promise.race([later, new Promise((done) => setTimeout(() => done("hangs"), 300))]);
+  expect(outcome).toMatchObject({ physical });
+});
+
+it("not-present in the middle of a 65,536+ column, MAX_PENDING, many tables", async () => {
+  const machine = new DummyMachine({ frames: 16 });
+  machine.map(0x1000n);
+  // Every level 2 entry to the same level 1 table.
+  const l2 = machine.entryAt(0x1000n, 2);
+  const e = machine.readEntry(l2);
+  const base = l2 - (l2 % 4096);
+  for (let i = 0; i < 512; i++) machine.writeEntry(base + 8 * i, e);
+  const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 2 });
+  const memory = new VirtualMemory(source, {
+    root: machine.root,
+    tableCache: new TableCache({ bytes: 6173 }),
+  });
+  const n = 150_000;
+  const column = BigUint64Array.from(
+    { length: n },
+    (_, i) =>
+      BigInt(i % 512) * 0x20_0000n + (i % 5 === 0 ? 0x2000n : 0x1000n) + (i % 7 === 0 ? 1n << 50n : 0n),
+  );
+  const out = await memory.translateMany(column);
+  const p = machine.readEntry(machine.entryAt(0x1000n, 1)) & 0xffff_f000n;
+  for (let i = 0; i < n; i++) {
+    const want = i % 7 === 0 ? -1 : i % 5 === 0 ? -1 : Number(p);
+    if (out.physical[i] !== want) throw new Error(`${i} ${out.physical[i]} ${want}`);
+  }
+});
+void fault;
