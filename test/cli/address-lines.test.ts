@@ -124,6 +124,15 @@ it("any lines, cut anywhere, give what the parser of strings makes of them", asy
   );
 });
 
+it("hexadecimal digits beyond sixteen are never wrapped to an address", async () => {
+  const texts = ["0x10000000000000000", "0x1ffffffffffffffff", "0X123456789ABCDEF01", "0x00000000000000001"];
+  const chunks = [new TextEncoder().encode(`${texts.join("\n")}\n`)];
+  expect(inColumns(chunks).taken).toEqual(await expected(chunks));
+  expect(inColumns(chunks).taken.slice(0, 3)).toEqual(
+    texts.slice(0, 3).map((text, i) => ({ line: i + 1, text })),
+  );
+});
+
 it("bytes that are no text are as wrong as ever", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 40 })), async (chunks) => {
