@@ -39,7 +39,7 @@ export function isInline(source: Source): source is InlineSource {
 /**
  * Opens a regular file and maps it into memory, through the optional package `ffi-rs`.
  *
- * Random reads take half of the time that positioned reads take, or less. But **a file that becomes shorter while
+ * Random reads take a tenth (8 bytes) to two thirds (pages) of the time that positioned reads take. But **a file that becomes shorter while
  * it is mapped can end this program with SIGBUS**, which JavaScript can't catch: map what nobody writes to. To catch the
  * ordinary case, the file's size is asked before each batch, and by the inline layer before the first read in a turn of
  * the event loop and after every MiB; what is then beyond the end fails as `gone`, as it does with positioned reads.
