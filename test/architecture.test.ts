@@ -10,9 +10,10 @@ import { describe, expect, test } from "vitest";
 const LAYERS: Record<string, readonly string[]> = {
   "src/io": [],
   "src/codecs": [],
+  "src/wasm": [],
   "src/memory": ["src/io"],
   "src/formats": ["src/io", "src/codecs"],
-  "src/paging": ["src/io", "src/memory"],
+  "src/paging": ["src/io", "src/memory", "src/wasm"],
   "src/linux": ["src/io", "src/memory", "src/paging"],
   "src/web": ["src/io"],
   src: ["src/*"],

@@ -1,5 +1,6 @@
 /** Waiting for page tables: one, or many read side by side. */
 import { Countdown, type Routine } from "../io/index.js";
+import type { ColumnFetch } from "./column-fetch.js";
 import type { PageTableIo } from "./page-table-io.js";
 import type { TableFetch, TableWaiter } from "./table-fetch.js";
 
@@ -26,30 +27,46 @@ export function* arrivals(
 
 /** The table at an address, read if it is not on its way or known to be broken. */
 export function* fetchTable(io: PageTableIo, address: number): Routine<TableFetch> {
-  const known = io.cache.broken.get(address) ?? io.cache.flights.get(address);
+  const known = io.cache.broken.get(address) ?? io.cache.flightOf(address);
   if (known?.done === true) return known;
   const fetch = known ?? io.makeFetch(address);
   yield* arrivals(io, [fetch], known === undefined ? [fetch] : []);
   return fetch;
 }
 
-/** Reads tables side by side, as one batch. Those that are cached are left out: `undefined`. */
+/**
+ * Reads tables side by side, as one batch and without an object each, as far as there is room for them in the cache.
+ * Those that are cached then are left out: `undefined`.
+ */
 export function* fetchTables(
   io: PageTableIo,
   addresses: readonly number[],
 ): Routine<(TableFetch | undefined)[]> {
   const { cache } = io;
-  const unsent: TableFetch[] = [];
-  const tables = addresses.map((address) => {
-    if (cache.find(address) >= 0) return undefined;
-    const known = cache.broken.get(address) ?? cache.flights.get(address);
-    if (known !== undefined) return known;
-    const fetch = io.makeFetch(address);
-    unsent.push(fetch);
-    return fetch;
-  });
   const waiting = new Set<TableFetch>();
-  for (const table of tables) if (table !== undefined) waiting.add(table);
-  if (waiting.size !== 0) yield* arrivals(io, [...waiting], unsent);
-  return tables;
+  const wanted = new Set<number>();
+  for (const address of addresses) {
+    if (wanted.has(address) || cache.find(address) >= 0) continue;
+    const known = cache.broken.get(address) ?? cache.flightOf(address);
+    if (known === undefined) wanted.add(address);
+    else waiting.add(known);
+  }
+  const unsent: TableFetch[] = [];
+  let column: ColumnFetch | undefined;
+  if (wanted.size !== 0 && cache.hasRoom(wanted.size)) {
+    column = io.makeColumnFetch([...wanted]);
+  } else {
+    for (const address of wanted) unsent.push(io.makeFetch(address));
+  }
+  for (const fetch of unsent) waiting.add(fetch);
+  try {
+    column?.send(io.physical);
+    if (waiting.size !== 0) yield* arrivals(io, [...waiting], unsent);
+    if (column !== undefined) yield column;
+  } finally {
+    column?.unpin();
+  }
+  const tables = new Map<number, TableFetch>(column?.inHand);
+  for (const table of waiting) tables.set(table.address, table);
+  return addresses.map((address) => tables.get(address));
 }

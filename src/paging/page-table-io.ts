@@ -11,6 +11,7 @@ import {
   type Scheduler,
 } from "../io/index.js";
 import { PhysicalMemory } from "../memory/physical-memory.js";
+import { ColumnFetch } from "./column-fetch.js";
 import { ALL_RIGHTS, type CompiledMmu, compileMmu, type MmuDef } from "./mmu.js";
 import { TableCache } from "./table-cache.hot.js";
 import { TableFetch, type TableWaiter } from "./table-fetch.js";
@@ -274,7 +275,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
   ): void {
     piece.keep();
     const waiter = new ViewWaiter(this, level, rights, lo, hi, piece, generation);
-    const known = this.cache.broken.get(address) ?? this.cache.flights.get(address);
+    const known = this.cache.broken.get(address) ?? this.cache.flightOf(address);
     if (known === undefined) {
       const fetch = this.makeFetch(address);
       fetch.wait(waiter);
@@ -288,12 +289,23 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
 
   /** A read of a table that is neither cached nor on its way; to be sent by the caller. @internal */
   makeFetch(address: number): TableFetch {
+    this.#markBatch();
+    const fetch = new TableFetch(this.cache, address, !this.live);
+    this.cache.flights.set(address, fetch);
+    return fetch;
+  }
+
+  /** The same for many, each once; `cache.hasRoom` for them. To be unpinned by the caller, too. @internal */
+  makeColumnFetch(addresses: readonly number[]): ColumnFetch {
+    this.#markBatch();
+    return new ColumnFetch(this.cache, addresses, !this.live);
+  }
+
+  #markBatch(): void {
     const { mark } = this.cache;
-    if (this.live && !mark.enqueued) {
-      mark.enqueued = true;
-      this.scheduler.enqueue(mark);
-    }
-    return new TableFetch(this.cache, address, !this.live);
+    if (!this.live || mark.enqueued) return;
+    mark.enqueued = true;
+    this.scheduler.enqueue(mark);
   }
 }
 

@@ -6,15 +6,23 @@
  * (its `backLinks`), which goes when the table does. The clock that evicts takes away a table's link with its second
  * chance: its next use then passes through the hash, which gives the chance back. So walks through links store
  * nothing.
+ *
+ * The first long column moves it all into a WebAssembly memory, for generated code (`walk-code.ts`). That memory has
+ * its full size from then on, so tables that are fetched as a column can land in it: their slots are *pinned*, which
+ * is to say, nobody else's, until whoever fetched them is done.
  */
 import type { Drain } from "../io/index.js";
+import { hostWasm } from "../wasm/platform.js";
+import type { ColumnFetch } from "./column-fetch.js";
+import { type ColumnWalker, PlainWalker } from "./column-walker.hot.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { TableFetch } from "./table-fetch.js";
 import { Tlb } from "./tlb.hot.js";
+import { makeTableMemory, type TableMemory, WasmWalker } from "./walk-code.js";
 
 /** Default bound: the tables of about 16 GiB of scattered 4 KiB mappings. */
 const DEFAULT_BYTES = 32 * 2 ** 20;
-/** Slots have 18 bits in what is remembered of a region (see `REGIONS`). */
+/** Slots have 24 bits in a link, and generated code has 32 bits for an address. */
 const MAX_BYTES = 2 ** 30;
 /** Pages: twelve times as many as the default has room for tables, should each page have a table of its own. */
 const DEFAULT_TRANSLATIONS = 65_536;
@@ -32,13 +40,16 @@ export const LINK_TAG = 0xf0;
 export const LINK_LEAF = 0x80;
 export const LINK_SLOT_SHIFT = 8;
 
+/** A column walker has asked what this entry is (see `column-walker.hot.ts`). Level 0, so that walkers look again. */
+export const LINK_ASKED = 0x100;
+/** Neither a table that is cached nor a sound leaf; what it is, is found out by hand each time. */
+export const LINK_ODD = LINK_LEAF;
+
 /**
- * Regions remembered by `translateCached`: of 1 GiB each, so that a TiB in random use fits into 8 KiB, and a level 2
- * table's links (2 KiB a GiB) lead on from there. (A place a level 2 entry took 16 bytes for 2 MiB: beyond 4,096
- * large pages in random use nearly every address missed, at a quarter of the speed.)
+ * From columns of so many rows on, generated code is worth its start: compiling takes less than a millisecond, and its
+ * memory is reserved in full (and used as far as there are tables).
  */
-const REGION_BITS = 10;
-export const REGION_SHIFT = 32 - REGION_BITS;
+const CODE_ROWS = 512;
 
 /** Options of a {@link TableCache}. */
 export interface TableCacheOptions {
@@ -48,7 +59,15 @@ export interface TableCacheOptions {
   readonly tableBytes?: number;
   /** Translations remembered beyond the tables that there is room for (default 65,536, in 2 MiB once there are any; 0 for none). */
   readonly translations?: number;
+  /** Whether code may be generated for columns of many addresses, where the host has WebAssembly (default true). */
+  readonly compile?: boolean;
 }
+
+/** No table's address: a slot that is free, or whose table is not listed (yet, or any more). */
+const UNLISTED = -1;
+// What `#referenced` says of a slot, besides 0.
+const USED = 1;
+const PINNED = 2;
 
 /** Counts the batches of a live source: what was read for one does not serve the next. */
 class BatchMark implements Drain {
@@ -72,23 +91,16 @@ export class TableCache {
   readonly capacity: number;
   /** Table of slot s: words s·tableWords to (s + 1)·tableWords. @internal */
   arena: Uint32Array;
-  /** The same, as signed words: what loops that only mask them are faster with. @internal */
-  signed: Int32Array;
   /** Links of slot s: s·entries to (s + 1)·entries. @internal */
   links: Int32Array;
-  /**
-   * Two words a region: its number (the low 32 bits), and slot·16 + rights of its level 2 table; if a leaf maps it
-   * whole, the complement of (the entry's index in `links`)·16 + rights. @internal
-   */
-  readonly regions = new Int32Array(2 << REGION_BITS);
-  /** What was loaded of it only to have it in the processor's cache (so that the loads are not left out). @internal */
-  touched = 0;
   /** What fetched tables gave, for when they have made room for others. @internal */
   readonly tlb: Tlb;
   /** Changes whenever everything is forgotten: what began before must not be remembered after. @internal */
   generation = 0;
-  /** Tables that are being read, by address. @internal */
+  /** Tables that are being read by themselves, by address; see `flightOf`. @internal */
   readonly flights = new Map<number, TableFetch>();
+  /** Those that are being read as columns. @internal */
+  readonly columns: ColumnFetch[] = [];
   /** Memory of tables that came, for those to come. */
   readonly #memory: Uint32Array[] = [];
   /** Of a live source: moves on when reads of tables are sent. @internal */
@@ -111,21 +123,23 @@ export class TableCache {
   #hand = 0;
   #linksOf: CompiledMmu | undefined;
   #evictions = 0;
-  /** The root whose regions are remembered; -1 if none may be. */
-  #regionsOf = -1;
-  #lastRoot = -1;
+  /** Where tables lie once there is generated code. */
+  #memoryOfCode: TableMemory | undefined;
+  #mayCompile: boolean;
+  #walker: ColumnWalker | undefined;
+  #pinned = 0;
 
   constructor(options: TableCacheOptions = {}) {
     this.tableBytes = options.tableBytes ?? 4096;
     this.tableWords = this.tableBytes / 4;
     this.entries = this.tableBytes / 8;
     this.tlb = new Tlb(options.translations ?? DEFAULT_TRANSLATIONS);
+    this.#mayCompile = options.compile ?? true;
     const bytes = Math.min(options.bytes ?? DEFAULT_BYTES, MAX_BYTES);
     // A row: the table, its links, and 13 bytes of columns with four hash places.
     this.capacity = Math.max(1, Math.floor(bytes / (this.tableBytes + this.entries * 4 + 29)));
     this.#rows = Math.min(FIRST_ROWS, this.capacity);
     this.arena = new Uint32Array(this.#rows * this.tableWords);
-    this.signed = new Int32Array(this.arena.buffer);
     this.links = new Int32Array(this.#rows * this.entries);
     this.#keys = new Float64Array(this.#rows);
     this.#referenced = new Uint8Array(this.#rows);
@@ -134,7 +148,7 @@ export class TableCache {
     this.#hashMask = this.#hash.length - 1;
   }
 
-  /** Tables held. */
+  /** Slots in use: tables held, and tables on their way that have a place already. */
   get count(): number {
     return this.#count;
   }
@@ -147,14 +161,19 @@ export class TableCache {
   /** Forgets every table, and what is on its way: whoever waits for that goes on with it, and nobody else. */
   flush(): void {
     this.flights.clear();
+    this.columns.length = 0;
     this.generation++;
     this.tlb.flush();
     this.broken.clear();
     if (this.#count === 0) return;
-    this.#regionsOf = -1;
-    this.#count = 0;
-    this.#hand = 0;
     this.#hash.fill(0);
+    if (this.#pinned === 0) {
+      this.#count = 0;
+      this.#hand = 0;
+    } else {
+      // What lands in these slots still lands there.
+      this.#keys.fill(UNLISTED, 0, this.#count);
+    }
   }
 
   /**
@@ -162,7 +181,8 @@ export class TableCache {
    * for such a read goes on with it. @internal
    */
   beginLive(): void {
-    if (this.flights.size !== 0 && this.#batch === this.mark.batch) return;
+    const isUnderWay = this.flights.size !== 0 || this.columns.length !== 0;
+    if (isUnderWay && this.#batch === this.mark.batch) return;
     this.#batch = this.mark.batch;
     this.flush();
   }
@@ -189,29 +209,44 @@ export class TableCache {
     if (this.#linksOf === mmu) return;
     if (this.#linksOf !== undefined) this.tlb.flush();
     this.#linksOf = mmu;
-    this.#regionsOf = -1;
-    this.links.fill(0);
+    this.#walker = undefined;
+    this.links.fill(0, 0, this.#count * this.entries);
     this.#backLinks.fill(-1);
   }
 
-  /**
-   * Whether regions serve one address of a root: they do if the last one was of that root too. (Whoever takes turns
-   * between processes would fill them anew each time.) @internal
-   */
-  regionsPay(rootSlot: number): boolean {
-    const again = this.#lastRoot === rootSlot;
-    this.#lastRoot = rootSlot;
-    return again;
+  /** What translates a column of so many addresses by tables of a format; good until the cache is used otherwise. @internal */
+  walker(mmu: CompiledMmu, rows: number): ColumnWalker {
+    this.useLinks(mmu);
+    let walker = this.#walker;
+    if (rows >= CODE_ROWS && this.#mayCompile && !(walker instanceof WasmWalker)) walker = this.#compile(mmu);
+    walker ??= new PlainWalker(this, mmu);
+    this.#walker = walker;
+    return walker;
   }
 
-  /** Forgets regions, unless they are of this root and no table has come or gone since. @internal */
-  useRegions(rootSlot: number): void {
-    if (this.#regionsOf === rootSlot) return;
-    this.#regionsOf = rootSlot;
-    const { regions } = this;
-    // A number that belongs elsewhere marks an empty place: 0 does in all places but that of region 0.
-    regions.fill(0);
-    regions[2 * placeOf(0)] = 1;
+  /** Generates code, and moves to where it can reach. `undefined` where that can't be done: then never again. */
+  #compile(mmu: CompiledMmu): ColumnWalker | undefined {
+    const wasm = hostWasm();
+    this.#mayCompile = false;
+    if (wasm === undefined) return undefined;
+    try {
+      const memory = this.#memoryOfCode ?? makeTableMemory(wasm, this.capacity, this.tableBytes);
+      const walker = new WasmWalker(wasm, memory, mmu);
+      if (this.#memoryOfCode === undefined) this.#moveTo(memory);
+      this.#mayCompile = true;
+      return walker;
+    } catch {
+      // A page's policy, or no room for the memory: the plain walker does the same.
+      return undefined;
+    }
+  }
+
+  #moveTo(memory: TableMemory): void {
+    memory.arena.set(this.arena.subarray(0, this.#count * this.tableWords));
+    this.#memoryOfCode = memory;
+    this.arena = memory.arena;
+    this.links = memory.links;
+    this.#setRows(this.capacity);
   }
 
   /** The slot of the table at a physical address, or -1. @internal */
@@ -224,7 +259,7 @@ export class TableCache {
       const slot = (hash[at] as number) - 1;
       if (slot < 0) return -1;
       if (keys[slot] === address) {
-        this.#referenced[slot] = 1;
+        if (this.#referenced[slot] === 0) this.#referenced[slot] = USED;
         return slot;
       }
       at = (at + 1) & mask;
@@ -243,9 +278,47 @@ export class TableCache {
     this.links[at] = LINK_LEAF | (level << LINK_LEVEL_SHIFT) | rights;
   }
 
+  /** Whether so many tables more make no other give way. @internal */
+  hasRoom(tables: number): boolean {
+    return this.#count + tables <= this.capacity;
+  }
+
+  /**
+   * Pins slots one after the other, for tables to land in. They are nobody's until `list`, and stay pinned until
+   * `unpin`. @returns the first one, or -1 if there is no room without others' making some, or the memory may move.
+   * @internal
+   */
+  pin(count: number): number {
+    if (this.#memoryOfCode === undefined) return -1;
+    if (this.#count + count > this.capacity || this.#pinned + count > this.capacity / 2) return -1;
+    const first = this.#count;
+    const end = first + count;
+    this.#count = end;
+    this.#pinned += count;
+    this.#keys.fill(UNLISTED, first, end);
+    this.#referenced.fill(PINNED, first, end);
+    this.#backLinks.fill(-1, first, end);
+    this.links.fill(0, first * this.entries, end * this.entries);
+    return first;
+  }
+
+  /** The table in a pinned slot has come whole; unless another copy was faster, it is the one of its address. @internal */
+  list(slot: number, address: number): void {
+    if (this.find(address) >= 0) return;
+    this.#keys[slot] = address;
+    this.#put(slot);
+  }
+
+  /** Lets go of pinned slots; those that are not listed are free. @internal */
+  unpin(first: number, count: number): void {
+    this.#pinned -= count;
+    for (let slot = first; slot < first + count; slot++) {
+      this.#referenced[slot] = this.#keys[slot] === UNLISTED ? 0 : USED;
+    }
+  }
+
   /** Takes a copy of a table; gives its slot. Slots of other tables may change hands. @internal */
   insert(address: number, words: Uint32Array): number {
-    this.#regionsOf = -1;
     let slot = this.find(address);
     if (slot >= 0) {
       this.#unlink(slot);
@@ -253,12 +326,23 @@ export class TableCache {
       slot = this.#takeRow();
       this.#keys[slot] = address;
       this.#put(slot);
-      this.#referenced[slot] = 1;
+      this.#referenced[slot] = USED;
       this.#backLinks[slot] = -1;
     }
     this.arena.set(words, slot * this.tableWords);
     this.links.fill(0, slot * this.entries, (slot + 1) * this.entries);
     return slot;
+  }
+
+  /** The read that is to bring a table, if it is on its way. @internal */
+  flightOf(address: number): TableFetch | undefined {
+    const flight = this.flights.get(address);
+    if (flight !== undefined) return flight;
+    for (const column of this.columns) {
+      const joined = column.join(address);
+      if (joined !== undefined) return joined;
+    }
+    return undefined;
   }
 
   /** Memory for a table on its way. @internal */
@@ -299,7 +383,10 @@ export class TableCache {
     for (;;) {
       const slot = this.#hand;
       this.#hand = slot + 1 === this.#count ? 0 : slot + 1;
+      // (No more than half of them are.)
+      if (this.#referenced[slot] === PINNED) continue;
       this.#unlink(slot);
+      if (this.#keys[slot] === UNLISTED) return slot;
       if (this.#referenced[slot] === 0) {
         this.#remove(slot);
         this.#evictions++;
@@ -313,23 +400,27 @@ export class TableCache {
     const rows = Math.min(this.capacity, this.#rows * 2);
     const arena = new Uint32Array(rows * this.tableWords);
     arena.set(this.arena);
+    this.arena = arena;
+    this.links = new Int32Array(rows * this.entries);
+    this.#setRows(rows);
+  }
+
+  /** Makes the columns as long as the arena is now. */
+  #setRows(rows: number): void {
     const keys = new Float64Array(rows);
     keys.set(this.#keys);
     const referenced = new Uint8Array(rows);
     referenced.set(this.#referenced);
-    this.arena = arena;
-    this.signed = new Int32Array(arena.buffer);
     this.#keys = keys;
     this.#referenced = referenced;
     // Links come back by themselves.
-    this.links = new Int32Array(rows * this.entries);
     this.#backLinks = new Int32Array(rows).fill(-1);
     this.#rows = rows;
     let places = this.#hash.length;
     while (places < 2 * rows) places *= 2;
     this.#hash = new Int32Array(places);
     this.#hashMask = places - 1;
-    for (let slot = 0; slot < this.#count; slot++) this.#put(slot);
+    for (let slot = 0; slot < this.#count; slot++) if (this.#keys[slot] !== UNLISTED) this.#put(slot);
   }
 
   #put(slot: number): void {
@@ -358,11 +449,6 @@ export class TableCache {
     }
     hash[gap] = 0;
   }
-}
-
-/** Where a region is remembered, if it is. */
-export function placeOf(region: number): number {
-  return Math.imul(region, 0x9e3779b1) >>> REGION_SHIFT;
 }
 
 /** Spreads page numbers; addresses are below 2^53, and `| 0` keeps the low 32 bits of a page number. */

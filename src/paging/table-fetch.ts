@@ -4,10 +4,10 @@ import {
   type FaultState,
   type Fragment,
   faultState,
+  type Hole,
   type Output,
   Packet,
   type PacketIo,
-  UNANSWERED,
 } from "../io/index.js";
 
 /** Where tables that have arrived are kept, and those on their way are known. */
@@ -57,18 +57,21 @@ export class TableFetch implements Output {
   done = false;
   readonly #store: TableStore;
   readonly #remember: boolean;
-  readonly #packet: Packet;
+  /** Why the first missing byte is missing; 0 if it came whole. */
+  #firstFault: Fault = 0;
   #waiters: TableWaiter[] = [];
   #holders = 0;
 
-  /** @param remember whether a table that can't be read is remembered as such (not for live sources). */
+  /**
+   * Others find it once it is among the store's flights.
+   *
+   * @param remember whether a table that can't be read is remembered as such (not for live sources).
+   */
   constructor(store: TableStore, address: number, remember: boolean) {
     this.address = address;
     this.#store = store;
     this.#remember = remember;
     this.words = store.takeMemory();
-    this.#packet = Packet.reading(this.words);
-    store.flights.set(address, this);
   }
 
   /** Adds a waiter; it must not be done yet. */
@@ -78,31 +81,53 @@ export class TableFetch implements Output {
 
   /** Sends the read; may arrive before this returns. */
   send(physical: PacketIo<number>): void {
-    const view = this.#packet.view().bind(this);
+    const packet = Packet.reading(this.words);
+    const view = packet.view().bind(this);
     try {
       physical.sendIo(this.address, view);
     } catch (error) {
       // A layer that throws is wrong. Others wait for this table, too: for them it could not be read.
-      this.#packet.cause ??= error;
+      packet.cause ??= error;
     }
     // A layer that dropped a part of it tells no output.
-    this.#packet.dropUncovered();
-    if (this.#packet.complete) this.#arrive();
+    packet.dropUncovered();
+    if (packet.complete) this.#arrive(packet);
   }
 
-  onFragment(_fragment: Fragment): void {
-    if (this.#packet.complete) this.#arrive();
+  onFragment({ packet }: Fragment): void {
+    if (packet.complete) this.#arrive(packet);
   }
 
-  #arrive(): void {
+  /**
+   * It came with others, in place of `send`: takes a copy. It isn't inserted; whoever read it has done that.
+   *
+   * @param wanted Whether nothing was forgotten since it was asked for.
+   */
+  land(words: Uint32Array, holes: readonly Hole[], wanted: boolean): void {
+    this.words.set(words);
+    this.#firstFault = holes[0]?.fault ?? 0;
+    this.#leaveFlights();
+    this.#settle(holes, wanted);
+  }
+
+  #arrive(packet: Packet): void {
     if (this.done) return;
-    this.done = true;
-    const store = this.#store;
+    this.#firstFault = packet.firstFault;
     // Later requests to a live source don't want it any more; those who wait for it do.
-    const wanted = store.flights.get(this.address) === this;
-    if (wanted) store.flights.delete(this.address);
-    if (this.#packet.firstFault !== 0) this.#noteHoles(wanted);
-    else if (wanted) store.insert(this.address, this.words);
+    const wanted = this.#leaveFlights();
+    if (wanted && this.#firstFault === 0) this.#store.insert(this.address, this.words);
+    this.#settle(this.#firstFault === 0 ? [] : packet.holes(), wanted);
+  }
+
+  /** Whether others could find it. */
+  #leaveFlights(): boolean {
+    const { flights } = this.#store;
+    return flights.get(this.address) === this && flights.delete(this.address);
+  }
+
+  #settle(holes: readonly Hole[], wanted: boolean): void {
+    this.done = true;
+    if (this.#firstFault !== 0) this.#noteHoles(holes, wanted);
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) waiter.tableArrived(this);
@@ -123,26 +148,26 @@ export class TableFetch implements Output {
   /** A table is a page of memory: making a new one costs more than everything else about its way here. */
   #release(): void {
     // What is only partly readable stays known as such.
-    if (this.#holders !== 0 || !this.done || this.#packet.firstFault !== 0) return;
+    if (this.#holders !== 0 || !this.done || this.#firstFault !== 0) return;
     const { words } = this;
     if (words.length === 0) return;
     this.words = NOTHING;
     this.#store.giveMemory(words);
   }
 
-  #noteHoles(wanted: boolean): void {
+  #noteHoles(holes: readonly Hole[], wanted: boolean): void {
     const { entries } = this.#store;
     const faults = new Int32Array(entries);
     let left = entries;
     let passing = false;
-    for (const { start, end, fault, state } of this.#packet.holes()) {
+    for (const { start, end, fault, state } of holes) {
       passing ||= PASSING.has(state);
       for (let entry = start >>> 3; entry * 8 < end; entry++) {
         if (faults[entry] === 0) left--;
         faults[entry] = fault;
       }
     }
-    if (left === 0) this.fault = this.#packet.firstFault === 0 ? UNANSWERED : this.#packet.firstFault;
+    if (left === 0) this.fault = this.#firstFault;
     else this.faults = faults;
     if (this.#remember && wanted && !passing) this.#store.insertBroken(this.address, this);
   }

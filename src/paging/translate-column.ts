@@ -5,17 +5,14 @@
 import { HIGH } from "../io/address.js";
 import { type Column, sendColumn, sendRecords } from "../io/column.js";
 import { type BoundView, type Routine, UNANSWERED } from "../io/index.js";
+import { BLOCK, BY_HAND } from "./column-walker.hot.js";
 import type { PageTableIo } from "./page-table-io.js";
-import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
 import { ColumnTranslator } from "./translate-many.js";
 import { TranslationColumns } from "./translation.js";
 
 const PAGE = 4096;
 /** From this many records on, a column of those whose tables are missing costs less than a view each. */
 const FEW = 4;
-
-/** Leaves what the plain loop can't translate as it is: level 0. */
-const LATER: SlowPath = { translateSlow: () => true };
 
 /** What becomes of a record. */
 const MISSING = 0;
@@ -76,29 +73,27 @@ function translate(
   count: number,
 ): { readonly fates: Uint8Array; readonly physical: Column } {
   const { cache, mmu } = io;
-  const fates = new Uint8Array(count);
+  const fates = new Uint8Array(count).fill(FOUND);
   const physical = { words: new Uint32Array(2 * count), size };
   const root = cache.find(io.root);
-  if (root >= 0) {
-    const out: OutColumns = {
-      physical: new Float64Array(count),
-      faults: new Int32Array(0),
-      levels: fates,
-      rights: new Uint8Array(count),
-    };
-    translateCached(cache, mmu, root, asSigned(words, from, count), 0, count, out, LATER);
-    for (let i = 0; i < count; i++) setAddress(physical.words, i, out.physical[i] as number);
+  if (root < 0) {
+    fates.fill(MISSING);
+  } else {
+    const walker = cache.walker(mmu, count);
+    const { left } = walker;
+    for (let at = 0; at < count; at += BLOCK) {
+      const rows = Math.min(BLOCK, count - at);
+      walker.words.set(words.subarray(2 * (from + at), 2 * (from + at + rows)));
+      const leftCount = walker.walk(root, rows, false);
+      for (let i = 0; i < rows; i++) setAddress(physical.words, at + i, walker.physical[i] as number);
+      for (let i = 0; i < leftCount; i++) fates[at + ((left[i] as number) & ~BY_HAND)] = MISSING;
+    }
   }
   const last = PAGE - size;
   for (let i = 0; i < count; i++) {
-    const crosses = ((words[2 * (from + i)] as number) & (PAGE - 1)) > last;
-    fates[i] = crosses ? CROSSES : fates[i] === 0 ? MISSING : FOUND;
+    if (((words[2 * (from + i)] as number) & (PAGE - 1)) > last) fates[i] = CROSSES;
   }
   return { fates, physical };
-}
-
-function asSigned({ buffer, byteOffset }: Uint32Array, from: number, count: number): Int32Array {
-  return new Int32Array(buffer, byteOffset + 8 * from, 2 * count);
 }
 
 function setAddress(words: Uint32Array, i: number, address: number): void {

@@ -1,18 +1,29 @@
-/** Translations of many addresses at once, as columns; what waits for a table of one level waits in one batch. */
+/**
+ * Translations of many addresses at once, as columns; what waits for a table of one level waits in one batch.
+ *
+ * A column goes through the links of cached tables in rounds. Each gives the addresses whose tables are all there, and
+ * the entries that are in the others' way; what those lead to is then looked up or fetched, all at once, and the others
+ * are walked again: a level further. What links can't tell goes by hand, row by row: pages that are absent, tables that
+ * can't be read or for which there is no room in the cache.
+ */
 import { HIGH } from "../io/address.js";
 import type { Fault, Routine } from "../io/index.js";
+import type { ColumnFetch } from "./column-fetch.js";
+import { BLOCK, BY_HAND, type ColumnWalker } from "./column-walker.hot.js";
 import { arrivals, fetchTable } from "./fetch-tables.js";
-import { ALL_RIGHTS } from "./mmu.js";
+import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
+import { LINK_ODD } from "./table-cache.hot.js";
 import type { TableFetch } from "./table-fetch.js";
-import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
 import { checkColumns, TranslationColumns } from "./translation.js";
 import {
   faultOfStep,
   isCanonical,
+  kindOf,
   LEAF,
   MISSING,
   NON_CANONICAL,
+  rightsOf,
   Step,
   tableMissing,
   walkFrom,
@@ -60,14 +71,55 @@ class Pending {
   }
 }
 
+/** Row numbers, in memory that grows. */
+class RowList {
+  rows = new Uint32Array(BLOCK);
+  length = 0;
+
+  add(row: number): void {
+    if (this.length === this.rows.length) {
+      const rows = new Uint32Array(2 * this.length);
+      rows.set(this.rows);
+      this.rows = rows;
+    }
+    this.rows[this.length++] = row;
+  }
+}
+
+/** Entries that a round has asked about, and tables that they lead to. */
+class Asked {
+  /** As `ColumnWalker.asked` gives them. */
+  readonly entries: number[] = [];
+  /** Those among them that lead to tables to be fetched, and the addresses of these. */
+  readonly wanting: number[] = [];
+  readonly wanted: number[] = [];
+  /** Addresses of all tables that they lead to. */
+  readonly seen = new Set<number>();
+
+  clear(): void {
+    this.entries.length = 0;
+    this.wanting.length = 0;
+    this.wanted.length = 0;
+    this.seen.clear();
+  }
+}
+
 /** Translates a column; to be run once. */
-export class ColumnTranslator implements SlowPath {
+export class ColumnTranslator {
   readonly #io: PageTableIo;
   readonly #out: TranslationColumns;
-  readonly #words: Int32Array;
+  readonly #addresses: BigUint64Array;
+  readonly #words: Uint32Array;
   /** Of the cache, when the request began. */
   readonly #generation: number;
   #rootSlot = -1;
+  /** Rows that wait for what was asked. */
+  #waiting = new RowList();
+  /** Rows to be done by hand. */
+  #byHand = new RowList();
+  readonly #asked = new Asked();
+  /** Tables that came and are not in the cache. */
+  readonly #inHand = new Map<number, TableFetch>();
   #pending: Pending | undefined;
   #spare: Pending | undefined;
   readonly #distinct = new Set<TableFetch>();
@@ -78,81 +130,251 @@ export class ColumnTranslator implements SlowPath {
     this.#out = out;
     this.#generation = io.cache.generation;
     const { addresses } = out;
-    this.#words = new Int32Array(addresses.buffer, addresses.byteOffset, 2 * addresses.length);
+    this.#addresses = addresses;
+    this.#words = new Uint32Array(addresses.buffer, addresses.byteOffset, 2 * addresses.length);
   }
 
   *run(): Routine<void> {
     const io = this.#io;
-    const { cache, mmu } = io;
+    const { cache } = io;
     const { length } = this.#out;
-    let at = 0;
-    while (at < length) {
+    for (let at = 0; at < length; ) {
+      let root: TableFetch | undefined;
+      this.#rootSlot = cache.find(io.root);
+      // What is remembered needs no root, should that have made room for another table.
+      if (this.#rootSlot < 0 && cache.evictions === 0) {
+        root = yield* fetchTable(io, io.root);
+        this.#rootSlot = cache.find(io.root);
+      }
+      if (this.#rootSlot >= 0) {
+        at = yield* this.#throughLinks(at);
+      } else {
+        for (const end = Math.min(length, at + MAX_PENDING); at < end; at++) this.#byHand.add(at);
+      }
+      yield* this.#rowsByHand(root);
+    }
+  }
+
+  /** Translates rows from `from` on; those that it can't are in `#byHand`. @returns up to which, exclusive. */
+  *#throughLinks(from: number): Routine<number> {
+    const { cache, mmu } = this.#io;
+    const { length } = this.#out;
+    let at = from;
+    const walker = cache.walker(mmu, length);
+    const { left } = walker;
+    while (at < length && this.#waiting.length + this.#byHand.length < MAX_PENDING) {
+      const rows = Math.min(BLOCK, length - at);
+      walker.addresses.set(rows === length ? this.#addresses : this.#addresses.subarray(at, at + rows));
+      const count = walker.walk(this.#rootSlot, rows, true);
+      this.#take(walker, at, rows);
+      for (let i = 0; i < count; i++) this.#leave(left[i] as number, at + ((left[i] as number) & ~BY_HAND));
+      at += rows;
+    }
+    const fetched: ColumnFetch[] = [];
+    try {
+      // A level a round; more only if others have made room for theirs meanwhile, and then by hand.
+      for (let round = 1; this.#asked.entries.length !== 0 && round <= mmu.levels; round++) {
+        this.#lookUp();
+        const { wanted } = this.#asked;
+        if (wanted.length !== 0) {
+          const column = this.#io.makeColumnFetch(wanted.slice());
+          fetched.push(column);
+          column.send(this.#io.physical);
+          yield column;
+          for (const [address, table] of column.inHand) this.#inHand.set(address, table);
+          this.#rootSlot = cache.generation === this.#generation ? cache.find(this.#io.root) : -1;
+          if (this.#rootSlot < 0) break;
+          cache.useLinks(mmu);
+          this.#linkWanted();
+        }
+        this.#asked.clear();
+        this.#walkWaiting(cache.walker(mmu, length));
+      }
+    } finally {
+      for (const column of fetched) column.unpin();
+    }
+    this.#asked.clear();
+    const { rows, length: rest } = this.#waiting;
+    for (let i = 0; i < rest; i++) this.#byHand.add(rows[i] as number);
+    this.#waiting.length = 0;
+    return at;
+  }
+
+  #leave(left: number, row: number): void {
+    if (left >= BY_HAND) this.#byHand.add(row);
+    else this.#waiting.add(row);
+  }
+
+  /** Takes the results of a block of consecutive rows, and what it has asked. */
+  #take(walker: ColumnWalker, at: number, rows: number): void {
+    const out = this.#out;
+    const isWhole = rows === BLOCK;
+    out.physical.set(isWhole ? walker.physical : walker.physical.subarray(0, rows), at);
+    out.levels.set(isWhole ? walker.levels : walker.levels.subarray(0, rows), at);
+    out.rights.set(isWhole ? walker.rights : walker.rights.subarray(0, rows), at);
+    this.#takeAsked(walker);
+  }
+
+  #takeAsked({ asked, askedCount }: ColumnWalker): void {
+    for (let i = 0; i < askedCount; i++) this.#asked.entries.push(asked[i] as number);
+  }
+
+  /** Links what was asked to what is cached; notes what is not. */
+  #lookUp(): void {
+    const { cache, mmu } = this.#io;
+    const { entries, wanted, wanting, seen } = this.#asked;
+    for (const asked of entries) {
+      const at = asked >>> 3;
+      const level = asked & 7;
+      const lo = cache.arena[2 * at] as number;
+      const hi = cache.arena[2 * at + 1] as number;
+      const kind = kindOf(mmu, level, lo, hi);
+      if (kind === LEAF) {
+        cache.linkLeaf(at, level, rightsOf(mmu, lo, hi));
+        continue;
+      }
+      const address = ((hi & mmu.tableAddressHi) >>> 0) * HIGH + ((lo & mmu.tableAddressLo) >>> 0);
+      if (kind !== MISSING || seen.has(address)) {
+        // (A table has one link; the entries that share it would take it from each other.)
+        cache.links[at] = LINK_ODD;
+        continue;
+      }
+      seen.add(address);
+      const slot = cache.find(address);
+      if (slot >= 0) {
+        cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot);
+      } else if (
+        wanted.length < MAX_TABLES &&
+        cache.hasRoom(wanted.length + 1) &&
+        !cache.broken.has(address) &&
+        cache.flightOf(address) === undefined
+      ) {
+        wanted.push(address);
+        wanting.push(asked);
+      } else {
+        cache.links[at] = LINK_ODD;
+      }
+    }
+  }
+
+  /** Links entries to tables that have come. */
+  #linkWanted(): void {
+    const { cache, mmu } = this.#io;
+    const { wanted, wanting } = this.#asked;
+    for (let i = 0; i < wanting.length; i++) {
+      const at = (wanting[i] as number) >>> 3;
+      const level = (wanting[i] as number) & 7;
+      const lo = cache.arena[2 * at] as number;
+      const hi = cache.arena[2 * at + 1] as number;
+      const address = ((hi & mmu.tableAddressHi) >>> 0) * HIGH + ((lo & mmu.tableAddressLo) >>> 0);
+      // The table that the entry stood in may have made room for another.
+      if (address !== wanted[i] || kindOf(mmu, level, lo, hi) !== MISSING) continue;
+      const slot = cache.find(address);
+      if (slot >= 0) cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot);
+      else cache.links[at] = LINK_ODD;
+    }
+  }
+
+  /** Walks the waiting rows again; those that have to wait once more stay. */
+  #walkWaiting(walker: ColumnWalker): void {
+    const out = this.#out;
+    const addresses = this.#words;
+    const waiting = this.#waiting;
+    const { rows, length } = waiting;
+    const { words, physical, levels, rights, left } = walker;
+    waiting.length = 0;
+    for (let from = 0; from < length; from += BLOCK) {
+      const count = Math.min(BLOCK, length - from);
+      for (let i = 0; i < count; i++) {
+        const row = rows[from + i] as number;
+        words[2 * i] = addresses[2 * row] as number;
+        words[2 * i + 1] = addresses[2 * row + 1] as number;
+      }
+      const leftCount = walker.walk(this.#rootSlot, count, true);
+      for (let i = 0; i < count; i++) {
+        const row = rows[from + i] as number;
+        out.physical[row] = physical[i] as number;
+        out.levels[row] = levels[i] as number;
+        out.rights[row] = rights[i] as number;
+      }
+      for (let k = 0; k < leftCount; k++) {
+        const i = left[k] as number;
+        // (Into places of rows that were walked already.)
+        this.#leave(i, rows[from + (i & ~BY_HAND)] as number);
+      }
+      this.#takeAsked(walker);
+    }
+  }
+
+  /** Translates the rows of `#byHand`. @param root The root, if it has just been read. */
+  *#rowsByHand(root: TableFetch | undefined): Routine<void> {
+    const io = this.#io;
+    const { cache, mmu } = io;
+    const { rows, length } = this.#byHand;
+    let fetchedRoot = root;
+    for (let i = 0; i < length; ) {
       this.#rootSlot = cache.find(io.root);
       if (this.#rootSlot < 0) {
-        at = this.#recallFrom(at);
-        if (at === length) return;
-        const root = yield* fetchTable(io, io.root);
-        if (root.fault !== 0) {
-          this.#failAll(at, tableMissing(mmu.levels, root.fault));
-          return;
+        while (i < length && this.#recall(rows[i] as number)) i++;
+        if (i === length) break;
+        const table: TableFetch = fetchedRoot ?? (yield* fetchTable(io, io.root));
+        fetchedRoot = undefined;
+        if (table.fault !== 0) {
+          for (; i < length; i++) this.#failUnder(table.fault, rows[i] as number);
+          break;
         }
-        if (root.faults === undefined) this.#rootSlot = cache.find(io.root);
-        if (this.#rootSlot < 0) at = this.#translateUnder(root, at);
+        if (table.faults === undefined) this.#rootSlot = cache.find(io.root);
+        // It is not for the cache (only partly readable, or out of date): from the table in hand.
+        if (this.#rootSlot < 0) {
+          while (i < length && !this.#full) this.#translateUnder(table, rows[i++] as number);
+        }
       }
       if (this.#rootSlot >= 0) {
         cache.useLinks(mmu);
-        at = translateCached(
-          cache,
-          mmu,
-          this.#rootSlot,
-          this.#words,
-          at,
-          length,
-          this.#out as OutColumns,
-          this,
-        );
+        while (i < length && !this.#full) this.#translateRow(rows[i++] as number);
       }
-      while (this.#distinct.size !== 0) {
-        const tables = [...this.#distinct];
-        const unsent = this.#unsent;
-        this.#distinct.clear();
-        this.#unsent = [];
-        yield* arrivals(io, tables, unsent);
-        cache.useLinks(mmu);
-        const isAllDone = this.#resume();
-        if (isAllDone) for (const table of tables) table.letGo();
-      }
+      yield* this.#waitForPending();
+    }
+    this.#byHand.length = 0;
+  }
+
+  *#waitForPending(): Routine<void> {
+    while (this.#distinct.size !== 0) {
+      const tables = [...this.#distinct];
+      const unsent = this.#unsent;
+      this.#distinct.clear();
+      this.#unsent = [];
+      yield* arrivals(this.#io, tables, unsent);
+      this.#io.cache.useLinks(this.#io.mmu);
+      const isAllDone = this.#resume();
+      if (isAllDone) for (const table of tables) table.letGo();
     }
   }
 
-  /** The root is not for the cache (only partly readable, or out of date): row by row, from the table in hand. */
-  #translateUnder(root: TableFetch, from: number): number {
-    for (let row = from; row < this.#out.length; row++) {
-      const lo = this.#words[2 * row] as number;
-      const hi = this.#words[2 * row + 1] as number;
-      if (!isCanonical(this.#io.mmu, hi)) this.#out.fail(row, NON_CANONICAL, 0, 0);
-      else this.#walk(row, root.words, 0, -1, root.faults, this.#io.mmu.levels, ALL_RIGHTS, lo, hi);
-      if (this.#full) return row + 1;
-    }
-    return this.#out.length;
+  #translateUnder(root: TableFetch, row: number): void {
+    const { mmu } = this.#io;
+    const lo = this.#words[2 * row] as number;
+    const hi = this.#words[2 * row + 1] as number;
+    if (!isCanonical(mmu, hi)) this.#out.fail(row, NON_CANONICAL, 0, 0);
+    else this.#walk(row, root.words, 0, -1, root.faults, mmu.levels, ALL_RIGHTS, lo, hi);
   }
 
-  #failAll(from: number, fault: Fault): void {
-    for (let row = from; row < this.#out.length; row++) {
-      const canonical = isCanonical(this.#io.mmu, this.#words[2 * row + 1] as number);
-      this.#out.fail(row, canonical ? fault : NON_CANONICAL, 0, 0);
-    }
+  #failUnder(fault: Fault, row: number): void {
+    const { mmu } = this.#io;
+    const canonical = isCanonical(mmu, this.#words[2 * row + 1] as number);
+    this.#out.fail(row, canonical ? tableMissing(mmu.levels, fault) : NON_CANONICAL, 0, 0);
   }
 
-  translateSlow(row: number, lo: number, hi: number): boolean {
+  #translateRow(row: number): void {
     const { mmu, cache } = this.#io;
+    const lo = this.#words[2 * row] as number;
+    const hi = this.#words[2 * row + 1] as number;
     if (!isCanonical(mmu, hi)) {
       this.#out.fail(row, NON_CANONICAL, 0, 0);
-      return true;
+      return;
     }
     const slot = this.#rootSlot;
     this.#walk(row, cache.arena, slot * mmu.tableWords, slot, undefined, mmu.levels, ALL_RIGHTS, lo, hi);
-    return !this.#full;
   }
 
   get #full(): boolean {
@@ -179,10 +401,10 @@ export class ColumnTranslator implements SlowPath {
     walkFrom(step, cache, mmu, table, base, slot, faults, level, rights, lo, hi);
     // Tables that are known to be broken are in hand at once.
     while (step.kind === MISSING) {
-      if (this.#recall(row, lo, hi)) return;
+      if (this.#recall(row)) return;
       const address = step.address;
       const below = step.level - 1;
-      let fetch = cache.broken.get(address) ?? cache.flights.get(address);
+      let fetch = this.#inHand.get(address) ?? cache.broken.get(address) ?? cache.flightOf(address);
       if (fetch === undefined) {
         fetch = io.makeFetch(address);
         this.#unsent.push(fetch);
@@ -209,20 +431,10 @@ export class ColumnTranslator implements SlowPath {
     out.rights[row] = step.rights;
   }
 
-  /** Answers rows that are remembered, up to one that is not: without the root they need no fetch. */
-  #recallFrom(from: number): number {
-    let row = from;
-    while (
-      row < this.#out.length &&
-      this.#recall(row, this.#words[2 * row] as number, this.#words[2 * row + 1] as number)
-    ) {
-      row++;
-    }
-    return row;
-  }
-
   /** Answers a row from what is remembered of its page. */
-  #recall(row: number, lo: number, hi: number): boolean {
+  #recall(row: number): boolean {
+    const lo = this.#words[2 * row] as number;
+    const hi = this.#words[2 * row + 1] as number;
     const { cache, root } = this.#io;
     const { tlb } = cache;
     if (!tlb.find(root, lo, hi)) return false;

@@ -4,7 +4,6 @@ import type { Address, Routine } from "../io/index.js";
 import { fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
-import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
 import { rightsFields, type Translation, unmapped } from "./translation.js";
 import {
   faultOfStep,
@@ -36,22 +35,6 @@ export function translateNow(io: PageTableIo, virtual: bigint): Translation | un
   io.beginRequest();
   const slot = cache.find(io.root);
   if (slot < 0) return recalled(io, virtual);
-  // A column of one: the shortest way, for what has been translated before.
-  lone[0] = virtual;
-  slow.taken = !cache.regionsPay(slot);
-  if (!slow.taken) translateCached(cache, mmu, slot, loneWords, 0, 1, loneOut, slow);
-  if (!slow.taken) {
-    const rights = loneOut.rights[0] as number;
-    return {
-      virtual,
-      physical: loneOut.physical[0] as number,
-      pageSize: mmu.size[loneOut.levels[0] as number] as number,
-      writable: (rights & WRITABLE) !== 0,
-      user: (rights & USER) !== 0,
-      executable: (rights & EXECUTABLE) !== 0,
-      global: (rights & GLOBAL) !== 0,
-    };
-  }
   splitVirtual(virtual);
   const { lo, hi } = split;
   if (!isCanonical(mmu, hi)) return unmapped(virtual, NON_CANONICAL, 0n);
@@ -81,26 +64,6 @@ function recalled({ cache, mmu, root }: PageTableIo, virtual: bigint): Translati
   const physical = (tlb.hi >>> 0) * HIGH + ((tlb.lo | (lo & 0xfff)) >>> 0);
   return { virtual, physical, pageSize: mmu.size[tlb.level] as number, ...rightsFields(tlb.rights) };
 }
-
-/** Notes that the plain loops could not do it. */
-class Untaken implements SlowPath {
-  taken = false;
-
-  translateSlow(): boolean {
-    this.taken = true;
-    return false;
-  }
-}
-
-const slow = new Untaken();
-const lone = new BigUint64Array(1);
-const loneWords = new Int32Array(lone.buffer);
-const loneOut: OutColumns = {
-  physical: new Float64Array(1),
-  faults: new Int32Array(1),
-  levels: new Uint8Array(1),
-  rights: new Uint8Array(1),
-};
 
 /** What a step that ended says of an address. */
 function resultOf({ mmu }: PageTableIo, virtual: bigint, lo: number, hi: number): Translation {

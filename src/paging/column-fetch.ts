@@ -1,0 +1,164 @@
+/**
+ * Page tables on their way as one column: one packet, whose records land where the cache keeps tables if it has pinned
+ * them a place. What a table costs beyond its transfer is then a row of the batch and a place in the hash.
+ */
+import { HIGH } from "../io/address.js";
+import { type Column, sendColumn } from "../io/column.js";
+import {
+  type Fragment,
+  type Hole,
+  type Output,
+  Packet,
+  type PacketIo,
+  type Wait,
+  type Waker,
+} from "../io/index.js";
+import type { TableCache } from "./table-cache.hot.js";
+import { TableFetch } from "./table-fetch.js";
+
+/** See the module's comment. A routine that yields it goes on when all have come, or could not be read. */
+export class ColumnFetch implements Output, Wait {
+  /** Physical addresses of the tables, each once. */
+  readonly addresses: readonly number[];
+  /**
+   * Once it is done, by address: the tables that are not in the cache now. They are those that could not be read, or not
+   * wholly; and all, if everything was forgotten meanwhile (what was under way is for whoever waits for it, alone).
+   */
+  readonly inHand = new Map<number, TableFetch>();
+  done = false;
+  readonly #cache: TableCache;
+  readonly #generation: number;
+  readonly #remember: boolean;
+  /** The first of the slots that they land in; -1 if they are copied to theirs. */
+  readonly #slot: number;
+  readonly #packet: Packet;
+  /** Of tables that others wait for, too. */
+  readonly #joined = new Map<number, TableFetch>();
+  #index: Set<number> | undefined;
+  #waker: Waker | undefined;
+
+  /** @param remember whether a table that can't be read is remembered as such (not for live sources). */
+  constructor(cache: TableCache, addresses: readonly number[], remember: boolean) {
+    this.addresses = addresses;
+    this.#cache = cache;
+    this.#generation = cache.generation;
+    this.#remember = remember;
+    const slot = cache.pin(addresses.length);
+    const words = addresses.length * cache.tableWords;
+    this.#slot = slot;
+    this.#packet = Packet.reading(
+      slot < 0
+        ? new Uint32Array(words)
+        : cache.arena.subarray(slot * cache.tableWords, slot * cache.tableWords + words),
+    );
+    cache.columns.push(this);
+  }
+
+  /** The table of an address, for one more who waits for it; `undefined` if it isn't among these. */
+  join(address: number): TableFetch | undefined {
+    this.#index ??= new Set(this.addresses);
+    if (!this.#index.has(address)) return undefined;
+    const fetch = new TableFetch(this.#cache, address, this.#remember);
+    this.#cache.flights.set(address, fetch);
+    this.#joined.set(address, fetch);
+    return fetch;
+  }
+
+  /** Sends the reads; they may all come before this returns. */
+  send(physical: PacketIo<number>): void {
+    const { addresses } = this;
+    const column: Column = { words: new Uint32Array(2 * addresses.length), size: this.#cache.tableBytes };
+    for (let i = 0; i < addresses.length; i++) {
+      const address = addresses[i] as number;
+      column.words[2 * i] = address >>> 0;
+      column.words[2 * i + 1] = address / HIGH;
+    }
+    try {
+      sendColumn(physical, column, 0, this.#packet.view().bind(this));
+    } catch (error) {
+      // As for a single table: a layer that throws is wrong, and this could not be read.
+      this.#packet.cause ??= error;
+    }
+    this.#packet.dropUncovered();
+    if (this.#packet.complete) this.#arrive();
+  }
+
+  onFragment(_fragment: Fragment): void {
+    if (this.#packet.complete) this.#arrive();
+  }
+
+  park(waker: Waker): boolean {
+    if (this.done) return false;
+    this.#waker = waker;
+    return true;
+  }
+
+  /** To be called once by whoever made it, when the tables need no longer stay where they landed. */
+  unpin(): void {
+    if (this.#slot >= 0) this.#cache.unpin(this.#slot, this.addresses.length);
+  }
+
+  #arrive(): void {
+    if (this.done) return;
+    this.done = true;
+    const { columns, generation } = this.#cache;
+    const at = columns.indexOf(this);
+    if (at >= 0) columns.splice(at, 1);
+    const wanted = generation === this.#generation;
+    if (this.#packet.firstFault !== 0) this.#keepBroken(wanted);
+    if (wanted) this.#list();
+    else for (const [i, address] of this.addresses.entries()) this.#keep(address, i, [], false);
+    for (const [address, fetch] of this.#joined) {
+      if (!fetch.done) fetch.land(this.#wordsOf(this.addresses.indexOf(address)), [], wanted);
+    }
+    const waker = this.#waker;
+    this.#waker = undefined;
+    waker?.wake();
+  }
+
+  #wordsOf(i: number): Uint32Array {
+    const { tableWords, tableBytes } = this.#cache;
+    const { bytes } = this.#packet;
+    return new Uint32Array(bytes.buffer, bytes.byteOffset + i * tableBytes, tableWords);
+  }
+
+  #list(): void {
+    const { addresses, inHand } = this;
+    const cache = this.#cache;
+    const slot = this.#slot;
+    for (let i = 0; i < addresses.length; i++) {
+      const address = addresses[i] as number;
+      if (inHand.size !== 0 && inHand.has(address)) continue;
+      if (slot < 0) cache.insert(address, this.#wordsOf(i));
+      else cache.list(slot + i, address);
+    }
+  }
+
+  #keep(address: number, i: number, holes: readonly Hole[], wanted: boolean): void {
+    if (this.inHand.has(address)) return;
+    const fetch = this.#joined.get(address) ?? new TableFetch(this.#cache, address, this.#remember);
+    this.inHand.set(address, fetch);
+    // For as long as anyone has it from here.
+    fetch.hold();
+    fetch.land(this.#wordsOf(i), holes, wanted);
+  }
+
+  #keepBroken(wanted: boolean): void {
+    const { tableBytes } = this.#cache;
+    const byTable = new Map<number, Hole[]>();
+    for (const hole of this.#packet.holes()) {
+      const last = Math.floor((hole.end - 1) / tableBytes);
+      for (let i = Math.floor(hole.start / tableBytes); i <= last; i++) {
+        const from = i * tableBytes;
+        const holes = byTable.get(i) ?? [];
+        holes.push({
+          ...hole,
+          start: Math.max(0, hole.start - from),
+          end: Math.min(tableBytes, hole.end - from),
+        });
+        byTable.set(i, holes);
+      }
+    }
+    for (const [i, holes] of byTable) this.#keep(this.addresses[i] as number, i, holes, wanted);
+  }
+}
