@@ -22,7 +22,7 @@ import { makeTableMemory, type TableMemory, WasmWalker } from "./walk-code.js";
 
 /** Default bound: the tables of about 16 GiB of scattered 4 KiB mappings. */
 const DEFAULT_BYTES = 32 * 2 ** 20;
-/** Slots have 24 bits in a link, and generated code has 32 bits for an address. */
+/** Slots have 21 bits in a link, and generated code has 32 bits for an address. */
 const MAX_BYTES = 2 ** 30;
 /** Pages: twelve times as many as the default has room for tables, should each page have a table of its own. */
 const DEFAULT_TRANSLATIONS = 65_536;
@@ -32,13 +32,14 @@ const MAX_MEMORY = 1024;
 const MAX_BROKEN = 1024;
 const FIRST_ROWS = 16;
 
-// A link: rights 0..3, level of the entry 4..6, whether it is a leaf 7, slot of the next table 8..31.
+// A link: rights 0..3, level of the entry 4..6, whether it is a leaf 7, whether it was asked about 8, slot of the next
+// table 11..31 (so that all above bit 10 is where the links of a table of 512 entries begin, in bytes).
 export const LINK_RIGHTS = 15;
 export const LINK_LEVEL_SHIFT = 4;
 /** Level and kind in one: equal to `level << LINK_LEVEL_SHIFT` for a table. */
 export const LINK_TAG = 0xf0;
 export const LINK_LEAF = 0x80;
-export const LINK_SLOT_SHIFT = 8;
+export const LINK_SLOT_SHIFT = 11;
 
 /** A column walker has asked what this entry is (see `column-walker.hot.ts`). Level 0, so that walkers look again. */
 export const LINK_ASKED = 0x100;

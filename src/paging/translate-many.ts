@@ -14,7 +14,7 @@ import { arrivals, fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import { LINK_ODD } from "./table-cache.hot.js";
-import type { TableFetch } from "./table-fetch.js";
+import { TableFetch } from "./table-fetch.js";
 import { checkColumns, TranslationColumns } from "./translation.js";
 import {
   faultOfStep,
@@ -71,7 +71,11 @@ class Pending {
   }
 }
 
-/** Row numbers, in memory that grows. */
+/** Lists to be used again: a list as long as a column of many addresses costs more than what is done with it. */
+const spareLists: RowList[] = [];
+const MAX_SPARE_LISTS = 4;
+
+/** Row numbers, in memory that grows: up to `MAX_PENDING` and a block. */
 class RowList {
   rows = new Uint32Array(BLOCK);
   length = 0;
@@ -83,6 +87,16 @@ class RowList {
       this.rows = rows;
     }
     this.rows[this.length++] = row;
+  }
+
+  static take(): RowList {
+    return spareLists.pop() ?? new RowList();
+  }
+
+  /** Must not be used any more. */
+  give(): void {
+    this.length = 0;
+    if (spareLists.length < MAX_SPARE_LISTS) spareLists.push(this);
   }
 }
 
@@ -114,12 +128,14 @@ export class ColumnTranslator {
   readonly #generation: number;
   #rootSlot = -1;
   /** Rows that wait for what was asked. */
-  #waiting = new RowList();
+  readonly #waiting = RowList.take();
   /** Rows to be done by hand. */
-  #byHand = new RowList();
+  readonly #byHand = RowList.take();
   readonly #asked = new Asked();
   /** Tables that came and are not in the cache. */
   readonly #inHand = new Map<number, TableFetch>();
+  /** Copies of cached tables by slot, while rows are added to `#pending`. */
+  readonly #copies = new Map<number, TableFetch>();
   #pending: Pending | undefined;
   #spare: Pending | undefined;
   readonly #distinct = new Set<TableFetch>();
@@ -153,6 +169,8 @@ export class ColumnTranslator {
       }
       yield* this.#rowsByHand(root);
     }
+    this.#waiting.give();
+    this.#byHand.give();
   }
 
   /** Translates rows from `from` on; those that it can't are in `#byHand`. @returns up to which, exclusive. */
@@ -245,7 +263,6 @@ export class ColumnTranslator {
         cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot);
       } else if (
         wanted.length < MAX_TABLES &&
-        cache.hasRoom(wanted.length + 1) &&
         !cache.broken.has(address) &&
         cache.flightOf(address) === undefined
       ) {
@@ -255,6 +272,11 @@ export class ColumnTranslator {
         cache.links[at] = LINK_ODD;
       }
     }
+    if (cache.hasRoom(wanted.length)) return;
+    // By hand, what tables give is remembered, for when they have made room for each other.
+    for (const asked of wanting) cache.links[asked >>> 3] = LINK_ODD;
+    wanted.length = 0;
+    wanting.length = 0;
   }
 
   /** Links entries to tables that have come. */
@@ -343,6 +365,7 @@ export class ColumnTranslator {
       const tables = [...this.#distinct];
       const unsent = this.#unsent;
       this.#distinct.clear();
+      this.#copies.clear();
       this.#unsent = [];
       yield* arrivals(this.#io, tables, unsent);
       this.#io.cache.useLinks(this.#io.mmu);
@@ -378,10 +401,24 @@ export class ColumnTranslator {
   }
 
   get #full(): boolean {
-    return (
-      this.#distinct.size >= MAX_TABLES ||
-      (this.#pending !== undefined && this.#pending.length >= MAX_PENDING)
-    );
+    return this.#pending !== undefined && this.#pending.length >= MAX_PENDING;
+  }
+
+  /**
+   * A row waits a round longer, since enough tables are under way: at the cached table where it stands, in a copy, for
+   * it may have made room for others by then.
+   */
+  #waitHere(row: number, slot: number): void {
+    const { cache } = this.#io;
+    const { table, base, level } = step;
+    let copy = this.#copies.get(slot);
+    if (copy === undefined) {
+      copy = new TableFetch(cache, slot, false);
+      copy.hold();
+      copy.land(table.subarray(base, base + cache.tableWords), [], false);
+      this.#copies.set(slot, copy);
+    }
+    this.#wait(row, copy, level);
   }
 
   #walk(
@@ -402,6 +439,10 @@ export class ColumnTranslator {
     // Tables that are known to be broken are in hand at once.
     while (step.kind === MISSING) {
       if (this.#recall(row)) return;
+      if (this.#distinct.size >= MAX_TABLES && step.slot >= 0) {
+        this.#waitHere(row, step.slot);
+        return;
+      }
       const address = step.address;
       const below = step.level - 1;
       let fetch = this.#inHand.get(address) ?? cache.broken.get(address) ?? cache.flightOf(address);

@@ -140,14 +140,17 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array {
   const [address, entry] = [10, 11];
   const tableShift = mmu.tableShift + 2;
   // A table is known by where its links begin, relative to all links: its entries begin at twice that in the arena.
-  const toTable = (slot: Code) => i32.shl(slot, i32.const(tableShift));
+  const tableOf = (link: Code) => {
+    const slot = i32.and(link, i32.const(-(2 ** LINK_SLOT_SHIFT)));
+    return tableShift === LINK_SLOT_SHIFT ? slot : i32.shl(slot, i32.const(tableShift - LINK_SLOT_SHIFT));
+  };
   const linkAt = (level: number) => {
     const mask = 2 ** (def.splits[levels - level] as number) - 1;
-    const index = i32.and(
-      i32.wrap(i64.shrU(get(address), i64.const(BigInt(mmu.shift[level] as number)))),
-      i32.const(mask),
+    const shift = BigInt((mmu.shift[level] as number) - 2);
+    return i32.or(
+      get(table),
+      i32.and(i32.wrap(i64.shrU(get(address), i64.const(shift))), i32.const(4 * mask)),
     );
-    return i32.add(get(table), i32.shl(index, i32.const(2)));
   };
   const entryAt = (link: Code) => i64.load(i32.shl(link, i32.const(1)), ARENA);
   const to = (local: number, shift: number) => i32.shl(get(local), i32.const(shift));
@@ -202,7 +205,7 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array {
       set(link, i32.load(tee(at, linkAt(level)), links)),
       narrow(get(link)),
       when(i32.eqz(isTable), ...other),
-      set(table, toTable(i32.shrU(get(link), i32.const(LINK_SLOT_SHIFT)))),
+      set(table, tableOf(get(link))),
     );
   }
   const reserved = mask64(mmu.leafReservedLo[1], mmu.leafReservedHi[1]);
@@ -225,7 +228,7 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array {
           block(
             set(address, i64.load(to(row, 3), ADDRESSES)),
             leaveIf(HAND, isNotCanonical(mmu, address)),
-            set(table, toTable(get(rootSlot))),
+            set(table, i32.shl(get(rootSlot), i32.const(tableShift))),
             set(rights, i32.const(ALL_RIGHTS)),
             ...above,
             ...last,

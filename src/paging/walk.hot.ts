@@ -50,6 +50,8 @@ export class Step {
   addressHi = 0;
   table: Uint32Array = new Uint32Array(0);
   base = 0;
+  /** Of the table in the cache, or -1. */
+  slot = -1;
   faults: Int32Array | undefined = undefined;
 
   /** The physical address in `addressLo` and `addressHi`. */
@@ -168,6 +170,7 @@ export function walkFrom(
     step.entryHi = kind === UNREADABLE ? 0 : entryHi;
     step.table = table;
     step.base = base;
+    step.slot = slot;
     step.faults = faults;
     return;
   }
