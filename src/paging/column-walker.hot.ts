@@ -18,8 +18,13 @@ import { indexAt, isCanonical } from "./walk.hot.js";
 
 /** Rows of a block: what is noted of them stays in the processor's second-level cache. */
 export const BLOCK = 2048;
-/** In `left`: there is something about this row that links do not tell, such as that its page is absent. */
-export const BY_HAND = 0x80000000;
+/**
+ * In `left`: there is something about this row that links do not tell, such as that its page is absent. (The sign: a
+ * number that fits into 31 bits and it is no object.)
+ */
+export const BY_HAND = -0x80000000;
+/** The row of what is in `left`. */
+export const LEFT_ROW = 0x7fffffff;
 
 /** See the module's comment. Its columns are the same arrays in every block. */
 export interface ColumnWalker {
@@ -33,7 +38,7 @@ export interface ColumnWalker {
   readonly levels: Uint8Array;
   readonly rights: Uint8Array;
   /** After `walk`: the rows that are left, ascending, some with `BY_HAND`; the others wait for what was asked. */
-  readonly left: Uint32Array;
+  readonly left: Int32Array;
   /**
    * After `walk`: (slot·entries + index)·8 + level of each entry of which it is not known what it is. Each is asked
    * about once, until it is linked or its link becomes 0 again.
@@ -57,7 +62,7 @@ export class PlainWalker implements ColumnWalker {
   readonly physical = new Float64Array(BLOCK);
   readonly levels = new Uint8Array(BLOCK);
   readonly rights = new Uint8Array(BLOCK);
-  readonly left = new Uint32Array(BLOCK);
+  readonly left = new Int32Array(BLOCK);
   readonly asked = new Uint32Array(BLOCK);
   askedCount = 0;
   readonly #cache: TableCache;

@@ -5,7 +5,7 @@
 import { HIGH } from "../io/address.js";
 import { type Column, sendColumn, sendRecords } from "../io/column.js";
 import { type BoundView, type Routine, UNANSWERED } from "../io/index.js";
-import { BLOCK, BY_HAND } from "./column-walker.hot.js";
+import { BLOCK, LEFT_ROW } from "./column-walker.hot.js";
 import type { PageTableIo } from "./page-table-io.js";
 import { ColumnTranslator } from "./translate-many.js";
 import { TranslationColumns } from "./translation.js";
@@ -86,7 +86,7 @@ function translate(
       walker.words.set(words.subarray(2 * (from + at), 2 * (from + at + rows)));
       const leftCount = walker.walk(root, rows, false);
       for (let i = 0; i < rows; i++) setAddress(physical.words, at + i, walker.physical[i] as number);
-      for (let i = 0; i < leftCount; i++) fates[at + ((left[i] as number) & ~BY_HAND)] = MISSING;
+      for (let i = 0; i < leftCount; i++) fates[at + ((left[i] as number) & LEFT_ROW)] = MISSING;
     }
   }
   const last = PAGE - size;

@@ -9,7 +9,7 @@
 import { HIGH } from "../io/address.js";
 import type { Fault, Routine } from "../io/index.js";
 import type { ColumnFetch } from "./column-fetch.js";
-import { BLOCK, BY_HAND, type ColumnWalker } from "./column-walker.hot.js";
+import { BLOCK, type ColumnWalker, LEFT_ROW } from "./column-walker.hot.js";
 import { arrivals, fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
@@ -179,13 +179,10 @@ export class ColumnTranslator {
     const { length } = this.#out;
     let at = from;
     const walker = cache.walker(mmu, length);
-    const { left } = walker;
     while (at < length && this.#waiting.length + this.#byHand.length < MAX_PENDING) {
       const rows = Math.min(BLOCK, length - at);
       walker.addresses.set(rows === length ? this.#addresses : this.#addresses.subarray(at, at + rows));
-      const count = walker.walk(this.#rootSlot, rows, true);
-      this.#take(walker, at, rows);
-      for (let i = 0; i < count; i++) this.#leave(left[i] as number, at + ((left[i] as number) & ~BY_HAND));
+      this.#take(walker, at, rows, walker.walk(this.#rootSlot, rows, true));
       at += rows;
     }
     const fetched: ColumnFetch[] = [];
@@ -219,17 +216,22 @@ export class ColumnTranslator {
   }
 
   #leave(left: number, row: number): void {
-    if (left >= BY_HAND) this.#byHand.add(row);
+    if (left < 0) this.#byHand.add(row);
     else this.#waiting.add(row);
   }
 
   /** Takes the results of a block of consecutive rows, and what it has asked. */
-  #take(walker: ColumnWalker, at: number, rows: number): void {
+  #take(walker: ColumnWalker, at: number, rows: number, leftCount: number): void {
     const out = this.#out;
     const isWhole = rows === BLOCK;
     out.physical.set(isWhole ? walker.physical : walker.physical.subarray(0, rows), at);
     out.levels.set(isWhole ? walker.levels : walker.levels.subarray(0, rows), at);
     out.rights.set(isWhole ? walker.rights : walker.rights.subarray(0, rows), at);
+    const { left } = walker;
+    for (let i = 0; i < leftCount; i++) {
+      const row = left[i] as number;
+      this.#leave(row, at + (row & LEFT_ROW));
+    }
     this.#takeAsked(walker);
   }
 
@@ -322,7 +324,7 @@ export class ColumnTranslator {
       for (let k = 0; k < leftCount; k++) {
         const i = left[k] as number;
         // (Into places of rows that were walked already.)
-        this.#leave(i, rows[from + (i & ~BY_HAND)] as number);
+        this.#leave(i, rows[from + (i & LEFT_ROW)] as number);
       }
       this.#takeAsked(walker);
     }
@@ -456,6 +458,7 @@ export class ColumnTranslator {
       }
       if (fetch.fault !== 0) {
         out.fail(row, tableMissing(below, fetch.fault), step.entryLo, step.entryHi);
+        io.rememberMissing(fetch, below, this.#generation, lo, hi, step.entryLo, step.entryHi);
         return;
       }
       walkFrom(step, cache, mmu, fetch.words, 0, -1, fetch.faults, below, step.rights, lo, hi);

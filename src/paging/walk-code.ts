@@ -83,7 +83,7 @@ export class WasmWalker implements ColumnWalker {
   readonly physical: Float64Array;
   readonly levels: Uint8Array;
   readonly rights: Uint8Array;
-  readonly left: Uint32Array;
+  readonly left: Int32Array;
   readonly asked: Uint32Array;
   askedCount = 0;
   readonly #grants: Uint8Array;
@@ -97,7 +97,7 @@ export class WasmWalker implements ColumnWalker {
     this.addresses = new BigUint64Array(buffer, ADDRESSES, BLOCK);
     this.words = new Uint32Array(buffer, ADDRESSES, 2 * BLOCK);
     this.physical = new Float64Array(buffer, PHYSICAL, BLOCK);
-    this.left = new Uint32Array(buffer, LEFT, BLOCK);
+    this.left = new Int32Array(buffer, LEFT, BLOCK);
     this.asked = new Uint32Array(buffer, ASKED, BLOCK);
     this.levels = new Uint8Array(buffer, LEVELS, BLOCK);
     this.rights = new Uint8Array(buffer, RIGHTS, BLOCK);
