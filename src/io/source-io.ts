@@ -169,8 +169,17 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
     this.#queued(count, view.length);
   }
 
-  /** Whether the source's first range holds every record. */
+  /**
+   * Whether the source's first range holds every record. (A live one refuses rows itself; what might cross the end of
+   * 64 bits goes by itself.)
+   */
   #isInside({ words, size }: Column, from: number, count: number): boolean {
+    if (this.#ranges === undefined) {
+      for (let i = 2 * from; i < 2 * (from + count); i += 2) {
+        if (words[i + 1] === HIGH - 1) return false;
+      }
+      return size < HIGH;
+    }
     const start = this.#start;
     const last = this.#end - size;
     for (let i = 2 * from; i < 2 * (from + count); i += 2) {

@@ -88,6 +88,8 @@ export class TableCache {
   readonly tableBytes: number;
   readonly tableWords: number;
   readonly entries: number;
+  /** log2 of that. */
+  readonly #entryBits: number;
   /** Tables at most. */
   readonly capacity: number;
   /** Table of slot s: words s·tableWords to (s + 1)·tableWords. @internal */
@@ -117,6 +119,8 @@ export class TableCache {
   #keys: Float64Array;
   #referenced: Uint8Array;
   #backLinks: Int32Array;
+  /** Whether a slot has links at all. Most tables are last ones: they never have. */
+  #hasLinks: Uint8Array;
   #hash: Int32Array;
   #hashMask: number;
   #rows = FIRST_ROWS;
@@ -134,17 +138,19 @@ export class TableCache {
     this.tableBytes = options.tableBytes ?? 4096;
     this.tableWords = this.tableBytes / 4;
     this.entries = this.tableBytes / 8;
+    this.#entryBits = Math.log2(this.entries);
     this.tlb = new Tlb(options.translations ?? DEFAULT_TRANSLATIONS);
     this.#mayCompile = options.compile ?? true;
     const bytes = Math.min(options.bytes ?? DEFAULT_BYTES, MAX_BYTES);
-    // A row: the table, its links, and 13 bytes of columns with four hash places.
-    this.capacity = Math.max(1, Math.floor(bytes / (this.tableBytes + this.entries * 4 + 29)));
+    // A row: the table, its links, and 14 bytes of columns with four hash places.
+    this.capacity = Math.max(1, Math.floor(bytes / (this.tableBytes + this.entries * 4 + 30)));
     this.#rows = Math.min(FIRST_ROWS, this.capacity);
     this.arena = new Uint32Array(this.#rows * this.tableWords);
     this.links = new Int32Array(this.#rows * this.entries);
     this.#keys = new Float64Array(this.#rows);
     this.#referenced = new Uint8Array(this.#rows);
     this.#backLinks = new Int32Array(this.#rows).fill(-1);
+    this.#hasLinks = new Uint8Array(this.#rows);
     this.#hash = new Int32Array(4 * FIRST_ROWS);
     this.#hashMask = this.#hash.length - 1;
   }
@@ -211,7 +217,7 @@ export class TableCache {
     if (this.#linksOf !== undefined) this.tlb.flush();
     this.#linksOf = mmu;
     this.#walker = undefined;
-    this.links.fill(0, 0, this.#count * this.entries);
+    for (let slot = 0; slot < this.#rows; slot++) this.#clearLinks(slot);
     this.#backLinks.fill(-1);
   }
 
@@ -270,13 +276,34 @@ export class TableCache {
   /** Notes that entry `at` (slot·entries + index) leads to the table in `slot`. @internal */
   linkTable(at: number, level: number, rights: number, slot: number): void {
     this.#unlink(slot);
-    this.links[at] = (slot << LINK_SLOT_SHIFT) | (level << LINK_LEVEL_SHIFT) | rights;
+    this.#setLink(at, (slot << LINK_SLOT_SHIFT) | (level << LINK_LEVEL_SHIFT) | rights);
     this.#backLinks[slot] = at;
   }
 
   /** Notes that entry `at` is a sound leaf. @internal */
   linkLeaf(at: number, level: number, rights: number): void {
-    this.links[at] = LINK_LEAF | (level << LINK_LEVEL_SHIFT) | rights;
+    this.#setLink(at, LINK_LEAF | (level << LINK_LEVEL_SHIFT) | rights);
+  }
+
+  /** Notes that entry `at` is to be looked at by hand. @internal */
+  linkOdd(at: number): void {
+    this.#setLink(at, LINK_ODD);
+  }
+
+  /** Notes that a walker has asked about entry `at`. @internal */
+  noteAsked(at: number): void {
+    this.#hasLinks[at >>> this.#entryBits] = 1;
+  }
+
+  #setLink(at: number, link: number): void {
+    this.links[at] = link;
+    this.#hasLinks[at >>> this.#entryBits] = 1;
+  }
+
+  #clearLinks(slot: number): void {
+    if (this.#hasLinks[slot] === 0) return;
+    this.#hasLinks[slot] = 0;
+    this.links.fill(0, slot * this.entries, (slot + 1) * this.entries);
   }
 
   /** Whether so many tables more make no other give way. @internal */
@@ -299,7 +326,7 @@ export class TableCache {
     this.#keys.fill(UNLISTED, first, end);
     this.#referenced.fill(PINNED, first, end);
     this.#backLinks.fill(-1, first, end);
-    this.links.fill(0, first * this.entries, end * this.entries);
+    for (let slot = first; slot < end; slot++) this.#clearLinks(slot);
     return first;
   }
 
@@ -331,7 +358,7 @@ export class TableCache {
       this.#backLinks[slot] = -1;
     }
     this.arena.set(words, slot * this.tableWords);
-    this.links.fill(0, slot * this.entries, (slot + 1) * this.entries);
+    this.#clearLinks(slot);
     return slot;
   }
 
@@ -416,6 +443,7 @@ export class TableCache {
     this.#referenced = referenced;
     // Links come back by themselves.
     this.#backLinks = new Int32Array(rows).fill(-1);
+    this.#hasLinks = new Uint8Array(rows);
     this.#rows = rows;
     let places = this.#hash.length;
     while (places < 2 * rows) places *= 2;

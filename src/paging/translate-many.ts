@@ -13,7 +13,6 @@ import { BLOCK, type ColumnWalker, LEFT_ROW } from "./column-walker.hot.js";
 import { arrivals, fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
-import { LINK_ODD } from "./table-cache.hot.js";
 import { TableFetch } from "./table-fetch.js";
 import { checkColumns, TranslationColumns } from "./translation.js";
 import {
@@ -236,7 +235,11 @@ export class ColumnTranslator {
   }
 
   #takeAsked({ asked, askedCount }: ColumnWalker): void {
-    for (let i = 0; i < askedCount; i++) this.#asked.entries.push(asked[i] as number);
+    for (let i = 0; i < askedCount; i++) {
+      const entry = asked[i] as number;
+      this.#io.cache.noteAsked(entry >>> 3);
+      this.#asked.entries.push(entry);
+    }
   }
 
   /** Links what was asked to what is cached; notes what is not. */
@@ -256,7 +259,7 @@ export class ColumnTranslator {
       const address = ((hi & mmu.tableAddressHi) >>> 0) * HIGH + ((lo & mmu.tableAddressLo) >>> 0);
       if (kind !== MISSING || seen.has(address)) {
         // (A table has one link; the entries that share it would take it from each other.)
-        cache.links[at] = LINK_ODD;
+        cache.linkOdd(at);
         continue;
       }
       seen.add(address);
@@ -271,12 +274,12 @@ export class ColumnTranslator {
         wanted.push(address);
         wanting.push(asked);
       } else {
-        cache.links[at] = LINK_ODD;
+        cache.linkOdd(at);
       }
     }
     if (cache.hasRoom(wanted.length)) return;
     // By hand, what tables give is remembered, for when they have made room for each other.
-    for (const asked of wanting) cache.links[asked >>> 3] = LINK_ODD;
+    for (const asked of wanting) cache.linkOdd(asked >>> 3);
     wanted.length = 0;
     wanting.length = 0;
   }
@@ -295,7 +298,7 @@ export class ColumnTranslator {
       if (address !== wanted[i] || kindOf(mmu, level, lo, hi) !== MISSING) continue;
       const slot = cache.find(address);
       if (slot >= 0) cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot);
-      else cache.links[at] = LINK_ODD;
+      else cache.linkOdd(at);
     }
   }
 

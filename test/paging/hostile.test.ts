@@ -112,7 +112,7 @@ it("not-present in the middle of a 65,536+ column, MAX_PENDING, many tables", as
   const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 2 });
   const memory = new VirtualMemory(source, {
     root: machine.root,
-    tableCache: new TableCache({ bytes: 6173 }),
+    tableCache: new TableCache({ bytes: 6174 }),
   });
   const n = 150_000;
   const column = BigUint64Array.from(

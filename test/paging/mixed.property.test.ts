@@ -136,7 +136,7 @@ it("operations in any order agree with the reference at every moment", async () 
           ...(cacheBytes === 0 ? { cacheBytes: 0 } : {}),
           live,
         });
-        const tableCache = new TableCache({ bytes: tables * 6173, translations });
+        const tableCache = new TableCache({ bytes: tables * 6174, translations });
         const spaces = [0, 1, 2].map(
           (i) => new VirtualMemory(physical, { root: 0x10_0000 + i * 4096, tableCache, live, scheduler }),
         );
@@ -251,7 +251,7 @@ it("formats: every way gives what walk gives", () => {
         const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), {
           root: 0x10_0000,
           mmu,
-          tableCache: new TableCache({ bytes: tables * 6173 }),
+          tableCache: new TableCache({ bytes: tables * 6174 }),
         });
         const expected = list.map((va) => plain(memory.walk(va).sync().result));
         for (let i = 0; i < 2; i++) {

@@ -47,7 +47,7 @@ it("after a race of requests and writes nothing stale is left", async () => {
         const low = turns === 0 ? machine.sourceIo({ scheduler }) : machine.sourceIo({ scheduler, turns });
         const map = PhysicalMap.single(BASE, FRAMES * 4096);
         const physical = new PhysicalMemory(low, { map, live, ...(cached ? {} : { cacheBytes: 0 }) });
-        const tableCache = new TableCache({ bytes: tables * 6173, translations });
+        const tableCache = new TableCache({ bytes: tables * 6174, translations });
         const spaces = [0, 1, 2].map(
           (i) => new VirtualMemory(physical, { root: BASE + i * 4096, tableCache, live, scheduler }),
         );

@@ -4,7 +4,7 @@ import { PhysicalMap, PhysicalMemory, u64 } from "../../src/memory/index.js";
 import { TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 
-const TABLE = 6173;
+const TABLE = 6174;
 
 it("rights that the upper levels withhold are not granted by what a read remembered", async () => {
   const machine = new DummyMachine({ frames: 64 });

@@ -54,7 +54,7 @@ it("regions do not outlive the table that they name", () => {
   for (let tables = 5; tables < 50; tables += 3) {
     const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), {
       root: machine.root,
-      tableCache: new TableCache({ bytes: tables * 6173, translations: 0 }),
+      tableCache: new TableCache({ bytes: tables * 6174, translations: 0 }),
     });
     for (let round = 0; round < 300; round++) {
       const some = Array.from(
@@ -81,7 +81,7 @@ it("two formats over one cache and root, by turns, keep what they know apart", (
           const entry = machine.entryAt(0x1000n, level);
           machine.writeEntry(entry, (machine.readEntry(entry) & ~7n) | above);
         }
-        const tableCache = new TableCache({ bytes: tables * 6173 });
+        const tableCache = new TableCache({ bytes: tables * 6174 });
         const physical = machine.inlineIo(new Scheduler());
         const spaces = [X86_64, other].map(
           (mmu) => new VirtualMemory(physical, { root: machine.root, tableCache, mmu }),
@@ -116,7 +116,7 @@ it("a table with several parents leaves no link behind when it makes room", () =
   for (let tables = 5; tables < 26; tables += 2) {
     const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), {
       root: machine.root,
-      tableCache: new TableCache({ bytes: tables * 6173, translations: 0 }),
+      tableCache: new TableCache({ bytes: tables * 6174, translations: 0 }),
     });
     for (let round = 0; round < 300; round++) {
       const some = Array.from(
@@ -151,7 +151,7 @@ it("a page that one translation fetched tables for costs the next one none, when
   const pages = Array.from({ length: 30 }, (_, i) => BigInt(i) * 0x20_0000n);
   for (const va of pages) machine.map(va);
   const source = machine.sourceIo({ scheduler: new Scheduler() });
-  const tableCache = new TableCache({ bytes: 4 * 6173 });
+  const tableCache = new TableCache({ bytes: 4 * 6174 });
   const memory = new VirtualMemory(source, { root: machine.root, tableCache });
   for (const va of pages) await memory.translate(va);
   const { fragments } = source.counters;

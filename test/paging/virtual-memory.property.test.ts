@@ -101,7 +101,7 @@ const setups: fc.Arbitrary<Setup> = fc.record({
 function build({ tablesOf, kind, tables, translations, live }: Setup) {
   const machine = chaos(tablesOf.seed, tablesOf.density, tablesOf.absent);
   const physical = physicalOf(machine, kind, new Scheduler());
-  const tableCache = new TableCache({ bytes: tables * 6173, translations });
+  const tableCache = new TableCache({ bytes: tables * 6174, translations });
   const memory = new VirtualMemory(physical, { root: machine.root, live, tableCache });
   return { machine, memory, sync: kind !== "delayed" };
 }

@@ -18,7 +18,7 @@ import { PageTableIo, TableCache, VirtualMemory } from "../../src/paging/index.j
 import { DummyMachine, type DummyPage, randomBits } from "../support/dummy-machine.js";
 
 const KERNEL = 0xffff_8880_0000_0000n;
-const TABLE = 6173;
+const TABLE = 6174;
 
 /** Pages scattered over user and kernel space; every seventh frame is lost. */
 function scattered(pages: number, seed = 7): DummyMachine {
