@@ -106,7 +106,7 @@ class Asked {
   /** Those among them that lead to tables to be fetched, and the addresses of these. */
   readonly wanting: number[] = [];
   readonly wanted: number[] = [];
-  /** Addresses of all tables that they lead to. */
+  /** Page numbers of all tables that they lead to. */
   readonly seen = new Set<number>();
 
   clear(): void {
@@ -257,20 +257,16 @@ export class ColumnTranslator {
         continue;
       }
       const address = ((hi & mmu.tableAddressHi) >>> 0) * HIGH + ((lo & mmu.tableAddressLo) >>> 0);
-      if (kind !== MISSING || seen.has(address)) {
+      if (kind !== MISSING || seen.has(address / 4096)) {
         // (A table has one link; the entries that share it would take it from each other.)
         cache.linkOdd(at);
         continue;
       }
-      seen.add(address);
+      seen.add(address / 4096);
       const slot = cache.find(address);
       if (slot >= 0) {
         cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot);
-      } else if (
-        wanted.length < MAX_TABLES &&
-        !cache.broken.has(address) &&
-        cache.flightOf(address) === undefined
-      ) {
+      } else if (wanted.length < MAX_TABLES && !cache.isKnown(address)) {
         wanted.push(address);
         wanting.push(asked);
       } else {
