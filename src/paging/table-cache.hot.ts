@@ -46,11 +46,7 @@ export const LINK_ASKED = 0x100;
 /** Neither a table that is cached nor a sound leaf; what it is, is found out by hand each time. */
 export const LINK_ODD = LINK_LEAF;
 
-/**
- * Code is generated when so many addresses were translated in columns (those of the column at hand are counted): it
- * takes some 3 ms to start, most of it for memory, and saves some 35 ns an address from then on.
- */
-const CODE_ROWS = 65_536;
+const COMPILE_AFTER = 65_536;
 
 /** Options of a {@link TableCache}. */
 export interface TableCacheOptions {
@@ -60,8 +56,12 @@ export interface TableCacheOptions {
   readonly tableBytes?: number;
   /** Translations remembered beyond the tables that there is room for (default 65,536, in 2 MiB once there are any; 0 for none). */
   readonly translations?: number;
-  /** Whether code may be generated for columns of many addresses, where the host has WebAssembly (default true). */
-  readonly compile?: boolean;
+  /**
+   * Addresses that are translated in columns (those of the column at hand are counted) until code is generated for it,
+   * where the host has WebAssembly. Default 65,536: code takes some 3 ms to start, most of it for memory, and saves some
+   * 35 ns an address from then on. `Infinity`: never.
+   */
+  readonly compileAfter?: number;
 }
 
 /** No table's address: a slot that is free, or whose table is not listed (yet, or any more). */
@@ -130,9 +130,9 @@ export class TableCache {
   #evictions = 0;
   /** Where tables lie once there is generated code. */
   #memoryOfCode: TableMemory | undefined;
-  #mayCompile: boolean;
+  /** Addresses until code is generated. */
+  #compileAfter: number;
   #walker: ColumnWalker | undefined;
-  #rowsWalked = 0;
   #pinned = 0;
 
   constructor(options: TableCacheOptions = {}) {
@@ -141,7 +141,7 @@ export class TableCache {
     this.entries = this.tableBytes / 8;
     this.#entryBits = Math.log2(this.entries);
     this.tlb = new Tlb(options.translations ?? DEFAULT_TRANSLATIONS);
-    this.#mayCompile = options.compile ?? true;
+    this.#compileAfter = options.compileAfter ?? COMPILE_AFTER;
     const bytes = Math.min(options.bytes ?? DEFAULT_BYTES, MAX_BYTES);
     // A row: the table, its links, and 14 bytes of columns with four hash places.
     this.capacity = Math.max(1, Math.floor(bytes / (this.tableBytes + this.entries * 4 + 30)));
@@ -159,6 +159,11 @@ export class TableCache {
   /** Slots in use: tables held, and tables on their way that have a place already. */
   get count(): number {
     return this.#count;
+  }
+
+  /** Whether columns are translated by generated code. */
+  get compiled(): boolean {
+    return this.#walker instanceof WasmWalker;
   }
 
   /** Tables that made room for others since the cache was made. */
@@ -226,9 +231,9 @@ export class TableCache {
   walker(mmu: CompiledMmu, rows: number): ColumnWalker {
     this.useLinks(mmu);
     let walker = this.#walker;
-    if (this.#mayCompile && !(walker instanceof WasmWalker)) {
-      this.#rowsWalked += rows;
-      if (this.#rowsWalked >= CODE_ROWS) walker = this.#compile(mmu);
+    if (!(walker instanceof WasmWalker)) {
+      this.#compileAfter -= rows;
+      if (this.#compileAfter <= 0) walker = this.#compile(mmu);
     }
     walker ??= new PlainWalker(this, mmu);
     this.#walker = walker;
@@ -238,13 +243,13 @@ export class TableCache {
   /** Generates code, and moves to where it can reach. `undefined` where that can't be done: then never again. */
   #compile(mmu: CompiledMmu): ColumnWalker | undefined {
     const wasm = hostWasm();
-    this.#mayCompile = false;
+    this.#compileAfter = Number.POSITIVE_INFINITY;
     if (wasm === undefined) return undefined;
     try {
       const memory = this.#memoryOfCode ?? makeTableMemory(wasm, this.capacity, this.tableBytes);
       const walker = new WasmWalker(wasm, memory, mmu);
       if (this.#memoryOfCode === undefined) this.#moveTo(memory);
-      this.#mayCompile = true;
+      this.#compileAfter = 0;
       return walker;
     } catch {
       // A page's policy, or no room for the memory: the plain walker does the same.

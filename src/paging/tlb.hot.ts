@@ -43,6 +43,11 @@ export class Tlb {
     this.#setMask = this.capacity / WAYS - 1;
   }
 
+  /** Whether nothing at all is remembered. */
+  get isEmpty(): boolean {
+    return this.#empty;
+  }
+
   /** Forgets everything. */
   flush(): void {
     if (this.#empty) return;

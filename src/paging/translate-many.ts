@@ -157,7 +157,7 @@ export class ColumnTranslator {
       let root: TableFetch | undefined;
       this.#rootSlot = cache.find(io.root);
       // What is remembered needs no root, should that have made room for another table.
-      if (this.#rootSlot < 0 && cache.evictions === 0) {
+      if (this.#rootSlot < 0 && cache.tlb.isEmpty) {
         root = yield* fetchTable(io, io.root);
         this.#rootSlot = cache.find(io.root);
       }
@@ -202,7 +202,7 @@ export class ColumnTranslator {
           this.#linkWanted();
         }
         this.#asked.clear();
-        this.#walkWaiting(cache.walker(mmu, length));
+        this.#walkWaiting(cache.walker(mmu, 0));
       }
     } finally {
       for (const column of fetched) column.unpin();

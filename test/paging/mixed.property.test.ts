@@ -119,11 +119,12 @@ it("operations in any order agree with the reference at every moment", async () 
       fc.integer(),
       fc.constantFrom(1, 2, 3, 5, 100),
       fc.constantFrom(0, 8, 1024),
+      fc.constantFrom(1, Number.POSITIVE_INFINITY),
       fc.constantFrom("inline", "source", "delayed"),
       fc.boolean(),
       fc.constantFrom(0, undefined),
       fc.array(op, { minLength: 2, maxLength: 25 }),
-      async (seed, tables, translations, kind, live, cacheBytes, ops) => {
+      async (seed, tables, translations, compileAfter, kind, live, cacheBytes, ops) => {
         const machine = chaos(seed, 0x10_0000);
         const scheduler = new Scheduler();
         const low =
@@ -136,7 +137,7 @@ it("operations in any order agree with the reference at every moment", async () 
           ...(cacheBytes === 0 ? { cacheBytes: 0 } : {}),
           live,
         });
-        const tableCache = new TableCache({ bytes: tables * 6174, translations });
+        const tableCache = new TableCache({ bytes: tables * 6174, translations, compileAfter });
         const spaces = [0, 1, 2].map(
           (i) => new VirtualMemory(physical, { root: 0x10_0000 + i * 4096, tableCache, live, scheduler }),
         );
@@ -213,6 +214,7 @@ it("formats: every way gives what walk gives", () => {
       fc.integer(),
       fc.constantFrom(L5, ZEROS, ONES, SV39),
       fc.constantFrom(2, 5, 100),
+      fc.constantFrom(1, Number.POSITIVE_INFINITY),
       fc.array(
         fc.oneof(
           fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
@@ -232,7 +234,7 @@ it("formats: every way gives what walk gives", () => {
         ),
         { minLength: 1, maxLength: 30 },
       ),
-      (seed, mmu, tables, raw) => {
+      (seed, mmu, tables, compileAfter, raw) => {
         const machine = chaos(seed, 0x10_0000);
         const bits = mmu.splits.length === 6 ? 57n : 39n;
         const list = raw.map((r) =>
@@ -251,7 +253,7 @@ it("formats: every way gives what walk gives", () => {
         const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), {
           root: 0x10_0000,
           mmu,
-          tableCache: new TableCache({ bytes: tables * 6174 }),
+          tableCache: new TableCache({ bytes: tables * 6174, compileAfter }),
         });
         const expected = list.map((va) => plain(memory.walk(va).sync().result));
         for (let i = 0; i < 2; i++) {

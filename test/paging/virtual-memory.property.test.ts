@@ -87,21 +87,23 @@ interface Setup {
   kind: Kind;
   tables: number;
   translations: number;
+  compileAfter: number;
   live: boolean;
 }
 
 const setups: fc.Arbitrary<Setup> = fc.record({
   tablesOf: machines,
   kind: kinds,
-  tables: fc.constantFrom(1, 2, 3, 100),
+  tables: fc.constantFrom(1, 2, 3, 9, 100),
   translations: fc.constantFrom(0, 4, 1024),
+  compileAfter: fc.constantFrom(1, Number.POSITIVE_INFINITY),
   live: fc.boolean(),
 });
 
-function build({ tablesOf, kind, tables, translations, live }: Setup) {
+function build({ tablesOf, kind, tables, translations, compileAfter, live }: Setup) {
   const machine = chaos(tablesOf.seed, tablesOf.density, tablesOf.absent);
   const physical = physicalOf(machine, kind, new Scheduler());
-  const tableCache = new TableCache({ bytes: tables * 6174, translations });
+  const tableCache = new TableCache({ bytes: tables * 6174, translations, compileAfter });
   const memory = new VirtualMemory(physical, { root: machine.root, live, tableCache });
   return { machine, memory, sync: kind !== "delayed" };
 }
