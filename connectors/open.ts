@@ -18,7 +18,7 @@ import {
 } from "../src/io/index.js";
 import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } from "../src/linux/index.js";
 import { AddressSpace, PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
-import { VirtualMemory } from "../src/paging/index.js";
+import { TableCache, VirtualMemory } from "../src/paging/index.js";
 import { DecodePool } from "./decode-pool.js";
 import { isInline } from "./mapped-file.js";
 import { nodeDecoders } from "./node-decoders.js";
@@ -46,6 +46,11 @@ export interface OpenOptions {
    * file whose pages are not compressed.
    */
   readonly cacheBytes?: number | undefined;
+  /**
+   * For live memory: milliseconds that page tables may be old when a request begins; default 0, so that they are shared
+   * within a batch only. Until then a change of them is not seen; see `VirtualMemory.flush`.
+   */
+  readonly maxAge?: number | undefined;
   /**
    * How far to go for a kernel before `open` resolves: `scan` all RAM unless the dump's note will do (default), the
    * `note` only, or `none`. `linux()` scans in any case.
@@ -169,6 +174,8 @@ export class Machine {
   readonly #options: OpenOptions;
   readonly #pool: DecodePool | undefined;
   readonly #identity: AddressSpace<Address>;
+  /** The page tables of every root: processes share the kernel's, and the bound is one for all of them. */
+  readonly #tableCache = new TableCache();
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
   #kernel: LinuxKernel | undefined;
@@ -238,6 +245,8 @@ export class Machine {
         root: this.#options.root,
         scan,
         live: this.source.source.supports.live,
+        tableCache: this.#tableCache,
+        maxAge: this.#options.maxAge,
         onProgress: this.#options.onProgress,
       });
       this.#noKernel = undefined;
@@ -260,7 +269,7 @@ export class Machine {
   }
 
   /**
-   * The address space of a page-table root.
+   * The address space of a page-table root. All of a machine's keep their tables in one cache.
    *
    * @param root Physical address of the top table (x86-64: CR3 without its low 12 bits).
    * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process; `OTHER_PAGING`, `FIVE_LEVEL_PAGING`
@@ -276,7 +285,13 @@ export class Machine {
     }
     this.#checkPaging();
     const { live } = this.source.source.supports;
-    return new VirtualMemory(physical, { root, live, name: `root 0x${root.toString(16)}` });
+    return new VirtualMemory(physical, {
+      root,
+      live,
+      name: `root 0x${root.toString(16)}`,
+      tableCache: this.#tableCache,
+      maxAge: this.#options.maxAge,
+    });
   }
 
   /** Tables of another format, walked as x86-64's of four levels, would give wrong addresses without a word. */

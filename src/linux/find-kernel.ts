@@ -11,6 +11,7 @@
 import { hex, Io, MemtoolError, type PacketIo, type Routine, readPartial } from "../io/index.js";
 import { schedulerOf } from "../io/requests.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
+import type { TableCache } from "../paging/table-cache.hot.js";
 import { VirtualMemory } from "../paging/virtual-memory.js";
 import { imageSymbols, KERNEL_MAP } from "./image.js";
 import { type KernelOrigin, LinuxKernel } from "./kernel.js";
@@ -28,6 +29,10 @@ export interface FindKernelOptions {
   readonly scan?: boolean | undefined;
   /** Whether memory changes by itself. */
   readonly live?: boolean | undefined;
+  /** Where the kernel's address space keeps its page tables; default: a cache of its own. */
+  readonly tableCache?: TableCache | undefined;
+  /** For live memory: milliseconds that its page tables may be old when a request begins; default 0. */
+  readonly maxAge?: number | undefined;
   /** Called after each piece of a scan with the bytes scanned so far, and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -136,7 +141,13 @@ function* accept(
     verified: holds,
     warnings,
   };
-  const memory = new VirtualMemory(physical, { root, live: options.live ?? false, name: "kernel" });
+  const memory = new VirtualMemory(physical, {
+    root,
+    live: options.live ?? false,
+    name: "kernel",
+    tableCache: options.tableCache,
+    maxAge: options.maxAge,
+  });
   return new LinuxKernel(info, memory, physBase === undefined ? undefined : Number(physBase), origin);
 }
 

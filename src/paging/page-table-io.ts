@@ -42,14 +42,14 @@ export interface PageTableOptions {
    * For live memory: milliseconds that tables and translations may be old when a request begins (default 0). What a
    * table said is then right as of that long ago; `VirtualMemory.flush` forgets it at once.
    */
-  readonly maxAge?: number;
+  readonly maxAge?: number | undefined;
   /** The clock of `maxAge`, in milliseconds (default `Date.now`). */
   readonly clock?: () => number;
   readonly scheduler?: Scheduler | undefined;
   /** For messages. */
   readonly name?: string;
   /** A cache to share with other roots of the same machine, read through the same physical layer. */
-  readonly tableCache?: TableCache;
+  readonly tableCache?: TableCache | undefined;
 }
 
 const NOT_AN_ADDRESS = fault("malformed", "address", "paging");

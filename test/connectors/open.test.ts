@@ -221,11 +221,20 @@ it("a kernel and a root in memory that changes are walked anew for each request"
   const machine = await open({ connector: "test-live" });
   const linux = await machine.linux();
   const spaces = [linux.memory, machine.addressSpace(kernel.root)];
-  for (const space of spaces) expect(await space.translate(IMAGE)).toMatchObject({ physical: 0x200000 });
+  // One that may go by tables of a while ago: all its roots share them.
+  const aged = await open({ connector: "test-live" }, { maxAge: 3_600_000 });
+  const agedKernel = (await aged.linux()).memory;
+  const agedSpaces = [agedKernel, aged.addressSpace(kernel.root)];
+  for (const space of [...spaces, ...agedSpaces])
+    expect(await space.translate(IMAGE)).toMatchObject({ physical: 0x200000 });
   // The page directory's entry: 2 MiB at 0 instead of at 2 MiB.
   const at = 0x2000 + 8 * Number((IMAGE >> 21n) & 511n);
   new DataView(kernel.ram.buffer).setBigUint64(at, 0x83n, true);
   for (const space of spaces) expect(await space.translate(IMAGE)).toMatchObject({ physical: 0 });
+  for (const space of agedSpaces) expect(await space.translate(IMAGE)).toMatchObject({ physical: 0x200000 });
+  agedKernel.flush();
+  for (const space of agedSpaces) expect(await space.translate(IMAGE)).toMatchObject({ physical: 0 });
+  await aged.close();
   kernel.ram[0x1234] = 77;
   expect(await machine.physical?.read(0x1234, 1)).toEqual(Uint8Array.of(77));
   kernel.ram[0x1234] = 78;
