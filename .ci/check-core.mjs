@@ -89,18 +89,24 @@ const visit = (node) => {
 visit(source);
 for (const global of globals) problems.push(`the core names ${global}, which isn't ECMAScript`);
 
-// In use.
-try {
-  vm.runInContext(bundle, realm, { filename: name });
-  const job = vm.runInContext(readFileSync(".ci/core-job.js", "utf8"), realm, {
-    filename: "core-job.js",
-    timeout: 30_000,
-  });
-  const late = new Promise((_, reject) => setTimeout(reject, 30_000, "didn't end in 30 s").unref());
-  const result = await Promise.race([job, late]);
-  if (result !== "ok") problems.push(`in a bare realm: ${result}`);
-} catch (error) {
-  problems.push(`in a bare realm: ${error instanceof Error ? error.stack : String(error)}`);
+// In use: as it is, and with WebAssembly given to it, which is the one thing of a host that it makes use of.
+for (const [where, wasm] of /** @type {const} */ ([
+  ["in a bare realm", undefined],
+  ["in a bare realm, with WebAssembly", Reflect.get(globalThis, "WebAssembly")],
+])) {
+  realm.wasm = wasm;
+  try {
+    vm.runInContext(bundle, realm, { filename: name });
+    const job = vm.runInContext(readFileSync(".ci/core-job.js", "utf8"), realm, {
+      filename: "core-job.js",
+      timeout: 30_000,
+    });
+    const late = new Promise((_, reject) => setTimeout(reject, 30_000, "didn't end in 30 s").unref());
+    const result = await Promise.race([job, late]);
+    if (result !== "ok") problems.push(`${where}: ${result}`);
+  } catch (error) {
+    problems.push(`${where}: ${error instanceof Error ? error.stack : String(error)}`);
+  }
 }
 
 const modules = Object.keys(metafile.inputs).length;

@@ -1,7 +1,8 @@
-// What .ci/check-core.mjs runs in the bare realm, with memtool/core as `core`: a script whose value is a promise of "ok".
+// What .ci/check-core.mjs runs in the bare realm, with memtool/core as `core`, and the host's WebAssembly or nothing as
+// `wasm`: a script whose value is a promise of "ok".
 (() => {
   const { AddressRanges, MemoryIo, MemtoolError, SourceIo, all, readInto, readPartial, withSplitting } = core;
-  const { VirtualMemory, dumpFile, openDump, struct, u16, u64 } = core;
+  const { TableCache, VirtualMemory, dumpFile, openDump, struct, u16, u64 } = core;
   const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
 
   /** A connector over `bytes`. */
@@ -48,9 +49,13 @@
   ram[0x5010 / 8] = 0x1122334455667788n;
   const dump = new MemoryIo(ram);
   const image = openDump(dumpFile(dump, ram.byteLength, "bare")).sync();
-  const memory = new VirtualMemory(image.io, { root: 0x1000 });
+  const tableCache = new TableCache({ wasm, compileAfter: 1 });
+  const memory = new VirtualMemory(image.io, { root: 0x1000, tableCache });
   check("the format", image.format, "raw");
   check("a translation", memory.translate(virtual + 0x10n).sync().physical, 0x5010);
+  const columns = memory.translateMany(BigUint64Array.of(virtual + 0x10n, virtual + 0x1000n)).sync();
+  check("a column", columns.physical, "20496,-1");
+  check("generated code", tableCache.compiled, wasm !== undefined);
   const record = memory.read(struct({ first: u64, second: u16 }), virtual + 0x10n).sync();
   check("a structure", record.first, 0x1122334455667788n);
   const { holes } = memory.readPartial(virtual + 0xff0n, 32).sync();

@@ -20,6 +20,7 @@ import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } fr
 import { AddressSpace, PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
 import { TableCache, VirtualMemory } from "../src/paging/index.js";
 import { DecodePool } from "./decode-pool.js";
+import { hostWasm } from "./host-wasm.js";
 import { isInline } from "./mapped-file.js";
 import { nodeDecoders } from "./node-decoders.js";
 import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
@@ -175,7 +176,7 @@ export class Machine {
   readonly #pool: DecodePool | undefined;
   readonly #identity: AddressSpace<Address>;
   /** The page tables of every root: processes share the kernel's, and the bound is one for all of them. */
-  readonly #tableCache = new TableCache();
+  readonly #tableCache = new TableCache({ wasm: hostWasm });
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
   #kernel: LinuxKernel | undefined;

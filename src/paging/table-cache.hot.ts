@@ -12,7 +12,7 @@
  * is to say, nobody else's, until whoever fetched them is done.
  */
 import type { Drain } from "../io/index.js";
-import { hostWasm } from "../wasm/platform.js";
+import type { Wasm } from "../wasm/platform.js";
 import type { ColumnFetch } from "./column-fetch.js";
 import { type ColumnWalker, PlainWalker } from "./column-walker.hot.js";
 import type { CompiledMmu } from "./mmu.js";
@@ -57,9 +57,13 @@ export interface TableCacheOptions {
   /** Translations remembered beyond the tables that there is room for (default 65,536, in 2 MiB once there are any; 0 for none). */
   readonly translations?: number;
   /**
-   * Addresses that are translated in columns (those of the column at hand are counted) until code is generated for it,
-   * where the host has WebAssembly. Default 65,536: code takes some 3 ms to start, most of it for memory, and saves some
-   * 35 ns an address from then on. `Infinity`: never.
+   * The host's `WebAssembly`, for code that translates columns of addresses: about as fast as C, where a loop in JavaScript
+   * takes several times as long. Without it, and where it may not be used, there is that loop. (`open` gives it.)
+   */
+  readonly wasm?: Wasm | undefined;
+  /**
+   * Addresses that are translated in columns (those of the column at hand are counted) until code is generated for it.
+   * Default 65,536: code takes some 3 ms to start, most of it for memory, and saves some 35 ns an address from then on.
    */
   readonly compileAfter?: number;
 }
@@ -130,6 +134,8 @@ export class TableCache {
   #evictions = 0;
   /** Where tables lie once there is generated code. */
   #memoryOfCode: TableMemory | undefined;
+  /** Goes when it has turned out to be of no use. */
+  #wasm: Wasm | undefined;
   /** Addresses until code is generated. */
   #compileAfter: number;
   #walker: ColumnWalker | undefined;
@@ -141,6 +147,7 @@ export class TableCache {
     this.entries = this.tableBytes / 8;
     this.#entryBits = Math.log2(this.entries);
     this.tlb = new Tlb(options.translations ?? DEFAULT_TRANSLATIONS);
+    this.#wasm = options.wasm;
     this.#compileAfter = options.compileAfter ?? COMPILE_AFTER;
     const bytes = Math.min(options.bytes ?? DEFAULT_BYTES, MAX_BYTES);
     // A row: the table, its links, and 14 bytes of columns with four hash places.
@@ -231,9 +238,9 @@ export class TableCache {
   walker(mmu: CompiledMmu, rows: number): ColumnWalker {
     this.useLinks(mmu);
     let walker = this.#walker;
-    if (!(walker instanceof WasmWalker)) {
+    if (this.#wasm !== undefined && !(walker instanceof WasmWalker)) {
       this.#compileAfter -= rows;
-      if (this.#compileAfter <= 0) walker = this.#compile(mmu);
+      if (this.#compileAfter <= 0) walker = this.#compile(this.#wasm, mmu);
     }
     walker ??= new PlainWalker(this, mmu);
     this.#walker = walker;
@@ -241,18 +248,15 @@ export class TableCache {
   }
 
   /** Generates code, and moves to where it can reach. `undefined` where that can't be done: then never again. */
-  #compile(mmu: CompiledMmu): ColumnWalker | undefined {
-    const wasm = hostWasm();
-    this.#compileAfter = Number.POSITIVE_INFINITY;
-    if (wasm === undefined) return undefined;
+  #compile(wasm: Wasm, mmu: CompiledMmu): ColumnWalker | undefined {
     try {
       const memory = this.#memoryOfCode ?? makeTableMemory(wasm, this.capacity, this.tableBytes);
       const walker = new WasmWalker(wasm, memory, mmu);
       if (this.#memoryOfCode === undefined) this.#moveTo(memory);
-      this.#compileAfter = 0;
       return walker;
     } catch {
       // A page's policy, or no room for the memory: the plain walker does the same.
+      this.#wasm = undefined;
       return undefined;
     }
   }

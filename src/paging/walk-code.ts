@@ -19,7 +19,7 @@ import {
   tee,
   when,
 } from "../wasm/assemble.js";
-import { WASM_PAGE, type Wasm, type WasmExports, type WasmMemory } from "../wasm/platform.js";
+import { instantiate, WASM_PAGE, type Wasm, type WasmMemory } from "../wasm/platform.js";
 import { BLOCK, BY_HAND, type ColumnWalker } from "./column-walker.hot.js";
 import { ALL_RIGHTS, type CompiledMmu } from "./mmu.js";
 import { LINK_ASKED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./table-cache.hot.js";
@@ -86,8 +86,6 @@ export class WasmWalker implements ColumnWalker {
   readonly left: Int32Array;
   readonly asked: Uint32Array;
   askedCount = 0;
-  readonly #grants: Uint8Array;
-  readonly #mmu: CompiledMmu;
   readonly #walk: (rootSlot: number, rows: number, ask: number) => number;
 
   /** @throws what the host throws where code may not be compiled. */
@@ -101,20 +99,9 @@ export class WasmWalker implements ColumnWalker {
     this.asked = new Uint32Array(buffer, ASKED, BLOCK);
     this.levels = new Uint8Array(buffer, LEVELS, BLOCK);
     this.rights = new Uint8Array(buffer, RIGHTS, BLOCK);
-    this.#grants = new Uint8Array(buffer, GRANTS, 8192);
-    this.#mmu = mmu;
-    const instance = new wasm.Instance(moduleFor(wasm, mmu, capacity), { host: { memory } });
-    this.#walk = (instance.exports as WasmExports).walk as (
-      rootSlot: number,
-      rows: number,
-      ask: number,
-    ) => number;
-    this.use();
-  }
-
-  /** Its format is the one whose entries are in the memory now. */
-  use(): void {
-    this.#grants.set(this.#mmu.grants);
+    const { walk } = instantiate(wasm, moduleFor(wasm, mmu, capacity), memory);
+    this.#walk = walk as (rootSlot: number, rows: number, ask: number) => number;
+    new Uint8Array(buffer, GRANTS, mmu.grants.length).set(mmu.grants);
   }
 
   walk(rootSlot: number, rows: number, ask: boolean): number {
@@ -132,7 +119,7 @@ const mask64 = (lo: number | undefined, hi: number | undefined) =>
  * `walk(rootSlot, rows, ask)`: as `ColumnWalker.walk`; returns the number of rows left, and from bit 16 on that of
  * entries asked about.
  */
-function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array {
+function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
   const { levels, def } = mmu;
   const links = linksAt(capacity, mmu.tableBytes);
   // Parameters, and locals of 32 bits; then those of 64.

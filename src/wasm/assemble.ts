@@ -126,7 +126,10 @@ export interface WasmFunction {
 }
 
 /** A module's bytes. It imports its memory, of exactly `pages` pages, as `host.memory`. */
-export function assemble({ name, parameters, locals, body }: WasmFunction, pages: number): Uint8Array {
+export function assemble(
+  { name, parameters, locals, body }: WasmFunction,
+  pages: number,
+): Uint8Array<ArrayBuffer> {
   const text = (value: string) => [...unsigned(value.length), ...[...value].map((c) => c.charCodeAt(0))];
   const section = (id: number, content: readonly number[]) => [id, ...unsigned(content.length), ...content];
   const vector = (...items: Code[]) => [...unsigned(items.length), ...items.flat()];

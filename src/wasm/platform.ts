@@ -1,6 +1,7 @@
 /**
- * WebAssembly, where the host has it. It isn't part of ECMAScript, so nothing may depend on it: whoever generates code
- * has a plain loop that does the same, and takes that where there is none (or where a page's policy forbids to compile).
+ * WebAssembly as the core takes it from its caller. It isn't part of ECMAScript, so nothing may depend on it: whoever
+ * generates code has a plain loop that does the same, and takes that where there is none, or where a page's policy
+ * forbids to compile.
  */
 
 /** Exported functions by name. */
@@ -11,20 +12,22 @@ export interface WasmMemory {
   readonly buffer: ArrayBuffer;
 }
 
-/** What the core needs of the global `WebAssembly`. */
+/** What the core needs of a host's `WebAssembly`; that object itself will do. */
 export interface Wasm {
   readonly Memory: new (size: { initial: number; maximum: number }) => WasmMemory;
-  readonly Module: new (bytes: Uint8Array) => object;
+  readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object;
+  /** (Of a module and its imports. Hosts' declarations of these differ.) */
   readonly Instance: new (
-    module: object,
-    imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
+    module: never,
+    imports: never,
   ) => { readonly exports: unknown };
 }
 
 /** Bytes of a page of a linear memory. */
 export const WASM_PAGE = 65_536;
 
-/** The host's WebAssembly, if it has one. */
-export function hostWasm(): Wasm | undefined {
-  return (globalThis as { readonly WebAssembly?: Wasm }).WebAssembly;
+/** An instance whose memory is imported as `host.memory`. */
+export function instantiate(wasm: Wasm, module: object, memory: WasmMemory): WasmExports {
+  const imports = { host: { memory } };
+  return new wasm.Instance(module as never, imports as never).exports as WasmExports;
 }

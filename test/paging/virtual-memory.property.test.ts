@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { hostWasm } from "../../connectors/host-wasm.js";
 import { all, type PacketIo, readPartial, Scheduler } from "../../src/io/index.js";
 import { type MapRun, TableCache, type Translation, VirtualMemory } from "../../src/paging/index.js";
 import { DummyMachine } from "../support/dummy-machine.js";
@@ -96,14 +97,14 @@ const setups: fc.Arbitrary<Setup> = fc.record({
   kind: kinds,
   tables: fc.constantFrom(1, 2, 3, 9, 100),
   translations: fc.constantFrom(0, 4, 1024),
-  compileAfter: fc.constantFrom(1, Number.POSITIVE_INFINITY),
+  compileAfter: fc.constantFrom(1, Number.MAX_SAFE_INTEGER),
   live: fc.boolean(),
 });
 
 function build({ tablesOf, kind, tables, translations, compileAfter, live }: Setup) {
   const machine = chaos(tablesOf.seed, tablesOf.density, tablesOf.absent);
   const physical = physicalOf(machine, kind, new Scheduler());
-  const tableCache = new TableCache({ bytes: tables * 6174, translations, compileAfter });
+  const tableCache = new TableCache({ bytes: tables * 6174, translations, compileAfter, wasm: hostWasm });
   const memory = new VirtualMemory(physical, { root: machine.root, live, tableCache });
   return { machine, memory, sync: kind !== "delayed" };
 }

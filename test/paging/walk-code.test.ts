@@ -1,14 +1,11 @@
 import fc from "fast-check";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
+import { hostWasm } from "../../connectors/host-wasm.js";
 import { all, readInto, Scheduler } from "../../src/io/index.js";
 import { u64 } from "../../src/memory/index.js";
 import { type MmuDef, TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
-import { hostWasm } from "../../src/wasm/platform.js";
+import type { Wasm } from "../../src/wasm/platform.js";
 import { DummyMachine, randomBits } from "../support/dummy-machine.js";
-
-afterEach(() => {
-  vi.unstubAllGlobals();
-});
 
 /** Formats whose tables have other sizes: 64 KiB granule (AArch64's: 42 bits), and 16 KiB. No reserved bits. */
 const GRANULE_64: MmuDef = {
@@ -76,6 +73,7 @@ describe("generated code", () => {
               tableBytes,
               bytes: tables * (1.5 * tableBytes + 30),
               compileAfter: 1,
+              wasm: hostWasm,
             }),
           });
           const expected = addresses.map((address) => memory.walk(address).sync().result);
@@ -99,9 +97,12 @@ describe("generated code", () => {
     }
     machine.map(0x8000_0000n, { global: true }, 3, 0x40_0000_0000);
     const io = machine.inlineIo(new Scheduler());
-    const [code, loop] = [1, Number.POSITIVE_INFINITY].map(
+    const [code, loop] = [1, Number.MAX_SAFE_INTEGER].map(
       (compileAfter) =>
-        new VirtualMemory(io, { root: machine.root, tableCache: new TableCache({ compileAfter }) }),
+        new VirtualMemory(io, {
+          root: machine.root,
+          tableCache: new TableCache({ compileAfter, wasm: hostWasm }),
+        }),
     ) as [VirtualMemory, VirtualMemory];
     for (const count of [1, 2047, 2048, 2049, 70_001]) {
       const addresses = BigUint64Array.from({ length: count }, () =>
@@ -118,7 +119,8 @@ describe("generated code", () => {
   it("starts once it pays", () => {
     const machine = new DummyMachine();
     machine.map(0x1000n);
-    const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root });
+    const tableCache = new TableCache({ wasm: hostWasm });
+    const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root, tableCache });
     const column = new BigUint64Array(40_000).fill(0x1000n);
     memory.translateMany(column).sync();
     expect(memory.tableCache.compiled).toBe(false);
@@ -127,16 +129,15 @@ describe("generated code", () => {
   });
 
   it.each([
-    ["the host has no WebAssembly", undefined],
-    ["code may not be compiled", { ...hostWasm(), Module: refuse }],
-    ["there is no memory", { ...hostWasm(), Memory: refuse }],
-  ])("if %s, the plain loop translates", (_, host) => {
-    vi.stubGlobal("WebAssembly", host);
+    ["there is no WebAssembly", undefined],
+    ["code may not be compiled", { ...(hostWasm as Wasm), Module: Refused }],
+    ["there is no memory", { ...(hostWasm as Wasm), Memory: Refused }],
+  ])("if %s, the plain loop translates", (_, wasm) => {
     const machine = new DummyMachine({ seed: 3 });
     // A format of its own, so that no other test has compiled for it.
     const mmu = { ...X86_64 };
     const { physical } = machine.map(0x7000n);
-    const tableCache = new TableCache({ compileAfter: 1 });
+    const tableCache = new TableCache({ compileAfter: 1, wasm });
     const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), {
       root: machine.root,
       mmu,
@@ -150,8 +151,12 @@ describe("generated code", () => {
   });
 });
 
-function refuse(): never {
-  throw new Error("refused by the page's policy");
+class Refused {
+  readonly buffer = new ArrayBuffer(0);
+
+  constructor() {
+    throw new Error("refused by the page's policy");
+  }
 }
 
 describe("tables that are fetched as a column", () => {
@@ -165,7 +170,7 @@ describe("tables that are fetched as a column", () => {
     for (const address of addresses) machine.fill(machine.map(address).physical);
     spoil(machine, addresses);
     const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 2 });
-    const tableCache = new TableCache({ compileAfter: 1 });
+    const tableCache = new TableCache({ compileAfter: 1, wasm: hostWasm });
     const memory = new VirtualMemory(source, { root: machine.root, live, tableCache });
     const value = (address: bigint) =>
       machine.readEntry((machine.pages.get(address >> 12n) as { physical: number }).physical);

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { hostWasm } from "../../connectors/host-wasm.js";
 import {
   assemble,
   block,
@@ -14,16 +15,16 @@ import {
   signed,
   unsigned,
 } from "../../src/wasm/assemble.js";
-import { hostWasm, type Wasm, type WasmExports } from "../../src/wasm/platform.js";
+import { instantiate, type Wasm } from "../../src/wasm/platform.js";
 
 /** Runs the code of a function of two parameters, with one more local of 32 and one of 64 bits, over a page of memory. */
 function run(body: Code, a = 0, b = 0, bytes: readonly number[] = []): number {
-  const wasm = hostWasm() as Wasm;
+  const wasm = hostWasm as Wasm;
   const memory = new wasm.Memory({ initial: 1, maximum: 1 });
   new Uint8Array(memory.buffer).set(bytes);
   const code = assemble({ name: "f", parameters: 2, locals: { i32: 1, i64: 1 }, body }, 1);
-  const { exports } = new wasm.Instance(new wasm.Module(code), { host: { memory } });
-  return ((exports as WasmExports).f as (a: number, b: number) => number)(a, b);
+  const { f } = instantiate(wasm, new wasm.Module(code), memory);
+  return (f as (a: number, b: number) => number)(a, b);
 }
 
 const words = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });

@@ -3,6 +3,7 @@
  * its transfers move; the CPU time that memtool takes is measured and added. Against it stands the least possible time:
  * one batch a level and one for the pages, each page once, and no CPU time at all.
  */
+import { hostWasm } from "../../../connectors/host-wasm.js";
 import {
   AddressRanges,
   all,
@@ -11,6 +12,7 @@ import {
   PhysicalMemory,
   Scheduler,
   SourceIo,
+  TableCache,
   u64,
   VirtualMemory,
 } from "../../../src/index.js";
@@ -51,7 +53,8 @@ class Card {
     );
     const map = PhysicalMap.single(0, end);
     const physical = new PhysicalMemory(this.io, { map, live: true });
-    this.memory = new VirtualMemory(physical, { root: tables().root, live: true });
+    const tableCache = new TableCache({ wasm: hostWasm });
+    this.memory = new VirtualMemory(physical, { root: tables().root, live: true, tableCache });
   }
 
   #transfer(batch: Batch): void {

@@ -63,7 +63,8 @@ const SPACES = {
 } as const;
 type SpaceName = keyof typeof SPACES;
 
-const spaceOver = ({ bytes, root }: Pick<Tables, "bytes" | "root">) => memorySpace(bytes, root);
+const spaceOver = ({ bytes, root }: Pick<Tables, "bytes" | "root">, plain = false) =>
+  memorySpace(bytes, root, { plain });
 
 const inC = (space: SpaceName) => `walk in C, ${space}`;
 const inLoop = (space: SpaceName) => `walk in a loop, ${space}`;
@@ -134,6 +135,10 @@ function rowsOf(space: SpaceName): Row[] {
     },
     columnsRow(`translateMany, ${space}`, space, 0.5, async (tables) => {
       const memory = spaceOver(tables);
+      return { run: (columns) => memory.translateMany(tables.addresses, columns).sync() };
+    }),
+    columnsRow(`translateMany without WebAssembly, ${space}`, space, undefined, async (tables) => {
+      const memory = spaceOver(tables, true);
       return { run: (columns) => memory.translateMany(tables.addresses, columns).sync() };
     }),
     columnsRow(`translateMany, ${space}, no table read yet`, space, undefined, async (tables) => ({
