@@ -8,3 +8,4 @@ export * from "./io/index.js";
 export * from "./linux/index.js";
 export * from "./memory/index.js";
 export * from "./paging/index.js";
+export type { Wasm, WasmMemory } from "./wasm/platform.js";

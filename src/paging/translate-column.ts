@@ -7,7 +7,7 @@ import { type Column, sendColumn, sendRecords } from "../io/column.js";
 import { type BoundView, type Routine, UNANSWERED } from "../io/index.js";
 import { BLOCK, LEFT_ROW } from "./column-walker.hot.js";
 import type { PageTableIo } from "./page-table-io.js";
-import { ColumnTranslator } from "./translate-many.js";
+import { translateColumns } from "./translate-many.js";
 import { TranslationColumns } from "./translation.js";
 
 const PAGE = 4096;
@@ -120,7 +120,7 @@ function* whenTranslated(
   }
   const out = new TranslationColumns(io.mmu);
   out.reset(addresses);
-  yield* new ColumnTranslator(io, out).run();
+  yield* translateColumns(io, out);
   const physical = { words: new Uint32Array(2 * count), size };
   for (let i = 0; i < count; i++) setAddress(physical.words, i, out.physical[i] as number);
   row = 0;

@@ -1,0 +1,34 @@
+/** Numbers of rows of a column, in memory that grows and is used again. */
+import { BLOCK } from "./column-walker.hot.js";
+
+/** Rows that wait at a time: what the default high-water mark admits. */
+export const MAX_ROWS = 65_536;
+
+/** Lists to be used again: a list as long as a column of many addresses costs more than what is done with it. */
+const spareLists: RowList[] = [];
+const MAX_SPARE_LISTS = 4;
+
+/** Row numbers, in memory that grows: up to `MAX_ROWS` and a block. */
+export class RowList {
+  rows = new Uint32Array(BLOCK);
+  length = 0;
+
+  add(row: number): void {
+    if (this.length === this.rows.length) {
+      const rows = new Uint32Array(2 * this.length);
+      rows.set(this.rows);
+      this.rows = rows;
+    }
+    this.rows[this.length++] = row;
+  }
+
+  static take(): RowList {
+    return spareLists.pop() ?? new RowList();
+  }
+
+  /** Must not be used any more. */
+  give(): void {
+    this.length = 0;
+    if (spareLists.length < MAX_SPARE_LISTS) spareLists.push(this);
+  }
+}

@@ -1,0 +1,323 @@
+/**
+ * Rows of a column one by one: what links can't tell about. Pages that are absent, malformed entries, tables that can't
+ * be read or only in part, tables that others have under way, and those for which there is no room in the cache. What
+ * waits for a table of one level waits in one batch.
+ */
+import { HIGH } from "../io/address.js";
+import type { Fault, Routine } from "../io/index.js";
+import { MAX_TABLES } from "./column-rounds.js";
+import { arrivals, fetchTable } from "./fetch-tables.js";
+import { ALL_RIGHTS } from "./mmu.js";
+import type { PageTableIo } from "./page-table-io.js";
+import { MAX_ROWS, type RowList } from "./row-list.js";
+import { TableFetch } from "./table-fetch.js";
+import type { TranslationColumns } from "./translation.js";
+import {
+  faultOfStep,
+  isCanonical,
+  LEAF,
+  MISSING,
+  NON_CANONICAL,
+  Step,
+  tableMissing,
+  walkFrom,
+} from "./walk.hot.js";
+
+const step = new Step();
+
+/** The address of a table that is a copy of a cached one. */
+const COPY = -1;
+const FIRST_PENDING = 256;
+
+function doubled<T extends Int32Array | Uint8Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}
+
+/** Rows of which the next table is not there yet. */
+class Pending {
+  length = 0;
+  rows = new Int32Array(FIRST_PENDING);
+  levels = new Uint8Array(FIRST_PENDING);
+  rights = new Uint8Array(FIRST_PENDING);
+  entryLo = new Int32Array(FIRST_PENDING);
+  entryHi = new Int32Array(FIRST_PENDING);
+  readonly tables: TableFetch[] = [];
+
+  /** A row more; its index. */
+  add(): number {
+    if (this.length === this.rows.length) {
+      this.rows = doubled(this.rows, new Int32Array(2 * this.length));
+      this.levels = doubled(this.levels, new Uint8Array(2 * this.length));
+      this.rights = doubled(this.rights, new Uint8Array(2 * this.length));
+      this.entryLo = doubled(this.entryLo, new Int32Array(2 * this.length));
+      this.entryHi = doubled(this.entryHi, new Int32Array(2 * this.length));
+    }
+    return this.length++;
+  }
+
+  clear(): void {
+    this.length = 0;
+    this.tables.length = 0;
+  }
+}
+
+/** See the module's comment. */
+export class RowsByHand {
+  readonly #io: PageTableIo;
+  readonly #out: TranslationColumns;
+  readonly #words: Uint32Array;
+  /** Of the cache, when the request began. */
+  readonly #generation: number;
+  readonly #rows: RowList;
+  readonly #inHand: ReadonlyMap<number, TableFetch>;
+  /** Copies of cached tables by slot, while rows are added to `#pending`. */
+  readonly #copies = new Map<number, TableFetch>();
+  #rootSlot = -1;
+  #pending: Pending | undefined;
+  #spare: Pending | undefined;
+  readonly #distinct = new Set<TableFetch>();
+  #unsent: TableFetch[] = [];
+
+  /**
+   * @param rows Those to translate; `run` empties it.
+   * @param inHand Tables that came and are not in the cache, by address.
+   */
+  constructor(
+    io: PageTableIo,
+    out: TranslationColumns,
+    words: Uint32Array,
+    rows: RowList,
+    inHand: ReadonlyMap<number, TableFetch>,
+  ) {
+    this.#io = io;
+    this.#out = out;
+    this.#words = words;
+    this.#generation = io.cache.generation;
+    this.#rows = rows;
+    this.#inHand = inHand;
+  }
+
+  /** Translates all rows. @param root The root, if it has just been read. */
+  *run(root: TableFetch | undefined): Routine<void> {
+    const io = this.#io;
+    const { cache, mmu } = io;
+    const { rows, length } = this.#rows;
+    let fetchedRoot = root;
+    for (let i = 0; i < length; ) {
+      this.#rootSlot = cache.find(io.root);
+      if (this.#rootSlot < 0) {
+        while (i < length && this.#recall(rows[i] as number)) i++;
+        if (i === length) break;
+        const table: TableFetch = fetchedRoot ?? (yield* fetchTable(io, io.root));
+        fetchedRoot = undefined;
+        if (table.fault !== 0) {
+          for (; i < length; i++) this.#failUnder(table.fault, rows[i] as number);
+          break;
+        }
+        if (table.faults === undefined) this.#rootSlot = cache.find(io.root);
+        // It is not for the cache (only partly readable, or out of date): from the table in hand.
+        if (this.#rootSlot < 0) {
+          while (i < length && !this.#full) this.#translateUnder(table, rows[i++] as number);
+        }
+      }
+      if (this.#rootSlot >= 0) {
+        cache.useLinks(mmu);
+        while (i < length && !this.#full) this.#translateRow(rows[i++] as number);
+      }
+      yield* this.#waitForPending();
+    }
+    this.#rows.length = 0;
+  }
+
+  *#waitForPending(): Routine<void> {
+    while (this.#distinct.size !== 0) {
+      const tables = [...this.#distinct];
+      const unsent = this.#unsent;
+      this.#distinct.clear();
+      this.#copies.clear();
+      this.#unsent = [];
+      yield* arrivals(this.#io, tables, unsent);
+      this.#io.cache.useLinks(this.#io.mmu);
+      const isAllDone = this.#resume();
+      if (isAllDone) for (const table of tables) table.letGo();
+    }
+  }
+
+  #translateUnder(root: TableFetch, row: number): void {
+    const { mmu } = this.#io;
+    const lo = this.#words[2 * row] as number;
+    const hi = this.#words[2 * row + 1] as number;
+    if (!isCanonical(mmu, hi)) this.#out.fail(row, NON_CANONICAL, 0, 0);
+    else this.#walk(row, root.words, 0, -1, root.faults, mmu.levels, ALL_RIGHTS, lo, hi);
+  }
+
+  #failUnder(fault: Fault, row: number): void {
+    const { mmu } = this.#io;
+    const canonical = isCanonical(mmu, this.#words[2 * row + 1] as number);
+    this.#out.fail(row, canonical ? tableMissing(mmu.levels, fault) : NON_CANONICAL, 0, 0);
+  }
+
+  #translateRow(row: number): void {
+    const { mmu, cache } = this.#io;
+    const lo = this.#words[2 * row] as number;
+    const hi = this.#words[2 * row + 1] as number;
+    if (!isCanonical(mmu, hi)) {
+      this.#out.fail(row, NON_CANONICAL, 0, 0);
+      return;
+    }
+    const slot = this.#rootSlot;
+    this.#walk(row, cache.arena, slot * mmu.tableWords, slot, undefined, mmu.levels, ALL_RIGHTS, lo, hi);
+  }
+
+  get #full(): boolean {
+    return this.#pending !== undefined && this.#pending.length >= MAX_ROWS;
+  }
+
+  /**
+   * A row waits a round longer, since enough tables are under way: at the cached table where it stands, in a copy, for
+   * it may have made room for others by then.
+   */
+  #waitHere(row: number, slot: number): void {
+    const { cache } = this.#io;
+    const { table, base, level } = step;
+    let copy = this.#copies.get(slot);
+    if (copy === undefined) {
+      copy = new TableFetch(cache, COPY, false);
+      copy.hold();
+      copy.land(table.subarray(base, base + cache.tableWords), [], false);
+      this.#copies.set(slot, copy);
+    }
+    this.#wait(row, copy, level);
+  }
+
+  #walk(
+    row: number,
+    table: Uint32Array,
+    base: number,
+    slot: number,
+    faults: Int32Array | undefined,
+    level: number,
+    rights: number,
+    lo: number,
+    hi: number,
+  ): void {
+    const io = this.#io;
+    const { mmu, cache } = io;
+    const out = this.#out;
+    walkFrom(step, cache, mmu, table, base, slot, faults, level, rights, lo, hi);
+    // Tables that are known to be broken are in hand at once.
+    while (step.kind === MISSING) {
+      if (this.#recall(row)) return;
+      if (this.#distinct.size >= MAX_TABLES && step.slot >= 0) {
+        this.#waitHere(row, step.slot);
+        return;
+      }
+      const address = step.address;
+      const below = step.level - 1;
+      let fetch = this.#inHand.get(address) ?? cache.broken.get(address) ?? cache.flightOf(address);
+      if (fetch === undefined) {
+        fetch = io.makeFetch(address);
+        this.#unsent.push(fetch);
+      }
+      if (!fetch.done) {
+        this.#wait(row, fetch, below);
+        return;
+      }
+      if (fetch.fault !== 0) {
+        out.fail(row, tableMissing(below, fetch.fault), step.entryLo, step.entryHi);
+        io.rememberMissing(fetch, below, this.#generation, lo, hi, step.entryLo, step.entryHi);
+        return;
+      }
+      walkFrom(step, cache, mmu, fetch.words, 0, -1, fetch.faults, below, step.rights, lo, hi);
+    }
+    if (step.kind !== LEAF) {
+      out.fail(row, faultOfStep(step), step.entryLo, step.entryHi);
+      return;
+    }
+    const at = step.level;
+    const low = step.addressLo | (lo & (mmu.offsetLo[at] as number));
+    const high = step.addressHi | (hi & (mmu.offsetHi[at] as number));
+    out.physical[row] = (high >>> 0) * HIGH + (low >>> 0);
+    out.levels[row] = at;
+    out.rights[row] = step.rights;
+  }
+
+  /** Answers a row from what is remembered of its page. */
+  #recall(row: number): boolean {
+    const lo = this.#words[2 * row] as number;
+    const hi = this.#words[2 * row + 1] as number;
+    const { cache, root } = this.#io;
+    const { tlb } = cache;
+    if (!tlb.find(root, lo, hi)) return false;
+    const out = this.#out;
+    if (tlb.fault !== 0) {
+      out.fail(row, tlb.fault, tlb.lo, tlb.hi);
+      return true;
+    }
+    out.physical[row] = (tlb.hi >>> 0) * HIGH + ((tlb.lo | (lo & 0xfff)) >>> 0);
+    out.levels[row] = tlb.level;
+    out.rights[row] = tlb.rights;
+    return true;
+  }
+
+  #wait(row: number, fetch: TableFetch, level: number): void {
+    this.#pending ??= new Pending();
+    const pending = this.#pending;
+    const i = pending.add();
+    pending.rows[i] = row;
+    pending.levels[i] = level;
+    pending.rights[i] = step.rights;
+    pending.entryLo[i] = step.entryLo;
+    pending.entryHi[i] = step.entryHi;
+    pending.tables.push(fetch);
+    this.#distinct.add(fetch);
+  }
+
+  #requeue(from: Pending, i: number): void {
+    this.#pending ??= new Pending();
+    const to = this.#pending;
+    const j = to.add();
+    to.rows[j] = from.rows[i] as number;
+    to.levels[j] = from.levels[i] as number;
+    to.rights[j] = from.rights[i] as number;
+    to.entryLo[j] = from.entryLo[i] as number;
+    to.entryHi[j] = from.entryHi[i] as number;
+    to.tables.push(from.tables[i] as TableFetch);
+  }
+
+  /** Every pending row goes on from the table that it waited for; whether none waits for it a round longer. */
+  #resume(): boolean {
+    const io = this.#io;
+    const pending = this.#pending;
+    if (pending === undefined) return true;
+    let isAllDone = true;
+    this.#pending = this.#spare;
+    this.#spare = pending;
+    for (let i = 0; i < pending.length; i++) {
+      const row = pending.rows[i] as number;
+      const level = pending.levels[i] as number;
+      const table = pending.tables[i] as TableFetch;
+      const lo = this.#words[2 * row] as number;
+      const hi = this.#words[2 * row + 1] as number;
+      if (this.#distinct.size >= MAX_TABLES) {
+        // Enough is under way: this row waits a round longer, at the table it has.
+        this.#requeue(pending, i);
+        isAllDone = false;
+        continue;
+      }
+      if (table.fault !== 0) {
+        const entryLo = pending.entryLo[i] as number;
+        const entryHi = pending.entryHi[i] as number;
+        this.#out.fail(row, tableMissing(level, table.fault), entryLo, entryHi);
+        io.rememberMissing(table, level, this.#generation, lo, hi, entryLo, entryHi);
+        continue;
+      }
+      const rights = pending.rights[i] as number;
+      this.#walk(row, table.words, 0, -1, table.faults, level, rights, lo, hi);
+      io.remember(step, table, this.#generation, lo, hi);
+    }
+    pending.clear();
+    return isAllDone;
+  }
+}
