@@ -305,6 +305,102 @@ const reads: Row[] = patterns.flatMap((pattern) => [
   ),
 ]);
 
+/** Pages at random, a thousand a call: what a caller uses who knows early what it wants. */
+const TOGETHER = 1000;
+const TOGETHER_MEMORY = TOGETHER * 4 * KIB;
+const randomPages = patterns.filter(({ label }) => label.startsWith("random 4 KiB"));
+
+/** The same bytes in C, into as much memory as a gather fills: more than the second-level cache holds. */
+const widePreadOf = ({ label }: Pattern) => `pread in C into 1,000 pages, ${label}`;
+const wideMappedOf = ({ label }: Pattern) => `memcpy in C from the mapped file into 1,000 pages, ${label}`;
+
+function wideLimitsOf(pattern: Pattern): Row[] {
+  const limit = (
+    name: string,
+    loops: number,
+    program: (places: readonly number[]) => Promise<readonly [string, (string | number)[]]>,
+  ): Row => ({
+    name,
+    operations: loops * pattern.count,
+    isLimit: true,
+    needsCompiler: true,
+    prepare: async () => {
+      const [file, args] = await program([...(await pattern.places()).physical]);
+      return cProgram(file, args, loops, { expected: await expectedOf(pattern) });
+    },
+  });
+  const { size } = pattern;
+  return [
+    limit(wideMappedOf(pattern), loopsOf(pattern, 1e10), async (places) => [
+      "copy",
+      [await rawFile(), writeNumbers(places), size, TOGETHER_MEMORY, "mapped"],
+    ]),
+    limit(widePreadOf(pattern), loopsOf(pattern, 3e9), async (places) => [
+      "pread",
+      [await rawFile(), writeNumbers(places.flatMap((at) => [at, size])), TOGETHER_MEMORY],
+    ]),
+  ];
+}
+
+/** All whole thousands of a pattern's pages. */
+function gathersOf(pattern: Pattern, label: string, openOrigin: Origin["open"], against: Against[]): Row {
+  const calls = Math.floor(pattern.count / TOGETHER);
+  return {
+    name: `gather of 1,000 pages, ${pattern.label}, ${label}`,
+    operations: calls * TOGETHER,
+    against,
+    prepare: async () => {
+      const opened = await openOrigin();
+      if (opened === undefined) return undefined;
+      const [memory, close] = opened;
+      const { virtual, physical } = await pattern.places();
+      const { words } = await fixture();
+      const columns = Array.from({ length: calls }, (_, i) =>
+        BigUint64Array.from(virtual.slice(i * TOGETHER, (i + 1) * TOGETHER)),
+      );
+      // What each call leaves is overwritten by the next: two words of each page are looked at in between.
+      let expected = 0;
+      for (let i = 0; i < calls * TOGETHER; i++) {
+        const at = (physical[i] as number) / 4;
+        expected = (expected + (words[at + (i % 1024)] as number) + (words[at + 1023] as number)) >>> 0;
+      }
+      const into = new Uint32Array(TOGETHER_MEMORY / 4);
+      const run = () => {
+        let sum = 0;
+        let page = 0;
+        for (const column of columns) {
+          if (memory.gather(column, 4 * KIB, into).sync().failed.length !== 0) return -1;
+          for (let i = 0; i < TOGETHER; i++, page++) {
+            sum =
+              (sum + (into[i * 1024 + (page % 1024)] as number) + (into[i * 1024 + 1023] as number)) >>> 0;
+          }
+        }
+        return sum;
+      };
+      return { run, expected, close };
+    },
+  };
+}
+
+const together: Row[] = randomPages.flatMap((pattern) => [
+  ...wideLimitsOf(pattern),
+  ...origins.flatMap(({ label, open: openOrigin }) => {
+    if (label === "raw file") {
+      const against = [
+        { limit: preadOf(pattern), goals: [{ name: "goal", ratio: 0.5 }] },
+        { limit: widePreadOf(pattern) },
+      ];
+      return [gathersOf(pattern, label, openOrigin, against)];
+    }
+    if (label !== "mapped file") return [];
+    const against = [
+      { limit: mappedOf(pattern), goals: [{ name: "goal", ratio: 0.7 }] },
+      { limit: wideMappedOf(pattern) },
+    ];
+    return [gathersOf(pattern, label, openOrigin, against)];
+  }),
+]);
+
 /** Four MiB of the program's own pages, whose frames lie scattered: one read, many runs. */
 const SCATTERED = 4 * MIB;
 const SCATTERED_AT = 0x100000040000n;
@@ -526,5 +622,5 @@ const processRows: Row[] = [
 export const readGroup: Group = {
   name: "reads",
   title: "Reads by virtual address",
-  rows: [...reads, ...scattered, ...gathers, ...processRows],
+  rows: [...reads, ...together, ...scattered, ...gathers, ...processRows],
 };
