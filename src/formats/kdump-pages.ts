@@ -233,7 +233,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
       const pfn = Math.floor(at / blockSize);
       const here = pfn < truncatedFrom && stored.has(pfn);
       const why = here ? 0 : this.#whyMissing(pfn);
-      const room = (here ? pfn + 1 : this.#missingEnd(pfn)) * blockSize - at;
+      const room = (here ? pfn + 1 : this.#missingEnd(pfn, (at + rest.length) / blockSize)) * blockSize - at;
       const tail = rest.length > room ? rest.split(room) : undefined;
       if (here) this.#read(pfn, at - pfn * blockSize, rest);
       else rest.fail(why);
@@ -251,11 +251,11 @@ export class KdumpPages implements PacketIo<number>, Drain {
     return ram === undefined || ram.has(pfn) ? this.#leftOut : NO_MEMORY;
   }
 
-  /** Where pages missing for one reason end (a page number). */
-  #missingEnd(pfn: number): number {
+  /** Where pages missing for one reason end (a page number); looks no further than `limit`, which a view's end is in. */
+  #missingEnd(pfn: number, limit: number): number {
     const { stored, ram } = this.#layout;
     if (pfn >= stored.length) return Number.POSITIVE_INFINITY;
-    const end = stored.runEnd(pfn);
+    const end = stored.runEnd(pfn, Math.ceil(limit));
     return ram === undefined || stored.has(pfn) ? end : ram.runEnd(pfn, end);
   }
 
