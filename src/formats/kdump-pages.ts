@@ -10,7 +10,6 @@ import {
   type Drain,
   defaultScheduler,
   EXCLUDED_REASONS,
-  type ExcludedReason,
   type Fault,
   type Fragment,
   fault,
@@ -22,13 +21,11 @@ import {
   withDetail,
 } from "../io/index.js";
 import type { PageSlab } from "../io/page-slab.hot.js";
-import type { PageBitmap } from "./bitmap.hot.js";
+import { type Codec, DESCRIPTOR_SIZE, type KdumpLayout } from "./kdump-layout.js";
 import { PageStore } from "./page-store.hot.js";
 import { LEFT_OUT, NO_MEMORY, TRUNCATED } from "./pieces.js";
-import type { CodecName, Decoder, DumpFile, PagesDecoder } from "./types.js";
+import type { CodecName, DumpFile, PagesDecoder } from "./types.js";
 
-/** `struct page_desc`: offset (i64), size (u32), flags (u32), page flags (u64). */
-export const DESCRIPTOR_SIZE = 24;
 /** Descriptors read at once: 6 KiB, about what a read of one costs anyway. */
 const DESCRIPTORS = 256;
 /** Descriptors kept: enough for 680 MiB of pages in use. */
@@ -43,32 +40,6 @@ const NOTHING = new Uint8Array(0);
 const BAD_PAGE: Fault = fault("malformed", "page", "codec");
 const BAD_DESCRIPTOR: Fault = fault("malformed", "page", "format");
 const NO_CODEC: Fault = fault("unsupported", "codec", "format");
-
-/** How pages are compressed. */
-export interface Codec {
-  readonly name: CodecName;
-  readonly decode: Decoder;
-}
-
-/** What the pages' layer has to know of the file. */
-export interface KdumpLayout {
-  /** Bytes of a page in this file. */
-  readonly blockSize: number;
-  /** File offset of the first page descriptor. */
-  readonly descriptorsAt: number;
-  /** Pages that have a descriptor; beyond its length there is no RAM. */
-  readonly stored: PageBitmap;
-  /** Pages that are RAM; `undefined` if the file can't tell. */
-  readonly ram: PageBitmap | undefined;
-  /** Pages from here on have no descriptor because the file ends before it. */
-  readonly truncatedFrom: number;
-  /** Why pages that are RAM were left out. */
-  readonly reason: ExcludedReason;
-  /** The codec of a page with these flags of its descriptor; `undefined` where there is none. */
-  codec(flags: number): Codec | undefined;
-  /** Decompresses many pages together. */
-  readonly many: PagesDecoder | undefined;
-}
 
 /** A part of a page that a view wants. */
 interface Want {
