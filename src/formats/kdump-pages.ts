@@ -11,25 +11,19 @@ import {
   defaultScheduler,
   EXCLUDED_REASONS,
   type Fault,
-  type Fragment,
   fault,
-  type Output,
-  Packet,
   type PacketIo,
   READ_ONLY,
   type Scheduler,
   withDetail,
 } from "../io/index.js";
 import type { PageSlab } from "../io/page-slab.hot.js";
-import { type Codec, DESCRIPTOR_SIZE, type KdumpLayout } from "./kdump-layout.js";
-import { PageStore } from "./page-store.hot.js";
+import { type DescriptorUser, KdumpDescriptors } from "./kdump-descriptors.js";
+import { Fetch, type Want } from "./kdump-fetch.js";
+import type { Codec, KdumpLayout } from "./kdump-layout.js";
 import { LEFT_OUT, NO_MEMORY, TRUNCATED } from "./pieces.js";
 import type { CodecName, DumpFile, PagesDecoder } from "./types.js";
 
-/** Descriptors read at once: 6 KiB, about what a read of one costs anyway. */
-const DESCRIPTORS = 256;
-/** Descriptors kept: enough for 680 MiB of pages in use. */
-const DESCRIPTOR_BYTES = 4 * 2 ** 20;
 /** Pages read from the file as one (bytes). */
 const MAX_RUN = 256 * 1024;
 /** Compressed bytes under way at most; more waits here. */
@@ -40,13 +34,6 @@ const NOTHING = new Uint8Array(0);
 const BAD_PAGE: Fault = fault("malformed", "page", "codec");
 const BAD_DESCRIPTOR: Fault = fault("malformed", "page", "format");
 const NO_CODEC: Fault = fault("unsupported", "codec", "format");
-
-/** A part of a page that a view wants. */
-interface Want {
-  /** Byte in the page. */
-  readonly offset: number;
-  readonly view: BoundView;
-}
 
 /** A compressed page under way. */
 class PendingPage {
@@ -62,68 +49,6 @@ class PendingPage {
     this.wants = [want];
     this.size = size;
     this.codec = codec;
-  }
-}
-
-/** A stretch of the file that is being read. */
-abstract class Fetch implements Output {
-  readonly packet: Packet;
-  #handled = false;
-
-  constructor(length: number) {
-    this.packet = Packet.reading(length);
-  }
-
-  send(file: DumpFile, offset: number): void {
-    file.sendIo(offset, this.packet.view().bind(this));
-    // What no layer below has answered or kept by now will never be answered.
-    this.packet.dropUncovered();
-    this.onFragment();
-  }
-
-  onFragment(_fragment?: Fragment): void {
-    if (this.#handled || !this.packet.complete) return;
-    this.#handled = true;
-    this.handle();
-  }
-
-  protected abstract handle(): void;
-
-  /** The fault of the first missing byte in a range of the packet; 0 if it is all there. */
-  protected faultIn(start: number, end: number): Fault {
-    if (this.packet.firstFault === 0) return 0;
-    for (const hole of this.packet.holes()) {
-      if (hole.start < end && hole.end > start) return hole.fault;
-    }
-    return 0;
-  }
-}
-
-class DescriptorFetch extends Fetch {
-  readonly first: number;
-  readonly #pages: KdumpPages;
-  /** pfn, rank and want of each page that waits. */
-  readonly pfns: number[] = [];
-  readonly ranks: number[] = [];
-  readonly wants: Want[] = [];
-
-  constructor(pages: KdumpPages, first: number, count: number) {
-    super(count * DESCRIPTOR_SIZE);
-    this.#pages = pages;
-    this.first = first;
-  }
-
-  add(pfn: number, rank: number, want: Want): void {
-    this.pfns.push(pfn);
-    this.ranks.push(rank);
-    this.wants.push(want);
-  }
-
-  protected handle(): void {
-    this.#pages.descriptorsCame(this, (rank) => {
-      const at = (rank - this.first) * DESCRIPTOR_SIZE;
-      return this.faultIn(at, at + DESCRIPTOR_SIZE);
-    });
   }
 }
 
@@ -153,12 +78,11 @@ interface Waiting {
 }
 
 /** See the module's comment. */
-export class KdumpPages implements PacketIo<number>, Drain {
+export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   readonly #file: DumpFile;
   readonly #layout: KdumpLayout;
   readonly #slab: PageSlab;
-  readonly #descriptors = new PageStore(DESCRIPTORS * DESCRIPTOR_SIZE, DESCRIPTOR_BYTES);
-  readonly #fetching = new Map<number, DescriptorFetch>();
+  readonly #descriptors: KdumpDescriptors;
   readonly #pending = new Map<number, PendingPage>();
   readonly #leftOut: Fault;
   /** Compressed bytes of pages that are read, or wait to be decompressed. */
@@ -181,6 +105,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
     this.#file = file;
     this.#layout = layout;
     this.#slab = slab;
+    this.#descriptors = new KdumpDescriptors(file, layout, this);
     this.#leftOut = withDetail(LEFT_OUT, EXCLUDED_REASONS.indexOf(layout.reason));
   }
 
@@ -212,7 +137,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
       rest = tail;
       at += room;
     }
-    this.#leave();
+    this.leave();
   }
 
   #whyMissing(pfn: number): Fault {
@@ -231,32 +156,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
   }
 
   #read(pfn: number, offset: number, view: BoundView): void {
-    if (!this.#serve(pfn, offset, view)) this.#readStored(pfn, offset, view);
-  }
-
-  #readStored(pfn: number, offset: number, view: BoundView): void {
-    const rank = this.#layout.stored.rank(pfn);
-    const block = Math.floor(rank / DESCRIPTORS);
-    const found = this.#descriptors.find(block);
-    if (found >= 0) {
-      const at = found + (rank - block * DESCRIPTORS) * DESCRIPTOR_SIZE;
-      this.#readPage(pfn, { offset, view }, this.#descriptors.memory, at);
-      return;
-    }
-    view.keep();
-    const under = this.#fetching.get(block);
-    if (under !== undefined) {
-      under.add(pfn, rank, { offset, view });
-      return;
-    }
-    const first = block * DESCRIPTORS;
-    const { descriptorsAt, stored } = this.#layout;
-    const inFile = Math.floor((this.#file.size - descriptorsAt) / DESCRIPTOR_SIZE);
-    const count = Math.min(DESCRIPTORS, stored.count - first, inFile - first);
-    const fetch = new DescriptorFetch(this, first, count);
-    fetch.add(pfn, rank, { offset, view });
-    this.#fetching.set(block, fetch);
-    fetch.send(this.#file, descriptorsAt + first * DESCRIPTOR_SIZE);
+    if (!this.#serve(pfn, offset, view)) this.#descriptors.read(pfn, offset, view);
   }
 
   /** Answers from kept pages, if all that the view needs are there. */
@@ -272,7 +172,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
       const slot = slab.find(page);
       if (slot < 0) {
         // Whoever was told of the page before this one has read others in its place.
-        this.#readStored(pfn, at, rest);
+        this.#descriptors.read(pfn, at, rest);
         return true;
       }
       const piece: BoundView = rest;
@@ -285,25 +185,8 @@ export class KdumpPages implements PacketIo<number>, Drain {
     return true;
   }
 
-  /** @internal */
-  descriptorsCame(fetch: DescriptorFetch, faultOf: (rank: number) => Fault): void {
-    this.#depth++;
-    const block = fetch.first / DESCRIPTORS;
-    const { bytes } = fetch.packet;
-    this.#fetching.delete(block);
-    if (fetch.packet.firstFault === 0) this.#descriptors.put(block, bytes);
-    for (let i = 0; i < fetch.wants.length; i++) {
-      const want = fetch.wants[i] as Want;
-      const rank = fetch.ranks[i] as number;
-      const why = faultOf(rank);
-      if (why !== 0) want.view.fail(why);
-      else this.#readPage(fetch.pfns[i] as number, want, bytes, (rank - fetch.first) * DESCRIPTOR_SIZE);
-    }
-    this.#leave();
-  }
-
-  /** Reads (a part of) a page whose descriptor is in `bytes` at `at`. */
-  #readPage(pfn: number, want: Want, bytes: Uint8Array, at: number): void {
+  /** Reads (a part of) a page whose descriptor is in `bytes` at `at`. @internal */
+  readPage(pfn: number, want: Want, bytes: Uint8Array, at: number): void {
     const { view } = want;
     if (view.abortFault !== 0) return view.fail(view.abortFault);
     const { blockSize } = this.#layout;
@@ -353,7 +236,13 @@ export class KdumpPages implements PacketIo<number>, Drain {
     fetch.send(this.#file, offset);
   }
 
-  #leave(): void {
+  /** @internal */
+  enter(): void {
+    this.#depth++;
+  }
+
+  /** @internal */
+  leave(): void {
     // Sending may answer at once, and answers may ask for more: until nothing is left.
     while (this.#depth === 1 && this.#run.length > 0) this.#sendRun();
     this.#depth--;
@@ -389,7 +278,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
       else if (!together) this.#decode(page);
     }
     this.#resume();
-    this.#leave();
+    this.leave();
   }
 
   /** A page is no longer under way. */
@@ -421,7 +310,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
       for (const page of pages) this.#decode(page);
     }
     this.#resume();
-    this.#leave();
+    this.leave();
     return true;
   }
 
