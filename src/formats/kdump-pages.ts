@@ -4,6 +4,9 @@
  * A layer like others: it keeps views and answers them when its own packets come back; it never waits. Reads that are
  * sent together cost two batches of the file: the descriptors, then the data. Pages that follow each other in the
  * file are read as one. Views of pages that are stored as they are go straight to the file, so nothing is copied.
+ *
+ * It tells pages that are there from those that are not, and keeps account of what is under way; descriptors are read by
+ * `kdump-descriptors.ts`, and what came is decompressed by `kdump-decoding.ts`.
  */
 import {
   type BoundView,
@@ -18,39 +21,20 @@ import {
   withDetail,
 } from "../io/index.js";
 import type { PageSlab } from "../io/page-slab.hot.js";
+import { PageDecoding, PendingPage } from "./kdump-decoding.js";
 import { type DescriptorUser, KdumpDescriptors } from "./kdump-descriptors.js";
 import { Fetch, type Want } from "./kdump-fetch.js";
 import type { Codec, KdumpLayout } from "./kdump-layout.js";
 import { LEFT_OUT, NO_MEMORY, TRUNCATED } from "./pieces.js";
-import type { CodecName, DumpFile, PagesDecoder } from "./types.js";
+import type { DumpFile } from "./types.js";
 
 /** Pages read from the file as one (bytes). */
 const MAX_RUN = 256 * 1024;
 /** Compressed bytes under way at most; more waits here. */
 const MAX_IN_FLIGHT = 64 * 2 ** 20;
 
-const NOTHING = new Uint8Array(0);
-
-const BAD_PAGE: Fault = fault("malformed", "page", "codec");
 const BAD_DESCRIPTOR: Fault = fault("malformed", "page", "format");
 const NO_CODEC: Fault = fault("unsupported", "codec", "format");
-
-/** A compressed page under way. */
-class PendingPage {
-  readonly pfn: number;
-  readonly wants: Want[];
-  readonly size: number;
-  readonly codec: Codec;
-  /** Its compressed bytes, once they are there. */
-  input: Uint8Array = NOTHING;
-
-  constructor(pfn: number, want: Want, size: number, codec: Codec) {
-    this.pfn = pfn;
-    this.wants = [want];
-    this.size = size;
-    this.codec = codec;
-  }
-}
 
 /** Compressed pages that lie side by side in the file. */
 class DataFetch extends Fetch {
@@ -83,13 +67,11 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   readonly #layout: KdumpLayout;
   readonly #slab: PageSlab;
   readonly #descriptors: KdumpDescriptors;
+  readonly #decoding: PageDecoding;
   readonly #pending = new Map<number, PendingPage>();
   readonly #leftOut: Fault;
   /** Compressed bytes of pages that are read, or wait to be decompressed. */
   #inFlight = 0;
-  /** Pages that came with many others and wait to be decompressed together, from `#arrivedHead` on. */
-  #arrived: PendingPage[] = [];
-  #arrivedHead = 0;
   #enqueued = false;
   #waiting: Waiting[] = [];
   #waitingHead = 0;
@@ -106,6 +88,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     this.#layout = layout;
     this.#slab = slab;
     this.#descriptors = new KdumpDescriptors(file, layout, this);
+    this.#decoding = new PageDecoding(layout, slab);
     this.#leftOut = withDetail(LEFT_OUT, EXCLUDED_REASONS.indexOf(layout.reason));
   }
 
@@ -266,7 +249,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
       const why = faultIn(at, end);
       page.input = bytes.subarray(at, end);
       faults.push(why);
-      if (together && why === 0) this.#arrived.push(page);
+      if (together && why === 0) this.#decoding.add(page);
       else this.#forget(page);
       at = end;
     }
@@ -275,7 +258,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
       const page = pages[i] as PendingPage;
       const why = faults[i] as Fault;
       if (why !== 0) for (const { view } of page.wants) view.fail(why);
-      else if (!together) this.#decode(page);
+      else if (!together) this.#decoding.decode(page);
     }
     this.#resume();
     this.leave();
@@ -288,7 +271,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   }
 
   #enqueue(): void {
-    if (this.#enqueued || (this.#arrivedHead === this.#arrived.length && this.#run.length === 0)) return;
+    if (this.#enqueued || (this.#decoding.idle && this.#run.length === 0)) return;
     this.#enqueued = true;
     (this.scheduler ?? defaultScheduler).enqueue(this);
   }
@@ -298,85 +281,14 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     this.#enqueued = false;
     this.#depth++;
     this.#sendRun();
-    const pages = this.#takeArrived();
+    const pages = this.#decoding.take();
     for (const page of pages) this.#forget(page);
     // The rest's turn comes before anybody is told: who is told may wait for a page of these.
     this.#enqueue();
-    const { many } = this.#layout;
-    const first = pages[0];
-    if (many !== undefined && first !== undefined && bytesOf(pages) >= many.worthwhile) {
-      this.#decodeTogether(many, first.codec.name, pages);
-    } else {
-      for (const page of pages) this.#decode(page);
-    }
+    this.#decoding.decodeAll(pages);
     this.#resume();
     this.leave();
     return true;
-  }
-
-  #decodeTogether(many: PagesDecoder, codec: CodecName, pages: readonly PendingPage[]): void {
-    const { blockSize } = this.#layout;
-    const inputs = pages.map(({ input }) => input);
-    let next = 0;
-    try {
-      many.decode(codec, inputs, blockSize, (output, valid) => {
-        while (next < pages.length) {
-          const page = pages[next] as PendingPage;
-          const at = next * blockSize;
-          next++;
-          if (valid[next - 1] === 0) this.#decode(page);
-          else this.#answer(page, output, at);
-        }
-      });
-    } catch {
-      // What helps may fail: then it is done without.
-    }
-    for (; next < pages.length; next++) this.#decode(pages[next] as PendingPage);
-  }
-
-  /** Pages of one codec that arrived, in their order. */
-  #takeArrived(): PendingPage[] {
-    const most = Math.max(1, Math.floor((this.#layout.many?.bytes ?? 0) / this.#layout.blockSize));
-    const codec = this.#arrived[this.#arrivedHead]?.codec;
-    let end = this.#arrivedHead;
-    while (
-      end - this.#arrivedHead < most &&
-      this.#arrived[end]?.codec === codec &&
-      end < this.#arrived.length
-    ) {
-      end++;
-    }
-    const taken = this.#arrived.slice(this.#arrivedHead, end);
-    this.#arrivedHead = end;
-    if (end === this.#arrived.length) {
-      this.#arrived = [];
-      this.#arrivedHead = 0;
-    }
-    return taken;
-  }
-
-  #decode(page: PendingPage): void {
-    const { blockSize } = this.#layout;
-    let output: Uint8Array | undefined;
-    try {
-      output = page.codec.decode(page.input, blockSize);
-    } catch (error) {
-      for (const { view } of page.wants) view.packet.cause ??= error;
-    }
-    if (output === undefined || output.length !== blockSize) {
-      for (const { view } of page.wants) view.fail(BAD_PAGE);
-      return;
-    }
-    this.#answer(page, output, 0);
-  }
-
-  /** Answers with the decompressed page, which begins at `at` in `memory`. */
-  #answer({ pfn, wants }: PendingPage, memory: Uint8Array, at: number): void {
-    const { blockSize } = this.#layout;
-    const { pageSize } = this.#slab;
-    const pages = blockSize / pageSize;
-    for (let i = 0; i < pages; i++) this.#slab.keep(pfn * pages + i, memory, at + i * pageSize);
-    for (const { offset, view } of wants) view.transfer(memory, at + offset);
   }
 
   /** Starts what waited for room. */
@@ -395,12 +307,6 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
       this.#waitingHead = 0;
     }
   }
-}
-
-function bytesOf(pages: readonly PendingPage[]): number {
-  let bytes = 0;
-  for (const { size } of pages) bytes += size;
-  return bytes;
 }
 
 function u32(bytes: Uint8Array, at: number): number {
