@@ -104,6 +104,35 @@ describe("the benchmark", () => {
     rmSync(dirname(file), { recursive: true });
   });
 
+  it("makes tables of what npm's own lines stand in, and says which line is broken", () => {
+    const file = join(mkdtempSync(join(tmpdir(), "memtool-bench-test-")), "rows.json");
+    const about = { group: "packets", isLimit: true, cpu: 1, wall: 2, samples: 3, spread: 0, against: [] };
+    const row = JSON.stringify({ ...about, name: "yardstick gather" });
+    const other = JSON.stringify({ ...about, name: "yardstick pages" });
+    writeFileSync(file, `\n> memtool@0.1.0 bench\n> node test/bench/run.mjs --json\n\n${row}\n${other}\n\n`);
+    const table = bench("--from", file, "--markdown", "--group", "packets");
+    expect(table).toMatchObject({ stderr: "", status: 0 });
+    expect(table.stdout.match(/^\| yardstick .* \(limit\) \|$/gm)).toHaveLength(2);
+
+    for (const [text, message] of [
+      [`${row}\n${other.slice(0, 40)}`, `${file}:2: not a whole row of --json: `],
+      [`> npm\n{"level":"info"}\n`, `${file}:2: not a row of --json\n`],
+      ["\n> memtool@0.1.0 bench\n", `${file}: has no row of --json\n`],
+    ] as const) {
+      writeFileSync(file, text);
+      expect(bench("--from", file)).toMatchObject({
+        stdout: "",
+        stderr: expect.stringContaining(message),
+        status: 2,
+      });
+    }
+    rmSync(dirname(file), { recursive: true });
+    expect(bench("--from", file)).toMatchObject({
+      stderr: expect.stringContaining(`${file}: ENOENT`),
+      status: 2,
+    });
+  });
+
   const compiler = compilerVersion();
   it.skipIf(compiler === undefined)("has C programs that gcc takes without a warning", () => {
     const programs = readdirSync("test/bench/c").filter((file) => file.endsWith(".c"));

@@ -5,7 +5,7 @@
 import type { Routine } from "../io/index.js";
 import { type PageBitmap, PageBitmapBuilder } from "./bitmap.hot.js";
 import { readLeniently } from "./fields.js";
-import { DESCRIPTOR_SIZE, type KdumpLayout } from "./kdump-pages.js";
+import { DESCRIPTOR_SIZE, type KdumpLayout } from "./kdump-layout.js";
 import type { DumpFile } from "./types.js";
 
 /** Writers append, so the last descriptors name the end of the file; zero pages share an early one. */

@@ -2,7 +2,7 @@
 import type { ExcludedReason } from "../io/index.js";
 import { PhysicalMap, type PhysicalRange, type RangeState } from "../memory/physical-map.js";
 import type { PageBitmap } from "./bitmap.hot.js";
-import type { KdumpLayout } from "./kdump-pages.js";
+import type { KdumpLayout } from "./kdump-layout.js";
 
 const OUTSIDE = 0;
 const PRESENT = 1;

@@ -4,157 +4,37 @@
  * A layer like others: it keeps views and answers them when its own packets come back; it never waits. Reads that are
  * sent together cost two batches of the file: the descriptors, then the data. Pages that follow each other in the
  * file are read as one. Views of pages that are stored as they are go straight to the file, so nothing is copied.
+ *
+ * It tells pages that are there from those that are not, and keeps account of what is under way; descriptors are read by
+ * `kdump-descriptors.ts`, and what came is decompressed by `kdump-decoding.ts`.
  */
 import {
   type BoundView,
   type Drain,
   defaultScheduler,
   EXCLUDED_REASONS,
-  type ExcludedReason,
   type Fault,
-  type Fragment,
   fault,
-  type Output,
-  Packet,
   type PacketIo,
   READ_ONLY,
   type Scheduler,
   withDetail,
 } from "../io/index.js";
 import type { PageSlab } from "../io/page-slab.hot.js";
-import type { PageBitmap } from "./bitmap.hot.js";
-import { PageStore } from "./page-store.hot.js";
+import { PageDecoding, PendingPage } from "./kdump-decoding.js";
+import { type DescriptorUser, KdumpDescriptors } from "./kdump-descriptors.js";
+import { Fetch, type Want } from "./kdump-fetch.js";
+import type { Codec, KdumpLayout } from "./kdump-layout.js";
 import { LEFT_OUT, NO_MEMORY, TRUNCATED } from "./pieces.js";
-import type { CodecName, Decoder, DumpFile, PagesDecoder } from "./types.js";
+import type { DumpFile } from "./types.js";
 
-/** `struct page_desc`: offset (i64), size (u32), flags (u32), page flags (u64). */
-export const DESCRIPTOR_SIZE = 24;
-/** Descriptors read at once: 6 KiB, about what a read of one costs anyway. */
-const DESCRIPTORS = 256;
-/** Descriptors kept: enough for 680 MiB of pages in use. */
-const DESCRIPTOR_BYTES = 4 * 2 ** 20;
 /** Pages read from the file as one (bytes). */
 const MAX_RUN = 256 * 1024;
 /** Compressed bytes under way at most; more waits here. */
 const MAX_IN_FLIGHT = 64 * 2 ** 20;
 
-const NOTHING = new Uint8Array(0);
-
-const BAD_PAGE: Fault = fault("malformed", "page", "codec");
 const BAD_DESCRIPTOR: Fault = fault("malformed", "page", "format");
 const NO_CODEC: Fault = fault("unsupported", "codec", "format");
-
-/** How pages are compressed. */
-export interface Codec {
-  readonly name: CodecName;
-  readonly decode: Decoder;
-}
-
-/** What the pages' layer has to know of the file. */
-export interface KdumpLayout {
-  /** Bytes of a page in this file. */
-  readonly blockSize: number;
-  /** File offset of the first page descriptor. */
-  readonly descriptorsAt: number;
-  /** Pages that have a descriptor; beyond its length there is no RAM. */
-  readonly stored: PageBitmap;
-  /** Pages that are RAM; `undefined` if the file can't tell. */
-  readonly ram: PageBitmap | undefined;
-  /** Pages from here on have no descriptor because the file ends before it. */
-  readonly truncatedFrom: number;
-  /** Why pages that are RAM were left out. */
-  readonly reason: ExcludedReason;
-  /** The codec of a page with these flags of its descriptor; `undefined` where there is none. */
-  codec(flags: number): Codec | undefined;
-  /** Decompresses many pages together. */
-  readonly many: PagesDecoder | undefined;
-}
-
-/** A part of a page that a view wants. */
-interface Want {
-  /** Byte in the page. */
-  readonly offset: number;
-  readonly view: BoundView;
-}
-
-/** A compressed page under way. */
-class PendingPage {
-  readonly pfn: number;
-  readonly wants: Want[];
-  readonly size: number;
-  readonly codec: Codec;
-  /** Its compressed bytes, once they are there. */
-  input: Uint8Array = NOTHING;
-
-  constructor(pfn: number, want: Want, size: number, codec: Codec) {
-    this.pfn = pfn;
-    this.wants = [want];
-    this.size = size;
-    this.codec = codec;
-  }
-}
-
-/** A stretch of the file that is being read. */
-abstract class Fetch implements Output {
-  readonly packet: Packet;
-  #handled = false;
-
-  constructor(length: number) {
-    this.packet = Packet.reading(length);
-  }
-
-  send(file: DumpFile, offset: number): void {
-    file.sendIo(offset, this.packet.view().bind(this));
-    // What no layer below has answered or kept by now will never be answered.
-    this.packet.dropUncovered();
-    this.onFragment();
-  }
-
-  onFragment(_fragment?: Fragment): void {
-    if (this.#handled || !this.packet.complete) return;
-    this.#handled = true;
-    this.handle();
-  }
-
-  protected abstract handle(): void;
-
-  /** The fault of the first missing byte in a range of the packet; 0 if it is all there. */
-  protected faultIn(start: number, end: number): Fault {
-    if (this.packet.firstFault === 0) return 0;
-    for (const hole of this.packet.holes()) {
-      if (hole.start < end && hole.end > start) return hole.fault;
-    }
-    return 0;
-  }
-}
-
-class DescriptorFetch extends Fetch {
-  readonly first: number;
-  readonly #pages: KdumpPages;
-  /** pfn, rank and want of each page that waits. */
-  readonly pfns: number[] = [];
-  readonly ranks: number[] = [];
-  readonly wants: Want[] = [];
-
-  constructor(pages: KdumpPages, first: number, count: number) {
-    super(count * DESCRIPTOR_SIZE);
-    this.#pages = pages;
-    this.first = first;
-  }
-
-  add(pfn: number, rank: number, want: Want): void {
-    this.pfns.push(pfn);
-    this.ranks.push(rank);
-    this.wants.push(want);
-  }
-
-  protected handle(): void {
-    this.#pages.descriptorsCame(this, (rank) => {
-      const at = (rank - this.first) * DESCRIPTOR_SIZE;
-      return this.faultIn(at, at + DESCRIPTOR_SIZE);
-    });
-  }
-}
 
 /** Compressed pages that lie side by side in the file. */
 class DataFetch extends Fetch {
@@ -182,19 +62,16 @@ interface Waiting {
 }
 
 /** See the module's comment. */
-export class KdumpPages implements PacketIo<number>, Drain {
+export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   readonly #file: DumpFile;
   readonly #layout: KdumpLayout;
   readonly #slab: PageSlab;
-  readonly #descriptors = new PageStore(DESCRIPTORS * DESCRIPTOR_SIZE, DESCRIPTOR_BYTES);
-  readonly #fetching = new Map<number, DescriptorFetch>();
+  readonly #descriptors: KdumpDescriptors;
+  readonly #decoding: PageDecoding;
   readonly #pending = new Map<number, PendingPage>();
   readonly #leftOut: Fault;
   /** Compressed bytes of pages that are read, or wait to be decompressed. */
   #inFlight = 0;
-  /** Pages that came with many others and wait to be decompressed together, from `#arrivedHead` on. */
-  #arrived: PendingPage[] = [];
-  #arrivedHead = 0;
   #enqueued = false;
   #waiting: Waiting[] = [];
   #waitingHead = 0;
@@ -210,6 +87,8 @@ export class KdumpPages implements PacketIo<number>, Drain {
     this.#file = file;
     this.#layout = layout;
     this.#slab = slab;
+    this.#descriptors = new KdumpDescriptors(file, layout, this);
+    this.#decoding = new PageDecoding(layout, slab);
     this.#leftOut = withDetail(LEFT_OUT, EXCLUDED_REASONS.indexOf(layout.reason));
   }
 
@@ -233,7 +112,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
       const pfn = Math.floor(at / blockSize);
       const here = pfn < truncatedFrom && stored.has(pfn);
       const why = here ? 0 : this.#whyMissing(pfn);
-      const room = (here ? pfn + 1 : this.#missingEnd(pfn)) * blockSize - at;
+      const room = (here ? pfn + 1 : this.#missingEnd(pfn, (at + rest.length) / blockSize)) * blockSize - at;
       const tail = rest.length > room ? rest.split(room) : undefined;
       if (here) this.#read(pfn, at - pfn * blockSize, rest);
       else rest.fail(why);
@@ -241,7 +120,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
       rest = tail;
       at += room;
     }
-    this.#leave();
+    this.leave();
   }
 
   #whyMissing(pfn: number): Fault {
@@ -251,41 +130,16 @@ export class KdumpPages implements PacketIo<number>, Drain {
     return ram === undefined || ram.has(pfn) ? this.#leftOut : NO_MEMORY;
   }
 
-  /** Where pages missing for one reason end (a page number). */
-  #missingEnd(pfn: number): number {
+  /** Where pages missing for one reason end (a page number); looks no further than `limit`, which a view's end is in. */
+  #missingEnd(pfn: number, limit: number): number {
     const { stored, ram } = this.#layout;
     if (pfn >= stored.length) return Number.POSITIVE_INFINITY;
-    const end = stored.runEnd(pfn);
+    const end = stored.runEnd(pfn, Math.ceil(limit));
     return ram === undefined || stored.has(pfn) ? end : ram.runEnd(pfn, end);
   }
 
   #read(pfn: number, offset: number, view: BoundView): void {
-    if (!this.#serve(pfn, offset, view)) this.#readStored(pfn, offset, view);
-  }
-
-  #readStored(pfn: number, offset: number, view: BoundView): void {
-    const rank = this.#layout.stored.rank(pfn);
-    const block = Math.floor(rank / DESCRIPTORS);
-    const found = this.#descriptors.find(block);
-    if (found >= 0) {
-      const at = found + (rank - block * DESCRIPTORS) * DESCRIPTOR_SIZE;
-      this.#readPage(pfn, { offset, view }, this.#descriptors.memory, at);
-      return;
-    }
-    view.keep();
-    const under = this.#fetching.get(block);
-    if (under !== undefined) {
-      under.add(pfn, rank, { offset, view });
-      return;
-    }
-    const first = block * DESCRIPTORS;
-    const { descriptorsAt, stored } = this.#layout;
-    const inFile = Math.floor((this.#file.size - descriptorsAt) / DESCRIPTOR_SIZE);
-    const count = Math.min(DESCRIPTORS, stored.count - first, inFile - first);
-    const fetch = new DescriptorFetch(this, first, count);
-    fetch.add(pfn, rank, { offset, view });
-    this.#fetching.set(block, fetch);
-    fetch.send(this.#file, descriptorsAt + first * DESCRIPTOR_SIZE);
+    if (!this.#serve(pfn, offset, view)) this.#descriptors.read(pfn, offset, view);
   }
 
   /** Answers from kept pages, if all that the view needs are there. */
@@ -301,7 +155,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
       const slot = slab.find(page);
       if (slot < 0) {
         // Whoever was told of the page before this one has read others in its place.
-        this.#readStored(pfn, at, rest);
+        this.#descriptors.read(pfn, at, rest);
         return true;
       }
       const piece: BoundView = rest;
@@ -314,25 +168,8 @@ export class KdumpPages implements PacketIo<number>, Drain {
     return true;
   }
 
-  /** @internal */
-  descriptorsCame(fetch: DescriptorFetch, faultOf: (rank: number) => Fault): void {
-    this.#depth++;
-    const block = fetch.first / DESCRIPTORS;
-    const { bytes } = fetch.packet;
-    this.#fetching.delete(block);
-    if (fetch.packet.firstFault === 0) this.#descriptors.put(block, bytes);
-    for (let i = 0; i < fetch.wants.length; i++) {
-      const want = fetch.wants[i] as Want;
-      const rank = fetch.ranks[i] as number;
-      const why = faultOf(rank);
-      if (why !== 0) want.view.fail(why);
-      else this.#readPage(fetch.pfns[i] as number, want, bytes, (rank - fetch.first) * DESCRIPTOR_SIZE);
-    }
-    this.#leave();
-  }
-
-  /** Reads (a part of) a page whose descriptor is in `bytes` at `at`. */
-  #readPage(pfn: number, want: Want, bytes: Uint8Array, at: number): void {
+  /** Reads (a part of) a page whose descriptor is in `bytes` at `at`. @internal */
+  readPage(pfn: number, want: Want, bytes: Uint8Array, at: number): void {
     const { view } = want;
     if (view.abortFault !== 0) return view.fail(view.abortFault);
     const { blockSize } = this.#layout;
@@ -382,7 +219,13 @@ export class KdumpPages implements PacketIo<number>, Drain {
     fetch.send(this.#file, offset);
   }
 
-  #leave(): void {
+  /** @internal */
+  enter(): void {
+    this.#depth++;
+  }
+
+  /** @internal */
+  leave(): void {
     // Sending may answer at once, and answers may ask for more: until nothing is left.
     while (this.#depth === 1 && this.#run.length > 0) this.#sendRun();
     this.#depth--;
@@ -406,7 +249,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
       const why = faultIn(at, end);
       page.input = bytes.subarray(at, end);
       faults.push(why);
-      if (together && why === 0) this.#arrived.push(page);
+      if (together && why === 0) this.#decoding.add(page);
       else this.#forget(page);
       at = end;
     }
@@ -415,10 +258,10 @@ export class KdumpPages implements PacketIo<number>, Drain {
       const page = pages[i] as PendingPage;
       const why = faults[i] as Fault;
       if (why !== 0) for (const { view } of page.wants) view.fail(why);
-      else if (!together) this.#decode(page);
+      else if (!together) this.#decoding.decode(page);
     }
     this.#resume();
-    this.#leave();
+    this.leave();
   }
 
   /** A page is no longer under way. */
@@ -428,7 +271,7 @@ export class KdumpPages implements PacketIo<number>, Drain {
   }
 
   #enqueue(): void {
-    if (this.#enqueued || (this.#arrivedHead === this.#arrived.length && this.#run.length === 0)) return;
+    if (this.#enqueued || (this.#decoding.idle && this.#run.length === 0)) return;
     this.#enqueued = true;
     (this.scheduler ?? defaultScheduler).enqueue(this);
   }
@@ -438,85 +281,14 @@ export class KdumpPages implements PacketIo<number>, Drain {
     this.#enqueued = false;
     this.#depth++;
     this.#sendRun();
-    const pages = this.#takeArrived();
+    const pages = this.#decoding.take();
     for (const page of pages) this.#forget(page);
     // The rest's turn comes before anybody is told: who is told may wait for a page of these.
     this.#enqueue();
-    const { many } = this.#layout;
-    const first = pages[0];
-    if (many !== undefined && first !== undefined && bytesOf(pages) >= many.worthwhile) {
-      this.#decodeTogether(many, first.codec.name, pages);
-    } else {
-      for (const page of pages) this.#decode(page);
-    }
+    this.#decoding.decodeAll(pages);
     this.#resume();
-    this.#leave();
+    this.leave();
     return true;
-  }
-
-  #decodeTogether(many: PagesDecoder, codec: CodecName, pages: readonly PendingPage[]): void {
-    const { blockSize } = this.#layout;
-    const inputs = pages.map(({ input }) => input);
-    let next = 0;
-    try {
-      many.decode(codec, inputs, blockSize, (output, valid) => {
-        while (next < pages.length) {
-          const page = pages[next] as PendingPage;
-          const at = next * blockSize;
-          next++;
-          if (valid[next - 1] === 0) this.#decode(page);
-          else this.#answer(page, output, at);
-        }
-      });
-    } catch {
-      // What helps may fail: then it is done without.
-    }
-    for (; next < pages.length; next++) this.#decode(pages[next] as PendingPage);
-  }
-
-  /** Pages of one codec that arrived, in their order. */
-  #takeArrived(): PendingPage[] {
-    const most = Math.max(1, Math.floor((this.#layout.many?.bytes ?? 0) / this.#layout.blockSize));
-    const codec = this.#arrived[this.#arrivedHead]?.codec;
-    let end = this.#arrivedHead;
-    while (
-      end - this.#arrivedHead < most &&
-      this.#arrived[end]?.codec === codec &&
-      end < this.#arrived.length
-    ) {
-      end++;
-    }
-    const taken = this.#arrived.slice(this.#arrivedHead, end);
-    this.#arrivedHead = end;
-    if (end === this.#arrived.length) {
-      this.#arrived = [];
-      this.#arrivedHead = 0;
-    }
-    return taken;
-  }
-
-  #decode(page: PendingPage): void {
-    const { blockSize } = this.#layout;
-    let output: Uint8Array | undefined;
-    try {
-      output = page.codec.decode(page.input, blockSize);
-    } catch (error) {
-      for (const { view } of page.wants) view.packet.cause ??= error;
-    }
-    if (output === undefined || output.length !== blockSize) {
-      for (const { view } of page.wants) view.fail(BAD_PAGE);
-      return;
-    }
-    this.#answer(page, output, 0);
-  }
-
-  /** Answers with the decompressed page, which begins at `at` in `memory`. */
-  #answer({ pfn, wants }: PendingPage, memory: Uint8Array, at: number): void {
-    const { blockSize } = this.#layout;
-    const { pageSize } = this.#slab;
-    const pages = blockSize / pageSize;
-    for (let i = 0; i < pages; i++) this.#slab.keep(pfn * pages + i, memory, at + i * pageSize);
-    for (const { offset, view } of wants) view.transfer(memory, at + offset);
   }
 
   /** Starts what waited for room. */
@@ -535,12 +307,6 @@ export class KdumpPages implements PacketIo<number>, Drain {
       this.#waitingHead = 0;
     }
   }
-}
-
-function bytesOf(pages: readonly PendingPage[]): number {
-  let bytes = 0;
-  for (const { size } of pages) bytes += size;
-  return bytes;
 }
 
 function u32(bytes: Uint8Array, at: number): number {

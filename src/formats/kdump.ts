@@ -12,9 +12,10 @@ import { PAGE_SIZE, PageSlab } from "../io/page-slab.hot.js";
 import { type PageBitmap, PageBitmapBuilder } from "./bitmap.hot.js";
 import { FormatError, Warnings } from "./errors.js";
 import { Fields, hasText, readLeniently, readStructure } from "./fields.js";
+import { type Codec, DESCRIPTOR_SIZE, type KdumpLayout } from "./kdump-layout.js";
 import { findLostPages } from "./kdump-lost.js";
 import { KdumpMap } from "./kdump-map.js";
-import { type Codec, DESCRIPTOR_SIZE, type KdumpLayout, KdumpPages } from "./kdump-pages.js";
+import { KdumpPages } from "./kdump-pages.js";
 import { NoteCollector } from "./notes.js";
 import type {
   Architecture,

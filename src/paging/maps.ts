@@ -33,7 +33,10 @@ const FETCH = 2;
 
 /** A table on the path from the root. */
 class Place {
-  readonly words: Uint32Array;
+  readonly #own: Uint32Array;
+  /** Holds the table, from `base` on. */
+  words: Uint32Array;
+  base = 0;
   address = 0;
   index = 0;
   last = 0;
@@ -45,7 +48,23 @@ class Place {
   children = new Map<number, TableFetch>();
 
   constructor(words: number) {
-    this.words = new Uint32Array(words);
+    this.#own = new Uint32Array(words);
+    this.words = this.#own;
+  }
+
+  /** Looks at the table where it lies, until `copy`. */
+  borrow(words: Uint32Array, base: number): void {
+    this.words = words;
+    this.base = base;
+  }
+
+  /** Takes a copy of what was borrowed, if that isn't done yet: whoever lent it may need the place. */
+  copy(): void {
+    const { base } = this;
+    if (this.words === this.#own) return;
+    this.#own.set(this.words.subarray(base, base + this.#own.length));
+    this.words = this.#own;
+    this.base = 0;
   }
 }
 
@@ -88,9 +107,16 @@ class MapScan {
     this.wanted = [];
   }
 
+  /** Goes on until there is no room for a run (`FULL`), to have tables fetched (`FETCH`), or to the end (`DONE`). */
   next(): number {
-    const { mmu } = this.#io;
-    const top = mmu.levels;
+    const status = this.#go();
+    // Others may use the table cache before it goes on.
+    if (status === FULL) (this.#places[1] as Place).copy();
+    return status;
+  }
+
+  #go(): number {
+    const top = this.#io.mmu.levels;
     if (this.#level === 0) {
       const status = this.#enter(top, this.#io.root, 0, ALL_RIGHTS, 0, 0);
       if (status !== DONE) return status;
@@ -100,7 +126,7 @@ class MapScan {
       const place = this.#places[level] as Place;
       if (place.faults === undefined) this.#skip(place, level);
       if (place.index > place.last) {
-        place.children.clear();
+        if (place.children.size !== 0) place.children.clear();
         this.#level++;
         (this.#places[level + 1] as Place).index++;
         continue;
@@ -113,30 +139,30 @@ class MapScan {
 
   /** Passes entries that need no decision: what is absent, and runs of sound leaves. */
   #skip(place: Place, level: number): void {
-    const { words, last } = place;
+    const { words, base, last } = place;
     const { mmu } = this.#io;
     const shift = mmu.shift[level] as number;
     if (level < mmu.levels && shift < 32) {
       // Those that the range holds in part are clipped one by one.
-      const pages = 2 ** (shift - mmu.pageShift);
+      const pages = mmu.pages[level] as number;
       const whole = Math.min(last, Math.floor((this.#to - place.vpn) / pages) - 1);
       if (place.vpn + place.index * pages >= this.#from) {
-        place.index = addLeaves(this.runs, level, words, place.index, whole, place.vpn, place.rights);
+        place.index = addLeaves(this.runs, level, words, base, place.index, whole, place.vpn, place.rights);
         return;
       }
     }
     let { index } = place;
-    while (index <= last && ((words[2 * index] as number) & mmu.presentMask) === 0) index++;
+    while (index <= last && ((words[base + 2 * index] as number) & mmu.presentMask) === 0) index++;
     place.index = index;
   }
 
   /** Takes one entry; may go down a level. `DONE` means "go on". */
   #entry(place: Place, level: number): number {
     const { mmu } = this.#io;
-    const { index, words } = place;
-    const lo = words[2 * index] as number;
-    const hi = words[2 * index + 1] as number;
-    const pages = 2 ** ((mmu.shift[level] as number) - mmu.pageShift);
+    const { index, words, base } = place;
+    const lo = words[base + 2 * index] as number;
+    const hi = words[base + 2 * index + 1] as number;
+    const pages = mmu.pages[level] as number;
     let vpn = place.vpn + index * pages;
     if (level === mmu.levels && index >= mmu.extendFrom) vpn += mmu.extendPages;
     if (vpn >= this.#to || vpn + pages <= this.#from) {
@@ -173,7 +199,7 @@ class MapScan {
     const { mmu, cache } = this.#io;
     const parent = this.#places[level + 1] as Place;
     // What the entry above covers. (The root has none, and no run is made of it here.)
-    const pages = level === mmu.levels ? 0 : 2 ** ((mmu.shift[level + 1] as number) - mmu.pageShift);
+    const pages = level === mmu.levels ? 0 : (mmu.pages[level + 1] as number);
     if (this.#isLoop(level, address)) {
       return this.#addBroken(parent, vpn, pages, malformedAt(level + 1), entryLo, entryHi);
     }
@@ -201,14 +227,16 @@ class MapScan {
       return this.#addBroken(parent, vpn, pages, malformedAt(level + 1), entryLo, entryHi);
     }
     const place = this.#places[level] as Place;
-    if (slot >= 0) place.words.set(cache.arena.subarray(slot * mmu.tableWords, (slot + 1) * mmu.tableWords));
-    else if (table !== undefined) place.words.set(table.words);
+    if (slot >= 0) place.borrow(cache.arena, slot * mmu.tableWords);
+    else if (table !== undefined) place.borrow(table.words, 0);
+    // While this goes through a last table, nothing else happens; of those above, others may take the place meanwhile.
+    if (level > 1) place.copy();
     place.faults = slot >= 0 ? undefined : table?.faults;
     place.address = address;
     place.index = 0;
     place.last = (mmu.loMask[level] as number) | (mmu.hiMask[level] as number);
     if (level !== mmu.levels) {
-      const size = 2 ** ((mmu.shift[level] as number) - mmu.pageShift);
+      const size = mmu.pages[level] as number;
       place.index = Math.max(0, Math.floor((this.#from - vpn) / size));
       place.last = Math.min(place.last, Math.ceil((this.#to - vpn) / size) - 1);
     }
@@ -230,7 +258,7 @@ class MapScan {
   #prefetch(place: Place, level: number): number {
     const { mmu, cache } = this.#io;
     const wanted = new Set<number>();
-    const pages = 2 ** ((mmu.shift[level] as number) - mmu.pageShift);
+    const pages = mmu.pages[level] as number;
     for (let { index } = place; index <= place.last; index++) {
       const lo = place.words[2 * index] as number;
       const hi = place.words[2 * index + 1] as number;
@@ -251,7 +279,7 @@ class MapScan {
   #addHalves(above: Place, fault: Fault): number {
     const { mmu } = this.#io;
     const entries = ((mmu.loMask[mmu.levels] as number) | (mmu.hiMask[mmu.levels] as number)) + 1;
-    const pages = 2 ** ((mmu.shift[mmu.levels] as number) - mmu.pageShift);
+    const pages = mmu.pages[mmu.levels] as number;
     const low = Math.min(mmu.extendFrom, entries);
     // The first two runs there are: there is room for them.
     if (low !== 0) this.#addBroken(above, 0, low * pages, fault, 0, 0);
@@ -285,7 +313,7 @@ class MapScan {
     const start = Math.max(vpn, this.#from);
     const count = Math.min(vpn + pages, this.#to) - start;
     if (count > 0) {
-      const at = physical + (start - vpn) * 2 ** this.#io.mmu.pageShift;
+      const at = physical + (start - vpn) * (this.#io.mmu.size[1] as number);
       if (!this.runs.add(start, count, at, level, rights, fault, entryLo, entryHi)) {
         this.stopped = start;
         return FULL;

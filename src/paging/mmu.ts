@@ -82,6 +82,10 @@ export interface CompiledMmu {
   readonly shift: Int32Array;
   /** Bytes that an entry covers. */
   readonly size: Float64Array;
+  /** The same in smallest pages. */
+  readonly pages: Float64Array;
+  /** Smallest pages in 4 GiB: what a page number is divided by for the high word of its address. */
+  readonly pagesIn4GiB: number;
   /** index = (lo >>> loShift & loMask) | (hi >>> hiShift << hiLeft & hiMask) */
   readonly loShift: Int32Array;
   readonly loMask: Int32Array;
@@ -204,6 +208,8 @@ function compile(def: MmuDef): CompiledMmu {
     tableBytes: 2 ** indexBits * def.entryBytes,
     shift: column(),
     size: new Float64Array(levels + 1),
+    pages: new Float64Array(levels + 1),
+    pagesIn4GiB: 2 ** (32 - pageShift),
     loShift: column(),
     loMask: column(),
     hiShift: column(),
@@ -237,6 +243,7 @@ function compile(def: MmuDef): CompiledMmu {
     shift -= bits;
     mmu.shift[level] = shift;
     mmu.size[level] = 2 ** shift;
+    mmu.pages[level] = 2 ** (shift - pageShift);
     if (shift >= 32) {
       mmu.hiShift[level] = shift - 32;
       mmu.hiMask[level] = lowMask(bits);

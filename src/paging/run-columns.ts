@@ -1,8 +1,8 @@
 /** Runs of mapped memory, as columns; one run as an object. */
 import { HIGH, joinAddress } from "../io/address.js";
 import { type Fault, type FaultState, faultDetail, faultState, levelOf } from "../io/index.js";
-import type { CompiledMmu } from "./mmu.js";
-import { type Rights, rightsFields } from "./translation.js";
+import { type CompiledMmu, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
+import type { Rights } from "./translation.js";
 
 /** Mapped memory: contiguous both virtually and physically, of one page size, with one set of rights. */
 export interface MappedRun extends Rights {
@@ -124,8 +124,8 @@ export class RunColumns {
     entryLo: number,
     entryHi: number,
   ): boolean {
-    const { pageShift } = this.mmu;
-    const bytes = pages * 2 ** pageShift;
+    const { mmu } = this;
+    const bytes = pages * (mmu.size[1] as number);
     const last = this.length - 1;
     if (
       last >= 0 &&
@@ -143,9 +143,8 @@ export class RunColumns {
     }
     if (this.length === this.capacity) return false;
     const row = this.length++;
-    const high = 2 ** (32 - pageShift);
-    const hi = Math.floor(vpn / high);
-    this.startWords[2 * row] = (vpn - hi * high) * 2 ** pageShift;
+    const hi = Math.floor(vpn / mmu.pagesIn4GiB);
+    this.startWords[2 * row] = (vpn - hi * mmu.pagesIn4GiB) * (mmu.size[1] as number);
     this.startWords[2 * row + 1] = hi;
     this.lengths[row] = bytes;
     this.physical[row] = fault === 0 ? physical : -1;
@@ -175,13 +174,17 @@ export class RunColumns {
     const end = hi >= HIGH ? 1n << 64n : joinAddress(sum % HIGH, hi);
     const fault = this.faults[row] as number;
     if (fault === 0) {
-      const physical = this.physical[row] as number;
+      const rights = this.rights[row] as number;
+      // (A literal with a spread of `rightsFields` costs twice as much.)
       return {
         start,
         end,
-        physical,
-        pageSize: this.pageSize(row),
-        ...rightsFields(this.rights[row] as number),
+        physical: this.physical[row] as number,
+        pageSize: this.mmu.size[this.levels[row] as number] as number,
+        writable: (rights & WRITABLE) !== 0,
+        user: (rights & USER) !== 0,
+        executable: (rights & EXECUTABLE) !== 0,
+        global: (rights & GLOBAL) !== 0,
       };
     }
     const { level, cause } = levelOf(fault);

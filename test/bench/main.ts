@@ -3,13 +3,13 @@
  * rows of one does not speed up or slow down another.
  */
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { compilerVersion } from "./c-programs.js";
 import { GROUPS } from "./groups/index.js";
 import { measureGroup } from "./measure.js";
 import { MARKDOWN, TEXT } from "./report.js";
 import type { Group, Measured, Row } from "./row.js";
+import { readRows } from "./saved-rows.js";
 
 const { values } = parseArgs({
   options: {
@@ -41,11 +41,13 @@ if (values.list) {
   for (const { name, rows } of wanted)
     for (const row of rows.filter(isWanted)) console.log(`${name}\t${row.name}`);
 } else if (values.from !== undefined) {
-  // The rows that an earlier run wrote with --json.
-  const rows: Measured[] = readFileSync(values.from, "utf8")
-    .trimEnd()
-    .split("\n")
-    .map((text) => JSON.parse(text));
+  let rows: Measured[];
+  try {
+    rows = readRows(values.from);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    process.exit(2);
+  }
   for (const group of wanted) {
     const measured = rows.filter((row) => row.group === group.name);
     say(heading(group));

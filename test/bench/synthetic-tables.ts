@@ -1,4 +1,4 @@
-/** Page tables (x86-64, four levels) that map 4 GiB of shuffled frames. */
+/** Page tables (x86-64, four levels) that map 4 GiB, of shuffled frames or in one piece. */
 import { randomBelow } from "./random.js";
 
 /** Where they map: in the kernel's half. */
@@ -19,14 +19,22 @@ export interface SyntheticTables {
   readonly random: (count: number) => { addresses: BigUint64Array<ArrayBuffer>; physical: Float64Array };
 }
 
-/** Tables of 4 KiB pages take 8 MiB, those of 2 MiB pages 24 KiB. Nobody reads the frames. */
-export function syntheticTables(pageSize: 4096 | 2097152): SyntheticTables {
+/**
+ * Tables of 4 KiB pages take 8 MiB, those of 2 MiB pages 24 KiB. Nobody reads the frames.
+ *
+ * @param order Of the frames; the tables are always shuffled.
+ */
+export function syntheticTables(
+  pageSize: 4096 | 2097152,
+  order: "shuffled" | "contiguous" = "shuffled",
+): SyntheticTables {
   const random = randomBelow();
   const pages = SYNTHETIC_BYTES / pageSize;
   const directories = SYNTHETIC_BYTES / 2 ** 30;
   const leafTables = pageSize === 4096 ? pages / 512 : 0;
   const places = shuffled(2 + directories + leafTables, random);
-  const frames = shuffled(pages, random);
+  const frames =
+    order === "shuffled" ? shuffled(pages, random) : Uint32Array.from({ length: pages }, (_, i) => i);
   const tableAt = (i: number) => (places[i] as number) * 4096;
   const directoryAt = (i: number) => tableAt(2 + i);
   const leafTableAt = (i: number) => tableAt(2 + directories + i);

@@ -17,8 +17,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { openFile } from "../../connectors/file.js";
+import { openFile, SHRUNK } from "../../connectors/file.js";
 import { nodeDecoders } from "../../connectors/node-decoders.js";
+import { Batch, ROW_PARTIAL } from "../../src/io/batch.hot.js";
 import {
   AddressRanges,
   all,
@@ -58,6 +59,43 @@ it("reads any ranges side by side as they are in the file", async () => {
     }),
   );
   await io.close();
+});
+
+it("reads pages side by side into scattered memory, and of a cut file those that are left", () => {
+  const PAGE = 4096;
+  const bytes = pattern(64 * PAGE, 3);
+  fc.assert(
+    fc.property(
+      fc.shuffledSubarray([...Array(20).keys()], { minLength: 2 }),
+      fc.constantFrom(1, 3),
+      fc.oneof(fc.constant(60 * PAGE), fc.nat(60 * PAGE)),
+      (order, pages, size) => {
+        const path = file(bytes.subarray(0, 60 * PAGE));
+        const source = openFile(path);
+        truncateSync(path, size);
+        // The pages of the memory in another order than those of the file.
+        const batch = new Batch();
+        batch.reset("read", order.length);
+        const memory = new Uint8Array(60 * PAGE).fill(0xa5);
+        const length = pages * PAGE;
+        const rows = [...order].sort((a, b) => a - b);
+        for (const [i, row] of rows.entries())
+          batch.push(row * length, 0, memory, (order[i] as number) * length, length);
+        source.transferSync?.(batch);
+        const wanted = new Uint8Array(60 * PAGE).fill(0xa5);
+        for (const [i, row] of rows.entries()) {
+          const there = Math.max(0, Math.min(length, size - row * length));
+          wanted.set(bytes.subarray(row * length, row * length + there), (order[i] as number) * length);
+          expect(batch.status[i]).toBe(there === length ? 0 : there === 0 ? SHRUNK : ROW_PARTIAL);
+          if (there !== 0 && there !== length)
+            expect(batch.faults).toEqual([{ row: i, start: there, end: length, fault: SHRUNK }]);
+        }
+        expect(Buffer.compare(memory, wanted)).toBe(0);
+        source.close?.();
+        rmSync(path);
+      },
+    ),
+  );
 });
 
 it("holes of the file system are zeros", () => {

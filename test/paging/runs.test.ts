@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { all, Scheduler } from "../../src/io/index.js";
-import { type MapRun, RunColumns, VirtualMemory, X86_64 } from "../../src/paging/index.js";
+import { type MapRun, RunColumns, TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
 import { compileMmu } from "../../src/paging/mmu.js";
 import { DummyMachine, randomBits } from "../support/dummy-machine.js";
 import { maps as referenceMaps } from "../support/reference-walker.js";
@@ -14,8 +14,8 @@ function machine(seed: number): DummyMachine {
   const random = randomBits(seed + 1);
   const bases = [0n, 0xffff_8880_0000_0000n, 0x7fff_c000_0000n, 0xffff_ffff_8000_0000n];
   for (const base of bases) {
-    for (let part = 0; part < 4; part++) {
-      const level = part === 3 ? 1 + (random() % 3) : 1;
+    for (let part = 0; part < 6; part++) {
+      const level = part === 5 ? 1 + (random() % 3) : 1;
       const size = 2 ** (12 + 9 * (level - 1));
       let at = base + BigInt(random() % 3) * 0x4000_0000n + BigInt((random() % 8) * 0x20_0000);
       at += BigInt(level === 1 ? (random() % 512) * 4096 : 0);
@@ -24,11 +24,17 @@ function machine(seed: number): DummyMachine {
       let physical = 2 ** (random() % 2 === 0 ? 32 : 40) - (random() % 4) * size;
       if (level === 3) physical -= physical % size;
       let rights = { writable: true };
-      for (let i = 0; i < 1 + (random() % 40); i++) {
+      // Pages that differ in their frame alone, so that nearly each is a run of its own.
+      const scattered = random() % 2 === 0;
+      for (let i = 0; i < 1 + (random() % (scattered ? 120 : 40)); i++) {
         if (at >= (base === 0n || base === 0x7fff_c000_0000n ? 1n << 47n : 1n << 64n)) break;
         const kind = random() % 24;
         if (kind === 0) rights = { writable: random() % 2 === 0 };
         if (kind === 1) physical += size;
+        // Now and then one follows the other after all, or its low word alone does.
+        const jump = random() % 16;
+        if (scattered && jump > 1) physical = 2 ** 32 * (random() % 3) + size * (random() % 2048);
+        if (scattered && jump === 1) physical = (physical + 2 ** 32) % 2 ** 42;
         const entry = dummy.entryAt(at, level);
         if (kind === 2) dummy.writeEntry(entry, BigInt(random() & ~1));
         else if (kind === 3 && level > 1) dummy.writeEntry(entry, 0x83n | (1n << 14n));
@@ -36,7 +42,7 @@ function machine(seed: number): DummyMachine {
         else if ((dummy.readEntry(entry) & 1n) === 0n) {
           dummy.map(at, rights, level, physical);
           // Accessed and dirty bits are not rights.
-          dummy.writeEntry(entry, dummy.readEntry(entry) | BigInt(random() & 0x60));
+          if (!scattered) dummy.writeEntry(entry, dummy.readEntry(entry) | BigInt(random() & 0x60));
         }
         physical += size;
         at += BigInt(size);
@@ -64,14 +70,17 @@ function expected(dummy: DummyMachine): unknown[] {
 }
 
 it("runs and maps are the reference's, whatever the room for rows", () => {
-  const seen = { sizes: new Set<number>(), long: false, broken: false };
+  const seen = { sizes: new Set<number>(), long: false, broken: false, scattered: 0 };
   fc.assert(
     fc.property(fc.nat({ max: 2 ** 30 }), fc.constantFrom(2, 3, 10, 1000), (seed, capacity) => {
       const dummy = machine(seed);
       const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root });
       const all = expected(dummy);
       const found = rows(memory.runs().sync());
+      let scattered = 0;
       for (const run of found) {
+        scattered = run.state === undefined && run.end - run.start === PAGE ? scattered + 1 : 0;
+        seen.scattered = Math.max(seen.scattered, scattered);
         if (run.state !== undefined) seen.broken = true;
         else seen.sizes.add(run.pageSize);
         if (run.state === undefined && run.end - run.start > BigInt(run.pageSize)) seen.long = true;
@@ -90,7 +99,28 @@ it("runs and maps are the reference's, whatever the room for rows", () => {
     }),
     { numRuns: 150 },
   );
-  expect(seen).toEqual({ sizes: new Set([4096, 2 ** 21, 2 ** 30]), long: true, broken: true });
+  expect(seen).toMatchObject({ sizes: new Set([4096, 2 ** 21, 2 ** 30]), long: true, broken: true });
+  expect(seen.scattered).toBeGreaterThan(20);
+});
+
+it("a consumer of maps() that has other tables read between two runs gets the same runs", () => {
+  const dummy = new DummyMachine({ frames: 64, base: 0x1_0000_0000 });
+  // Two last tables full of scattered pages: more runs than are made before the first is handed out.
+  for (let i = 0; i < 1024; i++) dummy.map(PAGE * BigInt(i), {}, 1, 2 ** 33 + ((i * 7) % 1024) * 4096);
+  for (let i = 0; i < 16; i++) dummy.map(0x7f00_0000_0000n + 0x20_0000n * BigInt(i));
+  const wanted = expected(dummy);
+  for (const tables of [1, 2, 5, 64]) {
+    const tableCache = new TableCache({ bytes: tables * 6200 });
+    const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root, tableCache });
+    const found: MapRun[] = [];
+    for (const run of memory.maps().sync()) {
+      found.push(run);
+      if (found.length % 100 === 0)
+        memory.translate(0x7f00_0000_0000n + 0x20_0000n * BigInt((found.length / 100) % 16)).sync();
+      if (found.length % 300 === 0) memory.flush();
+    }
+    expect(found.map(plain)).toEqual(wanted);
+  }
 });
 
 it("runs of a range are clipped, down to a part of a large page", () => {

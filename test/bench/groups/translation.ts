@@ -5,7 +5,7 @@
 
 import { writeFileSync } from "node:fs";
 import { type Machine, open } from "../../../connectors/index.js";
-import type { TranslationColumns, VirtualMemory } from "../../../src/index.js";
+import type { RunColumns, TranslationColumns, VirtualMemory } from "../../../src/index.js";
 import { cProgram } from "../c-programs.js";
 import { CLI, costOf } from "../child.js";
 import { type Fixture, fixture, KDUMP, type Mapping, randomAddresses, rawFile } from "../fixture.js";
@@ -13,7 +13,7 @@ import { countPlain, sumNumbers, translatePlain } from "../limits.js";
 import { cpuMilliseconds } from "../measure.js";
 import { memorySpace } from "../memory-space.js";
 import type { Against, Group, Ready, Row } from "../row.js";
-import { FIRST_FRAME, SYNTHETIC_BASE, syntheticTables } from "../synthetic-tables.js";
+import { FIRST_FRAME, SYNTHETIC_BASE, SYNTHETIC_BYTES, syntheticTables } from "../synthetic-tables.js";
 import { lazy, workPath, writeNumbers } from "../work-folder.js";
 
 /** Page tables in memory, and addresses to translate with them. */
@@ -234,7 +234,58 @@ const contiguous: Row[] = [
       return { run: () => pagesOf(memory), expected: ALL };
     },
   },
+  ...(["shuffled", "contiguous"] as const).map(
+    (order): Row => ({
+      name: `runs() of 4 GiB of ${order} 4 KiB (counts pages)`,
+      operations: ALL,
+      against: [{ limit: inC("4 GiB of 4 KiB"), goals: [{ name: "goal", ratio: 1 }] }],
+      prepare: async () => {
+        const tables = syntheticTables(4096, order);
+        const memory = spaceOver(tables);
+        const frames = Float64Array.from({ length: ALL }, (_, page) => tables.path(page).at(-1) as number);
+        checkRuns(memory, frames);
+        // As many calls as a program makes that keeps one set of columns. What they hold was checked once, above.
+        const { start, end } = SYNTHETIC;
+        let columns: RunColumns | undefined;
+        const run = () => {
+          let rows = 0;
+          for (let at = start; at < end; at = columns.end) {
+            columns = memory.runs({ start: at, end }, columns).sync();
+            rows += columns.length;
+          }
+          return rows;
+        };
+        // Each page that does not follow the one before it begins a run; so does each further call, here and there.
+        const runs = frames.reduce(
+          (sum, at, i) => sum + (i > 0 && at === (frames[i - 1] as number) + 4096 ? 0 : 1),
+          0,
+        );
+        return { run, expected: runs };
+      },
+    }),
+  ),
 ];
+
+/** What the synthetic tables map. */
+const SYNTHETIC = { start: SYNTHETIC_BASE, end: SYNTHETIC_BASE + BigInt(SYNTHETIC_BYTES) };
+
+/** Goes through `runs()` of the synthetic range page by page. @throws unless page i lies in frame i. */
+function checkRuns(memory: VirtualMemory, frames: Float64Array): void {
+  const { start, end } = SYNTHETIC;
+  let page = 0;
+  for (let at = start; at < end; ) {
+    const { starts, lengths, physical, length, end: reached } = memory.runs({ start: at, end }).sync();
+    for (let row = 0; row < length; row++) {
+      if (starts[row] !== start + BigInt(page * 4096))
+        throw new Error(`run ${row} from ${at} on: wrong start`);
+      for (let offset = 0; offset < (lengths[row] as number); offset += 4096, page++) {
+        if (frames[page] !== (physical[row] as number) + offset) throw new Error(`page ${page}: wrong frame`);
+      }
+    }
+    at = reached;
+  }
+  if (page !== frames.length) throw new Error(`${page} pages`);
+}
 
 /** 4 KiB pages that `maps()` finds mapped. */
 function pagesOf(memory: VirtualMemory): number {

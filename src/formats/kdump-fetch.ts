@@ -1,0 +1,44 @@
+/** A stretch of a kdump file that is being read, for whoever waits for parts of it. */
+import { type BoundView, type Fault, type Fragment, type Output, Packet } from "../io/index.js";
+import type { DumpFile } from "./types.js";
+
+/** A part of a page that a view wants. */
+export interface Want {
+  /** Byte in the page. */
+  readonly offset: number;
+  readonly view: BoundView;
+}
+
+/** A stretch of the file that is being read. */
+export abstract class Fetch implements Output {
+  readonly packet: Packet;
+  #handled = false;
+
+  constructor(length: number) {
+    this.packet = Packet.reading(length);
+  }
+
+  send(file: DumpFile, offset: number): void {
+    file.sendIo(offset, this.packet.view().bind(this));
+    // What no layer below has answered or kept by now will never be answered.
+    this.packet.dropUncovered();
+    this.onFragment();
+  }
+
+  onFragment(_fragment?: Fragment): void {
+    if (this.#handled || !this.packet.complete) return;
+    this.#handled = true;
+    this.handle();
+  }
+
+  protected abstract handle(): void;
+
+  /** The fault of the first missing byte in a range of the packet; 0 if it is all there. */
+  protected faultIn(start: number, end: number): Fault {
+    if (this.packet.firstFault === 0) return 0;
+    for (const hole of this.packet.holes()) {
+      if (hole.start < end && hole.end > start) return hole.fault;
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,102 @@
+/** The memory of another process. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { open } from "../../../connectors/index.js";
+import { compiled, cProgram } from "../c-programs.js";
+import { fixture, rawFile } from "../fixture.js";
+import { copyPlain } from "../limits.js";
+import { randomBelow } from "../random.js";
+import type { Row } from "../row.js";
+import { lazy, writeNumbers } from "../work-folder.js";
+
+/** Pages of another process: a C program that holds the fixture's RAM. */
+const PAGES = 4096;
+const processPlaces = lazy(async () => {
+  const { ram } = await fixture();
+  const random = randomBelow();
+  return Float64Array.from({ length: PAGES }, () => random(ram.length / 4096) * 4096);
+});
+
+async function startTarget(): Promise<{ pid: number; address: bigint; close: () => void }> {
+  const child = spawn(compiled("vmreadv"), ["target", await rawFile()], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  child.stdout.setEncoding("utf8");
+  const [said] = (await once(child.stdout, "data")) as [string];
+  const [pid = "", address = ""] = said.trim().split(" ");
+  return { pid: Number(pid), address: BigInt(address), close: () => child.stdin.end() };
+}
+
+const vmreadvRow = (name: string, perCall: number): Row => ({
+  name,
+  operations: 10 * PAGES,
+  isLimit: true,
+  needsCompiler: true,
+  prepare: async () => {
+    const target = await startTarget();
+    const places = await processPlaces();
+    const { ram } = await fixture();
+    const expected = copyPlain(ram, places, 4096, new Uint8Array(4096));
+    const args = ["read", target.pid, String(target.address), writeNumbers([...places]), 4096, perCall];
+    return cProgram("vmreadv", args, 10, { expected, close: target.close });
+  },
+});
+
+export const processRows: Row[] = [
+  vmreadvRow("process_vm_readv in C, a page a call", 1),
+  vmreadvRow("process_vm_readv in C, 256 pages a call", 256),
+  {
+    name: "readInto, random 4 KiB, another process",
+    operations: PAGES,
+    needsCompiler: true,
+    against: [{ limit: "process_vm_readv in C, a page a call" }],
+    prepare: async () => {
+      const target = await startTarget();
+      const machine = await open({ connector: `proc:${target.pid}` });
+      const { memory } = machine;
+      const places = await processPlaces();
+      const { ram } = await fixture();
+      const into = new Uint8Array(4096);
+      const virtual = Array.from(places, (at) => target.address + BigInt(at));
+      const run = () => {
+        let sum = 0;
+        for (let i = 0; i < PAGES; i++) {
+          memory.readInto(virtual[i] as bigint, into).sync();
+          sum += into[(i * 8) % 4096] as number;
+        }
+        return sum;
+      };
+      const close = async () => {
+        await machine.close();
+        target.close();
+      };
+      return { run, expected: copyPlain(ram, places, 4096, new Uint8Array(4096)), close };
+    },
+  },
+  {
+    name: "gather of 4,096 pages, another process",
+    operations: PAGES,
+    needsCompiler: true,
+    against: [{ limit: "process_vm_readv in C, 256 pages a call" }],
+    prepare: async () => {
+      const target = await startTarget();
+      const machine = await open({ connector: `proc:${target.pid}` });
+      const { memory } = machine;
+      const places = await processPlaces();
+      const { ram } = await fixture();
+      const into = new Uint8Array(4096 * PAGES);
+      const virtual = BigUint64Array.from(places, (at) => target.address + BigInt(at));
+      const run = () => memory.gather(virtual, 4096, into).sync().failed.length;
+      const check = () => {
+        let sum = 0;
+        for (let i = 0; i < PAGES; i++) sum += into[i * 4096 + ((i * 8) % 4096)] as number;
+        return sum;
+      };
+      const close = async () => {
+        await machine.close();
+        target.close();
+      };
+      return { run, check, expected: copyPlain(ram, places, 4096, new Uint8Array(4096)), close };
+    },
+  },
+];
