@@ -4,12 +4,13 @@ import type { Address, Routine } from "../io/index.js";
 import { fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
-import { type OutColumns, type SlowPath, translateCached } from "./translate-cached.hot.js";
 import { rightsFields, type Translation, unmapped } from "./translation.js";
 import {
   faultOfStep,
+  followLinks,
   isCanonical,
   LEAF,
+  Leaf,
   MISSING,
   NON_CANONICAL,
   Step,
@@ -18,6 +19,7 @@ import {
 } from "./walk.hot.js";
 
 const step = new Step();
+const leaf = new Leaf();
 
 /** The words of an address. @throws {RangeError} for what is none. */
 export function wordsOf(address: Address): { lo: number; hi: number } {
@@ -36,24 +38,32 @@ export function translateNow(io: PageTableIo, virtual: bigint): Translation | un
   io.beginRequest();
   const slot = cache.find(io.root);
   if (slot < 0) return recalled(io, virtual);
-  // A column of one: the shortest way, for what has been translated before.
-  lone[0] = virtual;
-  slow.taken = !cache.regionsPay(slot);
-  if (!slow.taken) translateCached(cache, mmu, slot, loneWords, 0, 1, loneOut, slow);
-  if (!slow.taken) {
-    const rights = loneOut.rights[0] as number;
+  splitVirtual(virtual);
+  const { lo, hi } = split;
+  if (followLinks(leaf, cache, mmu, slot, lo, hi)) {
+    const { rights } = leaf;
     return {
       virtual,
-      physical: loneOut.physical[0] as number,
-      pageSize: mmu.size[loneOut.levels[0] as number] as number,
+      physical: leaf.address,
+      pageSize: mmu.size[leaf.level] as number,
       writable: (rights & WRITABLE) !== 0,
       user: (rights & USER) !== 0,
       executable: (rights & EXECUTABLE) !== 0,
       global: (rights & GLOBAL) !== 0,
     };
   }
-  splitVirtual(virtual);
-  const { lo, hi } = split;
+  return walkNow(io, virtual, slot, lo, hi);
+}
+
+/** As `translateNow`, for what links don't tell. */
+function walkNow(
+  io: PageTableIo,
+  virtual: bigint,
+  slot: number,
+  lo: number,
+  hi: number,
+): Translation | undefined {
+  const { mmu, cache } = io;
   if (!isCanonical(mmu, hi)) return unmapped(virtual, NON_CANONICAL, 0n);
   walkFrom(
     step,
@@ -81,26 +91,6 @@ function recalled({ cache, mmu, root }: PageTableIo, virtual: bigint): Translati
   const physical = (tlb.hi >>> 0) * HIGH + ((tlb.lo | (lo & 0xfff)) >>> 0);
   return { virtual, physical, pageSize: mmu.size[tlb.level] as number, ...rightsFields(tlb.rights) };
 }
-
-/** Notes that the plain loops could not do it. */
-class Untaken implements SlowPath {
-  taken = false;
-
-  translateSlow(): boolean {
-    this.taken = true;
-    return false;
-  }
-}
-
-const slow = new Untaken();
-const lone = new BigUint64Array(1);
-const loneWords = new Int32Array(lone.buffer);
-const loneOut: OutColumns = {
-  physical: new Float64Array(1),
-  faults: new Int32Array(1),
-  levels: new Uint8Array(1),
-  rights: new Uint8Array(1),
-};
 
 /** What a step that ended says of an address. */
 function resultOf({ mmu }: PageTableIo, virtual: bigint, lo: number, hi: number): Translation {

@@ -1,8 +1,17 @@
-/** The walker, one step at a time over tables in hand. (Columns of addresses: `translate-cached.hot.ts`.) */
+/**
+ * The walker, one step at a time over tables in hand; and the short way for one address whose tables are cached and have
+ * been walked before. (Columns of addresses: `translate-cached.hot.ts`.)
+ */
 import { HIGH } from "../io/address.js";
 import { type Fault, fault, levelDetail } from "../io/fault.js";
-import { type CompiledMmu, GLOBAL } from "./mmu.js";
-import { LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG, type TableCache } from "./table-cache.hot.js";
+import { ALL_RIGHTS, type CompiledMmu, GLOBAL } from "./mmu.js";
+import {
+  LINK_LEAF,
+  LINK_LEVEL_SHIFT,
+  LINK_SLOT_SHIFT,
+  LINK_TAG,
+  type TableCache,
+} from "./table-cache.hot.js";
 
 /** What a walk ended at. */
 export const LEAF = 1;
@@ -171,6 +180,74 @@ export function walkFrom(
     step.faults = faults;
     return;
   }
+}
+
+/** Where links led; reused, so read what you need before anything else is walked or sent. */
+export class Leaf {
+  /** Physical address of the byte that was asked for. */
+  address = 0;
+  level = 0;
+  rights = 0;
+  /** Bytes from there to the end of the page. */
+  room = 0;
+}
+
+/**
+ * Follows links from the root to the leaf of an address: a load a level, no hash, no look at the entries on the way.
+ *
+ * @param slot That of the root; `cache.useLinks` was called.
+ * @returns whether links led to a sound leaf. If not, nothing is known: take the long way, `walkFrom`.
+ */
+export function followLinks(
+  leaf: Leaf,
+  { links, signed: arena }: TableCache,
+  mmu: CompiledMmu,
+  slot: number,
+  lo: number,
+  hi: number,
+): boolean {
+  if (!mmu.fineGranule || !isCanonical(mmu, hi)) return false;
+  let rights = ALL_RIGHTS;
+  let table = slot;
+  for (let level = mmu.levels; level > 3; level--) {
+    const link = links[
+      (table << 9) | ((hi >>> (mmu.hiShift[level] as number)) & (mmu.hiMask[level] as number))
+    ] as number;
+    if ((link & LINK_TAG) !== level << LINK_LEVEL_SHIFT) return false;
+    rights &= link;
+    table = link >>> LINK_SLOT_SHIFT;
+  }
+  let level = 3;
+  let entry = (table << 9) | (((hi << 2) | (lo >>> 30)) & 511);
+  let link = links[entry] as number;
+  rights &= link;
+  if ((link & LINK_TAG) === 3 << LINK_LEVEL_SHIFT) {
+    level = 2;
+    entry = ((link >>> LINK_SLOT_SHIFT) << 9) | ((lo >>> 21) & 511);
+    link = links[entry] as number;
+    rights &= link;
+    if ((link & LINK_TAG) === 2 << LINK_LEVEL_SHIFT) {
+      level = 1;
+      entry = ((link >>> LINK_SLOT_SHIFT) << 9) | ((lo >>> 12) & 511);
+    }
+  }
+  const entryLo = arena[2 * entry] as number;
+  const entryHi = arena[2 * entry + 1] as number;
+  if (level === 1) {
+    // In these formats, an entry of the last level is sound if it is present.
+    if ((entryLo & mmu.presentMask) === 0) return false;
+    rights &= rightsOf(mmu, entryLo, entryHi);
+  } else if ((link & LINK_TAG) !== (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
+    return false;
+  }
+  const offset = lo & (mmu.offsetLo[level] as number);
+  leaf.address =
+    ((entryHi & (mmu.leafAddressHi[level] as number)) >>> 0) * HIGH +
+    (((entryLo & (mmu.leafAddressLo[level] as number)) | offset) >>> 0);
+  leaf.level = level;
+  leaf.rights = rights & ALL_RIGHTS;
+  leaf.room = (mmu.offsetLo[level] as number) + 1 - offset;
+  return true;
 }
 
 /**
