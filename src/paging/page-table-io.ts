@@ -11,6 +11,7 @@ import {
   type Scheduler,
 } from "../io/index.js";
 import { PhysicalMemory } from "../memory/physical-memory.js";
+import type { Writes } from "../memory/writes.js";
 import { ALL_RIGHTS, type CompiledMmu, compileMmu, type MmuDef } from "./mmu.js";
 import { TableCache } from "./table-cache.hot.js";
 import { TableFetch, type TableWaiter } from "./table-fetch.js";
@@ -18,8 +19,10 @@ import { sendVirtualColumn } from "./translate-column.js";
 import {
   BEYOND,
   faultOfStep,
+  followLinks,
   isCanonical,
   LEAF,
+  Leaf,
   MISSING,
   NON_CANONICAL,
   runBytes,
@@ -51,6 +54,8 @@ export interface PageTableOptions {
   readonly tableCache?: TableCache;
 }
 
+const leaf = new Leaf();
+
 const NOT_AN_ADDRESS = fault("malformed", "address", "paging");
 
 /**
@@ -70,6 +75,8 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
   readonly cache: TableCache;
   readonly scheduler: Scheduler;
   readonly name: string;
+  /** The writes to physical memory, where that tells of them. */
+  private readonly writes: Writes | undefined;
   readonly #step = new Step();
   readonly #clock: () => number;
 
@@ -87,6 +94,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
       );
     }
     this.physical = physical;
+    this.writes = physical instanceof PhysicalMemory ? physical.writes : undefined;
     this.root = root;
     this.live = options.live ?? false;
     this.maxAge = options.maxAge ?? 0;
@@ -107,12 +115,15 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
    * read before a write to physical memory. @internal
    */
   beginRequest(): void {
-    if (this.physical instanceof PhysicalMemory) this.cache.forgetBefore(this.physical.writes.version());
-    if (this.live) {
-      if (this.maxAge === 0) this.cache.beginLive();
-      else this.cache.beginAged(this.#clock(), this.maxAge);
-    }
-    this.cache.useLinks(this.mmu);
+    const { cache, writes } = this;
+    if (writes !== undefined) cache.forgetBefore(writes.version());
+    if (this.live) this.#beginLive();
+    cache.useLinks(this.mmu);
+  }
+
+  #beginLive(): void {
+    if (this.maxAge === 0) this.cache.beginLive();
+    else this.cache.beginAged(this.#clock(), this.maxAge);
   }
 
   /**
@@ -171,7 +182,13 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     }
     const { lo, hi } = split;
     this.beginRequest();
-    this.walkView(undefined, this.mmu.levels, ALL_RIGHTS, lo, hi, view, this.cache.generation);
+    const { cache, mmu } = this;
+    const slot = cache.find(this.root);
+    if (slot >= 0 && followLinks(leaf, cache, mmu, slot, lo, hi) && view.length <= leaf.room) {
+      this.physical.sendIo(leaf.address, view);
+    } else {
+      this.walkView(undefined, mmu.levels, ALL_RIGHTS, lo, hi, view, cache.generation);
+    }
   }
 
   /** @internal */
