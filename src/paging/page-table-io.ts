@@ -23,6 +23,7 @@ import {
   isCanonical,
   LEAF,
   Leaf,
+  leafBytes,
   MISSING,
   NON_CANONICAL,
   runBytes,
@@ -241,6 +242,10 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
         room = bytesToCanonical(mmu, lo, hi);
       } else if (held === undefined && slot < 0) {
         room = bytesToEndOfHalf(mmu, lo, hi);
+      } else if (held === undefined && followLinks(leaf, cache, mmu, slot, lo, hi)) {
+        kind = LEAF;
+        room = leafBytes(leaf, cache, mmu, length);
+        physical = leaf.address;
       } else {
         const table = held === undefined ? cache.arena : held.words;
         const base = held === undefined ? slot * mmu.tableWords : 0;

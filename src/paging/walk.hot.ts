@@ -190,6 +190,8 @@ export class Leaf {
   rights = 0;
   /** Bytes from there to the end of the page. */
   room = 0;
+  /** Its place in `cache.links`; twice that is its place in `cache.arena`. */
+  entry = 0;
 }
 
 /**
@@ -247,6 +249,7 @@ export function followLinks(
   leaf.level = level;
   leaf.rights = rights & ALL_RIGHTS;
   leaf.room = (mmu.offsetLo[level] as number) + 1 - offset;
+  leaf.entry = entry;
   return true;
 }
 
@@ -258,24 +261,51 @@ export function followLinks(
 export function runBytes(step: Step, mmu: CompiledMmu, lo: number, hi: number, wanted: number): number {
   const { level, kind, table, base } = step;
   const size = mmu.size[level] as number;
-  let bytes =
+  const bytes =
     size -
     ((hi & (mmu.offsetHi[level] as number)) >>> 0) * HIGH -
     ((lo & (mmu.offsetLo[level] as number)) >>> 0);
-  if (bytes >= wanted || level === mmu.levels || step.faults !== undefined) return bytes;
+  if (bytes >= wanted || step.faults !== undefined) return bytes;
   if (kind !== LEAF && kind !== NOT_PRESENT) return bytes;
+  return bytes + moreBytes(mmu, level, kind, table, base, step.index, step.address + size, wanted - bytes);
+}
+
+/** As {@link runBytes}, of what links led to. */
+export function leafBytes(leaf: Leaf, cache: TableCache, mmu: CompiledMmu, wanted: number): number {
+  const { room, entry, level, address } = leaf;
+  if (room >= wanted) return room;
+  const index = entry & 511;
+  return (
+    room + moreBytes(mmu, level, LEAF, cache.arena, 2 * (entry - index), index, address + room, wanted - room)
+  );
+}
+
+/** Bytes of the entries behind `from` that continue it; those of leaves at `expected`. */
+function moreBytes(
+  mmu: CompiledMmu,
+  level: number,
+  kind: number,
+  table: Uint32Array,
+  base: number,
+  from: number,
+  expected: number,
+  wanted: number,
+): number {
+  if (level === mmu.levels) return 0;
+  const size = mmu.size[level] as number;
   const last = (mmu.loMask[level] as number) | (mmu.hiMask[level] as number);
   const addressLo = mmu.leafAddressLo[level] as number;
   const addressHi = mmu.leafAddressHi[level] as number;
-  let expected = step.address + size;
-  for (let index = step.index + 1; index <= last && bytes < wanted; index++) {
+  let bytes = 0;
+  for (let index = from + 1; index <= last && bytes < wanted; index++) {
     const entryLo = table[base + 2 * index] as number;
     const entryHi = table[base + 2 * index + 1] as number;
     if (kindOf(mmu, level, entryLo, entryHi) !== kind) break;
-    if (kind === LEAF) {
-      if (((entryHi & addressHi) >>> 0) * HIGH + ((entryLo & addressLo) >>> 0) !== expected) break;
-      expected += size;
-    }
+    if (
+      kind === LEAF &&
+      ((entryHi & addressHi) >>> 0) * HIGH + ((entryLo & addressLo) >>> 0) !== expected + bytes
+    )
+      break;
     bytes += size;
   }
   return bytes;
