@@ -14,53 +14,53 @@ export class Answers {
    * only its own.
    */
   again: FragmentQueue | undefined = undefined;
-  readonly #batch: Batch;
-  readonly #queue: FragmentQueue;
-  readonly #threw: { readonly error: unknown } | undefined;
-  #faults: Map<number, RowFault[]> | undefined;
+  private readonly batch: Batch;
+  private readonly queue: FragmentQueue;
+  private readonly threw: { readonly error: unknown } | undefined;
+  private faults: Map<number, RowFault[]> | undefined;
   /** The next view, and its first record. */
-  #next = 0;
-  #record = 0;
+  private next = 0;
+  private record = 0;
 
   /** @param threw What the connector threw. */
   constructor(batch: Batch, queue: FragmentQueue, threw: { readonly error: unknown } | undefined) {
-    this.#batch = batch;
-    this.#queue = queue;
-    this.#threw = threw;
+    this.batch = batch;
+    this.queue = queue;
+    this.threw = threw;
   }
 
   /** Answers every view that has no answer yet. @throws what a layer's mistake makes a view throw; then `skip`. */
   go(): void {
-    const { views, rows, columns, length } = this.#queue;
-    const { status } = this.#batch;
-    while (this.#next < length) {
-      const view = views[this.#next] as BoundView;
-      const record = this.#record;
+    const { views, rows, columns, length } = this.queue;
+    const { status } = this.batch;
+    while (this.next < length) {
+      const view = views[this.next] as BoundView;
+      const record = this.record;
       if (columns !== undefined) {
         const column = columns.get(view);
         if (column !== undefined) {
-          this.#answerColumn(view, record, column);
+          this.answerColumn(view, record, column);
           continue;
         }
       }
       if (status[rows[record] as number] === 0) view.complete();
-      else this.#answerOther(view, record);
-      this.#next++;
-      this.#record = record + 1;
+      else this.answerOther(view, record);
+      this.next++;
+      this.record = record + 1;
     }
   }
 
   /** The view that threw had an answer already. */
   skip(error: unknown): void {
-    const view = this.#queue.views[this.#next] as BoundView;
+    const view = this.queue.views[this.next] as BoundView;
     view.packet.outputError ??= error;
-    this.#record += this.#queue.recordsOf(view);
-    this.#next++;
+    this.record += this.queue.recordsOf(view);
+    this.next++;
   }
 
-  #answerColumn(view: BoundView, first: number, { size, count }: QueuedColumn): void {
-    const { rows } = this.#queue;
-    const { status } = this.#batch;
+  private answerColumn(view: BoundView, first: number, { size, count }: QueuedColumn): void {
+    const { rows } = this.queue;
+    const { status } = this.batch;
     const end = first + count;
     let good = first;
     while (good < end && status[rows[good] as number] === 0) good++;
@@ -71,35 +71,35 @@ export class Answers {
       for (let record = first; record < end; record++) {
         const tail = record + 1 < end ? rest.split(size) : undefined;
         if (status[rows[record] as number] === 0) rest.complete();
-        else this.#answerOther(rest, record);
+        else this.answerOther(rest, record);
         if (tail !== undefined) rest = tail;
       }
     }
-    this.#next++;
-    this.#record = end;
+    this.next++;
+    this.record = end;
   }
 
   /** Answers a view whose row did not move as a whole. */
-  #answerOther(view: BoundView, record: number): void {
-    const batch = this.#batch;
-    const row = this.#queue.rows[record] as number;
+  private answerOther(view: BoundView, record: number): void {
+    const batch = this.batch;
+    const row = this.queue.rows[record] as number;
     let status = batch.status[row] as number;
     // Where in its row the view begins.
     const from = view.packet.base + view.start - (batch.offsets[row] as number);
-    if (this.#threw !== undefined) view.packet.cause ??= this.#threw.error;
+    if (this.threw !== undefined) view.packet.cause ??= this.threw.error;
     if (view.abortFault !== 0 && status !== ROW_PARTIAL) {
       // Not to be asked for again: the caller may have its memory back.
       view.fail(view.abortFault);
       return;
     }
     if (status === ROW_PARTIAL) {
-      this.#faults ??= faultsByRow(batch.faults);
-      answerPartly(view, from, this.#faults.get(row) ?? []);
+      this.faults ??= faultsByRow(batch.faults);
+      answerPartly(view, from, this.faults.get(row) ?? []);
       return;
     }
-    if (status === ROW_UNANSWERED) status = this.#threw === undefined ? UNANSWERED : THREW;
+    if (status === ROW_UNANSWERED) status = this.threw === undefined ? UNANSWERED : THREW;
     const isPart = view.length < (batch.lengths[row] as number);
-    if (batch.direction === "read" && isPart && this.#threw === undefined) {
+    if (batch.direction === "read" && isPart && this.threw === undefined) {
       if (this.again === undefined) {
         this.again = new FragmentQueue();
         this.again.open("read", false);

@@ -24,7 +24,7 @@ type AnyAttempt = (...args: Arguments) => unknown;
  */
 export abstract class Io<T> implements PromiseLike<T> {
   readonly scheduler: Scheduler;
-  #driven = false;
+  private driven = false;
 
   /** Use {@link Io.of}. @internal */
   constructor(scheduler: Scheduler) {
@@ -96,10 +96,10 @@ export abstract class Io<T> implements PromiseLike<T> {
 
   /** To be called when it is driven. @throws {MemtoolError} `DRIVEN_TWICE` the second time. @internal */
   protected claim(): void {
-    if (this.#driven) {
+    if (this.driven) {
       throw new MemtoolError("DRIVEN_TWICE", "an Io is driven once: make a new one, or keep its promise()");
     }
-    this.#driven = true;
+    this.driven = true;
   }
 
   /** Runs it to its end on this stack. @throws what it throws; `WouldBlockError` if it can't be finished here. */
@@ -158,13 +158,13 @@ export const OVER: Running = { giveUp: () => {} };
 
 /** An operation that is a routine, maybe with an attempt to do without it. */
 class RoutineIo<T> extends Io<T> {
-  readonly #attempt: AnyAttempt | undefined;
-  readonly #routine: AnyRoutine;
-  readonly #a: unknown;
-  readonly #b: unknown;
-  readonly #c: unknown;
-  readonly #d: unknown;
-  readonly #e: unknown;
+  private readonly attempt: AnyAttempt | undefined;
+  private readonly routine: AnyRoutine;
+  private readonly a: unknown;
+  private readonly b: unknown;
+  private readonly c: unknown;
+  private readonly d: unknown;
+  private readonly e: unknown;
 
   constructor(
     scheduler: Scheduler,
@@ -177,39 +177,39 @@ class RoutineIo<T> extends Io<T> {
     e: unknown,
   ) {
     super(scheduler);
-    this.#attempt = attempt;
-    this.#routine = routine;
-    this.#a = a;
-    this.#b = b;
-    this.#c = c;
-    this.#d = d;
-    this.#e = e;
+    this.attempt = attempt;
+    this.routine = routine;
+    this.a = a;
+    this.b = b;
+    this.c = c;
+    this.d = d;
+    this.e = e;
   }
 
   /** The result, if it can be had at once. */
-  #try(): T | undefined {
-    return this.#attempt === undefined ? undefined : (this.#attempt(this.#a, this.#b) as T | undefined);
+  private try(): T | undefined {
+    return this.attempt === undefined ? undefined : (this.attempt(this.a, this.b) as T | undefined);
   }
 
-  #run(): Routine<T> {
-    return this.#routine(this.#a, this.#b, this.#c, this.#d, this.#e) as Routine<T>;
+  private run(): Routine<T> {
+    return this.routine(this.a, this.b, this.c, this.d, this.e) as Routine<T>;
   }
 
   sync(): T {
     this.claim();
-    const result = this.#try();
-    return result === undefined ? this.scheduler.runSync(this.#run()) : result;
+    const result = this.try();
+    return result === undefined ? this.scheduler.runSync(this.run()) : result;
   }
 
   [Symbol.iterator](): Routine<T> {
     this.claim();
-    return this.#run();
+    return this.run();
   }
 
   start(receiver: Receiver<T>, index: number): Running {
     this.claim();
-    const result = this.#try();
-    if (result === undefined) return this.scheduler.startFor(this.#run(), receiver, index);
+    const result = this.try();
+    if (result === undefined) return this.scheduler.startFor(this.run(), receiver, index);
     receiver.done(result, index);
     return OVER;
   }

@@ -55,6 +55,23 @@ const SLAB = 4096;
 let slab = new Uint8Array(SLAB);
 let slabAt = 0;
 
+function isSmall(length: number): boolean {
+  return length > 0 && length <= SMALL && Math.floor(length) === length;
+}
+
+/** A place for so many bytes in `slab`: a typed array of its own costs more than the whole way through the layers. */
+function takeSmall(length: number): number {
+  const align = length >= 8 ? 8 : length >= 4 ? 4 : length >= 2 ? 2 : 1;
+  let base = (slabAt + align - 1) & -align;
+  // The slab's length is 0 once somebody has transferred it to another thread.
+  if (base + length > slab.length) {
+    slab = new Uint8Array(SLAB);
+    base = 0;
+  }
+  slabAt = base + length;
+  return base;
+}
+
 /** What most submissions never need: kept apart, so that a packet is small and quickly made. */
 class Trouble {
   cause: unknown = undefined;
@@ -102,62 +119,66 @@ export class Packet implements Wait {
   /** Counts submissions, so that a view of an earlier one can't touch this one. 0: never submitted. @internal */
   flight = 0;
   /** Bytes not yet answered. */
-  #remaining = 0;
+  private remaining = 0;
   /** Of those, bytes that a layer promised to answer. */
-  #kept = 0;
+  private kept = 0;
   /** Good bytes from the first on, without a gap; others are in the trouble. */
-  #good = 0;
-  #waiter: Waker | undefined = undefined;
-  #trouble: Trouble | undefined = undefined;
+  private goodEnd = 0;
+  private waiter: Waker | undefined = undefined;
+  private trouble: Trouble | undefined = undefined;
   /** `bytes`, once asked for. */
-  #bytes: Uint8Array | undefined = undefined;
+  private whole: Uint8Array | undefined = undefined;
 
-  private constructor(direction: Direction, memory: PacketMemory, direct: boolean) {
+  // Small, so that V8 inlines it: what memory a packet is over is found out before.
+  private constructor(
+    direction: Direction,
+    memory: Uint8Array,
+    base: number,
+    length: number,
+    options: PacketOptions | undefined,
+  ) {
     this.direction = direction;
-    this.direct = direct;
-    if (typeof memory === "number" && memory > 0 && memory <= SMALL && Math.floor(memory) === memory) {
-      // A typed array of its own costs more than the whole way through the layers.
-      const align = memory >= 8 ? 8 : memory >= 4 ? 4 : memory >= 2 ? 2 : 1;
-      slabAt = (slabAt + align - 1) & -align;
-      // Its length is 0 once somebody has transferred it to another thread.
-      if (slabAt + memory > slab.length) {
-        slab = new Uint8Array(SLAB);
-        slabAt = 0;
-      }
-      this.memory = slab;
-      this.base = slabAt;
-      this.length = memory;
-      slabAt += memory;
-      return;
+    this.direct = options === undefined || options.direct !== false;
+    this.memory = memory;
+    this.base = base;
+    this.length = length;
+  }
+
+  private static over(
+    direction: Direction,
+    memory: PacketMemory,
+    options: PacketOptions | undefined,
+  ): Packet {
+    if (typeof memory === "number" && isSmall(memory)) {
+      const base = takeSmall(memory);
+      return new Packet(direction, slab, base, memory, options);
     }
     const bytes = asBytes(memory);
-    this.memory = bytes;
-    this.base = 0;
-    this.length = bytes.length;
+    return new Packet(direction, bytes, 0, bytes.length, options);
   }
 
   /** A packet that a backend fills (mfio: `Write`). */
   static reading(memory: PacketMemory, options?: PacketOptions): Packet {
-    return new Packet("read", memory, options?.direct ?? true);
+    return Packet.over("read", memory, options);
   }
 
   /** A packet whose bytes go to the backend (mfio: `Read`). */
   static writing(memory: PacketMemory, options?: PacketOptions): Packet {
-    return new Packet("write", memory, options?.direct ?? true);
+    return Packet.over("write", memory, options);
   }
 
   /** A packet that trades its bytes for the backend's (mfio: `ReadWrite`). */
   static exchanging(memory: PacketMemory, options?: PacketOptions): Packet {
-    return new Packet("exchange", memory, options?.direct ?? true);
+    return Packet.over("exchange", memory, options);
   }
 
   /** The packet's memory: the caller's own, or what was allocated (up to 64 bytes: a part of a shared buffer). */
   get bytes(): Uint8Array {
-    this.#bytes ??= this.#slice();
-    return this.#bytes;
+    this.whole ??= this.makeBytes();
+    return this.whole;
   }
 
-  #slice(): Uint8Array {
+  private makeBytes(): Uint8Array {
     const { memory, base, length } = this;
     return memory.length === length ? memory : memory.subarray(base, base + length);
   }
@@ -169,52 +190,52 @@ export class Packet implements Wait {
 
   /** Whether every byte of the last submission is accounted for (`false` before the first). */
   get complete(): boolean {
-    return this.#remaining === 0 && this.flight !== 0;
+    return this.remaining === 0 && this.flight !== 0;
   }
 
   /** Packet-relative offset of the lowest byte that failed so far; the length if none did. */
   get clamp(): number {
     if (this.flight === 0) return 0;
-    const clamp = this.#trouble?.clamp ?? this.length;
+    const clamp = this.trouble?.clamp ?? this.length;
     return Math.min(clamp, this.length);
   }
 
   /** The fault at `clamp`, or 0. */
   get firstFault(): Fault {
-    return this.#trouble === undefined ? 0 : this.#trouble.firstFault;
+    return this.trouble === undefined ? 0 : this.trouble.firstFault;
   }
 
   /** What a connector threw while it served this packet, if it did. */
   get cause(): unknown {
-    return this.#trouble?.cause;
+    return this.trouble?.cause;
   }
 
   set cause(thrown: unknown) {
-    this.#inTrouble().cause = thrown;
+    this.inTrouble().cause = thrown;
   }
 
   /** What an output threw; operations such as `send` throw it once the packet is complete. */
   get outputError(): unknown {
-    return this.#trouble?.outputError;
+    return this.trouble?.outputError;
   }
 
   set outputError(thrown: unknown) {
-    this.#inTrouble().outputError = thrown;
+    this.inTrouble().outputError = thrown;
   }
 
   /** Uncovered bytes were failed: views that nobody kept may not answer any more. @internal */
   get sealed(): boolean {
-    return this.#trouble?.sealed === true;
+    return this.trouble?.sealed === true;
   }
 
   /** The caller has its memory back although parts are still kept. @internal */
   get givenUp(): boolean {
-    return this.#trouble?.givenUp === true;
+    return this.trouble?.givenUp === true;
   }
 
-  #inTrouble(): Trouble {
-    this.#trouble ??= new Trouble();
-    return this.#trouble;
+  private inTrouble(): Trouble {
+    this.trouble ??= new Trouble();
+    return this.trouble;
   }
 
   /**
@@ -223,32 +244,32 @@ export class Packet implements Wait {
    * @throws {MemtoolError} `IN_FLIGHT` if the last submission is not complete.
    */
   view(tag = 0): View {
-    this.#submit();
+    this.submit();
     return new View(this, 0, this.length, tag);
   }
 
   /** As `view().bind(output)`. */
   bind(output?: Output): BoundView {
-    this.#submit();
+    this.submit();
     return new BoundView(this, 0, this.length, 0, output);
   }
 
-  #submit(): void {
-    if (this.#remaining !== 0) {
+  private submit(): void {
+    if (this.remaining !== 0) {
       throw new MemtoolError(
         "IN_FLIGHT",
-        `packet of ${this.length} bytes: ${this.#remaining} still in flight`,
+        `packet of ${this.length} bytes: ${this.remaining} still in flight`,
       );
     }
     this.flight++;
-    this.#remaining = this.length;
-    this.#good = 0;
-    if (this.#trouble !== undefined) this.#trouble = undefined;
+    this.remaining = this.length;
+    this.goodEnd = 0;
+    if (this.trouble !== undefined) this.trouble = undefined;
   }
 
   /** What failed, ascending and merged; empty if nothing did. Complete once the packet is. */
   holes(): Hole[] {
-    const failed = this.#trouble?.failed;
+    const failed = this.trouble?.failed;
     if (failed === undefined) return [];
     failed.sort((a, b) => a.start - b.start);
     const merged: Hole[] = [];
@@ -265,8 +286,8 @@ export class Packet implements Wait {
 
   /** What moved, ascending and merged. */
   good(): ByteRange[] {
-    const ranges = [...(this.#trouble?.good ?? [])];
-    if (this.#good > 0) ranges.push({ start: 0, end: this.#good });
+    const ranges = [...(this.trouble?.good ?? [])];
+    if (this.goodEnd > 0) ranges.push({ start: 0, end: this.goodEnd });
     ranges.sort((a, b) => a.start - b.start);
     const merged: ByteRange[] = [];
     for (const next of ranges) {
@@ -285,8 +306,8 @@ export class Packet implements Wait {
    * still land in this memory.
    */
   abort(reason: Fault = ABORTED): void {
-    if (this.#remaining === 0 || this.abortFault !== 0) return;
-    const trouble = this.#inTrouble();
+    if (this.remaining === 0 || this.abortFault !== 0) return;
+    const trouble = this.inTrouble();
     trouble.abortFault = reason;
     aborts.count++;
     const listeners = trouble.onAbort;
@@ -296,19 +317,19 @@ export class Packet implements Wait {
 
   /** The fault to fail unsent parts with, once `abort` was called; else 0. */
   get abortFault(): Fault {
-    return this.#trouble === undefined ? 0 : this.#trouble.abortFault;
+    return this.trouble === undefined ? 0 : this.trouble.abortFault;
   }
 
   /** Calls a layer that keeps views for as long as it takes, such as a pipe, when they are to be failed. */
   whenAborted(listener: () => void): void {
-    const trouble = this.#inTrouble();
+    const trouble = this.inTrouble();
     trouble.onAbort ??= [];
     trouble.onAbort.push(listener);
   }
 
   /** Calls once when the submission is complete or given up; for whoever would abort it. @internal */
   whenOver(listener: () => void): void {
-    this.#inTrouble().onEnd = listener;
+    this.inTrouble().onEnd = listener;
   }
 
   /**
@@ -319,8 +340,8 @@ export class Packet implements Wait {
    */
   giveUp(): void {
     this.dropUncovered();
-    if (this.#remaining === 0) return;
-    const trouble = this.#inTrouble();
+    if (this.remaining === 0) return;
+    const trouble = this.inTrouble();
     trouble.givenUp = true;
     this.abort();
     trouble.end();
@@ -328,7 +349,7 @@ export class Packet implements Wait {
 
   /** Ranges that layers dropped: they failed as `unanswered`, and no output was told. Known once complete. */
   dropped(): readonly ByteRange[] {
-    return this.#trouble?.droppedRanges ?? [];
+    return this.trouble?.droppedRanges ?? [];
   }
 
   /**
@@ -344,25 +365,25 @@ export class Packet implements Wait {
       );
     }
     this.dropUncovered();
-    if (this.#remaining === 0) return false;
-    if (this.#waiter !== undefined) throw new MemtoolError("ALREADY_AWAITED", "a packet has one waiter");
-    this.#waiter = waker;
+    if (this.remaining === 0) return false;
+    if (this.waiter !== undefined) throw new MemtoolError("ALREADY_AWAITED", "a packet has one waiter");
+    this.waiter = waker;
     return true;
   }
 
   /** Fails what was neither answered nor kept. Called when the sender has sent all it will. @internal */
   dropUncovered(): void {
-    const dropped = this.#remaining - this.#kept;
+    const dropped = this.remaining - this.kept;
     if (dropped === 0) return;
-    const trouble = this.#inTrouble();
+    const trouble = this.inTrouble();
     trouble.sealed = true;
     trouble.dropped = true;
-    this.#settle(dropped)?.wake();
+    this.settle(dropped)?.wake();
   }
 
   /** Counts bytes as promised. @internal */
   keep(bytes: number): void {
-    this.#kept += bytes;
+    this.kept += bytes;
   }
 
   /**
@@ -371,16 +392,16 @@ export class Packet implements Wait {
    * @param kept Whether it had been promised. @internal
    */
   answered(start: number, end: number, fault: Fault, kept: boolean): Waker | undefined {
-    if (kept) this.#kept -= end - start;
-    if (fault !== 0) this.#noteFailed(start, end, fault);
-    else if (start === this.#good) this.#good = end;
-    else this.#noteGood(start, end);
-    return this.#settle(end - start);
+    if (kept) this.kept -= end - start;
+    if (fault !== 0) this.noteFailed(start, end, fault);
+    else if (start === this.goodEnd) this.goodEnd = end;
+    else this.noteGood(start, end);
+    return this.settle(end - start);
   }
 
   /** Records good bytes behind a gap: as the list's last run, if they touch that. */
-  #noteGood(start: number, end: number): void {
-    const trouble = this.#inTrouble();
+  private noteGood(start: number, end: number): void {
+    const trouble = this.inTrouble();
     trouble.good ??= [];
     const { good } = trouble;
     const last = good[good.length - 1];
@@ -390,9 +411,9 @@ export class Packet implements Wait {
   }
 
   /** Records bytes that did not move. The strictly lowest offset keeps the first fault. */
-  #noteFailed(start: number, end: number, fault: Fault): void {
+  private noteFailed(start: number, end: number, fault: Fault): void {
     if (start === end) return;
-    const trouble = this.#inTrouble();
+    const trouble = this.inTrouble();
     if (start < trouble.clamp) {
       trouble.clamp = start;
       trouble.firstFault = fault;
@@ -401,22 +422,22 @@ export class Packet implements Wait {
     trouble.failed.push(hole(start, end, fault));
   }
 
-  #settle(bytes: number): Waker | undefined {
-    this.#remaining -= bytes;
-    if (this.#remaining !== 0) return undefined;
-    const trouble = this.#trouble;
+  private settle(bytes: number): Waker | undefined {
+    this.remaining -= bytes;
+    if (this.remaining !== 0) return undefined;
+    const trouble = this.trouble;
     if (trouble !== undefined) {
-      if (trouble.dropped) this.#noteDropped(trouble);
+      if (trouble.dropped) this.noteDropped(trouble);
       trouble.onAbort = undefined;
       trouble.end();
     }
-    const waiter = this.#waiter;
-    if (waiter !== undefined) this.#waiter = undefined;
+    const waiter = this.waiter;
+    if (waiter !== undefined) this.waiter = undefined;
     return waiter;
   }
 
   /** What is neither good nor failed was dropped by some layer. */
-  #noteDropped(trouble: Trouble): void {
+  private noteDropped(trouble: Trouble): void {
     const known = [...this.good(), ...this.holes()].sort((a, b) => a.start - b.start);
     const ranges: ByteRange[] = [];
     let at = 0;
@@ -425,7 +446,7 @@ export class Packet implements Wait {
       at = range.end;
     }
     if (at < this.length) ranges.push({ start: at, end: this.length });
-    for (const { start, end } of ranges) this.#noteFailed(start, end, UNANSWERED);
+    for (const { start, end } of ranges) this.noteFailed(start, end, UNANSWERED);
     trouble.droppedRanges = ranges;
   }
 }

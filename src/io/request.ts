@@ -50,12 +50,12 @@ export class RequestKind<T, A, B> {
 
 /** See the module's comment. */
 export class PacketRequest<P, T, A, B> extends Io<T> {
-  readonly #io: PacketIo<P>;
-  readonly #param: P;
-  readonly #options: RequestOptions | undefined;
-  readonly #kind: RequestKind<T, A, B>;
-  readonly #a: A;
-  readonly #b: B;
+  private readonly io: PacketIo<P>;
+  private readonly param: P;
+  private readonly options: RequestOptions | undefined;
+  private readonly kind: RequestKind<T, A, B>;
+  private readonly a: A;
+  private readonly b: B;
 
   constructor(
     scheduler: Scheduler,
@@ -67,12 +67,12 @@ export class PacketRequest<P, T, A, B> extends Io<T> {
     b: B,
   ) {
     super(scheduler);
-    this.#io = io;
-    this.#param = param;
-    this.#options = options;
-    this.#kind = kind;
-    this.#a = a;
-    this.#b = b;
+    this.io = io;
+    this.param = param;
+    this.options = options;
+    this.kind = kind;
+    this.a = a;
+    this.b = b;
   }
 
   /**
@@ -80,17 +80,12 @@ export class PacketRequest<P, T, A, B> extends Io<T> {
    * for is the end of the view's submission. @internal
    */
   begin(): BoundView {
-    const kind = this.#kind;
-    const packet = kind.packet(this.#a, this.#b);
-    const view = packet.bind(kind.tellsOutput ? (this.#b as Output | undefined) : undefined);
-    if (packet.length === 0) return view;
-    if (this.#options?.signal !== undefined) followSignal(packet, this.#options.signal);
-    if (packet.abortFault !== 0) {
-      view.fail(packet.abortFault);
-      return view;
-    }
+    const { kind, b } = this;
+    const packet = kind.packet(this.a, b);
+    const view = packet.bind(kind.tellsOutput ? (b as Output | undefined) : undefined);
+    if (packet.length === 0 || (this.options !== undefined && isAborted(view, this.options))) return view;
     try {
-      this.#io.sendIo(this.#param, view);
+      this.io.sendIo(this.param, view);
     } catch (error) {
       // A layer that throws is wrong; what it sent before that must not land in the caller's memory later.
       if (!view.isOver) packet.giveUp();
@@ -102,21 +97,19 @@ export class PacketRequest<P, T, A, B> extends Io<T> {
   /** What a complete packet gives. @internal */
   end(packet: Packet): T {
     if (packet.outputError !== undefined) throw packet.outputError;
-    return this.#kind.result(packet, this.#param, this.#a, this.#b);
+    return this.kind.result(packet, this.param, this.a, this.b);
   }
 
   sync(): T {
     this.claim();
     const { scheduler } = this;
-    let view: BoundView | undefined;
+    let view: BoundView;
     scheduler.enterSync();
     try {
-      scheduler.makeRoom();
+      if (scheduler.full) scheduler.makeRoom();
       view = this.begin();
-      if (!view.isOver) scheduler.waitSync(view.packet);
+      if (!view.isOver) waitFor(view, scheduler);
     } finally {
-      // A drive that would block: unsent parts must not land in this memory later.
-      if (view !== undefined && !view.isOver) view.packet.giveUp();
       scheduler.leaveSync();
     }
     return this.end(view.packet);
@@ -139,6 +132,25 @@ export class PacketRequest<P, T, A, B> extends Io<T> {
     pending.run();
     return pending.over ? OVER : pending;
   }
+}
+
+/** Flushes until a view is answered. */
+function waitFor(view: BoundView, scheduler: Scheduler): void {
+  try {
+    scheduler.waitSync(view.packet);
+  } finally {
+    // A drive that would block: unsent parts must not land in this memory later.
+    if (!view.isOver) view.packet.giveUp();
+  }
+}
+
+/** Whether the caller's signal has fired already: the view is then answered. */
+function isAborted(view: BoundView, { signal }: RequestOptions): boolean {
+  const { packet } = view;
+  if (signal !== undefined) followSignal(packet, signal);
+  if (packet.abortFault === 0) return false;
+  view.fail(packet.abortFault);
+  return true;
 }
 
 function* requestRoutine<P, T, A, B>(request: PacketRequest<P, T, A, B>): Routine<T> {
@@ -169,28 +181,28 @@ interface Operation<T> {
 
 /** A request that was started asynchronously. */
 class Pending<T> implements Running, Step, Waker {
-  readonly #request: Operation<T>;
-  readonly #receiver: Receiver<T>;
-  readonly #index: number;
-  #view: BoundView | undefined = undefined;
+  private readonly request: Operation<T>;
+  private readonly receiver: Receiver<T>;
+  private readonly index: number;
+  private view: BoundView | undefined = undefined;
   over = false;
 
   constructor(request: Operation<T>, receiver: Receiver<T>, index: number) {
-    this.#request = request;
-    this.#receiver = receiver;
-    this.#index = index;
+    this.request = request;
+    this.receiver = receiver;
+    this.index = index;
   }
 
   /** Begins. */
   run(): void {
     if (this.over) return;
     try {
-      const view = this.#request.begin();
-      this.#view = view;
+      const view = this.request.begin();
+      this.view = view;
       if (!view.isOver && view.packet.park(this)) return;
     } catch (error) {
       this.over = true;
-      this.#receiver.failed(error, this.#index);
+      this.receiver.failed(error, this.index);
       return;
     }
     this.wake();
@@ -202,18 +214,18 @@ class Pending<T> implements Running, Step, Waker {
     this.over = true;
     let value: T;
     try {
-      value = this.#request.end((this.#view as BoundView).packet);
+      value = this.request.end((this.view as BoundView).packet);
     } catch (error) {
-      this.#receiver.failed(error, this.#index);
+      this.receiver.failed(error, this.index);
       return;
     }
-    this.#receiver.done(value, this.#index);
+    this.receiver.done(value, this.index);
   }
 
   giveUp(error: unknown): void {
     if (this.over) return;
     this.over = true;
-    if (this.#view?.isOver === false) this.#view.packet.giveUp();
-    this.#receiver.failed(error, this.#index);
+    if (this.view?.isOver === false) this.view.packet.giveUp();
+    this.receiver.failed(error, this.index);
   }
 }

@@ -80,22 +80,18 @@ export class SequenceCursor<T> {
   *advance(): Routine<IteratorResult<T, undefined>> {
     this.#enter();
     try {
-      return yield* this.#advance();
+      let wait = this.#step(undefined);
+      while (wait !== undefined) {
+        let failure: { error: unknown } | undefined;
+        try {
+          yield wait;
+        } catch (error) {
+          failure = { error };
+        }
+        wait = this.#step(failure);
+      }
     } finally {
       this.#busy = false;
-    }
-  }
-
-  *#advance(): Routine<IteratorResult<T, undefined>> {
-    let wait = this.#step(undefined);
-    while (wait !== undefined) {
-      let failure: { error: unknown } | undefined;
-      try {
-        yield wait;
-      } catch (error) {
-        failure = { error };
-      }
-      wait = this.#step(failure);
     }
     return this.#taken();
   }

@@ -20,14 +20,14 @@ export interface Running {
 
 /** What a routine waits with after it was given up once: the waker before it no longer counts. */
 class Successor implements Waker {
-  readonly #task: { woken(waker: Waker): void };
+  private readonly task: { woken(waker: Waker): void };
 
   constructor(task: { woken(waker: Waker): void }) {
-    this.#task = task;
+    this.task = task;
   }
 
   wake(): void {
-    this.#task.woken(this);
+    this.task.woken(this);
   }
 }
 
@@ -45,69 +45,69 @@ interface ReadyQueue {
 
 /** A routine under way. */
 export class Task<T> implements Waker, Running, Step {
-  readonly #scheduler: ReadyQueue;
-  readonly #routine: Routine<T>;
-  readonly #receiver: Receiver<T>;
-  readonly #index: number;
-  #state = READY;
-  #wakes = 0;
-  #waker: Waker = this;
+  private readonly scheduler: ReadyQueue;
+  private readonly routine: Routine<T>;
+  private readonly receiver: Receiver<T>;
+  private readonly index: number;
+  private state = READY;
+  private wakes = 0;
+  private waker: Waker = this;
 
   constructor(scheduler: ReadyQueue, routine: Routine<T>, receiver: Receiver<T>, index: number) {
-    this.#scheduler = scheduler;
-    this.#routine = routine;
-    this.#receiver = receiver;
-    this.#index = index;
+    this.scheduler = scheduler;
+    this.routine = routine;
+    this.receiver = receiver;
+    this.index = index;
   }
 
   /** Whether it has ended, one way or the other. */
   get done(): boolean {
-    return this.#state === DONE;
+    return this.state === DONE;
   }
 
   /** Runs until the routine waits for something that is not over; `failure` is thrown into it first. */
   step(failure?: { readonly error: unknown }): void {
-    this.#state = RUNNING;
+    this.state = RUNNING;
     let result: IteratorResult<Wait, T>;
     try {
       if (failure === undefined) {
-        result = this.#routine.next();
+        result = this.routine.next();
       } else {
         // What it waited for may end later: that must not look like the end of what it waits for next.
-        this.#waker = new Successor(this);
-        result = this.#routine.throw(failure.error);
+        this.waker = new Successor(this);
+        result = this.routine.throw(failure.error);
       }
       while (result.done !== true) {
-        const wakes = this.#wakes;
+        const wakes = this.wakes;
         let parked: boolean;
         try {
-          parked = result.value.park(this.#waker);
+          parked = result.value.park(this.waker);
         } catch (error) {
-          result = this.#routine.throw(error);
+          result = this.routine.throw(error);
           continue;
         }
         // Parking itself may have made it happen (a wait that flushes).
-        if (parked && this.#wakes === wakes) {
-          this.#state = PARKED;
+        if (parked && this.wakes === wakes) {
+          this.state = PARKED;
           return;
         }
-        result = this.#routine.next();
+        result = this.routine.next();
       }
     } catch (thrown) {
-      this.#state = DONE;
-      this.#receiver.failed(thrown, this.#index);
+      this.state = DONE;
+      this.receiver.failed(thrown, this.index);
       return;
     }
-    this.#state = DONE;
-    this.#receiver.done(result.value, this.#index);
+    this.state = DONE;
+    this.receiver.done(result.value, this.index);
   }
 
   run(): void {
-    if (this.#state === READY) this.step();
+    if (this.state === READY) this.step();
   }
 
   giveUp(error: unknown): void {
-    if (this.#state === PARKED || this.#state === READY) this.step({ error });
+    if (this.state === PARKED || this.state === READY) this.step({ error });
   }
 
   wake(): void {
@@ -115,10 +115,10 @@ export class Task<T> implements Waker, Running, Step {
   }
 
   woken(waker: Waker): void {
-    if (waker !== this.#waker) return;
-    this.#wakes++;
-    if (this.#state !== PARKED) return;
-    this.#state = READY;
-    this.#scheduler.ready(this);
+    if (waker !== this.waker) return;
+    this.wakes++;
+    if (this.state !== PARKED) return;
+    this.state = READY;
+    this.scheduler.ready(this);
   }
 }

@@ -27,7 +27,7 @@ export class View {
   readonly start: number;
   readonly end: number;
   readonly tag: number;
-  readonly #flight: number;
+  private readonly flight: number;
 
   /** @internal */
   constructor(packet: Packet, start: number, end: number, tag: number) {
@@ -35,7 +35,7 @@ export class View {
     this.start = start;
     this.end = end;
     this.tag = tag;
-    this.#flight = packet.flight;
+    this.flight = packet.flight;
   }
 
   get length(): number {
@@ -54,7 +54,7 @@ export class View {
 
   /** The form that a `PacketIo` takes. `output` is told of every fragment of it. */
   bind(output?: Output): BoundView {
-    if (this.#flight !== this.packet.flight) {
+    if (this.flight !== this.packet.flight) {
       throw new MemtoolError("STALE_VIEW", "this view belongs to an earlier submission of its packet");
     }
     return new BoundView(this.packet, this.start, this.end, this.tag, output);
@@ -76,27 +76,27 @@ export class BoundView implements Fragment {
   readonly start: number;
   readonly tag: number;
   readonly output: Output | undefined;
-  #end: number;
-  #outcome: Fault | typeof OPEN | typeof KEPT = OPEN;
-  readonly #flight: number;
+  private limit: number;
+  private outcome: Fault | typeof OPEN | typeof KEPT = OPEN;
+  private readonly flight: number;
 
   /** @internal */
   constructor(packet: Packet, start: number, end: number, tag: number, output: Output | undefined) {
     this.packet = packet;
     this.start = start;
-    this.#end = end;
+    this.limit = end;
     this.tag = tag;
     this.output = output;
-    this.#flight = packet.flight;
+    this.flight = packet.flight;
   }
 
   /** Packet-relative, exclusive; shrinks when the view is split. */
   get end(): number {
-    return this.#end;
+    return this.limit;
   }
 
   get length(): number {
-    return this.#end - this.start;
+    return this.limit - this.start;
   }
 
   get direction(): Direction {
@@ -105,18 +105,18 @@ export class BoundView implements Fragment {
 
   /** Whether this view has had its one answer. */
   get answered(): boolean {
-    return this.#outcome >= 0;
+    return this.outcome >= 0;
   }
 
   /** After the answer: 0 for bytes that moved, else why not. */
   get fault(): Fault {
-    return Math.max(0, this.#outcome);
+    return Math.max(0, this.outcome);
   }
 
   /** Whether the submission that it is a part of is over. @internal */
   get isOver(): boolean {
     const { packet } = this;
-    return packet.flight !== this.#flight || packet.complete;
+    return packet.flight !== this.flight || packet.complete;
   }
 
   /** Nonzero once the caller aborted: fail the view with it instead of starting a transfer. */
@@ -130,20 +130,20 @@ export class BoundView implements Fragment {
    * @throws {RangeError} unless 0 < at < length.
    */
   split(at: number): BoundView {
-    this.#checkOpen();
+    this.checkOpen();
     checkSplit(at, this.length);
-    const tail = new BoundView(this.packet, this.start + at, this.#end, this.tag, this.output);
-    tail.#outcome = this.#outcome;
-    this.#end = this.start + at;
+    const tail = new BoundView(this.packet, this.start + at, this.limit, this.tag, this.output);
+    tail.outcome = this.outcome;
+    this.limit = this.start + at;
     return tail;
   }
 
   /** Promises an answer later. Needed whenever `sendIo` returns before the view is answered or forwarded. */
   keep(): void {
-    this.#checkOpen();
-    if (this.#outcome === KEPT) return;
-    this.#outcome = KEPT;
-    this.packet.keep(this.#end - this.start);
+    this.checkOpen();
+    if (this.outcome === KEPT) return;
+    this.outcome = KEPT;
+    this.packet.keep(this.limit - this.start);
   }
 
   /**
@@ -152,19 +152,19 @@ export class BoundView implements Fragment {
    * @throws {RangeError} if `memory` is too short, or `at` is no offset.
    */
   transfer(memory: Uint8Array, at = 0): void {
-    this.#checkOpen();
+    this.checkOpen();
     const length = this.length;
     if (!(at >= 0 && at + length <= memory.length && Math.floor(at) === at)) {
       throw new RangeError(`transfer of ${length} bytes at ${at}: there are ${memory.length}`);
     }
     const { packet } = this;
-    if (packet.givenUp) return this.#answer(packet.abortFault);
+    if (packet.givenUp) return this.settle(packet.abortFault);
     const { memory: own, direction } = packet;
     const from = packet.base + this.start;
     if (direction === "read") copyBytes(memory, at, own, from, length);
     else if (direction === "write") copyBytes(own, from, memory, at, length);
     else swapBytes(own, from, memory, at, length);
-    this.#answer(0);
+    this.settle(0);
   }
 
   /**
@@ -174,59 +174,59 @@ export class BoundView implements Fragment {
    * `alignment`: use your own buffer and `transfer`.
    */
   claim(alignment = 1): Uint8Array | undefined {
-    this.#checkOpen();
+    this.checkOpen();
     const { memory, base, direct, direction, givenUp } = this.packet;
     if (givenUp || !direct || direction === "exchange") return undefined;
     const from = base + this.start;
     if (alignment > 1 && (memory.byteOffset + from) % alignment !== 0) return undefined;
-    return memory.subarray(from, base + this.#end);
+    return memory.subarray(from, base + this.limit);
   }
 
   /** Answers: every byte moved, through the slice that `claim` gave (or through a batch). */
   complete(): void {
-    this.#checkOpen();
-    this.#answer(0);
+    this.checkOpen();
+    this.settle(0);
   }
 
   /** Answers: no byte of this view moved. */
   fail(fault: Fault): void {
-    this.#checkOpen();
-    this.#answer(fault === 0 ? UNANSWERED : fault);
+    this.checkOpen();
+    this.settle(fault === 0 ? UNANSWERED : fault);
   }
 
-  #checkOpen(): void {
+  private checkOpen(): void {
     const { packet } = this;
     if (
-      this.#outcome >= 0 ||
-      this.#flight !== packet.flight ||
+      this.outcome >= 0 ||
+      this.flight !== packet.flight ||
       (packet.complete && packet.length !== 0) ||
-      (packet.sealed && this.#outcome === OPEN)
+      (packet.sealed && this.outcome === OPEN)
     ) {
-      this.#throwClosed();
+      this.throwClosed();
     }
   }
 
-  #throwClosed(): never {
+  private throwClosed(): never {
     if (this.answered) {
-      throw new MemtoolError("ANSWERED_TWICE", `view ${this.start}..${this.#end} was answered already`);
+      throw new MemtoolError("ANSWERED_TWICE", `view ${this.start}..${this.limit} was answered already`);
     }
     throw new MemtoolError(
       "ANSWERED_LATE",
-      `view ${this.start}..${this.#end}: given up as unanswered; a layer that answers later must keep() the view`,
+      `view ${this.start}..${this.limit}: given up as unanswered; a layer that answers later must keep() the view`,
     );
   }
 
   // The order matters and is mfio's: the packet's account first, then the output (which may submit more, even the
   // same packet), then whoever waits.
-  #answer(fault: Fault): void {
-    const kept = this.#outcome === KEPT;
-    this.#outcome = fault;
-    const waiter = this.packet.answered(this.start, this.#end, fault, kept);
-    if (this.output !== undefined) this.#tellOutput(this.output);
+  private settle(fault: Fault): void {
+    const kept = this.outcome === KEPT;
+    this.outcome = fault;
+    const waiter = this.packet.answered(this.start, this.limit, fault, kept);
+    if (this.output !== undefined) this.tellOutput(this.output);
     if (waiter !== undefined) waiter.wake();
   }
 
-  #tellOutput(output: Output): void {
+  private tellOutput(output: Output): void {
     try {
       output.onFragment(this);
     } catch (error) {

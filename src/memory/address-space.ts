@@ -1,6 +1,6 @@
 /** Typed access over any `PacketIo` of addresses: one for physical memory, one for each virtual address space. */
-import { toPhysical, toVirtual } from "../io/address.js";
-import { type Column, type ColumnIo, sendColumn } from "../io/column.js";
+import { HIGH, split, splitVirtual, toPhysical, toVirtual } from "../io/address.js";
+import { type Column, type ColumnIo, SAFE_HIGH, sendColumn } from "../io/column.js";
 import { hex } from "../io/errors.js";
 import { Io } from "../io/io.js";
 import { asBytes, type PacketMemory } from "../io/packet.js";
@@ -94,13 +94,11 @@ export class AddressSpace<P extends Address = Address> implements PacketIo<P>, C
    * @throws {RangeError} for what is no address of this space.
    */
   protected param(at: Address): P {
-    if (typeof at === "number") {
-      if (Number.isSafeInteger(at) && at >= 0) return at as P;
-    } else if (!this.#narrow) {
-      const address = toVirtual(at);
-      return (address <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(address) : address) as P;
-    }
-    return (this.#narrow ? toPhysical(at) : toVirtual(at)) as P;
+    if (typeof at === "number" && Number.isSafeInteger(at) && at >= 0) return at as P;
+    if (this.#narrow) return toPhysical(at) as P;
+    const address = toVirtual(at);
+    splitVirtual(address);
+    return (split.hi < SAFE_HIGH ? split.hi * HIGH + split.lo : address) as P;
   }
 
   /** An address as people see it. */

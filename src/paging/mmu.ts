@@ -109,6 +109,12 @@ export interface CompiledMmu {
   readonly leafAddressHi: Int32Array;
   /** rights = grants[entry's low 12 bits] & grants[4096 | its high 12 bits]: no shift by a variable. */
   readonly grants: Uint8Array;
+  /**
+   * The last three levels are as every 64-bit format with pages of 4 KiB has them: nine bits of index each, leaves of
+   * 4 KiB, 2 MiB and 1 GiB; and an entry of level 1 has no reserved bits. What follows links for one address is made for
+   * these (shifts by constants).
+   */
+  readonly fineGranule: boolean;
   /** An address is canonical if (hi >>> canonicalShift) is one of these two. */
   readonly canonicalShift: number;
   readonly canonicalLow: number;
@@ -229,6 +235,12 @@ function compile(def: MmuDef): CompiledMmu {
     leafAddressLo: column(),
     leafAddressHi: column(),
     grants: compileGrants(def),
+    fineGranule:
+      levels >= 3 &&
+      indexBits === 9 &&
+      pageShift === 12 &&
+      def.splits.slice(-4, -1).every((bits) => bits === 9) &&
+      !def.reserved.some(({ level, of }) => level === 1 && of === "leaf"),
     canonicalShift: addressBits - (def.canonical === "sign-extended" ? 33 : 32),
     canonicalLow: def.canonical === "ones" ? top : 0,
     canonicalHigh: def.canonical === "zeros" ? 0 : top,

@@ -11,6 +11,7 @@ import {
   type Scheduler,
 } from "../io/index.js";
 import { PhysicalMemory } from "../memory/physical-memory.js";
+import type { Writes } from "../memory/writes.js";
 import { ColumnFetch } from "./column-fetch.js";
 import { ALL_RIGHTS, type CompiledMmu, compileMmu, type MmuDef } from "./mmu.js";
 import { TableCache } from "./table-cache.hot.js";
@@ -19,8 +20,11 @@ import { sendVirtualColumn } from "./translate-column.js";
 import {
   BEYOND,
   faultOfStep,
+  followLinks,
   isCanonical,
   LEAF,
+  Leaf,
+  leafBytes,
   MISSING,
   NON_CANONICAL,
   runBytes,
@@ -52,6 +56,8 @@ export interface PageTableOptions {
   readonly tableCache?: TableCache | undefined;
 }
 
+const leaf = new Leaf();
+
 const NOT_AN_ADDRESS = fault("malformed", "address", "paging");
 
 /**
@@ -71,6 +77,8 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
   readonly cache: TableCache;
   readonly scheduler: Scheduler;
   readonly name: string;
+  /** The writes to physical memory, where that tells of them. */
+  private readonly writes: Writes | undefined;
   readonly #step = new Step();
   readonly #clock: () => number;
 
@@ -88,6 +96,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
       );
     }
     this.physical = physical;
+    this.writes = physical instanceof PhysicalMemory ? physical.writes : undefined;
     this.root = root;
     this.live = options.live ?? false;
     this.maxAge = options.maxAge ?? 0;
@@ -108,12 +117,15 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
    * read before a write to physical memory. @internal
    */
   beginRequest(): void {
-    if (this.physical instanceof PhysicalMemory) this.cache.forgetBefore(this.physical.writes.version());
-    if (this.live) {
-      if (this.maxAge === 0) this.cache.beginLive();
-      else this.cache.beginAged(this.#clock(), this.maxAge);
-    }
-    this.cache.useLinks(this.mmu);
+    const { cache, writes } = this;
+    if (writes !== undefined) cache.forgetBefore(writes.version());
+    if (this.live) this.#beginLive();
+    cache.useLinks(this.mmu);
+  }
+
+  #beginLive(): void {
+    if (this.maxAge === 0) this.cache.beginLive();
+    else this.cache.beginAged(this.#clock(), this.maxAge);
   }
 
   /**
@@ -172,7 +184,13 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     }
     const { lo, hi } = split;
     this.beginRequest();
-    this.walkView(undefined, this.mmu.levels, ALL_RIGHTS, lo, hi, view, this.cache.generation);
+    const { cache, mmu } = this;
+    const slot = cache.find(this.root);
+    if (slot >= 0 && followLinks(leaf, cache, mmu, slot, lo, hi) && view.length <= leaf.room) {
+      this.physical.sendIo(leaf.address, view);
+    } else {
+      this.walkView(undefined, mmu.levels, ALL_RIGHTS, lo, hi, view, cache.generation);
+    }
   }
 
   /** @internal */
@@ -225,6 +243,10 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
         room = bytesToCanonical(mmu, lo, hi);
       } else if (held === undefined && slot < 0) {
         room = bytesToEndOfHalf(mmu, lo, hi);
+      } else if (held === undefined && followLinks(leaf, cache, mmu, slot, lo, hi)) {
+        kind = LEAF;
+        room = leafBytes(leaf, cache, mmu, length);
+        physical = leaf.address;
       } else {
         const table = held === undefined ? cache.arena : held.words;
         const base = held === undefined ? slot * mmu.tableWords : 0;

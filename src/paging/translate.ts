@@ -7,8 +7,10 @@ import type { PageTableIo } from "./page-table-io.js";
 import { rightsFields, type Translation, unmapped } from "./translation.js";
 import {
   faultOfStep,
+  followLinks,
   isCanonical,
   LEAF,
+  Leaf,
   MISSING,
   NON_CANONICAL,
   Step,
@@ -17,6 +19,7 @@ import {
 } from "./walk.hot.js";
 
 const step = new Step();
+const leaf = new Leaf();
 
 /** The words of an address. @throws {RangeError} for what is none. */
 export function wordsOf(address: Address): { lo: number; hi: number } {
@@ -37,6 +40,30 @@ export function translateNow(io: PageTableIo, virtual: bigint): Translation | un
   if (slot < 0) return recalled(io, virtual);
   splitVirtual(virtual);
   const { lo, hi } = split;
+  if (followLinks(leaf, cache, mmu, slot, lo, hi)) {
+    const { rights } = leaf;
+    return {
+      virtual,
+      physical: leaf.address,
+      pageSize: mmu.size[leaf.level] as number,
+      writable: (rights & WRITABLE) !== 0,
+      user: (rights & USER) !== 0,
+      executable: (rights & EXECUTABLE) !== 0,
+      global: (rights & GLOBAL) !== 0,
+    };
+  }
+  return walkNow(io, virtual, slot, lo, hi);
+}
+
+/** As `translateNow`, for what links don't tell. */
+function walkNow(
+  io: PageTableIo,
+  virtual: bigint,
+  slot: number,
+  lo: number,
+  hi: number,
+): Translation | undefined {
+  const { mmu, cache } = io;
   if (!isCanonical(mmu, hi)) return unmapped(virtual, NON_CANONICAL, 0n);
   walkFrom(
     step,

@@ -1,8 +1,17 @@
-/** The walker, one step at a time over tables in hand. (Columns of addresses: `translate-cached.hot.ts`.) */
+/**
+ * The walker, one step at a time over tables in hand; and the short way for one address whose tables are cached and have
+ * been walked before. (Columns of addresses: `translate-cached.hot.ts`.)
+ */
 import { HIGH } from "../io/address.js";
 import { type Fault, fault, levelDetail } from "../io/fault.js";
-import { type CompiledMmu, GLOBAL } from "./mmu.js";
-import { LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG, type TableCache } from "./table-cache.hot.js";
+import { ALL_RIGHTS, type CompiledMmu, GLOBAL } from "./mmu.js";
+import {
+  LINK_LEAF,
+  LINK_LEVEL_SHIFT,
+  LINK_SLOT_SHIFT,
+  LINK_TAG,
+  type TableCache,
+} from "./table-cache.hot.js";
 
 /** What a walk ended at. */
 export const LEAF = 1;
@@ -176,6 +185,77 @@ export function walkFrom(
   }
 }
 
+/** Where links led; reused, so read what you need before anything else is walked or sent. */
+export class Leaf {
+  /** Physical address of the byte that was asked for. */
+  address = 0;
+  level = 0;
+  rights = 0;
+  /** Bytes from there to the end of the page. */
+  room = 0;
+  /** Its place in `cache.links`; twice that is its place in `cache.arena`. */
+  entry = 0;
+}
+
+/**
+ * Follows links from the root to the leaf of an address: a load a level, no hash, no look at the entries on the way.
+ *
+ * @param slot That of the root; `cache.useLinks` was called.
+ * @returns whether links led to a sound leaf. If not, nothing is known: take the long way, `walkFrom`.
+ */
+export function followLinks(
+  leaf: Leaf,
+  { links, arena }: TableCache,
+  mmu: CompiledMmu,
+  slot: number,
+  lo: number,
+  hi: number,
+): boolean {
+  if (!mmu.fineGranule || !isCanonical(mmu, hi)) return false;
+  let rights = ALL_RIGHTS;
+  let table = slot;
+  for (let level = mmu.levels; level > 3; level--) {
+    const link = links[
+      (table << 9) | ((hi >>> (mmu.hiShift[level] as number)) & (mmu.hiMask[level] as number))
+    ] as number;
+    if ((link & LINK_TAG) !== level << LINK_LEVEL_SHIFT) return false;
+    rights &= link;
+    table = link >>> LINK_SLOT_SHIFT;
+  }
+  let level = 3;
+  let entry = (table << 9) | (((hi << 2) | (lo >>> 30)) & 511);
+  let link = links[entry] as number;
+  rights &= link;
+  if ((link & LINK_TAG) === 3 << LINK_LEVEL_SHIFT) {
+    level = 2;
+    entry = ((link >>> LINK_SLOT_SHIFT) << 9) | ((lo >>> 21) & 511);
+    link = links[entry] as number;
+    rights &= link;
+    if ((link & LINK_TAG) === 2 << LINK_LEVEL_SHIFT) {
+      level = 1;
+      entry = ((link >>> LINK_SLOT_SHIFT) << 9) | ((lo >>> 12) & 511);
+    }
+  }
+  const entryLo = arena[2 * entry] as number;
+  const entryHi = arena[2 * entry + 1] as number;
+  if (level === 1) {
+    // In these formats, an entry of the last level is sound if it is present.
+    if ((entryLo & mmu.presentMask) === 0) return false;
+    rights &= rightsOf(mmu, entryLo, entryHi);
+  } else if ((link & LINK_TAG) !== (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
+    return false;
+  }
+  const offset = lo & (mmu.offsetLo[level] as number);
+  leaf.address =
+    ((entryHi & (mmu.leafAddressHi[level] as number)) >>> 0) * HIGH +
+    (((entryLo & (mmu.leafAddressLo[level] as number)) | offset) >>> 0);
+  leaf.level = level;
+  leaf.rights = rights & ALL_RIGHTS;
+  leaf.room = (mmu.offsetLo[level] as number) + 1 - offset;
+  leaf.entry = entry;
+  return true;
+}
+
 /**
  * Bytes from an address on that share the outcome of a step: to the end of what its entry covers, and on through
  * entries of the same table that continue it physically (leaves) or are absent as well. At least `wanted` bytes, if
@@ -184,24 +264,51 @@ export function walkFrom(
 export function runBytes(step: Step, mmu: CompiledMmu, lo: number, hi: number, wanted: number): number {
   const { level, kind, table, base } = step;
   const size = mmu.size[level] as number;
-  let bytes =
+  const bytes =
     size -
     ((hi & (mmu.offsetHi[level] as number)) >>> 0) * HIGH -
     ((lo & (mmu.offsetLo[level] as number)) >>> 0);
-  if (bytes >= wanted || level === mmu.levels || step.faults !== undefined) return bytes;
+  if (bytes >= wanted || step.faults !== undefined) return bytes;
   if (kind !== LEAF && kind !== NOT_PRESENT) return bytes;
+  return bytes + moreBytes(mmu, level, kind, table, base, step.index, step.address + size, wanted - bytes);
+}
+
+/** As {@link runBytes}, of what links led to. */
+export function leafBytes(leaf: Leaf, cache: TableCache, mmu: CompiledMmu, wanted: number): number {
+  const { room, entry, level, address } = leaf;
+  if (room >= wanted) return room;
+  const index = entry & 511;
+  return (
+    room + moreBytes(mmu, level, LEAF, cache.arena, 2 * (entry - index), index, address + room, wanted - room)
+  );
+}
+
+/** Bytes of the entries behind `from` that continue it; those of leaves at `expected`. */
+function moreBytes(
+  mmu: CompiledMmu,
+  level: number,
+  kind: number,
+  table: Uint32Array,
+  base: number,
+  from: number,
+  expected: number,
+  wanted: number,
+): number {
+  if (level === mmu.levels) return 0;
+  const size = mmu.size[level] as number;
   const last = (mmu.loMask[level] as number) | (mmu.hiMask[level] as number);
   const addressLo = mmu.leafAddressLo[level] as number;
   const addressHi = mmu.leafAddressHi[level] as number;
-  let expected = step.address + size;
-  for (let index = step.index + 1; index <= last && bytes < wanted; index++) {
+  let bytes = 0;
+  for (let index = from + 1; index <= last && bytes < wanted; index++) {
     const entryLo = table[base + 2 * index] as number;
     const entryHi = table[base + 2 * index + 1] as number;
     if (kindOf(mmu, level, entryLo, entryHi) !== kind) break;
-    if (kind === LEAF) {
-      if (((entryHi & addressHi) >>> 0) * HIGH + ((entryLo & addressLo) >>> 0) !== expected) break;
-      expected += size;
-    }
+    if (
+      kind === LEAF &&
+      ((entryHi & addressHi) >>> 0) * HIGH + ((entryLo & addressLo) >>> 0) !== expected + bytes
+    )
+      break;
     bytes += size;
   }
   return bytes;
