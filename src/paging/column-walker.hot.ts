@@ -5,15 +5,10 @@
  * There are two walkers with one outcome: this one, a plain loop, and one in generated code (`walk-code.ts`), which takes
  * a quarter of the time. Both do without the hash, and look at entries only where memory is mapped.
  */
+
+import { LINK_ASKED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
 import { ALL_RIGHTS, type CompiledMmu } from "./mmu.js";
-import {
-  LINK_ASKED,
-  LINK_LEAF,
-  LINK_LEVEL_SHIFT,
-  LINK_SLOT_SHIFT,
-  LINK_TAG,
-  type TableCache,
-} from "./table-cache.hot.js";
+import type { TableCache } from "./table-cache.hot.js";
 import { indexAt, isCanonical } from "./walk.hot.js";
 
 /** Rows of a block: what is noted of them stays in the processor's second-level cache. */

@@ -15,6 +15,7 @@ import type { Drain } from "../io/index.js";
 import type { Wasm } from "../wasm/platform.js";
 import type { ColumnFetch } from "./column-fetch.js";
 import { type ColumnWalker, PlainWalker } from "./column-walker.hot.js";
+import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT } from "./links.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { TableFetch } from "./table-fetch.js";
 import { Tlb } from "./tlb.hot.js";
@@ -31,20 +32,6 @@ const MAX_MEMORY = 1024;
 /** Unreadable or partly readable tables that are remembered (a few KiB each at most). */
 const MAX_BROKEN = 1024;
 const FIRST_ROWS = 16;
-
-// A link: rights 0..3, level of the entry 4..6, whether it is a leaf 7, whether it was asked about 8, slot of the next
-// table 11..31 (so that all above bit 10 is where the links of a table of 512 entries begin, in bytes).
-export const LINK_RIGHTS = 15;
-export const LINK_LEVEL_SHIFT = 4;
-/** Level and kind in one: equal to `level << LINK_LEVEL_SHIFT` for a table. */
-export const LINK_TAG = 0xf0;
-export const LINK_LEAF = 0x80;
-export const LINK_SLOT_SHIFT = 11;
-
-/** A column walker has asked what this entry is (see `column-walker.hot.ts`). Level 0, so that walkers look again. */
-export const LINK_ASKED = 0x100;
-/** Neither a table that is cached nor a sound leaf; what it is, is found out by hand each time. */
-export const LINK_ODD = LINK_LEAF;
 
 const COMPILE_AFTER = 65_536;
 

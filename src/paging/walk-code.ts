@@ -21,8 +21,8 @@ import {
 } from "../wasm/assemble.js";
 import { instantiate, WASM_PAGE, type Wasm, type WasmMemory } from "../wasm/platform.js";
 import { BLOCK, BY_HAND, type ColumnWalker } from "./column-walker.hot.js";
+import { LINK_ASKED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
 import { ALL_RIGHTS, type CompiledMmu } from "./mmu.js";
-import { LINK_ASKED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./table-cache.hot.js";
 
 // Where everything lies in the memory: the block's columns, then the rights by bits of an entry, tables, links.
 const ADDRESSES = 0;

@@ -4,14 +4,9 @@
  */
 import { HIGH } from "../io/address.js";
 import { type Fault, fault, levelDetail } from "../io/fault.js";
+import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
 import { ALL_RIGHTS, type CompiledMmu, GLOBAL } from "./mmu.js";
-import {
-  LINK_LEAF,
-  LINK_LEVEL_SHIFT,
-  LINK_SLOT_SHIFT,
-  LINK_TAG,
-  type TableCache,
-} from "./table-cache.hot.js";
+import type { TableCache } from "./table-cache.hot.js";
 
 /** What a walk ended at. */
 export const LEAF = 1;
