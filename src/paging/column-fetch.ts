@@ -93,24 +93,22 @@ export class ColumnFetch implements Output, Wait {
     return true;
   }
 
-  /** To be called once by whoever made it, when the tables need no longer stay where they landed. */
-  unpin(): void {
-    if (this.#slot >= 0) this.#cache.unpin(this.#slot, this.addresses.length);
-  }
-
   #arrive(): void {
     if (this.done) return;
     this.done = true;
-    const { columns, generation } = this.#cache;
+    const cache = this.#cache;
+    const { columns, generation } = cache;
     const at = columns.indexOf(this);
     if (at >= 0) columns.splice(at, 1);
     const wanted = generation === this.#generation;
     if (this.#packet.firstFault !== 0) this.#keepBroken(wanted);
     if (wanted) this.#list();
     else for (const [i, address] of this.addresses.entries()) this.#keep(address, i, [], false);
+    // Whoever is told may make room for more tables; these stay where they are until all have their copies.
     for (const [address, fetch] of this.#joined) {
       if (!fetch.done) fetch.land(this.#wordsOf(this.addresses.indexOf(address)), [], wanted);
     }
+    if (this.#slot >= 0) cache.unpin(this.#slot, this.addresses.length);
     const waker = this.#waker;
     this.#waker = undefined;
     waker?.wake();
@@ -126,11 +124,17 @@ export class ColumnFetch implements Output, Wait {
     const { addresses, inHand } = this;
     const cache = this.#cache;
     const slot = this.#slot;
+    const hasMoved = slot >= 0 && this.#packet.bytes.buffer !== cache.arena.buffer;
     for (let i = 0; i < addresses.length; i++) {
       const address = addresses[i] as number;
       if (inHand.size !== 0 && inHand.has(address)) continue;
-      if (slot < 0) cache.insert(address, this.#wordsOf(i));
-      else cache.list(slot + i, address);
+      if (slot < 0) {
+        cache.insert(address, this.#wordsOf(i));
+        continue;
+      }
+      // They landed in the arena as that was when their slots were pinned.
+      if (hasMoved) cache.arena.set(this.#wordsOf(i), (slot + i) * cache.tableWords);
+      cache.list(slot + i, address);
     }
   }
 

@@ -5,7 +5,6 @@
  */
 import { HIGH } from "../io/address.js";
 import type { Routine } from "../io/index.js";
-import type { ColumnFetch } from "./column-fetch.js";
 import { BLOCK, type ColumnWalker, LEFT_ROW } from "./column-walker.hot.js";
 import { GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
@@ -99,28 +98,22 @@ export class ColumnRounds {
   /** A level a round; more only if others have made room for theirs meanwhile, and then by hand. */
   *#rounds(): Routine<void> {
     const { cache, mmu, root, physical } = this.#io;
-    const fetched: ColumnFetch[] = [];
-    try {
-      for (let round = 1; this.#asked.entries.length !== 0 && round <= mmu.levels; round++) {
-        this.#lookUp();
-        const { wanted } = this.#asked;
-        if (wanted.length !== 0) {
-          const column = this.#io.makeColumnFetch(wanted.slice());
-          fetched.push(column);
-          column.send(physical);
-          yield column;
-          for (const [address, table] of column.inHand) this.#inHand.set(address, table);
-          // Whatever was forgotten meanwhile, slots may be others' now.
-          this.#rootSlot = cache.generation === this.#generation ? cache.find(root) : -1;
-          if (this.#rootSlot < 0) return;
-          cache.useLinks(mmu);
-          this.#linkWanted();
-        }
-        this.#asked.clear();
-        this.#walkWaiting(cache.walker(mmu, 0));
+    for (let round = 1; this.#asked.entries.length !== 0 && round <= mmu.levels; round++) {
+      this.#lookUp();
+      const { wanted } = this.#asked;
+      if (wanted.length !== 0) {
+        const column = this.#io.makeColumnFetch(wanted.slice());
+        column.send(physical);
+        yield column;
+        for (const [address, table] of column.inHand) this.#inHand.set(address, table);
+        // Whatever was forgotten meanwhile, slots may be others' now.
+        this.#rootSlot = cache.generation === this.#generation ? cache.find(root) : -1;
+        if (this.#rootSlot < 0) return;
+        cache.useLinks(mmu);
+        this.#linkWanted();
       }
-    } finally {
-      for (const column of fetched) column.unpin();
+      this.#asked.clear();
+      this.#walkWaiting(cache.walker(mmu, 0));
     }
   }
 

@@ -59,13 +59,9 @@ export function* fetchTables(
     for (const address of wanted) unsent.push(io.makeFetch(address));
   }
   for (const fetch of unsent) waiting.add(fetch);
-  try {
-    column?.send(io.physical);
-    if (waiting.size !== 0) yield* arrivals(io, [...waiting], unsent);
-    if (column !== undefined) yield column;
-  } finally {
-    column?.unpin();
-  }
+  column?.send(io.physical);
+  if (waiting.size !== 0) yield* arrivals(io, [...waiting], unsent);
+  if (column !== undefined) yield column;
   const tables = new Map<number, TableFetch>(column?.inHand);
   for (const table of waiting) tables.set(table.address, table);
   return addresses.map((address) => tables.get(address));

@@ -317,7 +317,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     return fetch;
   }
 
-  /** The same for many, each once; `cache.hasRoom` for them. To be unpinned by the caller, too. @internal */
+  /** The same for many, each once; `cache.hasRoom` for them. @internal */
   makeColumnFetch(addresses: readonly number[]): ColumnFetch {
     this.#markBatch();
     return new ColumnFetch(this.cache, addresses, !this.live);

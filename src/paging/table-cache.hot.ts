@@ -7,9 +7,9 @@
  * chance: its next use then passes through the hash, which gives the chance back. So walks through links store
  * nothing.
  *
- * The first long column moves it all into a WebAssembly memory, for generated code (`walk-code.ts`). That memory has
- * its full size from then on, so tables that are fetched as a column can land in it: their slots are *pinned*, which
- * is to say, nobody else's, until whoever fetched them is done.
+ * Tables that are fetched as a column land in the arena: their slots are *pinned*, which is to say, nobody else's, until
+ * they have come. Long columns move it all into a WebAssembly memory of its full size, for generated code
+ * (`walk-code.ts`).
  */
 import type { Drain } from "../io/index.js";
 import type { Wasm } from "../wasm/platform.js";
@@ -313,12 +313,14 @@ export class TableCache {
 
   /**
    * Pins slots one after the other, for tables to land in. They are nobody's until `list`, and stay pinned until
-   * `unpin`. @returns the first one, or -1 if there is no room without others' making some, or the memory may move.
-   * @internal
+   * `unpin`, also if the arena moves meanwhile. @returns the first one, or -1 if there is no room without others' making
+   * some. @internal
    */
   pin(count: number): number {
-    if (this.#memoryOfCode === undefined) return -1;
-    if (this.#count + count > this.capacity || this.#pinned + count > this.capacity / 2) return -1;
+    // No more than half of all slots are pinned: others, which may have to give way, are found among the rest.
+    const needed = Math.max(this.#count + count, 2 * (this.#pinned + count));
+    if (needed > this.capacity) return -1;
+    while (this.#rows < needed) this.#grow();
     const first = this.#count;
     const end = first + count;
     this.#count = end;
