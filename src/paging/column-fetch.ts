@@ -101,14 +101,22 @@ export class ColumnFetch implements Output, Wait {
     const at = columns.indexOf(this);
     if (at >= 0) columns.splice(at, 1);
     const wanted = generation === this.#generation;
-    if (this.#packet.firstFault !== 0) this.#keepBroken(wanted);
-    if (wanted) this.#list();
-    else for (const [i, address] of this.addresses.entries()) this.#keep(address, i, [], false);
+    const broken = this.#packet.firstFault === 0 ? undefined : this.#holesByTable();
+    // Before anyone is told, who may have everything forgotten.
+    if (wanted) this.#list(broken);
+    if (broken !== undefined) {
+      for (const [i, holes] of broken) this.#keep(this.addresses[i] as number, i, holes, wanted);
+    }
+    if (!wanted) for (const [i, address] of this.addresses.entries()) this.#keep(address, i, [], false);
     // Whoever is told may make room for more tables; these stay where they are until all have their copies.
     for (const [address, fetch] of this.#joined) {
       if (!fetch.done) fetch.land(this.#wordsOf(this.addresses.indexOf(address)), [], wanted);
     }
-    if (this.#slot >= 0) cache.unpin(this.#slot, this.addresses.length);
+    if (this.#slot >= 0) {
+      cache.unpin(this.#slot, this.addresses.length);
+      // A connector that threw may still be at work on this memory.
+      if (this.#packet.cause !== undefined) cache.leaveMemory();
+    }
     const waker = this.#waker;
     this.#waker = undefined;
     waker?.wake();
@@ -120,14 +128,14 @@ export class ColumnFetch implements Output, Wait {
     return new Uint32Array(bytes.buffer, bytes.byteOffset + i * tableBytes, tableWords);
   }
 
-  #list(): void {
-    const { addresses, inHand } = this;
+  #list(broken: ReadonlyMap<number, unknown> | undefined): void {
+    const { addresses } = this;
     const cache = this.#cache;
     const slot = this.#slot;
     const hasMoved = slot >= 0 && this.#packet.bytes.buffer !== cache.arena.buffer;
     for (let i = 0; i < addresses.length; i++) {
       const address = addresses[i] as number;
-      if (inHand.size !== 0 && inHand.has(address)) continue;
+      if (broken?.has(i) === true) continue;
       if (slot < 0) {
         cache.insert(address, this.#wordsOf(i));
         continue;
@@ -147,7 +155,8 @@ export class ColumnFetch implements Output, Wait {
     fetch.land(this.#wordsOf(i), holes, wanted);
   }
 
-  #keepBroken(wanted: boolean): void {
+  /** The holes of each table that has any, by its place in the column. */
+  #holesByTable(): Map<number, Hole[]> {
     const { tableBytes } = this.#cache;
     const byTable = new Map<number, Hole[]>();
     for (const hole of this.#packet.holes()) {
@@ -163,6 +172,6 @@ export class ColumnFetch implements Output, Wait {
         byTable.set(i, holes);
       }
     }
-    for (const [i, holes] of byTable) this.#keep(this.addresses[i] as number, i, holes, wanted);
+    return byTable;
   }
 }

@@ -8,13 +8,11 @@ import type { Routine } from "../io/index.js";
 import { BLOCK, type ColumnWalker, LEFT_ROW } from "./column-walker.hot.js";
 import { GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
-import { MAX_ROWS, RowList } from "./row-list.js";
+import { MAX_ROWS, MAX_TABLES, RowList } from "./row-list.js";
+import type { RowsByHand } from "./rows-by-hand.js";
 import type { TableFetch } from "./table-fetch.js";
 import type { TranslationColumns } from "./translation.js";
 import { kindOf, LEAF, MISSING, rightsOf } from "./walk.hot.js";
-
-/** Tables that are fetched at a time: 32 MiB of them. */
-export const MAX_TABLES = 8192;
 
 /** Entries that a round has asked about, and tables that they lead to. */
 class Asked {
@@ -40,10 +38,11 @@ export class ColumnRounds {
   readonly #out: TranslationColumns;
   readonly #addresses: BigUint64Array;
   readonly #words: Uint32Array;
-  /** Of the cache, when the request began. */
-  readonly #generation: number;
+  /** Of the cache, when the rows at hand were begun. */
+  #generation = 0;
   readonly #byHand: RowList;
-  readonly #inHand: Map<number, TableFetch>;
+  readonly #hand: RowsByHand;
+  readonly #inHand: ReadonlyMap<number, TableFetch>;
   /** Rows that wait for what was asked. */
   readonly #waiting = RowList.take();
   readonly #asked = new Asked();
@@ -51,21 +50,23 @@ export class ColumnRounds {
 
   /**
    * @param byHand Takes the rows that links can't tell about.
-   * @param inHand Takes tables that came and are not for the cache, by address.
+   * @param hand Who translates them.
+   * @param inHand Tables that came and are not for the cache, by address.
    */
   constructor(
     io: PageTableIo,
     out: TranslationColumns,
     words: Uint32Array,
     byHand: RowList,
-    inHand: Map<number, TableFetch>,
+    hand: RowsByHand,
+    inHand: ReadonlyMap<number, TableFetch>,
   ) {
     this.#io = io;
     this.#out = out;
     this.#addresses = out.addresses;
     this.#words = words;
-    this.#generation = io.cache.generation;
     this.#byHand = byHand;
+    this.#hand = hand;
     this.#inHand = inHand;
   }
 
@@ -79,6 +80,7 @@ export class ColumnRounds {
     const { cache, mmu } = this.#io;
     const { length } = this.#out;
     this.#rootSlot = rootSlot;
+    this.#generation = cache.generation;
     const walker = cache.walker(mmu, length - from);
     let at = from;
     while (at < length && this.#waiting.length + this.#byHand.length < MAX_ROWS) {
@@ -95,26 +97,41 @@ export class ColumnRounds {
     return at;
   }
 
-  /** A level a round; more only if others have made room for theirs meanwhile, and then by hand. */
+  /**
+   * A level a round, together with the rows by hand, so that all travel in the same batches. Rows for which that does
+   * not suffice (others have made room for their tables meanwhile, or everything was forgotten) are left.
+   */
   *#rounds(): Routine<void> {
-    const { cache, mmu, root, physical } = this.#io;
-    for (let round = 1; this.#asked.entries.length !== 0 && round <= mmu.levels; round++) {
-      this.#lookUp();
+    const { cache, mmu, root } = this.#io;
+    const hand = this.#hand;
+    for (let round = 0; round <= mmu.levels; round++) {
+      this.#lookUpAll();
       const { wanted } = this.#asked;
-      if (wanted.length !== 0) {
-        const column = this.#io.makeColumnFetch(wanted.slice());
-        column.send(physical);
-        yield column;
-        for (const [address, table] of column.inHand) this.#inHand.set(address, table);
-        // Whatever was forgotten meanwhile, slots may be others' now.
-        this.#rootSlot = cache.generation === this.#generation ? cache.find(root) : -1;
-        if (this.#rootSlot < 0) return;
-        cache.useLinks(mmu);
-        this.#linkWanted();
-      }
+      const column = wanted.length === 0 ? undefined : this.#io.makeColumnFetch(wanted.slice());
+      // (Now that the column is known: a table that both want is read once.)
+      hand.walk(this.#rootSlot);
+      if (column === undefined && !hand.waits) return;
+      yield* hand.settle(column);
+      // Whatever was forgotten meanwhile, slots may be others' now.
+      this.#rootSlot = cache.generation === this.#generation ? cache.find(root) : -1;
+      if (this.#rootSlot < 0) return;
+      this.#linkWanted();
       this.#asked.clear();
       this.#walkWaiting(cache.walker(mmu, 0));
     }
+  }
+
+  /** Looks up what was asked, and walks on from there, until all that is asked about must be fetched. */
+  #lookUpAll(): void {
+    const { cache, mmu } = this.#io;
+    const { entries, wanting, wanted } = this.#asked;
+    while (entries.length !== 0 && this.#lookUp()) this.#walkWaiting(cache.walker(mmu, 0));
+    if (cache.hasRoom(wanted.length)) return;
+    // By hand, what tables give is remembered, for when they have made room for each other.
+    for (const asked of wanting) cache.linkOdd(asked >>> 3);
+    wanted.length = 0;
+    wanting.length = 0;
+    this.#walkWaiting(cache.walker(mmu, 0));
   }
 
   #leave(left: number, row: number): void {
@@ -145,10 +162,12 @@ export class ColumnRounds {
     }
   }
 
-  /** Links what was asked to what is cached; notes what is not. */
-  #lookUp(): void {
+  /** Links what was asked to what is cached; notes what is not. @returns whether anything can go on at once. */
+  #lookUp(): boolean {
     const { cache, mmu } = this.#io;
-    const { entries, wanted, wanting, seen } = this.#asked;
+    const { wanted, wanting, seen } = this.#asked;
+    const entries = this.#asked.entries.splice(0);
+    const before = wanted.length;
     for (const asked of entries) {
       const at = asked >>> 3;
       const level = asked & 7;
@@ -169,18 +188,18 @@ export class ColumnRounds {
       const slot = cache.find(address);
       if (slot >= 0) {
         cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot);
-      } else if (wanted.length < MAX_TABLES && !cache.isKnown(address)) {
+      } else if (wanted.length < MAX_TABLES && !this.#isKnown(address)) {
         wanted.push(address);
         wanting.push(asked);
       } else {
         cache.linkOdd(at);
       }
     }
-    if (cache.hasRoom(wanted.length)) return;
-    // By hand, what tables give is remembered, for when they have made room for each other.
-    for (const asked of wanting) cache.linkOdd(asked >>> 3);
-    wanted.length = 0;
-    wanting.length = 0;
+    return wanted.length - before < entries.length;
+  }
+
+  #isKnown(address: number): boolean {
+    return (this.#inHand.size !== 0 && this.#inHand.has(address)) || this.#io.cache.isKnown(address);
   }
 
   /** Links entries to tables that have come. */

@@ -11,18 +11,24 @@ class Arrivals extends Countdown implements TableWaiter {
   }
 }
 
-/** Waits until tables have arrived, and holds them; sends those of `unsent` first. */
+/**
+ * Waits until tables have arrived, and holds them; sends those of `unsent`, and a column of others, first. (Some of the
+ * tables may come with the column: they must be held before that is sent, for it may come at once.)
+ */
 export function* arrivals(
   io: PageTableIo,
   tables: readonly TableFetch[],
   unsent: readonly TableFetch[],
+  column?: ColumnFetch,
 ): Routine<void> {
   const waiting = tables.filter((table) => !table.done);
   const rest = new Arrivals(waiting.length);
   for (const table of tables) table.hold();
   for (const table of waiting) table.wait(rest);
+  column?.send(io.physical);
   for (const table of unsent) table.send(io.physical);
-  yield rest;
+  if (waiting.length !== 0) yield rest;
+  if (column !== undefined) yield column;
 }
 
 /** The table at an address, read if it is not on its way or known to be broken. */
@@ -59,9 +65,7 @@ export function* fetchTables(
     for (const address of wanted) unsent.push(io.makeFetch(address));
   }
   for (const fetch of unsent) waiting.add(fetch);
-  column?.send(io.physical);
-  if (waiting.size !== 0) yield* arrivals(io, [...waiting], unsent);
-  if (column !== undefined) yield column;
+  yield* arrivals(io, [...waiting], unsent, column);
   const tables = new Map<number, TableFetch>(column?.inHand);
   for (const table of waiting) tables.set(table.address, table);
   return addresses.map((address) => tables.get(address));

@@ -9,6 +9,7 @@ import {
   fault,
   type PacketIo,
   type Scheduler,
+  UNANSWERED,
 } from "../io/index.js";
 import { PhysicalMemory } from "../memory/physical-memory.js";
 import type { Writes } from "../memory/writes.js";
@@ -278,11 +279,21 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
       }
       rest = room < length ? piece.split(room) : undefined;
       const sum = lo + piece.length;
-      if (kind === LEAF) this.physical.sendIo(physical, piece);
+      if (kind === LEAF && held === undefined) this.physical.sendIo(physical, piece);
+      else if (kind === LEAF) this.#sendWaited(physical, piece);
       else if (kind === MISSING) this.#waitForTable(physical, below, granted, lo, hi, piece, generation);
       else piece.fail(reason);
       lo = sum >>> 0;
       hi += (sum - lo) / HIGH;
+    }
+  }
+
+  /** A layer that throws is wrong; those who wait for the same table are not to suffer for it. */
+  #sendWaited(physical: number, piece: BoundView): void {
+    try {
+      this.physical.sendIo(physical, piece);
+    } catch (error) {
+      failThrown(piece, error);
     }
   }
 
@@ -367,6 +378,12 @@ class ViewWaiter implements TableWaiter {
     else if (fetch.fault !== 0) view.fail(tableMissing(this.#level, fetch.fault));
     else this.#io.walkView(fetch, this.#level, this.#rights, this.#lo, this.#hi, view, this.#generation);
   }
+}
+
+/** Fails a view that a layer threw at, unless that has answered it. */
+export function failThrown(view: BoundView, error: unknown): void {
+  view.packet.cause ??= error;
+  if (!view.answered) view.fail(UNANSWERED);
 }
 
 /** Bytes from a non-canonical address to the next canonical one (a double: exact where it is below 2^53). */

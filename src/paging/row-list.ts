@@ -1,8 +1,10 @@
-/** Numbers of rows of a column, in memory that grows and is used again. */
+/** Numbers of rows of a column, in memory that grows and is used again; and how many may wait, for how much. */
 import { BLOCK } from "./column-walker.hot.js";
 
 /** Rows that wait at a time: what the default high-water mark admits. */
 export const MAX_ROWS = 65_536;
+/** Tables that are fetched for them at a time: 32 MiB of them in hand. */
+export const MAX_TABLES = 8192;
 
 /** Lists to be used again: a list as long as a column of many addresses costs more than what is done with it. */
 const spareLists: RowList[] = [];

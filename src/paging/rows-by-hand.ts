@@ -5,11 +5,11 @@
  */
 import { HIGH } from "../io/address.js";
 import type { Fault, Routine } from "../io/index.js";
-import { MAX_TABLES } from "./column-rounds.js";
+import type { ColumnFetch } from "./column-fetch.js";
 import { arrivals, fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
-import { MAX_ROWS, type RowList } from "./row-list.js";
+import { MAX_ROWS, MAX_TABLES, type RowList } from "./row-list.js";
 import { TableFetch } from "./table-fetch.js";
 import type { TranslationColumns } from "./translation.js";
 import {
@@ -70,25 +70,27 @@ export class RowsByHand {
   /** Of the cache, when the request began. */
   readonly #generation: number;
   readonly #rows: RowList;
-  readonly #inHand: ReadonlyMap<number, TableFetch>;
+  readonly #inHand: Map<number, TableFetch>;
   /** Copies of cached tables by slot, while rows are added to `#pending`. */
   readonly #copies = new Map<number, TableFetch>();
   #rootSlot = -1;
+  /** The first of the rows that was not taken yet. */
+  #next = 0;
   #pending: Pending | undefined;
   #spare: Pending | undefined;
   readonly #distinct = new Set<TableFetch>();
   #unsent: TableFetch[] = [];
 
   /**
-   * @param rows Those to translate; `run` empties it.
-   * @param inHand Tables that came and are not in the cache, by address.
+   * @param rows Those to translate, which may be added to; `run` empties it.
+   * @param inHand Takes tables that came and are not for the cache, by address.
    */
   constructor(
     io: PageTableIo,
     out: TranslationColumns,
     words: Uint32Array,
     rows: RowList,
-    inHand: ReadonlyMap<number, TableFetch>,
+    inHand: Map<number, TableFetch>,
   ) {
     this.#io = io;
     this.#out = out;
@@ -98,19 +100,52 @@ export class RowsByHand {
     this.#inHand = inHand;
   }
 
-  /** Translates all rows. @param root The root, if it has just been read. */
+  /** Whether rows wait for tables. */
+  get waits(): boolean {
+    return this.#distinct.size !== 0;
+  }
+
+  /** Takes the rows as far as cached tables lead, from the root in a slot. Sends nothing. */
+  walk(rootSlot: number): void {
+    const { rows, length } = this.#rows;
+    this.#rootSlot = rootSlot;
+    while (this.#next < length && !this.#full) this.#translateRow(rows[this.#next++] as number);
+  }
+
+  /** Sends for the tables that rows wait for, and a column of others, waits for all, and goes on from them. */
+  *settle(column?: ColumnFetch): Routine<void> {
+    const tables = [...this.#distinct];
+    const unsent = this.#unsent;
+    this.#distinct.clear();
+    this.#copies.clear();
+    this.#unsent = [];
+    yield* arrivals(this.#io, tables, unsent, column);
+    if (column !== undefined) {
+      for (const [address, table] of column.inHand) this.#inHand.set(address, table);
+    }
+    this.#io.cache.useLinks(this.#io.mmu);
+    const isAllDone = this.#resume();
+    if (isAllDone) for (const table of tables) table.letGo();
+  }
+
+  /** Translates the rows that are left. @param root The root, if it has just been read. */
   *run(root: TableFetch | undefined): Routine<void> {
     const io = this.#io;
     const { cache, mmu } = io;
     const { rows, length } = this.#rows;
     let fetchedRoot = root;
-    for (let i = 0; i < length; ) {
+    let i = this.#next;
+    while (this.waits) yield* this.settle();
+    while (i < length) {
+      // Others may have used another format meanwhile.
+      cache.useLinks(mmu);
       this.#rootSlot = cache.find(io.root);
       if (this.#rootSlot < 0) {
         while (i < length && this.#recall(rows[i] as number)) i++;
         if (i === length) break;
         const table: TableFetch = fetchedRoot ?? (yield* fetchTable(io, io.root));
         fetchedRoot = undefined;
+        cache.useLinks(mmu);
         if (table.fault !== 0) {
           for (; i < length; i++) this.#failUnder(table.fault, rows[i] as number);
           break;
@@ -122,26 +157,13 @@ export class RowsByHand {
         }
       }
       if (this.#rootSlot >= 0) {
-        cache.useLinks(mmu);
         while (i < length && !this.#full) this.#translateRow(rows[i++] as number);
       }
-      yield* this.#waitForPending();
+      while (this.waits) yield* this.settle();
     }
     this.#rows.length = 0;
-  }
-
-  *#waitForPending(): Routine<void> {
-    while (this.#distinct.size !== 0) {
-      const tables = [...this.#distinct];
-      const unsent = this.#unsent;
-      this.#distinct.clear();
-      this.#copies.clear();
-      this.#unsent = [];
-      yield* arrivals(this.#io, tables, unsent);
-      this.#io.cache.useLinks(this.#io.mmu);
-      const isAllDone = this.#resume();
-      if (isAllDone) for (const table of tables) table.letGo();
-    }
+    this.#next = 0;
+    this.#inHand.clear();
   }
 
   #translateUnder(root: TableFetch, row: number): void {

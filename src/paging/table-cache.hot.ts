@@ -23,8 +23,10 @@ import { makeTableMemory, type TableMemory, WasmWalker } from "./walk-code.js";
 
 /** Default bound: the tables of about 16 GiB of scattered 4 KiB mappings. */
 const DEFAULT_BYTES = 32 * 2 ** 20;
-/** Slots have 21 bits in a link, and generated code has 32 bits for an address. */
+/** Generated code has 32 bits for an address. */
 const MAX_BYTES = 2 ** 30;
+/** What a link has room for, of the smallest tables. */
+const MAX_SLOTS = 2 ** 21;
 /** Pages: twelve times as many as the default has room for tables, should each page have a table of its own. */
 const DEFAULT_TRANSLATIONS = 65_536;
 /** Tables' memory that is kept for reuse: 4 MiB of it. */
@@ -138,7 +140,8 @@ export class TableCache {
     this.#compileAfter = options.compileAfter ?? COMPILE_AFTER;
     const bytes = Math.min(options.bytes ?? DEFAULT_BYTES, MAX_BYTES);
     // A row: the table, its links, and 14 bytes of columns with four hash places.
-    this.capacity = Math.max(1, Math.floor(bytes / (this.tableBytes + this.entries * 4 + 30)));
+    const rows = Math.floor(bytes / (this.tableBytes + this.entries * 4 + 30));
+    this.capacity = Math.min(Math.max(1, rows), MAX_SLOTS);
     this.#rows = Math.min(FIRST_ROWS, this.capacity);
     this.arena = new Uint32Array(this.#rows * this.tableWords);
     this.links = new Int32Array(this.#rows * this.entries);
@@ -250,10 +253,19 @@ export class TableCache {
 
   #moveTo(memory: TableMemory): void {
     memory.arena.set(this.arena.subarray(0, this.#count * this.tableWords));
+    memory.links.set(this.links.subarray(0, this.#count * this.entries));
     this.#memoryOfCode = memory;
     this.arena = memory.arena;
     this.links = memory.links;
     this.#setRows(this.capacity);
+  }
+
+  /** Moves everything to other memory: somebody may still write into this. @internal */
+  leaveMemory(): void {
+    this.#memoryOfCode = undefined;
+    this.#walker = undefined;
+    this.arena = this.arena.slice();
+    this.links = this.links.slice();
   }
 
   /** The slot of the table at a physical address, or -1. @internal */
@@ -436,7 +448,9 @@ export class TableCache {
     const arena = new Uint32Array(rows * this.tableWords);
     arena.set(this.arena);
     this.arena = arena;
-    this.links = new Int32Array(rows * this.entries);
+    const links = new Int32Array(rows * this.entries);
+    links.set(this.links);
+    this.links = links;
     this.#setRows(rows);
   }
 
@@ -448,9 +462,12 @@ export class TableCache {
     referenced.set(this.#referenced);
     this.#keys = keys;
     this.#referenced = referenced;
-    // Links come back by themselves.
-    this.#backLinks = new Int32Array(rows).fill(-1);
-    this.#hasLinks = new Uint8Array(rows);
+    const backLinks = new Int32Array(rows).fill(-1);
+    backLinks.set(this.#backLinks);
+    this.#backLinks = backLinks;
+    const hasLinks = new Uint8Array(rows);
+    hasLinks.set(this.#hasLinks);
+    this.#hasLinks = hasLinks;
     this.#rows = rows;
     let places = this.#hash.length;
     while (places < 2 * rows) places *= 2;

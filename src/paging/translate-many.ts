@@ -18,8 +18,8 @@ export function* translateColumns(io: PageTableIo, out: TranslationColumns): Rou
   const words = new Uint32Array(addresses.buffer, addresses.byteOffset, 2 * length);
   const byHand = RowList.take();
   const inHand = new Map<number, TableFetch>();
-  const rounds = new ColumnRounds(io, out, words, byHand, inHand);
   const rest = new RowsByHand(io, out, words, byHand, inHand);
+  const rounds = new ColumnRounds(io, out, words, byHand, rest, inHand);
   for (let at = 0; at < length; ) {
     let root: TableFetch | undefined;
     let slot = cache.find(io.root);

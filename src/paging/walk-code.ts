@@ -129,7 +129,10 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
   // A table is known by where its links begin, relative to all links: its entries begin at twice that in the arena.
   const tableOf = (link: Code) => {
     const slot = i32.and(link, i32.const(-(2 ** LINK_SLOT_SHIFT)));
-    return tableShift === LINK_SLOT_SHIFT ? slot : i32.shl(slot, i32.const(tableShift - LINK_SLOT_SHIFT));
+    if (tableShift === LINK_SLOT_SHIFT) return slot;
+    return tableShift > LINK_SLOT_SHIFT
+      ? i32.shl(slot, i32.const(tableShift - LINK_SLOT_SHIFT))
+      : i32.shrU(slot, i32.const(LINK_SLOT_SHIFT - tableShift));
   };
   const linkAt = (level: number) => {
     const mask = 2 ** (def.splits[levels - level] as number) - 1;

@@ -1,6 +1,6 @@
 /**
  * The walker, one step at a time over tables in hand; and the short way for one address whose tables are cached and have
- * been walked before. (Columns of addresses: `translate-cached.hot.ts`.)
+ * been walked before. (Columns of addresses: `column-walker.hot.ts`.)
  */
 import { HIGH } from "../io/address.js";
 import { type Fault, fault, levelDetail } from "../io/fault.js";
