@@ -1,0 +1,416 @@
+import { describe, expect, it } from "vitest";
+import { hostWasm } from "../../connectors/host-wasm.js";
+import {
+  all,
+  type Batch,
+  type BoundView,
+  Packet,
+  type PacketIo,
+  Scheduler,
+  SourceIo,
+  send,
+} from "../../src/io/index.js";
+import { u64 } from "../../src/memory/index.js";
+import { type MmuDef, TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
+import { memorySource } from "../suite/memory-source.js";
+import { DummyMachine, randomBits } from "../support/dummy-machine.js";
+
+/** Bytes of one table in a cache, and of what belongs to it. */
+const TABLE = 6174;
+const NEVER = Number.MAX_SAFE_INTEGER;
+
+function cacheOf(tables: number, compileAfter = 1): TableCache {
+  return new TableCache({ compileAfter, wasm: hostWasm, bytes: tables * TABLE });
+}
+
+async function ticks(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await null;
+}
+
+/** How a promise ends, if it does soon. */
+function fate(promise: Promise<unknown>): Promise<unknown> {
+  const ended = promise.then(
+    () => "ended",
+    () => "threw",
+  );
+  return Promise.race([ended, ticks(2000).then(() => "hangs")]);
+}
+
+/** Groups of 60 pages, each page with a table of its own; every group under a root entry of its own. */
+function groupsOf(machine: DummyMachine, count: number): bigint[][] {
+  const groups = Array.from({ length: count }, (_, group) =>
+    Array.from({ length: 60 }, (_, i) => (BigInt(group) << 39n) + 0x1_0000_0000n + BigInt(i) * 0x20_0000n),
+  );
+  for (const address of groups.flat()) machine.map(address);
+  return groups;
+}
+
+const physicalOf = (machine: DummyMachine, addresses: readonly bigint[]) =>
+  addresses.map((address) => machine.pages.get(address >> 12n)?.physical);
+
+async function translated(memory: VirtualMemory, addresses: readonly bigint[]): Promise<number[]> {
+  const columns = await memory.translateMany(BigUint64Array.from(addresses));
+  return [...columns.physical.subarray(0, addresses.length)];
+}
+
+/** A source whose batches wait for what `gate.next` was when they were sent. */
+function gated(machine: DummyMachine) {
+  const gate = { next: Promise.resolve() as Promise<void> };
+  const source = memorySource(machine.bytes, { mode: "async", gate: () => gate.next });
+  return { gate, source: new SourceIo({ ...source, ranges: () => machine.present() }, new Scheduler()) };
+}
+
+const tableAt = (machine: DummyMachine, entry: number) =>
+  Number(machine.readEntry(entry) & 0xf_ffff_ffff_f000n);
+
+describe.each([
+  ["generated code", 1],
+  ["the plain loop", NEVER],
+])("under %s, tables whose request was abandoned", (_, compileAfter) => {
+  it.each([
+    ["all is forgotten", 300, 2],
+    ["others need their room", 140, 5],
+  ])("land where they do no harm, when meanwhile %s", async (_, tables, count) => {
+    const machine = new DummyMachine({ frames: 1400, seed: 2 });
+    const groups = groupsOf(machine, count);
+    const [first = [], ...others] = groups;
+    const { gate, source } = gated(machine);
+    const memory = new VirtualMemory(source, {
+      root: machine.root,
+      tableCache: cacheOf(tables, compileAfter),
+    });
+    await translated(
+      memory,
+      groups.map(([address]) => address as bigint),
+    );
+    let open = () => {};
+    gate.next = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    // It can't be answered synchronously, but is under way from then on.
+    expect(() => memory.translateMany(BigUint64Array.from(first)).sync()).toThrow();
+    await ticks(30);
+    gate.next = Promise.resolve();
+    if (count === 2) memory.flush();
+    for (const group of others) expect(await translated(memory, group)).toEqual(physicalOf(machine, group));
+    open();
+    await ticks(100);
+    for (const group of [...others, ...groups])
+      expect(await translated(memory, group)).toEqual(physicalOf(machine, group));
+  });
+});
+
+it("slots of tables that came are not pinned any longer", async () => {
+  const machine = new DummyMachine({ frames: 200, seed: 2 });
+  const [addresses = []] = groupsOf(machine, 1);
+  const tableCache = cacheOf(150);
+  const memory = new VirtualMemory(machine.sourceIo({ scheduler: new Scheduler(), turns: 1 }), {
+    root: machine.root,
+    tableCache,
+  });
+  for (let i = 0; i < 20; i++) {
+    expect(await translated(memory, addresses)).toEqual(physicalOf(machine, addresses));
+    memory.flush();
+    expect(tableCache.count).toBe(0);
+  }
+});
+
+it("the tables of a level are asked for as one column, whoever needs one of them", async () => {
+  const machine = new DummyMachine({ frames: 200, seed: 2 });
+  const [addresses = []] = groupsOf(machine, 1);
+  const inner = machine.sourceIo({ scheduler: new Scheduler() });
+  const columns: number[] = [];
+  let singles = 0;
+  const io = {
+    scheduler: inner.scheduler,
+    sendIo(at: number, view: BoundView) {
+      singles++;
+      inner.sendIo(at, view);
+    },
+    sendColumn(
+      column: { readonly words: Uint32Array; readonly size: number },
+      from: number,
+      view: BoundView,
+    ) {
+      columns.push(view.length / column.size);
+      inner.sendColumn(column, from, view);
+    },
+  };
+  const memory = new VirtualMemory(io, { root: machine.root, tableCache: cacheOf(150) });
+  expect(await translated(memory, addresses)).toEqual(physicalOf(machine, addresses));
+  // The root; then the rest.
+  expect([singles, columns]).toEqual([1, [1, 1, 60]]);
+});
+
+describe("a gather through four levels travels in five batches", () => {
+  function over(prepare: (machine: DummyMachine) => readonly bigint[], tables = 5000) {
+    const machine = new DummyMachine({ frames: 900, seed: 2 });
+    const addresses = prepare(machine);
+    const source = machine.sourceIo({ scheduler: new Scheduler() });
+    const memory = new VirtualMemory(source, { root: machine.root, tableCache: cacheOf(tables, NEVER) });
+    return { source, memory, column: BigUint64Array.from([...addresses, ...addresses, ...addresses]) };
+  }
+  const mapped = (machine: DummyMachine, ...addresses: bigint[]) => {
+    for (const address of addresses) machine.map(address);
+    return addresses;
+  };
+
+  it("if two entries share a table", async () => {
+    const { source, memory, column } = over((machine) => {
+      mapped(machine, 0n, 0x4000_0000n);
+      machine.writeEntry(machine.root + 8, machine.readEntry(machine.root));
+      return [0n, 0x80_4000_0000n];
+    });
+    expect((await memory.gather(column, 8)).failed.length).toBe(0);
+    expect(source.counters.batches).toBe(5);
+  });
+
+  it("if a table is only readable in part", async () => {
+    const { source, memory, column } = over((machine) => {
+      const addresses = mapped(machine, 0n, 0x80_0000_0000n);
+      machine.lose(tableAt(machine, machine.root + 8) + 2048, 2048);
+      return addresses;
+    });
+    expect((await memory.gather(column, 8)).failed.length).toBe(0);
+    expect(source.counters.batches).toBe(5);
+  });
+
+  it("beside a read that needs one of its tables", async () => {
+    const { source, memory, column } = over((machine) =>
+      mapped(machine, 0n, 0x4000_0000n, 0x80_0000_0000n, 0x80_4000_0000n),
+    );
+    const [, gathered] = await all([memory.read(u64, 0n), memory.gather(column, 8)]);
+    expect(gathered.failed.length).toBe(0);
+    expect(source.counters.batches).toBe(5);
+  });
+
+  it("beside another", async () => {
+    const { source, memory, column } = over((machine) =>
+      mapped(machine, 0n, 0x4000_0000n, 0x80_0000_0000n, 0x80_4000_0000n, 0x100_0000_0000n),
+    );
+    await all([memory.gather(column.slice(0, 4), 8), memory.gather(column.slice(3, 8), 8)]);
+    expect(source.counters.batches).toBe(5);
+    // Each table once: the root, three, five and five; and the records.
+    expect(source.counters.fragments).toBe(1 + 3 + 5 + 5 + 9);
+  });
+
+  it("whatever part of the tables is cached, and however the cache has grown", async () => {
+    const random = randomBits(7);
+    for (let run = 0; run < 60; run++) {
+      const machine = new DummyMachine({ frames: 1500, seed: run + 1 });
+      const width = 2 + (random() % 6);
+      const some = (count: number) => BigInt((random() >>> 5) % count);
+      const addresses: bigint[] = [];
+      for (let i = 10 + (random() % 150); i > 0; i--) {
+        const address = (some(width) << 39n) | (some(width) << 30n) | (some(width * 2) << 21n);
+        if (machine.pages.has(address >> 12n)) continue;
+        machine.map(address);
+        addresses.push(address);
+      }
+      const source = machine.sourceIo({ scheduler: new Scheduler() });
+      const memory = new VirtualMemory(source, { root: machine.root });
+      const warm = random() % 12;
+      for (const address of addresses.slice(0, warm)) await memory.translate(address);
+      const { batches } = source.counters;
+      await memory.gather(BigUint64Array.from([...addresses, ...addresses]), 8);
+      expect(source.counters.batches - batches).toBeLessThanOrEqual(warm === 0 ? 5 : 4);
+    }
+  });
+});
+
+it("tables of fewer entries than 512 lead where they lead entry by entry", () => {
+  const mmu: MmuDef = {
+    ...X86_64,
+    name: "small",
+    splits: [8, 8, 17],
+    entryNames: ["a", "b"],
+    canonical: "zeros",
+    reserved: [],
+    leafLevels: [1],
+  };
+  const machine = new DummyMachine({ frames: 64 });
+  machine.writeEntry(0x1000 + 3 * 8, 0x2007n);
+  machine.writeEntry(0x2000 + 3 * 8, 0x20007n);
+  machine.writeEntry(0x2000 + 4 * 8, 0x40007n);
+  const at = (3n << 25n) | (3n << 17n) | 0x123n;
+  for (const compileAfter of [1, NEVER]) {
+    const tableCache = new TableCache({ tableBytes: 2048, compileAfter, wasm: hostWasm });
+    const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: 0x1000, mmu, tableCache });
+    for (let pass = 0; pass < 3; pass++) {
+      const { physical } = memory.translateMany(BigUint64Array.of(at, at + 0x20000n)).sync();
+      expect([...physical]).toEqual([0x20123, 0x40123]);
+    }
+  }
+});
+
+it("another format that uses the cache meanwhile changes nothing, also under a root that is readable in part", async () => {
+  // What is a large page to the one is a table to the other.
+  const other: MmuDef = { ...X86_64, name: "no large pages", leafLevels: [1], reserved: [] };
+  const at = 0x4020_3000n;
+  for (let turns = 0; turns < 40; turns++) {
+    const machine = new DummyMachine({ frames: 64, seed: 2 });
+    machine.map(at);
+    machine.writeEntry(machine.entryAt(at, 2), 0x87n);
+    const root = machine.frame();
+    for (let i = 0; i < 512; i++) machine.writeEntry(root + 8 * i, machine.readEntry(machine.root + 8 * i));
+    machine.lose(root + 3584, 512);
+    const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 3 });
+    const tableCache = cacheOf(100);
+    const holed = new VirtualMemory(source, { root, tableCache });
+    const expected = (await new VirtualMemory(source, { root: machine.root, tableCache }).walk(at)).result;
+    const otherwise = new VirtualMemory(source, { root: machine.root, mmu: other, tableCache });
+    await otherwise.translateMany(BigUint64Array.of(at));
+    const running = holed.translateMany(BigUint64Array.of(at)).promise();
+    await ticks(turns);
+    await otherwise.translateMany(BigUint64Array.of(at));
+    expect((await running).row(0)).toEqual(expected);
+  }
+});
+
+it.each([1, NEVER])(
+  "what was read before all was forgotten is in no table afterwards (code after %d)",
+  async (compileAfter) => {
+    const machine = new DummyMachine({ frames: 900, seed: 2 });
+    const [addresses = []] = groupsOf(machine, 1);
+    const [lost = 0n, moved = 0n, target = 0n] = [addresses[5], addresses[9], addresses[8]];
+    machine.lose(machine.entryAt(lost, 1) & ~4095);
+    const memory = new VirtualMemory(machine.sourceIo({ scheduler: new Scheduler(), turns: 2 }), {
+      root: machine.root,
+      tableCache: cacheOf(300, compileAfter),
+    });
+    await memory.translate(addresses[0] as bigint);
+    const column = memory.translateMany(BigUint64Array.from(addresses)).promise();
+    // It waits for the lost table, which is on its way in that column; whoever is told has the page moved, and says so.
+    const read = send(memory.io as PacketIo<bigint>, lost, Packet.reading(new Uint8Array(8)), {
+      onFragment() {
+        machine.writeEntry(
+          machine.entryAt(moved, 1),
+          BigInt(physicalOf(machine, [target])[0] as number) | 7n,
+        );
+        memory.flush();
+      },
+    });
+    await Promise.all([column, read.promise().catch(() => undefined)]);
+    expect(await translated(memory, [moved])).toEqual(physicalOf(machine, [target]));
+  },
+);
+
+describe("a layer below that is wrong", () => {
+  it("and throws at one read hangs no other that waits for the same tables", async () => {
+    const machine = new DummyMachine({ frames: 900, seed: 2 });
+    const [addresses = []] = groupsOf(machine, 1);
+    const inner = machine.sourceIo({ scheduler: new Scheduler(), turns: 2 });
+    const [bad] = physicalOf(machine, [addresses[5] as bigint]);
+    const io: PacketIo<number> = {
+      scheduler: inner.scheduler,
+      sendIo(at, view) {
+        if (at === bad) throw new Error("bad layer");
+        inner.sendIo(at, view);
+      },
+    };
+    const memory = new VirtualMemory(io, { root: machine.root, tableCache: cacheOf(300) });
+    await memory.translate(addresses[0] as bigint);
+    const column = memory.translateMany(BigUint64Array.from(addresses)).promise();
+    const read = memory.read(u64, addresses[5] as bigint).promise();
+    expect([await fate(column), await fate(read)]).toEqual(["ended", "threw"]);
+    expect(physicalOf(machine, addresses)).toEqual([...(await column).physical.subarray(0, 60)]);
+  });
+
+  it("and throws at a column of records fails those, and no others", async () => {
+    const machine = new DummyMachine({ frames: 900, seed: 2 });
+    const [addresses = []] = groupsOf(machine, 1);
+    machine.writeEntry(machine.entryAt(addresses[7] as bigint, 1), 0n);
+    const inner = machine.sourceIo({ scheduler: new Scheduler(), turns: 2 });
+    let thrown = 0;
+    const io = {
+      scheduler: inner.scheduler,
+      sendIo: (at: number, view: BoundView) => inner.sendIo(at, view),
+      sendColumn(
+        column: { readonly words: Uint32Array; readonly size: number },
+        from: number,
+        view: BoundView,
+      ) {
+        if (column.size === 8 && thrown++ === 0) throw new Error("bad layer");
+        inner.sendColumn(column, from, view);
+      },
+    };
+    const memory = new VirtualMemory(io, { root: machine.root, tableCache: cacheOf(300) });
+    const { failed } = await memory.gather(BigUint64Array.from(addresses), 8);
+    expect([...failed]).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  it("and drops a part of a column of tables fails what it translates", async () => {
+    const machine = new DummyMachine({ frames: 900, seed: 2 });
+    const [addresses = []] = groupsOf(machine, 1);
+    const inner = machine.inlineIo(new Scheduler());
+    const io: PacketIo<number> & { sendColumn(column: unknown, from: number, view: BoundView): void } = {
+      scheduler: inner.scheduler,
+      sendIo: (at, view) => inner.sendIo(at, view),
+      sendColumn() {},
+    };
+    const memory = new VirtualMemory(io, { root: machine.root, tableCache: cacheOf(300) });
+    const columns = await memory.translateMany(BigUint64Array.from(addresses));
+    expect(columns.row(3)).toMatchObject({ state: "table-missing", level: 3, cause: "unanswered" });
+  });
+});
+
+it("a connector that gave up and writes all the same hits no table", async () => {
+  const machine = new DummyMachine({ frames: 900, seed: 2 });
+  const [first = [], other = []] = groupsOf(machine, 2);
+  const good = memorySource(machine.bytes);
+  let late: (() => void)[] | undefined;
+  const source = new SourceIo(
+    {
+      name: "times-out",
+      supports: good.supports,
+      ranges: () => machine.present(),
+      transfer(batch: Batch) {
+        if (late === undefined) {
+          good.transferSync?.(batch);
+          return Promise.resolve();
+        }
+        for (let row = 0; row < batch.length; row++) {
+          const [into, at] = [batch.bytes(row), batch.address(row)];
+          late.push(() => into.set(machine.bytes.subarray(at, at + into.length)));
+        }
+        return Promise.reject(new Error("timed out"));
+      },
+    },
+    new Scheduler(),
+  );
+  const memory = new VirtualMemory(source, { root: machine.root, tableCache: cacheOf(300) });
+  await translated(memory, [first[0] as bigint, other[0] as bigint]);
+  const writes: (() => void)[] = [];
+  late = writes;
+  await translated(memory, first);
+  late = undefined;
+  memory.flush();
+  await translated(memory, other);
+  expect(writes.length).toBeGreaterThan(50);
+  for (const write of writes) write();
+  for (const group of [other, first])
+    expect(await translated(memory, group)).toEqual(physicalOf(machine, group));
+});
+
+it("of live memory, a table that is missing once is asked for again", async () => {
+  const machine = new DummyMachine({ frames: 200, seed: 2 });
+  const [addresses = []] = groupsOf(machine, 1);
+  let there = false;
+  const inner = machine.inlineIo(new Scheduler());
+  const lost = machine.entryAt(addresses[5] as bigint, 1) & ~4095;
+  const io: PacketIo<number> = {
+    scheduler: inner.scheduler,
+    sendIo(at, view) {
+      inner.sendIo(at === lost && !there ? 2 ** 40 : at, view);
+    },
+  };
+  const memory = new VirtualMemory(io, {
+    root: machine.root,
+    live: true,
+    maxAge: 1e9,
+    tableCache: cacheOf(300),
+  });
+  expect((await memory.translateMany(BigUint64Array.from(addresses))).failed).toBe(1);
+  there = true;
+  expect(await translated(memory, addresses)).toEqual(physicalOf(machine, addresses));
+});
