@@ -295,6 +295,33 @@ it.each([1, NEVER])(
   },
 );
 
+describe("tables that are on their way when all is forgotten", () => {
+  it.each([1, NEVER])("serve who waits for them, and nobody later (code after %d)", async (compileAfter) => {
+    const machine = new DummyMachine({ frames: 900, seed: 2 });
+    const [addresses = []] = groupsOf(machine, 1);
+    const [moved = 0n, target = 0n] = [addresses[9], addresses[8]];
+    const before = physicalOf(machine, addresses);
+    const { gate, source } = gated(machine);
+    const memory = new VirtualMemory(source, { root: machine.root, tableCache: cacheOf(300, compileAfter) });
+    await translated(memory, [addresses[0] as bigint]);
+    let open = () => {};
+    gate.next = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const waiting = translated(memory, addresses);
+    await ticks(30);
+    memory.flush();
+    gate.next = Promise.resolve();
+    const { fragments } = source.counters;
+    open();
+    expect(await waiting).toEqual(before);
+    // What was above them is read again; they are in hand.
+    expect(source.counters.fragments - fragments).toBe(3);
+    machine.writeEntry(machine.entryAt(moved, 1), BigInt(physicalOf(machine, [target])[0] as number) | 7n);
+    expect(await translated(memory, [moved])).toEqual(physicalOf(machine, [target]));
+  });
+});
+
 describe("a layer below that is wrong", () => {
   it("and throws at one read hangs no other that waits for the same tables", async () => {
     const machine = new DummyMachine({ frames: 900, seed: 2 });
