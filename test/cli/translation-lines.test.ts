@@ -36,7 +36,9 @@ function machine(seed: number): { memory: VirtualMemory; addresses: bigint[] } {
   for (let i = 0; i < 40; i++) {
     const level = 1 + (random() % 3);
     const size = 1n << BigInt(12 + 9 * (level - 1));
-    let virtual = ((BigInt(random()) << 15n) | BigInt(random() & 0x7fff)) & 0xffff_ffff_ffffn;
+    // A root entry for each, so that none lies under what another one left there.
+    const top = BigInt(12 * i + (random() % 12)) << 39n;
+    let virtual = top | (((BigInt(random()) << 7n) | BigInt(random() & 0x7f)) & 0x7f_ffff_ffffn);
     virtual -= virtual % size;
     if (virtual >= 1n << 47n) virtual |= 0xffff_0000_0000_0000n;
     const at = dummy.entryAt(virtual, level);
