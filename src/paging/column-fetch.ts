@@ -14,7 +14,7 @@ import {
   type Waker,
 } from "../io/index.js";
 import type { TableCache } from "./table-cache.hot.js";
-import { TableFetch } from "./table-fetch.js";
+import { PASSING, TableFetch } from "./table-fetch.js";
 
 /** See the module's comment. A routine that yields it goes on when all have come, or could not be read. */
 export class ColumnFetch implements Output, Wait {
@@ -114,12 +114,19 @@ export class ColumnFetch implements Output, Wait {
     }
     if (this.#slot >= 0) {
       cache.unpin(this.#slot, this.addresses.length);
-      // A connector that threw may still be at work on this memory.
-      if (this.#packet.cause !== undefined) cache.leaveMemory();
+      if (this.#mayStillLand(broken)) cache.leaveMemory();
     }
     const waker = this.#waker;
     this.#waker = undefined;
     waker?.wake();
+  }
+
+  /** A connector that threw, or gave up on a table, may still be at work on this memory. */
+  #mayStillLand(broken: ReadonlyMap<number, readonly Hole[]> | undefined): boolean {
+    if (this.#packet.cause !== undefined) return true;
+    for (const holes of broken?.values() ?? [])
+      if (holes.some(({ state }) => PASSING.has(state))) return true;
+    return false;
   }
 
   #wordsOf(i: number): Uint32Array {

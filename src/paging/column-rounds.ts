@@ -89,8 +89,11 @@ export class ColumnRounds {
       this.#take(walker, at, rows, walker.walk(rootSlot, rows, true));
       at += rows;
     }
-    yield* this.#rounds();
-    this.#asked.clear();
+    try {
+      yield* this.#rounds();
+    } finally {
+      this.#takeBack();
+    }
     const waiting = this.#waiting;
     for (let i = 0; i < waiting.length; i++) this.#byHand.add(waiting.rows[i] as number);
     waiting.length = 0;
@@ -119,6 +122,17 @@ export class ColumnRounds {
       this.#asked.clear();
       this.#walkWaiting(cache.walker(mmu, 0));
     }
+  }
+
+  /** Entries that nobody will look up after all, such as those of a request that is given up, may be asked about again. */
+  #takeBack(): void {
+    const { cache } = this.#io;
+    const { entries, wanting } = this.#asked;
+    if (cache.generation === this.#generation) {
+      for (const asked of entries) cache.takeBackAsked(asked >>> 3);
+      for (const asked of wanting) cache.takeBackAsked(asked >>> 3);
+    }
+    this.#asked.clear();
   }
 
   /** Looks up what was asked, and walks on from there, until all that is asked about must be fetched. */

@@ -206,6 +206,8 @@ class MapScan {
     const slot = cache.find(address);
     const table = parent.children.get(address) ?? cache.broken.get(address);
     if (slot < 0 && table === undefined) {
+      // It has gone since it was fetched, and so may have those beside it: all that are still to come, in one batch.
+      if (level !== mmu.levels) return this.#prefetch(parent, level + 1);
       this.wanted = [address];
       this.#wantedBy = parent.children;
       return FETCH;
@@ -267,7 +269,8 @@ class MapScan {
       if (level === mmu.levels && index >= mmu.extendFrom) vpn += mmu.extendPages;
       if (vpn >= this.#to || vpn + pages <= this.#from) continue;
       const address = ((hi & mmu.tableAddressHi) >>> 0) * HIGH + ((lo & mmu.tableAddressLo) >>> 0);
-      if (cache.find(address) < 0 && !this.#isLoop(level - 1, address)) wanted.add(address);
+      if (cache.find(address) >= 0 || place.children.has(address)) continue;
+      if (!this.#isLoop(level - 1, address)) wanted.add(address);
     }
     if (wanted.size === 0) return DONE;
     this.wanted = [...wanted];

@@ -15,7 +15,7 @@ import type { Drain } from "../io/index.js";
 import type { Wasm } from "../wasm/platform.js";
 import type { ColumnFetch } from "./column-fetch.js";
 import { type ColumnWalker, PlainWalker } from "./column-walker.hot.js";
-import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT } from "./links.js";
+import { LINK_ASKED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT } from "./links.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { TableFetch } from "./table-fetch.js";
 import { Tlb } from "./tlb.hot.js";
@@ -264,8 +264,8 @@ export class TableCache {
   leaveMemory(): void {
     this.#memoryOfCode = undefined;
     this.#walker = undefined;
-    this.arena = this.arena.slice();
-    this.links = this.links.slice();
+    const rows = Math.min(this.capacity, Math.max(FIRST_ROWS, this.#count));
+    this.#moveRows(rows);
   }
 
   /** The slot of the table at a physical address, or -1. @internal */
@@ -305,6 +305,11 @@ export class TableCache {
   /** Notes that a walker has asked about entry `at`. @internal */
   noteAsked(at: number): void {
     this.#hasLinks[at >>> this.#entryBits] = 1;
+  }
+
+  /** Nobody looks up entry `at`, if that is what its link says. @internal */
+  takeBackAsked(at: number): void {
+    if (this.links[at] === LINK_ASKED) this.links[at] = 0;
   }
 
   #setLink(at: number, link: number): void {
@@ -444,12 +449,16 @@ export class TableCache {
   }
 
   #grow(): void {
-    const rows = Math.min(this.capacity, this.#rows * 2);
+    this.#moveRows(Math.min(this.capacity, this.#rows * 2));
+  }
+
+  /** Moves tables and links to new memory, for so many of them. */
+  #moveRows(rows: number): void {
     const arena = new Uint32Array(rows * this.tableWords);
-    arena.set(this.arena);
+    arena.set(this.arena.subarray(0, this.#count * this.tableWords));
     this.arena = arena;
     const links = new Int32Array(rows * this.entries);
-    links.set(this.links);
+    links.set(this.links.subarray(0, this.#count * this.entries));
     this.links = links;
     this.#setRows(rows);
   }
@@ -457,16 +466,16 @@ export class TableCache {
   /** Makes the columns as long as the arena is now. */
   #setRows(rows: number): void {
     const keys = new Float64Array(rows);
-    keys.set(this.#keys);
+    keys.set(this.#keys.subarray(0, this.#count));
     const referenced = new Uint8Array(rows);
-    referenced.set(this.#referenced);
+    referenced.set(this.#referenced.subarray(0, this.#count));
     this.#keys = keys;
     this.#referenced = referenced;
     const backLinks = new Int32Array(rows).fill(-1);
-    backLinks.set(this.#backLinks);
+    backLinks.set(this.#backLinks.subarray(0, this.#count));
     this.#backLinks = backLinks;
     const hasLinks = new Uint8Array(rows);
-    hasLinks.set(this.#hasLinks);
+    hasLinks.set(this.#hasLinks.subarray(0, this.#count));
     this.#hasLinks = hasLinks;
     this.#rows = rows;
     let places = this.#hash.length;

@@ -140,12 +140,13 @@ export function* translateRoutine(io: PageTableIo, virtual: bigint): Routine<Tra
       entry = joinAddress(step.entryLo, step.entryHi);
     }
     const fetch = yield* fetchTable(io, missing);
+    // Before anything is remembered: others may have used another format meanwhile.
+    io.cache.useLinks(mmu);
     if (fetch.fault !== 0) {
       splitVirtual(entry);
       io.rememberMissing(fetch, level, generation, lo, hi, split.lo, split.hi);
       return unmapped(virtual, tableMissing(level, fetch.fault), entry);
     }
-    io.cache.useLinks(mmu);
     walkFrom(step, cache, mmu, fetch.words, 0, -1, fetch.faults, level, rights, lo, hi);
     io.remember(step, fetch, generation, lo, hi);
     found = true;

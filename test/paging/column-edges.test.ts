@@ -4,6 +4,7 @@ import {
   all,
   type Batch,
   type BoundView,
+  fault,
   Packet,
   type PacketIo,
   Scheduler,
@@ -381,42 +382,86 @@ describe("a layer below that is wrong", () => {
   });
 });
 
-it("a connector that gave up and writes all the same hits no table", async () => {
-  const machine = new DummyMachine({ frames: 900, seed: 2 });
-  const [first = [], other = []] = groupsOf(machine, 2);
-  const good = memorySource(machine.bytes);
-  let late: (() => void)[] | undefined;
-  const source = new SourceIo(
-    {
-      name: "times-out",
-      supports: good.supports,
-      ranges: () => machine.present(),
-      transfer(batch: Batch) {
-        if (late === undefined) {
-          good.transferSync?.(batch);
-          return Promise.resolve();
-        }
-        for (let row = 0; row < batch.length; row++) {
-          const [into, at] = [batch.bytes(row), batch.address(row)];
-          late.push(() => into.set(machine.bytes.subarray(at, at + into.length)));
-        }
-        return Promise.reject(new Error("timed out"));
-      },
+describe("a connector that gives up on tables, and writes all the same", () => {
+  it.each(["throws", "fails the rows", "leaves them unanswered"])(
+    "hits none of others, if it %s",
+    async (how) => {
+      for (const compileAfter of [1, NEVER]) {
+        const machine = new DummyMachine({ frames: 900, seed: 2 });
+        const [first = [], other = []] = groupsOf(machine, 2);
+        const good = memorySource(machine.bytes);
+        let late: (() => void)[] | undefined;
+        const source = new SourceIo(
+          {
+            name: "times-out",
+            supports: good.supports,
+            ranges: () => machine.present(),
+            transfer(batch: Batch) {
+              if (late === undefined) {
+                good.transferSync?.(batch);
+                return Promise.resolve();
+              }
+              for (let row = 0; row < batch.length; row++) {
+                const [into, at] = [batch.bytes(row), batch.address(row)];
+                late.push(() => into.set(machine.bytes.subarray(at, at + into.length)));
+                if (how === "fails the rows") batch.fail(row, fault("io", "device", "connector"));
+              }
+              return how === "throws" ? Promise.reject(new Error("timed out")) : Promise.resolve();
+            },
+          },
+          new Scheduler(),
+        );
+        const memory = new VirtualMemory(source, {
+          root: machine.root,
+          tableCache: cacheOf(300, compileAfter),
+        });
+        await translated(memory, [first[0] as bigint, other[0] as bigint]);
+        const writes: (() => void)[] = [];
+        late = writes;
+        await translated(memory, first);
+        late = undefined;
+        memory.flush();
+        await translated(memory, other);
+        expect(writes.length).toBeGreaterThan(50);
+        for (const write of writes) write();
+        for (const group of [other, first])
+          expect(await translated(memory, group)).toEqual(physicalOf(machine, group));
+      }
     },
-    new Scheduler(),
   );
-  const memory = new VirtualMemory(source, { root: machine.root, tableCache: cacheOf(300) });
-  await translated(memory, [first[0] as bigint, other[0] as bigint]);
-  const writes: (() => void)[] = [];
-  late = writes;
-  await translated(memory, first);
-  late = undefined;
-  memory.flush();
-  await translated(memory, other);
-  expect(writes.length).toBeGreaterThan(50);
-  for (const write of writes) write();
-  for (const group of [other, first])
-    expect(await translated(memory, group)).toEqual(physicalOf(machine, group));
+});
+
+it.each([1, NEVER])(
+  "a request that was given up is in nobody's way (code after %d)",
+  async (compileAfter) => {
+    const machine = new DummyMachine({ frames: 512 });
+    const [warm, shared, other] = [0x7000_0000n, 3n << 39n, 5n << 39n];
+    const beside = shared | (7n << 30n) | (9n << 21n);
+    for (const address of [warm, shared, other, beside]) machine.map(address);
+    const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 1 });
+    const memory = new VirtualMemory(source, { root: machine.root, tableCache: cacheOf(300, compileAfter) });
+    await memory.translate(warm);
+    expect(() => memory.translateMany(BigUint64Array.of(shared)).sync()).toThrow();
+    await ticks(200);
+    const { batches } = source.counters;
+    await translated(memory, [beside, other]);
+    // One a level: the root was there.
+    expect(source.counters.batches - batches).toBe(3);
+  },
+);
+
+it("maps that are being read take few batches, also if all is forgotten meanwhile", async () => {
+  const machine = new DummyMachine({ frames: 4096 });
+  for (let i = 0; i < 400; i++) machine.map((BigInt(i) << 21n) | 0x1000n);
+  const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 1 });
+  const memory = new VirtualMemory(source, { root: machine.root });
+  let runs = 0;
+  for await (const run of memory.maps()) {
+    expect(run.state).toBeUndefined();
+    if (++runs === 1) memory.flush();
+  }
+  expect(runs).toBe(400);
+  expect(source.counters.batches).toBe(5);
 });
 
 it("of live memory, a table that is missing once is asked for again", async () => {

@@ -4,6 +4,7 @@ import { hostWasm } from "../../connectors/host-wasm.js";
 import { all, readInto, Scheduler } from "../../src/io/index.js";
 import { u64 } from "../../src/memory/index.js";
 import { type MmuDef, TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
+import { compileMmu } from "../../src/paging/mmu.js";
 import type { Wasm } from "../../src/wasm/platform.js";
 import { DummyMachine, randomBits } from "../support/dummy-machine.js";
 
@@ -116,6 +117,23 @@ describe("generated code", () => {
     }
     expect([code.tableCache.compiled, loop.tableCache.compiled]).toEqual([true, false]);
   });
+
+  it.each([1, Number.MAX_SAFE_INTEGER])(
+    "asks about nothing unless it is told to (code after %d)",
+    (compileAfter) => {
+      const machine = new DummyMachine();
+      machine.map(0x1000n);
+      const tableCache = new TableCache({ wasm: hostWasm, compileAfter });
+      const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root, tableCache });
+      memory.translate(0x1000n).sync();
+      const walker = tableCache.walker(compileMmu(X86_64), 1);
+      const root = tableCache.find(machine.root);
+      walker.addresses[0] = 1n << 40n;
+      const links = tableCache.links.slice();
+      expect([walker.walk(root, 1, false), walker.askedCount]).toEqual([1, 0]);
+      expect(tableCache.links).toEqual(links);
+    },
+  );
 
   it("starts once it pays", () => {
     const machine = new DummyMachine();
