@@ -16,7 +16,10 @@ import {
 import type { TableCache } from "./table-cache.hot.js";
 import { PASSING, TableFetch } from "./table-fetch.js";
 
-/** See the module's comment. A routine that yields it goes on when all have come, or could not be read. */
+/**
+ * See the module's comment. A routine that yields it goes on when all have come, or could not be read. The tables stay
+ * where they are until it lets go of them.
+ */
 export class ColumnFetch implements Output, Wait {
   /** Physical addresses of the tables, each once. */
   readonly addresses: readonly number[];
@@ -34,7 +37,9 @@ export class ColumnFetch implements Output, Wait {
   readonly #packet: Packet;
   /** Of tables that others wait for, too. */
   readonly #joined = new Map<number, TableFetch>();
-  #index: Set<number> | undefined;
+  #index: Map<number, number> | undefined;
+  #isSent = false;
+  #isLetGo = false;
   #waker: Waker | undefined;
 
   /** @param remember whether a table that can't be read is remembered as such (not for live sources). */
@@ -54,18 +59,41 @@ export class ColumnFetch implements Output, Wait {
     cache.columns.push(this);
   }
 
+  /** Whether the table of an address is among these. */
+  has(address: number): boolean {
+    return this.#places.has(address);
+  }
+
   /** The table of an address, for one more who waits for it; `undefined` if it isn't among these. */
   join(address: number): TableFetch | undefined {
-    this.#index ??= new Set(this.addresses);
-    if (!this.#index.has(address)) return undefined;
+    if (!this.has(address)) return undefined;
     const fetch = new TableFetch(this.#cache, address, this.#remember);
     this.#cache.flights.set(address, fetch);
     this.#joined.set(address, fetch);
     return fetch;
   }
 
+  get #places(): Map<number, number> {
+    this.#index ??= new Map(this.addresses.map((address, i) => [address, i]));
+    return this.#index;
+  }
+
+  /** Once it is done, and until it is let go: the table at a place among the addresses, in hand. */
+  take(i: number): TableFetch {
+    return this.inHand.get(this.addresses[i] as number) ?? TableFetch.copyOf(this.#cache, this.#wordsOf(i));
+  }
+
+  /** Nobody takes tables any more. To be called in any case, also if it was not sent. */
+  letGo(): void {
+    if (this.#isLetGo) return;
+    this.#isLetGo = true;
+    if (!this.#isSent) this.#leaveColumns();
+    if (this.done || !this.#isSent) this.#unpin();
+  }
+
   /** Sends the reads; they may all come before this returns. */
   send(physical: PacketIo<number>): void {
+    this.#isSent = true;
     const { addresses } = this;
     const column: Column = { words: new Uint32Array(2 * addresses.length), size: this.#cache.tableBytes };
     for (let i = 0; i < addresses.length; i++) {
@@ -97,10 +125,8 @@ export class ColumnFetch implements Output, Wait {
     if (this.done) return;
     this.done = true;
     const cache = this.#cache;
-    const { columns, generation } = cache;
-    const at = columns.indexOf(this);
-    if (at >= 0) columns.splice(at, 1);
-    const wanted = generation === this.#generation;
+    this.#leaveColumns();
+    const wanted = cache.generation === this.#generation;
     const broken = this.#packet.firstFault === 0 ? undefined : this.#holesByTable();
     // Before anyone is told, who may have everything forgotten.
     if (wanted) this.#list(broken);
@@ -110,15 +136,23 @@ export class ColumnFetch implements Output, Wait {
     if (!wanted) for (const [i, address] of this.addresses.entries()) this.#keep(address, i, [], false);
     // Whoever is told may make room for more tables; these stay where they are until all have their copies.
     for (const [address, fetch] of this.#joined) {
-      if (!fetch.done) fetch.land(this.#wordsOf(this.addresses.indexOf(address)), [], wanted);
+      if (!fetch.done) fetch.land(this.#wordsOf(this.#places.get(address) as number), [], wanted);
     }
-    if (this.#slot >= 0) {
-      cache.unpin(this.#slot, this.addresses.length);
-      if (this.#mayStillLand(broken)) cache.leaveMemory();
-    }
+    if (this.#isLetGo) this.#unpin();
+    if (this.#slot >= 0 && this.#mayStillLand(broken)) cache.leaveMemory();
     const waker = this.#waker;
     this.#waker = undefined;
     waker?.wake();
+  }
+
+  #leaveColumns(): void {
+    const { columns } = this.#cache;
+    const at = columns.indexOf(this);
+    if (at >= 0) columns.splice(at, 1);
+  }
+
+  #unpin(): void {
+    if (this.#slot >= 0) this.#cache.unpin(this.#slot, this.addresses.length);
   }
 
   /** A connector that threw, or gave up on a table, may still be at work on this memory. */

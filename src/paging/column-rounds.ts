@@ -5,32 +5,16 @@
  */
 import { HIGH } from "../io/address.js";
 import type { Routine } from "../io/index.js";
-import { BLOCK, type ColumnWalker, LEFT_ROW } from "./column-walker.hot.js";
-import { GLOBAL } from "./mmu.js";
+import type { ColumnFetch } from "./column-fetch.js";
+import { ASKED_ROW_SHIFT, BLOCK, type ColumnWalker, LEFT_ROW } from "./column-walker.hot.js";
+import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import { MAX_ROWS, MAX_TABLES, RowList } from "./row-list.js";
 import type { RowsByHand } from "./rows-by-hand.js";
 import type { TableFetch } from "./table-fetch.js";
 import type { TranslationColumns } from "./translation.js";
 import { kindOf, LEAF, MISSING, rightsOf } from "./walk.hot.js";
-
-/** Entries that a round has asked about, and tables that they lead to. */
-class Asked {
-  /** As `ColumnWalker.asked` gives them. */
-  readonly entries: number[] = [];
-  /** Those among them that lead to tables to be fetched, and the addresses of these. */
-  readonly wanting: number[] = [];
-  readonly wanted: number[] = [];
-  /** Page numbers of all tables that they lead to. */
-  readonly seen = new Set<number>();
-
-  clear(): void {
-    this.entries.length = 0;
-    this.wanting.length = 0;
-    this.wanted.length = 0;
-    this.seen.clear();
-  }
-}
+import { WantedBy, WantedTables } from "./wanted-tables.js";
 
 /** See the module's comment. */
 export class ColumnRounds {
@@ -38,14 +22,16 @@ export class ColumnRounds {
   readonly #out: TranslationColumns;
   readonly #addresses: BigUint64Array;
   readonly #words: Uint32Array;
-  /** Of the cache, when the rows at hand were begun. */
-  #generation = 0;
   readonly #byHand: RowList;
   readonly #hand: RowsByHand;
   readonly #inHand: ReadonlyMap<number, TableFetch>;
-  /** Rows that wait for what was asked. */
+  /** Rows that wait for what was asked, or is wanted. */
   readonly #waiting = RowList.take();
-  readonly #asked = new Asked();
+  /** What walkers have asked, as `ColumnWalker.asked` gives it, but with the rows' own numbers. */
+  #asked: number[] = [];
+  readonly #wanted = new WantedTables();
+  /** Page numbers of all tables that this round found entries to lead to. */
+  readonly #seen = new Set<number>();
   #rootSlot = -1;
 
   /**
@@ -80,7 +66,6 @@ export class ColumnRounds {
     const { cache, mmu } = this.#io;
     const { length } = this.#out;
     this.#rootSlot = rootSlot;
-    this.#generation = cache.generation;
     const walker = cache.walker(mmu, length - from);
     let at = from;
     while (at < length && this.#waiting.length + this.#byHand.length < MAX_ROWS) {
@@ -100,51 +85,79 @@ export class ColumnRounds {
     return at;
   }
 
-  /**
-   * A level a round, together with the rows by hand, so that all travel in the same batches. Rows for which that does
-   * not suffice (others have made room for their tables meanwhile, or everything was forgotten) are left.
-   */
+  /** A level a round, together with the rows by hand, so that all travel in the same batches. */
   *#rounds(): Routine<void> {
-    const { cache, mmu, root } = this.#io;
+    const { cache, mmu } = this.#io;
     const hand = this.#hand;
-    for (let round = 0; round <= mmu.levels; round++) {
+    const wanted = this.#wanted;
+    for (;;) {
       this.#lookUpAll();
-      const { wanted } = this.#asked;
-      const column = wanted.length === 0 ? undefined : this.#io.makeColumnFetch(wanted.slice());
-      // (Now that the column is known: a table that both want is read once.)
-      hand.walk(this.#rootSlot);
-      if (column === undefined && !hand.waits) return;
-      yield* hand.settle(column);
-      // Whatever was forgotten meanwhile, slots may be others' now.
-      this.#rootSlot = cache.generation === this.#generation ? cache.find(root) : -1;
-      if (this.#rootSlot < 0) return;
+      const { generation, evictions } = cache;
+      const column = wanted.length === 0 ? undefined : this.#io.makeColumnFetch(wanted.addresses.slice());
+      try {
+        for (const entry of wanted.entries) cache.linkAwaited(entry >>> 3);
+        // (Now that the column is known: a table that both want is read once.)
+        hand.walk(this.#rootSlot);
+        if (column === undefined && !hand.waits) return;
+        yield* hand.settle(column);
+        // What rows have passed through may be gone: they go on from the tables that have come.
+        if (cache.generation !== generation || cache.evictions !== evictions) {
+          if (column !== undefined) this.#leaveAllTo(column);
+          return;
+        }
+      } finally {
+        column?.letGo();
+      }
       this.#linkWanted();
-      this.#asked.clear();
       this.#walkWaiting(cache.walker(mmu, 0));
     }
   }
 
-  /** Entries that nobody will look up after all, such as those of a request that is given up, may be asked about again. */
+  /** Entries that nobody will link after all, such as those of a request that is given up, may be asked about again. */
   #takeBack(): void {
-    const { cache } = this.#io;
-    const { entries, wanting } = this.#asked;
-    if (cache.generation === this.#generation) {
-      for (const asked of entries) cache.takeBackAsked(asked >>> 3);
-      for (const asked of wanting) cache.takeBackAsked(asked >>> 3);
+    for (const entry of this.#wanted.entries) this.#io.cache.takeBackAwaited(entry >>> 3);
+    this.#wanted.clear();
+    this.#seen.clear();
+  }
+
+  /** Rows that waited for the tables of a column go on by hand. */
+  #leaveAllTo(column: ColumnFetch): void {
+    const { mmu } = this.#io;
+    const wanted = this.#wanted;
+    const words = this.#words;
+    const waiting = this.#waiting;
+    const wantedBy = new WantedBy(wanted, mmu, words);
+    const tables: (TableFetch | undefined)[] = [];
+    for (let i = 0; i < waiting.length; i++) {
+      const row = waiting.rows[i] as number;
+      const place = wantedBy.find(words[2 * row] as number, words[2 * row + 1] as number);
+      if (place === undefined) {
+        this.#byHand.add(row);
+        continue;
+      }
+      const table = tables[place] ?? column.take(place);
+      tables[place] = table;
+      this.#hand.goOn(
+        row,
+        table,
+        wanted.levelOf(place),
+        wanted.rightsTo(place, mmu),
+        wanted.entryLo[place] as number,
+        wanted.entryHi[place] as number,
+      );
     }
-    this.#asked.clear();
+    waiting.length = 0;
   }
 
   /** Looks up what was asked, and walks on from there, until all that is asked about must be fetched. */
   #lookUpAll(): void {
     const { cache, mmu } = this.#io;
-    const { entries, wanting, wanted } = this.#asked;
-    while (entries.length !== 0 && this.#lookUp()) this.#walkWaiting(cache.walker(mmu, 0));
+    const wanted = this.#wanted;
+    while (this.#asked.length !== 0 && this.#lookUp()) this.#walkWaiting(cache.walker(mmu, 0));
     if (cache.hasRoom(wanted.length)) return;
     // By hand, what tables give is remembered, for when they have made room for each other.
-    for (const asked of wanting) cache.linkOdd(asked >>> 3);
-    wanted.length = 0;
-    wanting.length = 0;
+    for (const entry of wanted.entries) cache.linkOdd(entry >>> 3);
+    wanted.clear();
     this.#walkWaiting(cache.walker(mmu, 0));
   }
 
@@ -160,31 +173,36 @@ export class ColumnRounds {
     out.physical.set(isWhole ? walker.physical : walker.physical.subarray(0, rows), at);
     out.levels.set(isWhole ? walker.levels : walker.levels.subarray(0, rows), at);
     out.rights.set(isWhole ? walker.rights : walker.rights.subarray(0, rows), at);
+    this.#takeAsked(walker, at);
     const { left } = walker;
     for (let i = 0; i < leftCount; i++) {
       const row = left[i] as number;
       this.#leave(row, at + (row & LEFT_ROW));
     }
-    this.#takeAsked(walker);
   }
 
-  #takeAsked({ asked, askedCount }: ColumnWalker): void {
+  /** @param rows The rows of the block, from `from` on; without, they are consecutive. */
+  #takeAsked({ asked, askedCount }: ColumnWalker, from: number, rows?: Uint32Array): void {
     for (let i = 0; i < askedCount; i++) {
-      const entry = asked[i] as number;
-      this.#io.cache.noteAsked(entry >>> 3);
-      this.#asked.entries.push(entry);
+      const asker = asked[2 * i + 1] as number;
+      const at = from + (asker >>> ASKED_ROW_SHIFT);
+      const row = rows === undefined ? at : (rows[at] as number);
+      this.#asked.push(asked[2 * i] as number, row * 2 ** ASKED_ROW_SHIFT + (asker & ALL_RIGHTS));
     }
   }
 
   /** Links what was asked to what is cached; notes what is not. @returns whether anything can go on at once. */
   #lookUp(): boolean {
     const { cache, mmu } = this.#io;
-    const { wanted, wanting, seen } = this.#asked;
-    const entries = this.#asked.entries.splice(0);
+    const wanted = this.#wanted;
+    const seen = this.#seen;
+    const asked = this.#asked;
+    this.#asked = [];
     const before = wanted.length;
-    for (const asked of entries) {
-      const at = asked >>> 3;
-      const level = asked & 7;
+    for (let i = 0; i < asked.length; i += 2) {
+      const entry = asked[i] as number;
+      const at = entry >>> 3;
+      const level = entry & 7;
       const lo = cache.arena[2 * at] as number;
       const hi = cache.arena[2 * at + 1] as number;
       const kind = kindOf(mmu, level, lo, hi);
@@ -203,35 +221,36 @@ export class ColumnRounds {
       if (slot >= 0) {
         cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot);
       } else if (wanted.length < MAX_TABLES && !this.#isKnown(address)) {
-        wanted.push(address);
-        wanting.push(asked);
+        wanted.add(address, entry, asked[i + 1] as number, lo, hi);
       } else {
         cache.linkOdd(at);
       }
     }
-    return wanted.length - before < entries.length;
+    return 2 * (wanted.length - before) < asked.length;
   }
 
   #isKnown(address: number): boolean {
     return (this.#inHand.size !== 0 && this.#inHand.has(address)) || this.#io.cache.isKnown(address);
   }
 
-  /** Links entries to tables that have come. */
+  /** Links entries to tables that have come. (The entries are where they were, or we weren't here.) */
   #linkWanted(): void {
     const { cache, mmu } = this.#io;
-    const { wanted, wanting } = this.#asked;
-    for (let i = 0; i < wanting.length; i++) {
-      const at = (wanting[i] as number) >>> 3;
-      const level = (wanting[i] as number) & 7;
-      const lo = cache.arena[2 * at] as number;
-      const hi = cache.arena[2 * at + 1] as number;
-      const address = ((hi & mmu.tableAddressHi) >>> 0) * HIGH + ((lo & mmu.tableAddressLo) >>> 0);
-      // The table that the entry stood in may have made room for another.
-      if (address !== wanted[i] || kindOf(mmu, level, lo, hi) !== MISSING) continue;
-      const slot = cache.find(address);
-      if (slot >= 0) cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot);
-      else cache.linkOdd(at);
+    const wanted = this.#wanted;
+    // Others may have used another format meanwhile.
+    cache.useLinks(mmu);
+    for (let place = 0; place < wanted.length; place++) {
+      const entry = wanted.entries[place] as number;
+      const slot = cache.find(wanted.addresses[place] as number);
+      if (slot < 0) {
+        cache.linkOdd(entry >>> 3);
+        continue;
+      }
+      const own = rightsOf(mmu, wanted.entryLo[place] as number, wanted.entryHi[place] as number);
+      cache.linkTable(entry >>> 3, entry & 7, own | GLOBAL, slot);
     }
+    wanted.clear();
+    this.#seen.clear();
   }
 
   /** Walks the waiting rows again; those that have to wait once more stay. */
@@ -250,6 +269,7 @@ export class ColumnRounds {
         words[2 * i + 1] = addresses[2 * row + 1] as number;
       }
       const leftCount = walker.walk(this.#rootSlot, count, true);
+      this.#takeAsked(walker, from, rows);
       for (let i = 0; i < count; i++) {
         const row = rows[from + i] as number;
         out.physical[row] = physical[i] as number;
@@ -261,7 +281,6 @@ export class ColumnRounds {
         // (Into places of rows that were walked already.)
         this.#leave(i, rows[from + (i & LEFT_ROW)] as number);
       }
-      this.#takeAsked(walker);
     }
   }
 }

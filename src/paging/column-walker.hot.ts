@@ -20,6 +20,8 @@ export const BLOCK = 2048;
 export const BY_HAND = -0x80000000;
 /** The row of what is in `left`. */
 export const LEFT_ROW = 0x7fffffff;
+/** In the second word of what is in `asked`; below are the rights. */
+export const ASKED_ROW_SHIFT = 4;
 
 /** See the module's comment. Its columns are the same arrays in every block. */
 export interface ColumnWalker {
@@ -35,8 +37,9 @@ export interface ColumnWalker {
   /** After `walk`: the rows that are left, ascending, some with `BY_HAND`; the others wait for what was asked. */
   readonly left: Int32Array;
   /**
-   * After `walk`: (slot·entries + index)·8 + level of each entry of which it is not known what it is. Each is asked
-   * about once, until it is linked or its link becomes 0 again.
+   * After `walk`, two words for each entry of which it is not known what it is: (slot·entries + index)·8 + level; and
+   * row·16 + the rights down to its table, of the first row that came there. Each is asked about once, until it is linked
+   * or its link becomes 0 again.
    */
   readonly asked: Uint32Array;
   /** After `walk`: how many. */
@@ -58,7 +61,7 @@ export class PlainWalker implements ColumnWalker {
   readonly levels = new Uint8Array(BLOCK);
   readonly rights = new Uint8Array(BLOCK);
   readonly left = new Int32Array(BLOCK);
-  readonly asked = new Uint32Array(BLOCK);
+  readonly asked = new Uint32Array(2 * BLOCK);
   askedCount = 0;
   readonly #cache: TableCache;
   readonly #mmu: CompiledMmu;
@@ -100,7 +103,9 @@ export class PlainWalker implements ColumnWalker {
         if ((link & LINK_TAG) !== (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
           if (link === 0 && ask) {
             links[at] = LINK_ASKED;
-            asked[askedCount++] = (at << 3) | level;
+            asked[2 * askedCount] = (at << 3) | level;
+            asked[2 * askedCount + 1] = (row << ASKED_ROW_SHIFT) | rights;
+            askedCount++;
             link = LINK_ASKED;
           }
           left[leftCount++] = link === LINK_ASKED ? row : row | BY_HAND;

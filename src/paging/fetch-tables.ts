@@ -65,7 +65,11 @@ export function* fetchTables(
     for (const address of wanted) unsent.push(io.makeFetch(address));
   }
   for (const fetch of unsent) waiting.add(fetch);
-  yield* arrivals(io, [...waiting], unsent, column);
+  try {
+    yield* arrivals(io, [...waiting], unsent, column);
+  } finally {
+    column?.letGo();
+  }
   const tables = new Map<number, TableFetch>(column?.inHand);
   for (const table of waiting) tables.set(table.address, table);
   return addresses.map((address) => tables.get(address));

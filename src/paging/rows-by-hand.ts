@@ -25,8 +25,6 @@ import {
 
 const step = new Step();
 
-/** The address of a table that is a copy of a cached one. */
-const COPY = -1;
 const FIRST_PENDING = 256;
 
 function doubled<T extends Int32Array | Uint8Array>(from: T, to: T): T {
@@ -44,16 +42,21 @@ class Pending {
   entryHi = new Int32Array(FIRST_PENDING);
   readonly tables: TableFetch[] = [];
 
-  /** A row more; its index. */
-  add(): number {
-    if (this.length === this.rows.length) {
-      this.rows = doubled(this.rows, new Int32Array(2 * this.length));
-      this.levels = doubled(this.levels, new Uint8Array(2 * this.length));
-      this.rights = doubled(this.rights, new Uint8Array(2 * this.length));
-      this.entryLo = doubled(this.entryLo, new Int32Array(2 * this.length));
-      this.entryHi = doubled(this.entryHi, new Int32Array(2 * this.length));
+  add(row: number, table: TableFetch, level: number, rights: number, entryLo: number, entryHi: number): void {
+    const i = this.length++;
+    if (i === this.rows.length) {
+      this.rows = doubled(this.rows, new Int32Array(2 * i));
+      this.levels = doubled(this.levels, new Uint8Array(2 * i));
+      this.rights = doubled(this.rights, new Uint8Array(2 * i));
+      this.entryLo = doubled(this.entryLo, new Int32Array(2 * i));
+      this.entryHi = doubled(this.entryHi, new Int32Array(2 * i));
     }
-    return this.length++;
+    this.rows[i] = row;
+    this.levels[i] = level;
+    this.rights[i] = rights;
+    this.entryLo[i] = entryLo;
+    this.entryHi[i] = entryHi;
+    this.tables.push(table);
   }
 
   clear(): void {
@@ -126,6 +129,37 @@ export class RowsByHand {
     this.#io.cache.useLinks(this.#io.mmu);
     const isAllDone = this.#resume();
     if (isAllDone) for (const table of tables) table.letGo();
+  }
+
+  /**
+   * A row goes on from a table of `level` that has come; or waits a round longer there, since enough are under way.
+   *
+   * @param rights Those down to the table; `entryLo` and `entryHi` are the entry that leads to it.
+   * @returns whether it went on.
+   */
+  goOn(
+    row: number,
+    table: TableFetch,
+    level: number,
+    rights: number,
+    entryLo: number,
+    entryHi: number,
+  ): boolean {
+    const io = this.#io;
+    if (this.#distinct.size >= MAX_TABLES) {
+      this.#hold(row, table, level, rights, entryLo, entryHi);
+      return false;
+    }
+    const lo = this.#words[2 * row] as number;
+    const hi = this.#words[2 * row + 1] as number;
+    if (table.fault !== 0) {
+      this.#out.fail(row, tableMissing(level, table.fault), entryLo, entryHi);
+      io.rememberMissing(table, level, this.#generation, lo, hi, entryLo, entryHi);
+    } else {
+      this.#walk(row, table.words, 0, -1, table.faults, level, rights, lo, hi);
+      io.remember(step, table, this.#generation, lo, hi);
+    }
+    return true;
   }
 
   /** Translates the rows that are left. @param root The root, if it has just been read. */
@@ -205,9 +239,7 @@ export class RowsByHand {
     const { table, base, level } = step;
     let copy = this.#copies.get(slot);
     if (copy === undefined) {
-      copy = new TableFetch(cache, COPY, false);
-      copy.hold();
-      copy.land(table.subarray(base, base + cache.tableWords), [], false);
+      copy = TableFetch.copyOf(cache, table.subarray(base, base + cache.tableWords));
       this.#copies.set(slot, copy);
     }
     this.#wait(row, copy, level);
@@ -284,60 +316,39 @@ export class RowsByHand {
   }
 
   #wait(row: number, fetch: TableFetch, level: number): void {
-    this.#pending ??= new Pending();
-    const pending = this.#pending;
-    const i = pending.add();
-    pending.rows[i] = row;
-    pending.levels[i] = level;
-    pending.rights[i] = step.rights;
-    pending.entryLo[i] = step.entryLo;
-    pending.entryHi[i] = step.entryHi;
-    pending.tables.push(fetch);
+    this.#hold(row, fetch, level, step.rights, step.entryLo, step.entryHi);
     this.#distinct.add(fetch);
   }
 
-  #requeue(from: Pending, i: number): void {
+  #hold(
+    row: number,
+    table: TableFetch,
+    level: number,
+    rights: number,
+    entryLo: number,
+    entryHi: number,
+  ): void {
     this.#pending ??= new Pending();
-    const to = this.#pending;
-    const j = to.add();
-    to.rows[j] = from.rows[i] as number;
-    to.levels[j] = from.levels[i] as number;
-    to.rights[j] = from.rights[i] as number;
-    to.entryLo[j] = from.entryLo[i] as number;
-    to.entryHi[j] = from.entryHi[i] as number;
-    to.tables.push(from.tables[i] as TableFetch);
+    this.#pending.add(row, table, level, rights, entryLo, entryHi);
   }
 
-  /** Every pending row goes on from the table that it waited for; whether none waits for it a round longer. */
+  /** Every pending row goes on from its table. @returns whether none waits a round longer there. */
   #resume(): boolean {
-    const io = this.#io;
     const pending = this.#pending;
     if (pending === undefined) return true;
     let isAllDone = true;
     this.#pending = this.#spare;
     this.#spare = pending;
     for (let i = 0; i < pending.length; i++) {
-      const row = pending.rows[i] as number;
-      const level = pending.levels[i] as number;
-      const table = pending.tables[i] as TableFetch;
-      const lo = this.#words[2 * row] as number;
-      const hi = this.#words[2 * row + 1] as number;
-      if (this.#distinct.size >= MAX_TABLES) {
-        // Enough is under way: this row waits a round longer, at the table it has.
-        this.#requeue(pending, i);
-        isAllDone = false;
-        continue;
-      }
-      if (table.fault !== 0) {
-        const entryLo = pending.entryLo[i] as number;
-        const entryHi = pending.entryHi[i] as number;
-        this.#out.fail(row, tableMissing(level, table.fault), entryLo, entryHi);
-        io.rememberMissing(table, level, this.#generation, lo, hi, entryLo, entryHi);
-        continue;
-      }
-      const rights = pending.rights[i] as number;
-      this.#walk(row, table.words, 0, -1, table.faults, level, rights, lo, hi);
-      io.remember(step, table, this.#generation, lo, hi);
+      const went = this.goOn(
+        pending.rows[i] as number,
+        pending.tables[i] as TableFetch,
+        pending.levels[i] as number,
+        pending.rights[i] as number,
+        pending.entryLo[i] as number,
+        pending.entryHi[i] as number,
+      );
+      if (!went) isAllDone = false;
     }
     pending.clear();
     return isAllDone;

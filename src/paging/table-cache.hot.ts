@@ -15,7 +15,7 @@ import type { Drain } from "../io/index.js";
 import type { Wasm } from "../wasm/platform.js";
 import type { ColumnFetch } from "./column-fetch.js";
 import { type ColumnWalker, PlainWalker } from "./column-walker.hot.js";
-import { LINK_ASKED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT } from "./links.js";
+import { LINK_AWAITED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT } from "./links.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { TableFetch } from "./table-fetch.js";
 import { Tlb } from "./tlb.hot.js";
@@ -29,9 +29,9 @@ const MAX_BYTES = 2 ** 30;
 const MAX_SLOTS = 2 ** 21;
 /** Pages: twelve times as many as the default has room for tables, should each page have a table of its own. */
 const DEFAULT_TRANSLATIONS = 65_536;
-/** Tables' memory that is kept for reuse: 4 MiB of it. */
+/** Tables whose memory is kept for reuse: 4 MiB of it, if they are of 4 KiB. */
 const MAX_MEMORY = 1024;
-/** Unreadable or partly readable tables that are remembered (a few KiB each at most). */
+/** Unreadable or partly readable tables that are remembered (a table and half of one each, at most). */
 const MAX_BROKEN = 1024;
 const FIRST_ROWS = 16;
 
@@ -129,6 +129,8 @@ export class TableCache {
   #compileAfter: number;
   #walker: ColumnWalker | undefined;
   #pinned = 0;
+  /** Slots below the end of those in use that nobody uses. */
+  readonly #free: number[] = [];
 
   constructor(options: TableCacheOptions = {}) {
     this.tableBytes = options.tableBytes ?? 4096;
@@ -155,7 +157,7 @@ export class TableCache {
 
   /** Slots in use: tables held, and tables on their way that have a place already. */
   get count(): number {
-    return this.#count;
+    return this.#count - this.#free.length;
   }
 
   /** Whether columns are translated by generated code. */
@@ -178,11 +180,16 @@ export class TableCache {
     if (this.#count === 0) return;
     this.#hash.fill(0);
     if (this.#pinned === 0) {
+      this.#free.length = 0;
       this.#count = 0;
       this.#hand = 0;
     } else {
-      // What lands in these slots still lands there.
+      // What lands in pinned slots still lands there.
       this.#keys.fill(UNLISTED, 0, this.#count);
+      this.#free.length = 0;
+      for (let slot = this.#count - 1; slot >= 0; slot--) {
+        if (this.#referenced[slot] !== PINNED) this.#free.push(slot);
+      }
     }
   }
 
@@ -302,14 +309,14 @@ export class TableCache {
     this.#setLink(at, LINK_ODD);
   }
 
-  /** Notes that a walker has asked about entry `at`. @internal */
-  noteAsked(at: number): void {
-    this.#hasLinks[at >>> this.#entryBits] = 1;
+  /** Notes that the table which entry `at` leads to is on its way. @internal */
+  linkAwaited(at: number): void {
+    this.#setLink(at, LINK_AWAITED);
   }
 
-  /** Nobody looks up entry `at`, if that is what its link says. @internal */
-  takeBackAsked(at: number): void {
-    if (this.links[at] === LINK_ASKED) this.links[at] = 0;
+  /** Nobody will link entry `at` after all, if its link says so. @internal */
+  takeBackAwaited(at: number): void {
+    if (this.links[at] === LINK_AWAITED) this.links[at] = 0;
   }
 
   #setLink(at: number, link: number): void {
@@ -325,7 +332,7 @@ export class TableCache {
 
   /** Whether so many tables more make no other give way. @internal */
   hasRoom(tables: number): boolean {
-    return this.#count + tables <= this.capacity;
+    return this.count + tables <= this.capacity;
   }
 
   /**
@@ -360,7 +367,8 @@ export class TableCache {
   unpin(first: number, count: number): void {
     this.#pinned -= count;
     for (let slot = first; slot < first + count; slot++) {
-      this.#referenced[slot] = this.#keys[slot] === UNLISTED ? 0 : USED;
+      this.#referenced[slot] = USED;
+      if (this.#keys[slot] === UNLISTED) this.#free.push(slot);
     }
   }
 
@@ -394,7 +402,11 @@ export class TableCache {
 
   /** Whether a table that is not cached is on its way, or known not to be had whole. @internal */
   isKnown(address: number): boolean {
-    return (this.broken.size !== 0 && this.broken.has(address)) || this.flightOf(address) !== undefined;
+    return (
+      this.broken.has(address) ||
+      this.flights.has(address) ||
+      this.columns.some((column) => column.has(address))
+    );
   }
 
   /** Memory for a table on its way. @internal */
@@ -427,6 +439,11 @@ export class TableCache {
   }
 
   #takeRow(): number {
+    const free = this.#free.pop();
+    if (free !== undefined) {
+      this.#unlink(free);
+      return free;
+    }
     if (this.#count < this.#rows) return this.#count++;
     if (this.#rows < this.capacity) {
       this.#grow();
@@ -438,7 +455,6 @@ export class TableCache {
       // (No more than half of them are.)
       if (this.#referenced[slot] === PINNED) continue;
       this.#unlink(slot);
-      if (this.#keys[slot] === UNLISTED) return slot;
       if (this.#referenced[slot] === 0) {
         this.#remove(slot);
         this.#evictions++;

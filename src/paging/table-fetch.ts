@@ -41,6 +41,8 @@ export const PASSING: ReadonlySet<FaultState> = new Set<FaultState>([
 ]);
 
 const NOTHING = new Uint32Array(0);
+/** The address of what was not read. */
+const COPY = -1;
 
 /**
  * See the module's comment. Whoever waited goes on with the table in hand: its waiters while they are told, and those
@@ -72,6 +74,14 @@ export class TableFetch implements Output {
     this.#store = store;
     this.#remember = remember;
     this.words = store.takeMemory();
+  }
+
+  /** A table that is there already, in hand. */
+  static copyOf(store: TableStore, words: Uint32Array): TableFetch {
+    const copy = new TableFetch(store, COPY, false);
+    copy.hold();
+    copy.land(words, [], false);
+    return copy;
   }
 
   /** Adds a waiter; it must not be done yet. */

@@ -20,7 +20,7 @@ import {
   when,
 } from "../wasm/assemble.js";
 import { instantiate, WASM_PAGE, type Wasm, type WasmMemory } from "../wasm/platform.js";
-import { BLOCK, BY_HAND, type ColumnWalker } from "./column-walker.hot.js";
+import { ASKED_ROW_SHIFT, BLOCK, BY_HAND, type ColumnWalker } from "./column-walker.hot.js";
 import { LINK_ASKED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
 import { ALL_RIGHTS, type CompiledMmu } from "./mmu.js";
 
@@ -29,7 +29,7 @@ const ADDRESSES = 0;
 const PHYSICAL = ADDRESSES + 8 * BLOCK;
 const LEFT = PHYSICAL + 8 * BLOCK;
 const ASKED = LEFT + 4 * BLOCK;
-const LEVELS = ASKED + 4 * BLOCK;
+const LEVELS = ASKED + 8 * BLOCK;
 const RIGHTS = LEVELS + BLOCK;
 const GRANTS = RIGHTS + BLOCK;
 const ARENA = GRANTS + 8192;
@@ -96,7 +96,7 @@ export class WasmWalker implements ColumnWalker {
     this.words = new Uint32Array(buffer, ADDRESSES, 2 * BLOCK);
     this.physical = new Float64Array(buffer, PHYSICAL, BLOCK);
     this.left = new Int32Array(buffer, LEFT, BLOCK);
-    this.asked = new Uint32Array(buffer, ASKED, BLOCK);
+    this.asked = new Uint32Array(buffer, ASKED, 2 * BLOCK);
     this.levels = new Uint8Array(buffer, LEVELS, BLOCK);
     this.rights = new Uint8Array(buffer, RIGHTS, BLOCK);
     const { walk } = instantiate(wasm, moduleFor(wasm, mmu, capacity), memory);
@@ -160,10 +160,8 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
   };
   const narrow = (by: Code) => set(rights, i32.and(get(rights), by));
   const tagIs = (tag: number) => i32.eq(i32.and(get(link), i32.const(LINK_TAG)), i32.const(tag));
-  const append = (list: number, count: number, value: Code): Code => [
-    ...i32.store(to(count, 2), value, list),
-    ...set(count, i32.add(get(count), i32.const(1))),
-  ];
+  const increase = (count: number) => set(count, i32.add(get(count), i32.const(1)));
+  const leaveRow = (value: Code): Code => [...i32.store(to(left, 2), value, LEFT), ...increase(left)];
 
   // Depths of what one of these leaves, from inside of the levels' code.
   const [WAITS, HAND, NEXT] = [0, 1, 2];
@@ -175,6 +173,7 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
       other.push(
         when(
           tagIs(LINK_LEAF | (level << LINK_LEVEL_SHIFT)),
+          narrow(get(link)),
           set(entry, entryAt(get(at))),
           leaf(level),
           leave(NEXT + 2),
@@ -184,7 +183,9 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
     other.push(
       when(
         i32.and(i32.eqz(get(link)), get(ask)),
-        append(ASKED, asked, i32.or(i32.shl(get(at), i32.const(1)), i32.const(level))),
+        i32.store(to(asked, 3), i32.or(i32.shl(get(at), i32.const(1)), i32.const(level)), ASKED),
+        i32.store(to(asked, 3), i32.or(to(row, ASKED_ROW_SHIFT), get(rights)), ASKED + 4),
+        increase(asked),
         i32.store(get(at), i32.const(LINK_ASKED), links),
         leave(WAITS + 2),
       ),
@@ -193,8 +194,8 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
     );
     above.push(
       set(link, i32.load(tee(at, linkAt(level)), links)),
-      narrow(get(link)),
       when(i32.eqz(isTable), ...other),
+      narrow(get(link)),
       set(table, tableOf(get(link))),
     );
   }
@@ -223,12 +224,12 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
             ...above,
             ...last,
           ),
-          append(LEFT, left, get(row)),
+          leaveRow(get(row)),
           leave(1),
         ),
-        append(LEFT, left, i32.or(get(row), i32.const(BY_HAND))),
+        leaveRow(i32.or(get(row), i32.const(BY_HAND))),
       ),
-      set(row, i32.add(get(row), i32.const(1))),
+      increase(row),
       leave(0),
     ),
   );

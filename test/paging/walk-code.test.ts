@@ -123,7 +123,7 @@ describe("generated code", () => {
     (compileAfter) => {
       const machine = new DummyMachine();
       machine.map(0x1000n);
-      const tableCache = new TableCache({ wasm: hostWasm, compileAfter });
+      const tableCache = new TableCache({ wasm: hostWasm, compileAfter, bytes: 100_000 });
       const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root, tableCache });
       memory.translate(0x1000n).sync();
       const walker = tableCache.walker(compileMmu(X86_64), 1);

@@ -1,0 +1,149 @@
+/** How few batches it takes, whatever others do meanwhile: one a level, and one for what is read. */
+import { describe, expect, it } from "vitest";
+import { hostWasm } from "../../connectors/host-wasm.js";
+import { type Io, Scheduler, type SourceIo } from "../../src/io/index.js";
+import { TableCache, type TranslationColumns, VirtualMemory } from "../../src/paging/index.js";
+import { DummyMachine, randomBits } from "../support/dummy-machine.js";
+
+/** Bytes of one table in a cache, and of what belongs to it. */
+const TABLE = 6174;
+const LEVELS = 4;
+
+const cacheOf = (tables: number, compileAfter: number) =>
+  new TableCache({ compileAfter, wasm: hostWasm, bytes: tables * TABLE });
+
+/** Addresses whose pages share tables of each level; some of those tables can't be read, or only in part. */
+function mapped(machine: DummyMachine, random: () => number, count: number, broken: boolean): bigint[] {
+  const some = (options: number) => BigInt((random() >>> 5) % options);
+  const addresses = new Set<bigint>();
+  for (let i = 0; i < count; i++) {
+    const address = (some(3) << 39n) | (some(3) << 30n) | (some(4) << 21n) | (some(512) << 12n);
+    if (!addresses.has(address)) machine.map(address);
+    addresses.add(address);
+  }
+  const list = [...addresses];
+  for (let i = 0; broken && i < 4; i++) {
+    const table = machine.entryAt(list[random() % list.length] as bigint, 1 + (random() % 3)) & ~4095;
+    machine.lose(table + 512 * (random() % 8), 512 * (1 + (random() % 8)));
+  }
+  return list;
+}
+
+/** What walks entry by entry say of each address. */
+async function truth(machine: DummyMachine, addresses: readonly bigint[]): Promise<Map<bigint, unknown>> {
+  const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root });
+  const results = new Map<bigint, unknown>();
+  for (const address of addresses) results.set(address, (await memory.walk(address)).result);
+  return results;
+}
+
+/** Begins requests together. @returns their results, and how many batches had been asked for when the last one came. */
+async function together(source: SourceIo, requests: readonly Io<unknown>[]) {
+  const before = source.counters.batches;
+  const results = await Promise.all(requests.map((request) => request.promise().catch(() => undefined)));
+  return { results, batches: source.counters.batches - before };
+}
+
+describe.each([
+  ["generated code", 1],
+  ["the plain loop", Number.MAX_SAFE_INTEGER],
+])("under %s", (_, compileAfter) => {
+  it("requests begun together take no more, however few tables there is room for", async () => {
+    const most = { cold: 0, warm: 0 };
+    for (let seed = 1; seed <= 400; seed++) {
+      const random = randomBits(seed);
+      const pick = (list: readonly bigint[], count: number) =>
+        BigUint64Array.from({ length: count }, () => list[random() % list.length] as bigint);
+      const machine = new DummyMachine({ frames: 1024, seed });
+      const addresses = mapped(machine, random, 40, seed % 2 === 0);
+      const expected = await truth(machine, addresses);
+      const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 1 });
+      const tables = [1, 2, 3, 5, 9, 20, 100][random() % 7] as number;
+      const memory = new VirtualMemory(source, {
+        root: machine.root,
+        tableCache: cacheOf(tables, compileAfter),
+      });
+      const isWarm = random() % 2 === 0;
+      if (isWarm) await memory.translateMany(pick(addresses, 8));
+      const columns = Array.from({ length: 1 + (random() % 3) }, () => pick(addresses, 10));
+      const translations = columns.map((column) => memory.translateMany(column));
+      const others: readonly Io<unknown>[] = [
+        memory.gather(pick(addresses, 10), 8),
+        ...Array.from(pick(addresses, 10), (address) => memory.readPartial(address, 16)),
+        memory.translate(addresses[0] as bigint),
+      ];
+      const { results, batches } = await together(source, [
+        ...translations,
+        ...others.slice(0, random() % (others.length + 1)),
+      ]);
+      const label = isWarm ? "warm" : "cold";
+      most[label] = Math.max(most[label], batches);
+      for (const [i, column] of columns.entries()) {
+        for (const [row, address] of column.entries()) {
+          const result = (results[i] as TranslationColumns).row(row);
+          expect(result, `seed ${seed}, 0x${address.toString(16)}`).toEqual(expected.get(address));
+        }
+      }
+    }
+    expect(most).toEqual({ cold: LEVELS + 1, warm: LEVELS + 1 });
+  });
+
+  it("requests that begin while others wait, and all is forgotten, wait no longer than by themselves", async () => {
+    // A batch takes so many microtasks; what goes on between two of them takes some, too.
+    const [batch, between] = [400, 40];
+    for (let seed = 1; seed <= 150; seed++) {
+      const random = randomBits(seed);
+      const machine = new DummyMachine({ frames: 1024, seed });
+      const addresses = mapped(machine, random, 40, seed % 2 === 0);
+      const tables = [1, 2, 3, 5, 9, 20, 100][random() % 7] as number;
+      const memory = new VirtualMemory(machine.sourceIo({ scheduler: new Scheduler(), turns: batch }), {
+        root: machine.root,
+        tableCache: cacheOf(tables, compileAfter),
+      });
+      const starts = Array.from({ length: 5 }, () => (random() % 4) * 150);
+      const flushes = Array.from({ length: random() % 3 }, () => random() % 2500);
+      const ends: number[] = [];
+      for (let now = 0; ends.length < starts.length; now++) {
+        for (const start of starts) {
+          if (start !== now) continue;
+          const column = BigUint64Array.from(
+            { length: 10 },
+            () => addresses[random() % addresses.length] as bigint,
+          );
+          const isRead = random() % 2 === 0;
+          const request: Io<unknown> = isRead ? memory.gather(column, 8) : memory.translateMany(column);
+          void request.promise().then(() => {
+            ends.push((now - start) / (isRead ? LEVELS + 1 : LEVELS));
+          });
+        }
+        if (flushes.includes(now)) memory.flush();
+        await null;
+      }
+      expect(Math.max(...ends), `seed ${seed}`).toBeLessThan(batch + between);
+    }
+  });
+
+  it.each([1, 2, 3, 4])("what is forgotten during batch %d costs no other", async (during) => {
+    for (const live of [false, true]) {
+      const machine = new DummyMachine({ frames: 512, seed: 3 });
+      const addresses = mapped(machine, randomBits(3), 16, false);
+      const scheduler = new Scheduler();
+      const source = machine.sourceIo({ scheduler, turns: 4 });
+      const options = { root: machine.root, live, tableCache: cacheOf(300, compileAfter) };
+      const memory = new VirtualMemory(source, options);
+      // Of the same machine, and counted apart.
+      const other = new VirtualMemory(machine.sourceIo({ scheduler, turns: 2 }), options);
+      const running = memory.translateMany(BigUint64Array.from(addresses)).promise();
+      while (source.counters.batches < during) await null;
+      const { generation } = options.tableCache;
+      if (live) await other.translate(addresses[0] as bigint);
+      else memory.flush();
+      expect(options.tableCache.generation).toBeGreaterThan(generation);
+      const columns = await running;
+      expect(source.counters.batches).toBe(LEVELS);
+      expect([...columns.physical.subarray(0, addresses.length)]).toEqual(
+        addresses.map((address) => machine.pages.get(address >> 12n)?.physical),
+      );
+    }
+  });
+});
