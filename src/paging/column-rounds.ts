@@ -30,7 +30,7 @@ export class ColumnRounds {
   /** What walkers have asked, as `ColumnWalker.asked` gives it, but with the rows' own numbers. */
   #asked: number[] = [];
   readonly #wanted = new WantedTables();
-  /** Page numbers of all tables that this round found entries to lead to. */
+  /** Page numbers of all tables that entries were found to lead to. */
   readonly #seen = new Set<number>();
   #rootSlot = -1;
 
@@ -66,6 +66,7 @@ export class ColumnRounds {
     const { cache, mmu } = this.#io;
     const { length } = this.#out;
     this.#rootSlot = rootSlot;
+    this.#seen.clear();
     const walker = cache.walker(mmu, length - from);
     let at = from;
     while (at < length && this.#waiting.length + this.#byHand.length < MAX_ROWS) {
@@ -74,11 +75,7 @@ export class ColumnRounds {
       this.#take(walker, at, rows, walker.walk(rootSlot, rows, true));
       at += rows;
     }
-    try {
-      yield* this.#rounds();
-    } finally {
-      this.#takeBack();
-    }
+    yield* this.#rounds();
     const waiting = this.#waiting;
     for (let i = 0; i < waiting.length; i++) this.#byHand.add(waiting.rows[i] as number);
     waiting.length = 0;
@@ -95,7 +92,8 @@ export class ColumnRounds {
       const { generation, evictions } = cache;
       const column = wanted.length === 0 ? undefined : this.#io.makeColumnFetch(wanted.addresses.slice());
       try {
-        for (const entry of wanted.entries) cache.linkAwaited(entry >>> 3);
+        // To everybody else. (Who goes by hand and finds the table cached links it, should we have given up.)
+        for (const entry of wanted.entries) cache.linkOdd(entry >>> 3);
         // (Now that the column is known: a table that both want is read once.)
         hand.walk(this.#rootSlot);
         if (column === undefined && !hand.waits) return;
@@ -103,6 +101,7 @@ export class ColumnRounds {
         // What rows have passed through may be gone: they go on from the tables that have come.
         if (cache.generation !== generation || cache.evictions !== evictions) {
           if (column !== undefined) this.#leaveAllTo(column);
+          wanted.clear();
           return;
         }
       } finally {
@@ -111,13 +110,6 @@ export class ColumnRounds {
       this.#linkWanted();
       this.#walkWaiting(cache.walker(mmu, 0));
     }
-  }
-
-  /** Entries that nobody will link after all, such as those of a request that is given up, may be asked about again. */
-  #takeBack(): void {
-    for (const entry of this.#wanted.entries) this.#io.cache.takeBackAwaited(entry >>> 3);
-    this.#wanted.clear();
-    this.#seen.clear();
   }
 
   /** Rows that waited for the tables of a column go on by hand. */
@@ -237,8 +229,6 @@ export class ColumnRounds {
   #linkWanted(): void {
     const { cache, mmu } = this.#io;
     const wanted = this.#wanted;
-    // Others may have used another format meanwhile.
-    cache.useLinks(mmu);
     for (let place = 0; place < wanted.length; place++) {
       const entry = wanted.entries[place] as number;
       const slot = cache.find(wanted.addresses[place] as number);
@@ -250,7 +240,6 @@ export class ColumnRounds {
       cache.linkTable(entry >>> 3, entry & 7, own | GLOBAL, slot);
     }
     wanted.clear();
-    this.#seen.clear();
   }
 
   /** Walks the waiting rows again; those that have to wait once more stay. */

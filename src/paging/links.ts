@@ -1,7 +1,7 @@
 /**
  * Links: what the entries of cached tables were found to be when they were last walked, a number an entry (see
- * `table-cache.hot.ts`). Bits 0 to 3: the rights that the entry grants. 4 to 6: its level. 7: it is a leaf. 8: somebody
- * is finding out what it is. 11 to 31: the slot of the table that it leads to, so that all above bit 10 is where the links of that
+ * `table-cache.hot.ts`). Bits 0 to 3: the rights that the entry grants. 4 to 6: its level. 7: it is a leaf. 8: it was
+ * asked about. 11 to 31: the slot of the table that it leads to, so that all above bit 10 is where the links of that
  * table begin, in bytes, if it has 512 entries. 0: nothing is known.
  */
 export const LINK_LEVEL_SHIFT = 4;
@@ -14,5 +14,3 @@ export const LINK_SLOT_SHIFT = 11;
 export const LINK_ASKED = 0x100;
 /** Neither a table that is cached nor a sound leaf; what it is, is found out by hand each time. */
 export const LINK_ODD = LINK_LEAF;
-/** The table that it leads to is on its way, for a column that will link it. To everybody else: by hand, until then. */
-export const LINK_AWAITED = LINK_ASKED | LINK_ODD;

@@ -15,7 +15,7 @@ import type { Drain } from "../io/index.js";
 import type { Wasm } from "../wasm/platform.js";
 import type { ColumnFetch } from "./column-fetch.js";
 import { type ColumnWalker, PlainWalker } from "./column-walker.hot.js";
-import { LINK_AWAITED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT } from "./links.js";
+import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT } from "./links.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { TableFetch } from "./table-fetch.js";
 import { Tlb } from "./tlb.hot.js";
@@ -307,16 +307,6 @@ export class TableCache {
   /** Notes that entry `at` is to be looked at by hand. @internal */
   linkOdd(at: number): void {
     this.#setLink(at, LINK_ODD);
-  }
-
-  /** Notes that the table which entry `at` leads to is on its way. @internal */
-  linkAwaited(at: number): void {
-    this.#setLink(at, LINK_AWAITED);
-  }
-
-  /** Nobody will link entry `at` after all, if its link says so. @internal */
-  takeBackAwaited(at: number): void {
-    if (this.links[at] === LINK_AWAITED) this.links[at] = 0;
   }
 
   #setLink(at: number, link: number): void {

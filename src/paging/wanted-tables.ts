@@ -75,9 +75,9 @@ export class WantedBy {
     return undefined;
   }
 
-  /** (The bits above 57 repeat one that is translated; without them, and an offset in the page, a double is exact.) */
+  /** (Without the offset in a page, 64 bits fit into a double.) */
   #keyOf(level: number, lo: number, hi: number): number {
-    const from = (hi & 0x1ff_ffff) * HIGH + ((lo & ~0xfff) >>> 0);
+    const from = hi * HIGH + ((lo & ~0xfff) >>> 0);
     return Math.floor(from / (this.#mmu.size[level] as number)) * 8 + level;
   }
 }

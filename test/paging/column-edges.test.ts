@@ -450,6 +450,32 @@ it.each([1, NEVER])(
   },
 );
 
+it.each([1, NEVER])(
+  "a request that runs out of memory hangs no other (code after %d)",
+  async (compileAfter) => {
+    const machine = new DummyMachine({ frames: 512 });
+    machine.map(0n);
+    // Two entries share a table: one address waits for it by itself.
+    machine.writeEntry(machine.root + 8, machine.readEntry(machine.root));
+    const tableCache = cacheOf(300, compileAfter);
+    const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 1 });
+    const memory = new VirtualMemory(source, { root: machine.root, tableCache });
+    await memory.translate(1n << 40n);
+    const { count } = tableCache;
+    const takeMemory = tableCache.takeMemory.bind(tableCache);
+    tableCache.takeMemory = () => {
+      throw new RangeError("Array buffer allocation failed");
+    };
+    await expect(translated(memory, [0n, 1n << 39n])).rejects.toThrow("allocation failed");
+    tableCache.takeMemory = takeMemory;
+    expect(tableCache.count).toBe(count);
+    const [physical] = physicalOf(machine, [0n]);
+    const again = translated(memory, [0n, 1n << 39n]);
+    expect(await fate(again)).toBe("ended");
+    expect(await again).toEqual([physical, physical]);
+  },
+);
+
 it("maps that are being read take few batches, also if all is forgotten meanwhile", async () => {
   const machine = new DummyMachine({ frames: 4096 });
   for (let i = 0; i < 400; i++) machine.map((BigInt(i) << 21n) | 0x1000n);
