@@ -67,6 +67,7 @@ export class ColumnRounds {
     const { length } = this.#out;
     this.#rootSlot = rootSlot;
     this.#seen.clear();
+    this.#wanted.clear();
     const walker = cache.walker(mmu, length - from);
     let at = from;
     while (at < length && this.#waiting.length + this.#byHand.length < MAX_ROWS) {
@@ -101,7 +102,6 @@ export class ColumnRounds {
         // What rows have passed through may be gone: they go on from the tables that have come.
         if (cache.generation !== generation || cache.evictions !== evictions) {
           if (column !== undefined) this.#leaveAllTo(column);
-          wanted.clear();
           return;
         }
       } finally {
