@@ -1,7 +1,7 @@
 /** How few batches it takes, whatever others do meanwhile: one a level, and one for what is read. */
 import { describe, expect, it } from "vitest";
 import { hostWasm } from "../../connectors/host-wasm.js";
-import { type Io, Scheduler, type SourceIo } from "../../src/io/index.js";
+import { all, type Io, Scheduler, type SourceIo } from "../../src/io/index.js";
 import { TableCache, type TranslationColumns, VirtualMemory } from "../../src/paging/index.js";
 import { DummyMachine, randomBits } from "../support/dummy-machine.js";
 
@@ -159,4 +159,31 @@ describe.each([
       }
     },
   );
+
+  it("what is forgotten while a part of a long column waits leaves nothing behind for the rest", async () => {
+    const machine = new DummyMachine({ frames: 512, seed: 3 });
+    const addresses = mapped(machine, randomBits(3), 40, false);
+    const expected = await truth(machine, addresses);
+    const scheduler = new Scheduler();
+    const source = machine.sourceIo({ scheduler, turns: 100 });
+    const options = { root: machine.root, tableCache: cacheOf(300, compileAfter) };
+    const memory = new VirtualMemory(source, options);
+    const quick = new VirtualMemory(machine.sourceIo({ scheduler, turns: 2 }), options);
+    const ascending = BigUint64Array.from(addresses).sort();
+    const long = BigUint64Array.from(
+      { length: 140_000 },
+      (_, i) => ascending[i % ascending.length] as bigint,
+    );
+    const running = memory.translateMany(long).promise();
+    while (source.counters.batches < 3) await null;
+    memory.flush();
+    // Descending: tables get each other's places.
+    await all(Array.from(ascending, (address) => quick.translate(address)).reverse());
+    expect(source.counters.batches).toBe(3);
+    const columns = await running;
+    for (const start of [0, 70_000, 140_000 - addresses.length]) {
+      for (let row = start; row < start + addresses.length; row++)
+        expect(columns.row(row)).toEqual(expected.get(long[row] as bigint));
+    }
+  });
 });
