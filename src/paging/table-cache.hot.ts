@@ -429,11 +429,9 @@ export class TableCache {
   }
 
   #takeRow(): number {
+    // (Nothing leads there: it was forgotten with all the rest, or never listed.)
     const free = this.#free.pop();
-    if (free !== undefined) {
-      this.#unlink(free);
-      return free;
-    }
+    if (free !== undefined) return free;
     if (this.#count < this.#rows) return this.#count++;
     if (this.#rows < this.capacity) {
       this.#grow();

@@ -69,9 +69,10 @@ describe.each([
   ["the plain loop", NEVER],
 ])("under %s, tables whose request was abandoned", (_, compileAfter) => {
   it.each([
-    ["all is forgotten", 300, 2],
-    ["others need their room", 140, 5],
-  ])("land where they do no harm, when meanwhile %s", async (_, tables, count) => {
+    ["all is forgotten", 300, 2, false],
+    ["all is forgotten, and others come one by one", 300, 2, true],
+    ["others need their room", 140, 5, false],
+  ])("land where they do no harm, when meanwhile %s", async (_, tables, count, oneByOne) => {
     const machine = new DummyMachine({ frames: 1400, seed: 2 });
     const groups = groupsOf(machine, count);
     const [first = [], ...others] = groups;
@@ -93,6 +94,12 @@ describe.each([
     await ticks(30);
     gate.next = Promise.resolve();
     if (count === 2) memory.flush();
+    if (oneByOne) {
+      // Some tables' places are free then, and are so again.
+      for (const address of others.flat().slice(0, 9)) await memory.translate(address);
+      memory.flush();
+      for (const address of others.flat()) await memory.translate(address);
+    }
     for (const group of others) expect(await translated(memory, group)).toEqual(physicalOf(machine, group));
     open();
     await ticks(100);
@@ -110,10 +117,63 @@ it("slots of tables that came are not pinned any longer", async () => {
     tableCache,
   });
   for (let i = 0; i < 20; i++) {
-    expect(await translated(memory, addresses)).toEqual(physicalOf(machine, addresses));
+    if (i % 2 === 0) expect(await translated(memory, addresses)).toEqual(physicalOf(machine, addresses));
+    else expect((await memory.maps().toArray()).length).toBe(addresses.length);
     memory.flush();
     expect(tableCache.count).toBe(0);
   }
+});
+
+it("slots that nobody uses are used before others have to make room", async () => {
+  const machine = new DummyMachine({ frames: 300, seed: 2 });
+  const [addresses = []] = groupsOf(machine, 1);
+  const tableCache = cacheOf(150);
+  const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 9 });
+  const memory = new VirtualMemory(source, { root: machine.root, live: true, tableCache });
+  const running = new Set<Promise<unknown>>();
+  for (let i = 0; i < 100; i++) {
+    // Each forgets what the one before has under way.
+    const request = translated(memory, addresses).then((physical) => {
+      expect(physical).toEqual(physicalOf(machine, addresses));
+      running.delete(request);
+    });
+    running.add(request);
+    await ticks(13);
+  }
+  await Promise.all(running);
+  expect(tableCache.evictions).toBe(0);
+});
+
+it("a table is read once for all roots that need it", async () => {
+  const machine = new DummyMachine({ frames: 200, seed: 2 });
+  const [addresses = []] = groupsOf(machine, 1);
+  const copy = machine.frame();
+  machine.writeEntry(copy, machine.readEntry(machine.root));
+  const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 1 });
+  const tableCache = cacheOf(300);
+  const spaces = [machine.root, copy].map((root) => new VirtualMemory(source, { root, tableCache }));
+  // Both roots are there, and what they lead to is not.
+  for (const memory of spaces) await memory.translate(1n << 40n);
+  const { fragments } = source.counters;
+  const column = BigUint64Array.from(addresses);
+  for (const columns of await all(spaces.map((memory) => memory.translateMany(column))))
+    expect([...columns.physical.subarray(0, addresses.length)]).toEqual(physicalOf(machine, addresses));
+  expect(source.counters.fragments - fragments).toBe(1 + 1 + 60);
+});
+
+it("a table that is known to be broken is not read again for a column", async () => {
+  const machine = new DummyMachine({ frames: 200, seed: 2 });
+  const [addresses = []] = groupsOf(machine, 1);
+  const [lost = 0n] = addresses;
+  machine.lose(machine.entryAt(lost, 1) & ~4095);
+  const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 1 });
+  const memory = new VirtualMemory(source, { root: machine.root, tableCache: cacheOf(300) });
+  await memory.translate(lost);
+  const { fragments } = source.counters;
+  // (Another page of that table, for what is remembered of a page needs no table at all.)
+  const columns = await memory.translateMany(BigUint64Array.of(lost + 0x1000n));
+  expect(columns.row(0)).toMatchObject({ state: "table-missing", level: 1 });
+  expect(source.counters.fragments).toBe(fragments);
 });
 
 it("the tables of a level are asked for as one column, whoever needs one of them", async () => {

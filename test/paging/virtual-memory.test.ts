@@ -661,21 +661,28 @@ it("what translateMany remembers of a region goes when its tables are evicted", 
   expect(tableCache.evictions).toBeGreaterThan(1000);
 });
 
-it("translateMany holds a bounded number of tables: what is beyond waits a round longer", async () => {
-  const tables = 8192 + 500;
-  const machine = new DummyMachine({ frames: tables + 100 });
-  const addresses = BigUint64Array.from({ length: tables }, (_, i) => KERNEL + BigInt(i) * 0x20_0000n);
-  addresses.forEach((va, i) => {
-    machine.map(va, {}, 1, 0x8000_0000 + i * 4096);
-  });
-  const source = machine.sourceIo({ scheduler: new Scheduler() });
-  const memory = new VirtualMemory(source, { root: machine.root });
-  const columns = await memory.translateMany(addresses);
-  expect(source.counters.batches).toBe(5);
-  for (let i = 0; i < tables; i++) {
-    if (columns.physical[i] !== 0x8000_0000 + i * 4096) expect.fail(`row ${i}`);
-  }
-});
+it.each([
+  ["a large", undefined],
+  ["a small", 20 * 6174],
+])(
+  "translateMany with %s cache holds a bounded number of tables: what is beyond waits a round longer",
+  async (_, bytes) => {
+    const tables = 8192 + 500;
+    const machine = new DummyMachine({ frames: tables + 100 });
+    const addresses = BigUint64Array.from({ length: tables }, (_, i) => KERNEL + BigInt(i) * 0x20_0000n);
+    addresses.forEach((va, i) => {
+      machine.map(va, {}, 1, 0x8000_0000 + i * 4096);
+    });
+    const source = machine.sourceIo({ scheduler: new Scheduler() });
+    const tableCache = new TableCache(bytes === undefined ? {} : { bytes });
+    const memory = new VirtualMemory(source, { root: machine.root, tableCache });
+    const columns = await memory.translateMany(addresses);
+    expect(source.counters.batches).toBe(5);
+    for (let i = 0; i < tables; i++) {
+      if (columns.physical[i] !== 0x8000_0000 + i * 4096) expect.fail(`row ${i}`);
+    }
+  },
+);
 
 it("of any number of tables that can't be read, some are remembered", async () => {
   const machine = new DummyMachine({ frames: 64 });
