@@ -663,7 +663,8 @@ it("what translateMany remembers of a region goes when its tables are evicted", 
 
 it.each([
   ["a large", undefined],
-  ["a small", 20 * 6174],
+  ["a small", 20 * TABLE],
+  ["a tiny", 10 * TABLE],
 ])(
   "translateMany with %s cache holds a bounded number of tables: what is beyond waits a round longer",
   async (_, bytes) => {
