@@ -24,7 +24,10 @@ export interface RowFault {
 const FIRST_CAPACITY = 64;
 const NOTHING = new Uint8Array(0);
 
-/** What a connector's `transfer` and `transferSync` get. Columns are valid up to `length` rows. */
+/**
+ * What a connector's `transfer` and `transferSync` get. Columns are valid up to `length` rows. A row that was answered,
+ * be it with a fault, must not be written any more: its memory goes to others.
+ */
 export class Batch {
   direction: Direction = "read";
   /** Number of rows. */

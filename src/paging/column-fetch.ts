@@ -6,6 +6,7 @@ import { HIGH } from "../io/address.js";
 import { type Column, sendColumn } from "../io/column.js";
 import {
   type Fragment,
+  faultFields,
   type Hole,
   type Output,
   Packet,
@@ -14,7 +15,7 @@ import {
   type Waker,
 } from "../io/index.js";
 import type { TableCache } from "./table-cache.hot.js";
-import { PASSING, TableFetch } from "./table-fetch.js";
+import { TableFetch } from "./table-fetch.js";
 
 /**
  * See the module's comment. A routine that yields it goes on when all have come, or could not be read. The tables stay
@@ -22,13 +23,12 @@ import { PASSING, TableFetch } from "./table-fetch.js";
  */
 export class ColumnFetch implements Output, Wait {
   /** Physical addresses of the tables, each once. */
-  readonly addresses: readonly number[];
+  readonly addresses: ArrayLike<number>;
   /**
    * Once it is done, by address: the tables that are not in the cache now. They are those that could not be read, or not
    * wholly; and all, if everything was forgotten meanwhile (what was under way is for whoever waits for it, alone).
    */
   readonly inHand = new Map<number, TableFetch>();
-  done = false;
   readonly #cache: TableCache;
   readonly #generation: number;
   readonly #remember: boolean;
@@ -39,11 +39,14 @@ export class ColumnFetch implements Output, Wait {
   readonly #joined = new Map<number, TableFetch>();
   #index: Map<number, number> | undefined;
   #isSent = false;
+  #hasCome = false;
+  /** All have come, and all who joined were told. (What they did may have let routines run that wait for this.) */
+  #isOver = false;
   #isLetGo = false;
   #waker: Waker | undefined;
 
   /** @param remember whether a table that can't be read is remembered as such (not for live sources). */
-  constructor(cache: TableCache, addresses: readonly number[], remember: boolean) {
+  constructor(cache: TableCache, addresses: ArrayLike<number>, remember: boolean) {
     this.addresses = addresses;
     this.#cache = cache;
     this.#generation = cache.generation;
@@ -74,7 +77,10 @@ export class ColumnFetch implements Output, Wait {
   }
 
   get #places(): Map<number, number> {
-    this.#index ??= new Map(this.addresses.map((address, i) => [address, i]));
+    if (this.#index === undefined) {
+      this.#index = new Map();
+      for (let i = 0; i < this.addresses.length; i++) this.#index.set(this.addresses[i] as number, i);
+    }
     return this.#index;
   }
 
@@ -88,7 +94,7 @@ export class ColumnFetch implements Output, Wait {
     if (this.#isLetGo) return;
     this.#isLetGo = true;
     if (!this.#isSent) this.#leaveColumns();
-    if (this.done || !this.#isSent) this.#unpin();
+    if (this.#isOver || !this.#isSent) this.#unpin();
   }
 
   /** Sends the reads; they may all come before this returns. */
@@ -116,33 +122,41 @@ export class ColumnFetch implements Output, Wait {
   }
 
   park(waker: Waker): boolean {
-    if (this.done) return false;
+    if (this.#isOver) return false;
     this.#waker = waker;
     return true;
   }
 
   #arrive(): void {
-    if (this.done) return;
-    this.done = true;
+    if (this.#hasCome) return;
+    this.#hasCome = true;
     const cache = this.#cache;
     this.#leaveColumns();
-    const wanted = cache.generation === this.#generation;
+    const wanted = this.#isWanted;
     const broken = this.#packet.firstFault === 0 ? undefined : this.#holesByTable();
     // Before anyone is told, who may have everything forgotten.
     if (wanted) this.#list(broken);
     if (broken !== undefined) {
-      for (const [i, holes] of broken) this.#keep(this.addresses[i] as number, i, holes, wanted);
+      for (const [i, holes] of broken) this.#keep(i, holes);
     }
-    if (!wanted) for (const [i, address] of this.addresses.entries()) this.#keep(address, i, [], false);
+    if (!wanted) {
+      for (let i = 0; i < this.addresses.length; i++) this.#keep(i, []);
+    }
     // Whoever is told may make room for more tables; these stay where they are until all have their copies.
     for (const [address, fetch] of this.#joined) {
-      if (!fetch.done) fetch.land(this.#wordsOf(this.#places.get(address) as number), [], wanted);
+      if (!fetch.done) fetch.land(this.#wordsOf(this.#places.get(address) as number), [], this.#isWanted);
     }
+    this.#isOver = true;
     if (this.#isLetGo) this.#unpin();
     if (this.#slot >= 0 && this.#mayStillLand(broken)) cache.leaveMemory();
     const waker = this.#waker;
     this.#waker = undefined;
     waker?.wake();
+  }
+
+  /** Whether nothing was forgotten since it was asked for. */
+  get #isWanted(): boolean {
+    return this.#cache.generation === this.#generation;
   }
 
   #leaveColumns(): void {
@@ -155,11 +169,11 @@ export class ColumnFetch implements Output, Wait {
     if (this.#slot >= 0) this.#cache.unpin(this.#slot, this.addresses.length);
   }
 
-  /** A connector that threw, or gave up on a table, may still be at work on this memory. */
+  /** Where nobody else has answered for a table, or a connector threw, somebody may still be at work on its memory. */
   #mayStillLand(broken: ReadonlyMap<number, readonly Hole[]> | undefined): boolean {
     if (this.#packet.cause !== undefined) return true;
     for (const holes of broken?.values() ?? [])
-      if (holes.some(({ state }) => PASSING.has(state))) return true;
+      if (holes.some((hole) => faultFields(hole.fault).location === "core")) return true;
     return false;
   }
 
@@ -187,13 +201,14 @@ export class ColumnFetch implements Output, Wait {
     }
   }
 
-  #keep(address: number, i: number, holes: readonly Hole[], wanted: boolean): void {
+  #keep(i: number, holes: readonly Hole[]): void {
+    const address = this.addresses[i] as number;
     if (this.inHand.has(address)) return;
     const fetch = this.#joined.get(address) ?? new TableFetch(this.#cache, address, this.#remember);
     this.inHand.set(address, fetch);
     // For as long as anyone has it from here.
     fetch.hold();
-    fetch.land(this.#wordsOf(i), holes, wanted);
+    fetch.land(this.#wordsOf(i), holes, this.#isWanted);
   }
 
   /** The holes of each table that has any, by its place in the column. */

@@ -25,13 +25,14 @@ export class ColumnRounds {
   readonly #byHand: RowList;
   readonly #hand: RowsByHand;
   readonly #inHand: ReadonlyMap<number, TableFetch>;
-  /** Rows that wait for what was asked, or is wanted. */
+  /** Rows that wait for tables that are wanted, or can go on. */
   readonly #waiting = RowList.take();
-  /** What walkers have asked, as `ColumnWalker.asked` gives it, but with the rows' own numbers. */
-  #asked: number[] = [];
-  readonly #wanted = new WantedTables();
-  /** Page numbers of all tables that entries were found to lead to. */
-  readonly #seen = new Set<number>();
+  /** Tables to be fetched, or being fetched. */
+  readonly #wanted = WantedTables.take();
+  /** Page numbers of cached tables that entries were linked to. */
+  readonly #linked = new Set<number>();
+  /** Whether some of the rows that wait can go on at once. */
+  #canGoOn = false;
   #rootSlot = -1;
 
   /**
@@ -59,6 +60,7 @@ export class ColumnRounds {
   /** Must not be used any more. */
   give(): void {
     this.#waiting.give();
+    this.#wanted.give();
   }
 
   /** Translates rows from `from` on, from the root in a slot. @returns up to which, exclusive. */
@@ -66,7 +68,7 @@ export class ColumnRounds {
     const { cache, mmu } = this.#io;
     const { length } = this.#out;
     this.#rootSlot = rootSlot;
-    this.#seen.clear();
+    this.#linked.clear();
     this.#wanted.clear();
     const walker = cache.walker(mmu, length - from);
     let at = from;
@@ -89,12 +91,13 @@ export class ColumnRounds {
     const hand = this.#hand;
     const wanted = this.#wanted;
     for (;;) {
-      this.#lookUpAll();
+      this.#goOn();
       const { generation, evictions } = cache;
-      const column = wanted.length === 0 ? undefined : this.#io.makeColumnFetch(wanted.addresses.slice());
+      const column =
+        wanted.length === 0 ? undefined : this.#io.makeColumnFetch(wanted.addresses.slice(0, wanted.length));
       try {
         // To everybody else. (Who goes by hand and finds the table cached links it, should we have given up.)
-        for (const entry of wanted.entries) cache.linkOdd(entry >>> 3);
+        this.#linkOddly();
         // (Now that the column is known: a table that both want is read once.)
         hand.walk(this.#rootSlot);
         if (column === undefined && !hand.waits) return;
@@ -141,16 +144,21 @@ export class ColumnRounds {
     waiting.length = 0;
   }
 
-  /** Looks up what was asked, and walks on from there, until all that is asked about must be fetched. */
-  #lookUpAll(): void {
+  /** Walks on from what was found, until all rows that wait do so for tables that must be fetched. */
+  #goOn(): void {
     const { cache, mmu } = this.#io;
     const wanted = this.#wanted;
-    while (this.#asked.length !== 0 && this.#lookUp()) this.#walkWaiting(cache.walker(mmu, 0));
+    while (this.#canGoOn) this.#walkWaiting(cache.walker(mmu, 0));
     if (cache.hasRoom(wanted.length)) return;
     // By hand, what tables give is remembered, for when they have made room for each other.
-    for (const entry of wanted.entries) cache.linkOdd(entry >>> 3);
+    this.#linkOddly();
     wanted.clear();
     this.#walkWaiting(cache.walker(mmu, 0));
+  }
+
+  #linkOddly(): void {
+    const { entries, length } = this.#wanted;
+    for (let place = 0; place < length; place++) this.#io.cache.linkOdd((entries[place] as number) >>> 3);
   }
 
   #leave(left: number, row: number): void {
@@ -165,7 +173,7 @@ export class ColumnRounds {
     out.physical.set(isWhole ? walker.physical : walker.physical.subarray(0, rows), at);
     out.levels.set(isWhole ? walker.levels : walker.levels.subarray(0, rows), at);
     out.rights.set(isWhole ? walker.rights : walker.rights.subarray(0, rows), at);
-    this.#takeAsked(walker, at);
+    this.#lookUp(walker, at);
     const { left } = walker;
     for (let i = 0; i < leftCount; i++) {
       const row = left[i] as number;
@@ -173,26 +181,18 @@ export class ColumnRounds {
     }
   }
 
-  /** @param rows The rows of the block, from `from` on; without, they are consecutive. */
-  #takeAsked({ asked, askedCount }: ColumnWalker, from: number, rows?: Uint32Array): void {
-    for (let i = 0; i < askedCount; i++) {
-      const asker = asked[2 * i + 1] as number;
-      const at = from + (asker >>> ASKED_ROW_SHIFT);
-      const row = rows === undefined ? at : (rows[at] as number);
-      this.#asked.push(asked[2 * i] as number, row * 2 ** ASKED_ROW_SHIFT + (asker & ALL_RIGHTS));
-    }
-  }
-
-  /** Links what was asked to what is cached; notes what is not. @returns whether anything can go on at once. */
-  #lookUp(): boolean {
+  /**
+   * Links what a walker has asked to what is cached; notes what is not.
+   *
+   * @param rows The rows of the block, from `from` on; without, they are consecutive.
+   */
+  #lookUp({ asked, askedCount }: ColumnWalker, from: number, rows?: Uint32Array): void {
     const { cache, mmu } = this.#io;
     const wanted = this.#wanted;
-    const seen = this.#seen;
-    const asked = this.#asked;
-    this.#asked = [];
+    const linked = this.#linked;
     const before = wanted.length;
-    for (let i = 0; i < asked.length; i += 2) {
-      const entry = asked[i] as number;
+    for (let i = 0; i < askedCount; i++) {
+      const entry = asked[2 * i] as number;
       const at = entry >>> 3;
       const level = entry & 7;
       const lo = cache.arena[2 * at] as number;
@@ -203,22 +203,34 @@ export class ColumnRounds {
         continue;
       }
       const address = ((hi & mmu.tableAddressHi) >>> 0) * HIGH + ((lo & mmu.tableAddressLo) >>> 0);
-      if (kind !== MISSING || seen.has(address / 4096)) {
-        // (A table has one link; the entries that share it would take it from each other.)
-        cache.linkOdd(at);
-        continue;
-      }
-      seen.add(address / 4096);
-      const slot = cache.find(address);
-      if (slot >= 0) {
+      const slot = kind === MISSING ? cache.find(address) : -1;
+      // (A table has one link; the entries that share it would take it from each other.)
+      if (slot >= 0 && !linked.has(address / 4096)) {
+        linked.add(address / 4096);
         cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot);
-      } else if (wanted.length < MAX_TABLES && !this.#isKnown(address)) {
-        wanted.add(address, entry, asked[i + 1] as number, lo, hi);
+      } else if (slot < 0 && kind === MISSING && this.#isWanted(address)) {
+        const asker = asked[2 * i + 1] as number;
+        const row = from + (asker >>> ASKED_ROW_SHIFT);
+        wanted.add(
+          address,
+          entry,
+          lo,
+          hi,
+          rows === undefined ? row : (rows[row] as number),
+          asker & ALL_RIGHTS,
+        );
       } else {
         cache.linkOdd(at);
       }
     }
-    return 2 * (wanted.length - before) < asked.length;
+    if (wanted.length - before < askedCount) this.#canGoOn = true;
+  }
+
+  /** Whether a table that is not cached is to be fetched with others of its level. */
+  #isWanted(address: number): boolean {
+    const wanted = this.#wanted;
+    if (wanted.length >= MAX_TABLES || wanted.has(address)) return false;
+    return !this.#isKnown(address);
   }
 
   #isKnown(address: number): boolean {
@@ -250,6 +262,7 @@ export class ColumnRounds {
     const { rows, length } = waiting;
     const { words, physical, levels, rights, left } = walker;
     waiting.length = 0;
+    this.#canGoOn = false;
     for (let from = 0; from < length; from += BLOCK) {
       const count = Math.min(BLOCK, length - from);
       for (let i = 0; i < count; i++) {
@@ -258,7 +271,7 @@ export class ColumnRounds {
         words[2 * i + 1] = addresses[2 * row + 1] as number;
       }
       const leftCount = walker.walk(this.#rootSlot, count, true);
-      this.#takeAsked(walker, from, rows);
+      this.#lookUp(walker, from, rows);
       for (let i = 0; i < count; i++) {
         const row = rows[from + i] as number;
         out.physical[row] = physical[i] as number;

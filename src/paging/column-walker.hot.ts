@@ -6,7 +6,7 @@
  * a quarter of the time. Both do without the hash, and look at entries only where memory is mapped.
  */
 
-import { LINK_ASKED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
+import { askedAt, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
 import { ALL_RIGHTS, type CompiledMmu } from "./mmu.js";
 import type { TableCache } from "./table-cache.hot.js";
 import { indexAt, isCanonical } from "./walk.hot.js";
@@ -101,14 +101,15 @@ export class PlainWalker implements ColumnWalker {
       }
       if (level > 1) {
         if ((link & LINK_TAG) !== (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
+          const askedHere = askedAt(level);
           if (link === 0 && ask) {
-            links[at] = LINK_ASKED;
+            links[at] = askedHere;
             asked[2 * askedCount] = (at << 3) | level;
             asked[2 * askedCount + 1] = (row << ASKED_ROW_SHIFT) | rights;
             askedCount++;
-            link = LINK_ASKED;
+            link = askedHere;
           }
-          left[leftCount++] = link === LINK_ASKED ? row : row | BY_HAND;
+          left[leftCount++] = link === askedHere ? row : row | BY_HAND;
           continue;
         }
         rights &= link;

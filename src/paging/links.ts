@@ -10,7 +10,15 @@ export const LINK_TAG = 0xf0;
 export const LINK_LEAF = 0x80;
 export const LINK_SLOT_SHIFT = 11;
 
-/** A column walker has asked what this entry is (see `column-walker.hot.ts`). Level 0, so that walkers look again. */
+/**
+ * A column walker has asked what this entry is (see `column-walker.hot.ts`). Level 0, so that walkers look again; the level
+ * of whoever asked is where a table's slot would be: by another way, the entry may be one of another level.
+ */
 export const LINK_ASKED = 0x100;
+
+/** What a walker writes that asks about an entry of a level. */
+export function askedAt(level: number): number {
+  return LINK_ASKED | (level << LINK_SLOT_SHIFT);
+}
 /** Neither a table that is cached nor a sound leaf; what it is, is found out by hand each time. */
 export const LINK_ODD = LINK_LEAF;

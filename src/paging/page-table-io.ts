@@ -329,7 +329,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
   }
 
   /** The same for many, each once; `cache.hasRoom` for them. @internal */
-  makeColumnFetch(addresses: readonly number[]): ColumnFetch {
+  makeColumnFetch(addresses: ArrayLike<number>): ColumnFetch {
     this.#markBatch();
     return new ColumnFetch(this.cache, addresses, !this.live);
   }

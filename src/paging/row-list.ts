@@ -6,6 +6,12 @@ export const MAX_ROWS = 65_536;
 /** Tables that are fetched for them at a time: 32 MiB of them in hand. */
 export const MAX_TABLES = 8192;
 
+/** What there was, in memory for more. */
+export function doubled<T extends Float64Array | Int32Array | Uint32Array | Uint8Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}
+
 /** Lists to be used again: a list as long as a column of many addresses costs more than what is done with it. */
 const spareLists: RowList[] = [];
 const MAX_SPARE_LISTS = 4;
@@ -16,11 +22,7 @@ export class RowList {
   length = 0;
 
   add(row: number): void {
-    if (this.length === this.rows.length) {
-      const rows = new Uint32Array(2 * this.length);
-      rows.set(this.rows);
-      this.rows = rows;
-    }
+    if (this.length === this.rows.length) this.rows = doubled(this.rows, new Uint32Array(2 * this.length));
     this.rows[this.length++] = row;
   }
 

@@ -9,7 +9,7 @@ import type { ColumnFetch } from "./column-fetch.js";
 import { arrivals, fetchTable } from "./fetch-tables.js";
 import { ALL_RIGHTS } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
-import { MAX_ROWS, MAX_TABLES, type RowList } from "./row-list.js";
+import { doubled, MAX_ROWS, MAX_TABLES, type RowList } from "./row-list.js";
 import { TableFetch } from "./table-fetch.js";
 import type { TranslationColumns } from "./translation.js";
 import {
@@ -26,11 +26,6 @@ import {
 const step = new Step();
 
 const FIRST_PENDING = 256;
-
-function doubled<T extends Int32Array | Uint8Array>(from: T, to: T): T {
-  to.set(from);
-  return to;
-}
 
 /** Rows of which the next table is not there yet. */
 class Pending {
@@ -156,8 +151,8 @@ export class RowsByHand {
       this.#out.fail(row, tableMissing(level, table.fault), entryLo, entryHi);
       io.rememberMissing(table, level, this.#generation, lo, hi, entryLo, entryHi);
     } else {
-      this.#walk(row, table.words, 0, -1, table.faults, level, rights, lo, hi);
-      io.remember(step, table, this.#generation, lo, hi);
+      const last = this.#walkUnder(table, row, level, rights, lo, hi);
+      io.remember(step, last, this.#generation, lo, hi);
     }
     return true;
   }
@@ -205,7 +200,7 @@ export class RowsByHand {
     const lo = this.#words[2 * row] as number;
     const hi = this.#words[2 * row + 1] as number;
     if (!isCanonical(mmu, hi)) this.#out.fail(row, NON_CANONICAL, 0, 0);
-    else this.#walk(row, root.words, 0, -1, root.faults, mmu.levels, ALL_RIGHTS, lo, hi);
+    else this.#walkUnder(root, row, mmu.levels, ALL_RIGHTS, lo, hi);
   }
 
   #failUnder(fault: Fault, row: number): void {
@@ -223,7 +218,9 @@ export class RowsByHand {
       return;
     }
     const slot = this.#rootSlot;
-    this.#walk(row, cache.arena, slot * mmu.tableWords, slot, undefined, mmu.levels, ALL_RIGHTS, lo, hi);
+    const base = slot * mmu.tableWords;
+    walkFrom(step, cache, mmu, cache.arena, base, slot, undefined, mmu.levels, ALL_RIGHTS, lo, hi);
+    this.#conclude(row, undefined, lo, hi);
   }
 
   get #full(): boolean {
@@ -245,27 +242,32 @@ export class RowsByHand {
     this.#wait(row, copy, level);
   }
 
-  #walk(
+  /** Takes a row on from a table of `level` in hand. @returns the table in hand that it went through last. */
+  #walkUnder(
+    table: TableFetch,
     row: number,
-    table: Uint32Array,
-    base: number,
-    slot: number,
-    faults: Int32Array | undefined,
     level: number,
     rights: number,
     lo: number,
     hi: number,
-  ): void {
+  ): TableFetch {
+    const { mmu, cache } = this.#io;
+    walkFrom(step, cache, mmu, table.words, 0, -1, table.faults, level, rights, lo, hi);
+    return this.#conclude(row, table, lo, hi);
+  }
+
+  /** Writes the outcome of a row that `step` says, or has it wait for the table that it needs. @param from As `walkUnder`. */
+  #conclude<T extends TableFetch | undefined>(row: number, from: T, lo: number, hi: number): T | TableFetch {
     const io = this.#io;
     const { mmu, cache } = io;
     const out = this.#out;
-    walkFrom(step, cache, mmu, table, base, slot, faults, level, rights, lo, hi);
+    let last: T | TableFetch = from;
     // Tables that are known to be broken are in hand at once.
     while (step.kind === MISSING) {
-      if (this.#recall(row)) return;
+      if (this.#recall(row)) return last;
       if (this.#distinct.size >= MAX_TABLES && step.slot >= 0) {
         this.#waitHere(row, step.slot);
-        return;
+        return last;
       }
       const address = step.address;
       const below = step.level - 1;
@@ -276,18 +278,19 @@ export class RowsByHand {
       }
       if (!fetch.done) {
         this.#wait(row, fetch, below);
-        return;
+        return last;
       }
       if (fetch.fault !== 0) {
         out.fail(row, tableMissing(below, fetch.fault), step.entryLo, step.entryHi);
         io.rememberMissing(fetch, below, this.#generation, lo, hi, step.entryLo, step.entryHi);
-        return;
+        return last;
       }
+      last = fetch;
       walkFrom(step, cache, mmu, fetch.words, 0, -1, fetch.faults, below, step.rights, lo, hi);
     }
     if (step.kind !== LEAF) {
       out.fail(row, faultOfStep(step), step.entryLo, step.entryHi);
-      return;
+      return last;
     }
     const at = step.level;
     const low = step.addressLo | (lo & (mmu.offsetLo[at] as number));
@@ -295,6 +298,7 @@ export class RowsByHand {
     out.physical[row] = (high >>> 0) * HIGH + (low >>> 0);
     out.levels[row] = at;
     out.rights[row] = step.rights;
+    return last;
   }
 
   /** Answers a row from what is remembered of its page. */

@@ -518,7 +518,7 @@ export class TableCache {
 }
 
 /** Spreads page numbers; addresses are below 2^53, and `| 0` keeps the low 32 bits of a page number. */
-function hashOf(address: number): number {
+export function hashOf(address: number): number {
   const mixed = Math.imul((address / 4096) | 0, 0x9e3779b1);
   return mixed ^ (mixed >>> 15);
 }

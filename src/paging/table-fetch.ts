@@ -32,7 +32,7 @@ export interface TableWaiter {
 }
 
 /** States that the next attempt may well not meet again. */
-export const PASSING: ReadonlySet<FaultState> = new Set<FaultState>([
+const PASSING: ReadonlySet<FaultState> = new Set<FaultState>([
   "io",
   "gone",
   "unanswered",

@@ -21,7 +21,7 @@ import {
 } from "../wasm/assemble.js";
 import { instantiate, WASM_PAGE, type Wasm, type WasmMemory } from "../wasm/platform.js";
 import { ASKED_ROW_SHIFT, BLOCK, BY_HAND, type ColumnWalker } from "./column-walker.hot.js";
-import { LINK_ASKED, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
+import { askedAt, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
 import { ALL_RIGHTS, type CompiledMmu } from "./mmu.js";
 
 // Where everything lies in the memory: the block's columns, then the rights by bits of an entry, tables, links.
@@ -186,10 +186,10 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
         i32.store(to(asked, 3), i32.or(i32.shl(get(at), i32.const(1)), i32.const(level)), ASKED),
         i32.store(to(asked, 3), i32.or(to(row, ASKED_ROW_SHIFT), get(rights)), ASKED + 4),
         increase(asked),
-        i32.store(get(at), i32.const(LINK_ASKED), links),
+        i32.store(get(at), i32.const(askedAt(level)), links),
         leave(WAITS + 2),
       ),
-      leaveIf(WAITS + 1, i32.eq(get(link), i32.const(LINK_ASKED))),
+      leaveIf(WAITS + 1, i32.eq(get(link), i32.const(askedAt(level)))),
       leave(HAND + 1),
     );
     above.push(

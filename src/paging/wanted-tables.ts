@@ -1,39 +1,89 @@
 /** The tables that a round of a column waits for: which entries lead to them, and which addresses. */
 import { HIGH } from "../io/address.js";
-import { ASKED_ROW_SHIFT } from "./column-walker.hot.js";
-import { ALL_RIGHTS, type CompiledMmu, GLOBAL } from "./mmu.js";
+import { type CompiledMmu, GLOBAL } from "./mmu.js";
+import { doubled } from "./row-list.js";
+import { hashOf } from "./table-cache.hot.js";
 import { rightsOf } from "./walk.hot.js";
+
+const FIRST_PLACES = 256;
+
+/** Memory to be used again. */
+const spare: WantedTables[] = [];
+const MAX_SPARE = 4;
 
 /** See the module's comment. A table has one place in all of its columns. */
 export class WantedTables {
-  /** Physical addresses. */
-  readonly addresses: number[] = [];
+  length = 0;
+  /** Physical addresses; each once. */
+  addresses = new Float64Array(FIRST_PLACES);
   /** Of the entry that leads to each: (slot·entries + index)·8 + level. */
-  readonly entries: number[] = [];
+  entries = new Uint32Array(FIRST_PLACES);
   /** The words of that entry. */
-  readonly entryLo: number[] = [];
-  readonly entryHi: number[] = [];
-  /** Row·16 + rights: a row whose address leads through that entry, and the rights down to the entry's table. */
-  readonly askers: number[] = [];
+  entryLo = new Uint32Array(FIRST_PLACES);
+  entryHi = new Uint32Array(FIRST_PLACES);
+  /** A row whose address leads through that entry, and the rights down to the entry's table. */
+  rows = new Uint32Array(FIRST_PLACES);
+  rights = new Uint8Array(FIRST_PLACES);
+  /** Places + 1 by address: open addressing, four times as many as there may be. */
+  #hash = new Int32Array(4 * FIRST_PLACES);
 
-  get length(): number {
-    return this.addresses.length;
+  static take(): WantedTables {
+    return spare.pop() ?? new WantedTables();
   }
 
-  add(address: number, entry: number, asker: number, lo: number, hi: number): void {
-    this.addresses.push(address);
-    this.entries.push(entry);
-    this.askers.push(asker);
-    this.entryLo.push(lo);
-    this.entryHi.push(hi);
+  /** Must not be used any more. */
+  give(): void {
+    this.clear();
+    if (spare.length < MAX_SPARE) spare.push(this);
+  }
+
+  has(address: number): boolean {
+    return this.#hash[this.#find(address)] !== 0;
+  }
+
+  /** Adds a table that is not among these. */
+  add(address: number, entry: number, lo: number, hi: number, row: number, rights: number): void {
+    if (this.length === this.addresses.length) this.#grow();
+    const place = this.length++;
+    this.addresses[place] = address;
+    this.entries[place] = entry;
+    this.entryLo[place] = lo;
+    this.entryHi[place] = hi;
+    this.rows[place] = row;
+    this.rights[place] = rights;
+    this.#hash[this.#find(address)] = place + 1;
   }
 
   clear(): void {
-    this.addresses.length = 0;
-    this.entries.length = 0;
-    this.askers.length = 0;
-    this.entryLo.length = 0;
-    this.entryHi.length = 0;
+    // Backwards: what was added before may be in the way of what was added later, and is to be found there until then.
+    for (let place = this.length - 1; place >= 0; place--) {
+      this.#hash[this.#find(this.addresses[place] as number)] = 0;
+    }
+    this.length = 0;
+  }
+
+  /** Where an address is in the hash, or would be. */
+  #find(address: number): number {
+    const mask = this.#hash.length - 1;
+    let at = hashOf(address) & mask;
+    for (;;) {
+      const place = (this.#hash[at] as number) - 1;
+      if (place < 0 || this.addresses[place] === address) return at;
+      at = (at + 1) & mask;
+    }
+  }
+
+  #grow(): void {
+    this.addresses = doubled(this.addresses, new Float64Array(2 * this.length));
+    this.entries = doubled(this.entries, new Uint32Array(2 * this.length));
+    this.entryLo = doubled(this.entryLo, new Uint32Array(2 * this.length));
+    this.entryHi = doubled(this.entryHi, new Uint32Array(2 * this.length));
+    this.rows = doubled(this.rows, new Uint32Array(2 * this.length));
+    this.rights = doubled(this.rights, new Uint8Array(2 * this.length));
+    this.#hash = new Int32Array(8 * this.length);
+    for (let place = 0; place < this.length; place++) {
+      this.#hash[this.#find(this.addresses[place] as number)] = place + 1;
+    }
   }
 
   /** Level of a table, the last being 1. */
@@ -44,7 +94,7 @@ export class WantedTables {
   /** Rights down to a table, those of the entry that leads to it included. */
   rightsTo(place: number, mmu: CompiledMmu): number {
     const own = rightsOf(mmu, this.entryLo[place] as number, this.entryHi[place] as number);
-    return (this.askers[place] as number) & ALL_RIGHTS & (own | GLOBAL);
+    return (this.rights[place] as number) & (own | GLOBAL);
   }
 }
 
@@ -59,7 +109,7 @@ export class WantedBy {
   constructor(wanted: WantedTables, mmu: CompiledMmu, words: Uint32Array) {
     this.#mmu = mmu;
     for (let place = 0; place < wanted.length; place++) {
-      const row = Math.floor((wanted.askers[place] as number) / 2 ** ASKED_ROW_SHIFT);
+      const row = wanted.rows[place] as number;
       const level = wanted.levelOf(place) + 1;
       this.#levels.add(level);
       this.#places.set(this.#keyOf(level, words[2 * row] as number, words[2 * row + 1] as number), place);

@@ -2,7 +2,13 @@
 import { describe, expect, it } from "vitest";
 import { hostWasm } from "../../connectors/host-wasm.js";
 import { all, type Io, Scheduler, type SourceIo } from "../../src/io/index.js";
-import { TableCache, type TranslationColumns, VirtualMemory } from "../../src/paging/index.js";
+import {
+  type MmuDef,
+  TableCache,
+  type TranslationColumns,
+  VirtualMemory,
+  X86_64,
+} from "../../src/paging/index.js";
 import { DummyMachine, randomBits } from "../support/dummy-machine.js";
 
 /** Bytes of one table in a cache, and of what belongs to it. */
@@ -186,4 +192,62 @@ describe.each([
         expect(columns.row(row)).toEqual(expected.get(long[row] as bigint));
     }
   });
+
+  it.each([1, 2, 3, 4])(
+    "a table that is its own next one costs no more if all is forgotten during batch %d",
+    async (during) => {
+      const machine = new DummyMachine({ frames: 512 });
+      const address = 5n << 39n;
+      machine.map(address);
+      machine.writeEntry(machine.root + 510 * 8, BigInt(machine.root) | 7n);
+      // By way of entry 510, the root is a table of the next level, whose tables are those of the level after that.
+      const itself = 0xffff_0000_0000_0000n | (510n << 39n) | (5n << 30n);
+      const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 40 });
+      const memory = new VirtualMemory(source, {
+        root: machine.root,
+        tableCache: cacheOf(300, compileAfter),
+      });
+      const column = BigUint64Array.of(
+        address,
+        itself,
+        itself | 8n,
+        itself | 16n,
+        address | 8n,
+        itself | 24n,
+      );
+      const running = memory.gather(column, 8).promise();
+      while (source.counters.batches < during) await null;
+      memory.flush();
+      expect((await running).failed.length).toBe(0);
+      expect(source.counters.batches).toBe(LEVELS + 1);
+    },
+  );
+});
+
+it("more bits of an address than any processor has are told apart", async () => {
+  const mmu: MmuDef = {
+    ...X86_64,
+    name: "63 bits",
+    splits: [6, 9, 9, 9, 9, 9, 12],
+    entryNames: ["a", "b", "c", "d", "e", "f"],
+    reserved: [],
+  };
+  const machine = new DummyMachine({ frames: 64 });
+  // A chain of tables for each of two root entries, and a page at its end.
+  const pages = [1, 2].map((index) => {
+    let entry = machine.root + 8 * index;
+    let next = 0;
+    for (let level = 6; level > 0; level--) {
+      next = machine.frame();
+      machine.writeEntry(entry, BigInt(next) | 7n);
+      entry = next;
+    }
+    return next;
+  });
+  const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 20 });
+  const memory = new VirtualMemory(source, { root: machine.root, mmu, tableCache: cacheOf(300, 1) });
+  const running = memory.translateMany(BigUint64Array.of(1n << 57n, 2n << 57n)).promise();
+  while (source.counters.batches < 2) await null;
+  memory.flush();
+  expect([...(await running).physical.subarray(0, 2)]).toEqual(pages);
 });

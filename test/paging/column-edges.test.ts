@@ -447,52 +447,48 @@ describe("a layer below that is wrong", () => {
 });
 
 describe("a connector that gives up on tables, and writes all the same", () => {
-  it.each(["throws", "fails the rows", "leaves them unanswered"])(
-    "hits none of others, if it %s",
-    async (how) => {
-      for (const compileAfter of [1, NEVER]) {
-        const machine = new DummyMachine({ frames: 900, seed: 2 });
-        const [first = [], other = []] = groupsOf(machine, 2);
-        const good = memorySource(machine.bytes);
-        let late: (() => void)[] | undefined;
-        const source = new SourceIo(
-          {
-            name: "times-out",
-            supports: good.supports,
-            ranges: () => machine.present(),
-            transfer(batch: Batch) {
-              if (late === undefined) {
-                good.transferSync?.(batch);
-                return Promise.resolve();
-              }
-              for (let row = 0; row < batch.length; row++) {
-                const [into, at] = [batch.bytes(row), batch.address(row)];
-                late.push(() => into.set(machine.bytes.subarray(at, at + into.length)));
-                if (how === "fails the rows") batch.fail(row, fault("io", "device", "connector"));
-              }
-              return how === "throws" ? Promise.reject(new Error("timed out")) : Promise.resolve();
-            },
+  it.each(["throws", "leaves the rows unanswered"])("hits none of others, if it %s", async (how) => {
+    for (const compileAfter of [1, NEVER]) {
+      const machine = new DummyMachine({ frames: 900, seed: 2 });
+      const [first = [], other = []] = groupsOf(machine, 2);
+      const good = memorySource(machine.bytes);
+      let late: (() => void)[] | undefined;
+      const source = new SourceIo(
+        {
+          name: "times-out",
+          supports: good.supports,
+          ranges: () => machine.present(),
+          transfer(batch: Batch) {
+            if (late === undefined) {
+              good.transferSync?.(batch);
+              return Promise.resolve();
+            }
+            for (let row = 0; row < batch.length; row++) {
+              const [into, at] = [batch.bytes(row), batch.address(row)];
+              late.push(() => into.set(machine.bytes.subarray(at, at + into.length)));
+            }
+            return how === "throws" ? Promise.reject(new Error("timed out")) : Promise.resolve();
           },
-          new Scheduler(),
-        );
-        const memory = new VirtualMemory(source, {
-          root: machine.root,
-          tableCache: cacheOf(300, compileAfter),
-        });
-        await translated(memory, [first[0] as bigint, other[0] as bigint]);
-        const writes: (() => void)[] = [];
-        late = writes;
-        await translated(memory, first);
-        late = undefined;
-        memory.flush();
-        await translated(memory, other);
-        expect(writes.length).toBeGreaterThan(50);
-        for (const write of writes) write();
-        for (const group of [other, first])
-          expect(await translated(memory, group)).toEqual(physicalOf(machine, group));
-      }
-    },
-  );
+        },
+        new Scheduler(),
+      );
+      const memory = new VirtualMemory(source, {
+        root: machine.root,
+        tableCache: cacheOf(300, compileAfter),
+      });
+      await translated(memory, [first[0] as bigint, other[0] as bigint]);
+      const writes: (() => void)[] = [];
+      late = writes;
+      await translated(memory, first);
+      late = undefined;
+      memory.flush();
+      await translated(memory, other);
+      expect(writes.length).toBeGreaterThan(50);
+      for (const write of writes) write();
+      for (const group of [other, first])
+        expect(await translated(memory, group)).toEqual(physicalOf(machine, group));
+    }
+  });
 });
 
 it.each([1, NEVER])(
@@ -537,6 +533,62 @@ it.each([1, NEVER])(
     const again = translated(memory, [0n, 1n << 39n]);
     expect(await fate(again)).toBe("ended");
     expect(await again).toEqual([physical, physical]);
+  },
+);
+
+it.each([
+  ["joined by another", 1],
+  ["joined by another", NEVER],
+  ["under an evicted one", 1],
+  ["under an evicted one", NEVER],
+])(
+  "a part of a table that can't be read for now is asked for again: %s (code after %d)",
+  async (how, compileAfter) => {
+    const machine = new DummyMachine({ frames: 512 });
+    const [one, two] = [1n << 39n, 2n << 39n];
+    for (const address of [one, one | (5n << 30n), two | (5n << 30n)]) machine.map(address);
+    const others = [10, 11, 12, 13].map((entry) => BigInt(entry) << 39n);
+    for (const address of others) machine.map(address);
+    // Both lead to the same table, by tables of their own.
+    const shared = machine.readEntry(machine.entryAt(one, 3));
+    machine.writeEntry(machine.entryAt(two, 3), shared);
+    const table = Number(shared & ~0xfffn);
+    let isSick = true;
+    let gate: Promise<void> | undefined;
+    const good = memorySource(machine.bytes);
+    const transfer = async (batch: Batch) => {
+      await gate;
+      good.transferSync?.(batch);
+      for (let row = 0; isSick && row < batch.length; row++) {
+        const from = table - batch.address(row);
+        if (from < 0 || from >= batch.bytes(row).length) continue;
+        batch.failRange(row, from, from + 512, fault("io", "device", "connector"));
+      }
+    };
+    const source = new SourceIo(
+      { name: "flaky", supports: good.supports, ranges: () => machine.present(), transfer },
+      new Scheduler(),
+    );
+    const tableCache = cacheOf(8, compileAfter);
+    const memory = new VirtualMemory(source, { root: machine.root, tableCache });
+    const quick = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root, tableCache });
+    await memory.translate(one | (6n << 30n));
+    let open = () => {};
+    gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const joined =
+      how === "joined by another" ? memory.translate(two | (7n << 30n)).promise() : Promise.resolve();
+    const running = memory.translateMany(BigUint64Array.of(one, two)).promise();
+    await ticks(60);
+    if (how !== "joined by another") for (const address of others) await quick.translate(address);
+    expect(tableCache.evictions > 0).toBe(how !== "joined by another");
+    open();
+    const columns = await running;
+    await joined;
+    for (const row of [0, 1]) expect(columns.row(row)).toMatchObject({ state: "table-missing", level: 2 });
+    isSick = false;
+    expect(await memory.translate(two)).toMatchObject({ physical: physicalOf(machine, [one])[0] });
   },
 );
 
