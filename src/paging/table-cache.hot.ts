@@ -8,8 +8,8 @@
  * nothing.
  *
  * Tables that are fetched as a column land in the arena: their slots are *pinned*, which is to say, nobody else's, until
- * they have come. Long columns move it all into a WebAssembly memory of its full size, for generated code
- * (`walk-code.ts`).
+ * they have come and whoever fetched them lets go of them. Long columns move it all into a WebAssembly memory of its full
+ * size, for generated code (`walk-code.ts`).
  */
 import type { Drain } from "../io/index.js";
 import type { Wasm } from "../wasm/platform.js";
@@ -440,7 +440,7 @@ export class TableCache {
     for (;;) {
       const slot = this.#hand;
       this.#hand = slot + 1 === this.#count ? 0 : slot + 1;
-      // (No more than half of them are.)
+      // (No more than half of all slots are.)
       if (this.#referenced[slot] === PINNED) continue;
       this.#unlink(slot);
       if (this.#referenced[slot] === 0) {

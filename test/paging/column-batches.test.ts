@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { hostWasm } from "../../connectors/host-wasm.js";
 import { all, type Io, Scheduler, type SourceIo } from "../../src/io/index.js";
+import type { Gathered } from "../../src/memory/index.js";
 import {
   type MmuDef,
   TableCache,
@@ -40,9 +41,13 @@ function mapped(machine: DummyMachine, random: () => number, count: number, brok
   return list;
 }
 
+/** By itself, and at once. */
+const aloneOn = (machine: DummyMachine) =>
+  new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root });
+
 /** What walks entry by entry say of each address. */
 async function truth(machine: DummyMachine, addresses: readonly bigint[]): Promise<Map<bigint, unknown>> {
-  const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root });
+  const memory = aloneOn(machine);
   const results = new Map<bigint, unknown>();
   for (const address of addresses) results.set(address, (await memory.walk(address)).result);
   return results;
@@ -51,7 +56,7 @@ async function truth(machine: DummyMachine, addresses: readonly bigint[]): Promi
 /** Begins requests together. @returns their results, and how many batches had been asked for when the last one came. */
 async function together(source: SourceIo, requests: readonly Io<unknown>[]) {
   const before = source.counters.batches;
-  const results = await Promise.all(requests.map((request) => request.promise().catch(() => undefined)));
+  const results = await Promise.all(requests.map((request) => request.promise()));
   return { results, batches: source.counters.batches - before };
 }
 
@@ -78,8 +83,9 @@ describe.each([
       if (isWarm) await memory.translateMany(pick(addresses, 8));
       const columns = Array.from({ length: 1 + (random() % 3) }, () => pick(addresses, 10));
       const translations = columns.map((column) => memory.translateMany(column));
+      const records = pick(addresses, 10);
       const others: readonly Io<unknown>[] = [
-        memory.gather(pick(addresses, 10), 8),
+        memory.gather(records, 8),
         ...Array.from(pick(addresses, 10), (address) => memory.readPartial(address, 16)),
         memory.translate(addresses[0] as bigint),
       ];
@@ -87,6 +93,11 @@ describe.each([
         ...translations,
         ...others.slice(0, random() % (others.length + 1)),
       ]);
+      const gathered = results[translations.length] as Gathered | undefined;
+      if (gathered !== undefined) {
+        const { bytes, failed, faults } = aloneOn(machine).gather(records, 8).sync();
+        expect(gathered).toMatchObject({ bytes, failed, faults });
+      }
       const label = isWarm ? "warm" : "cold";
       most[label] = Math.max(most[label], batches);
       for (const [i, column] of columns.entries()) {
