@@ -15,13 +15,13 @@ import {
   type Waker,
 } from "../io/index.js";
 import type { TableCache } from "./table-cache.hot.js";
-import { TableFetch } from "./table-fetch.js";
+import { TableFetch, type TablesUnderWay } from "./table-fetch.js";
 
 /**
  * See the module's comment. A routine that yields it goes on when all have come, or could not be read. The tables stay
  * where they are until it lets go of them.
  */
-export class ColumnFetch implements Output, Wait {
+export class ColumnFetch implements Output, TablesUnderWay, Wait {
   /** Physical addresses of the tables, each once. */
   readonly addresses: ArrayLike<number>;
   /**
@@ -62,12 +62,10 @@ export class ColumnFetch implements Output, Wait {
     cache.columns.push(this);
   }
 
-  /** Whether the table of an address is among these. */
   has(address: number): boolean {
     return this.#places.has(address);
   }
 
-  /** The table of an address, for one more who waits for it; `undefined` if it isn't among these. */
   join(address: number): TableFetch | undefined {
     if (!this.has(address)) return undefined;
     const fetch = new TableFetch(this.#cache, address, this.#remember);

@@ -6,9 +6,15 @@
  * a quarter of the time. Both do without the hash, and look at entries only where memory is mapped.
  */
 
-import { askedAt, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
+import {
+  askedAt,
+  LINK_LEAF,
+  LINK_LEVEL_SHIFT,
+  LINK_SLOT_SHIFT,
+  LINK_TAG,
+  type LinkedTables,
+} from "./links.js";
 import { ALL_RIGHTS, type CompiledMmu } from "./mmu.js";
-import type { TableCache } from "./table-cache.hot.js";
 import { indexAt, isCanonical } from "./walk.hot.js";
 
 /** Rows of a block: what is noted of them stays in the processor's second-level cache. */
@@ -63,10 +69,10 @@ export class PlainWalker implements ColumnWalker {
   readonly left = new Int32Array(BLOCK);
   readonly asked = new Uint32Array(2 * BLOCK);
   askedCount = 0;
-  readonly #cache: TableCache;
+  readonly #cache: LinkedTables;
   readonly #mmu: CompiledMmu;
 
-  constructor(cache: TableCache, mmu: CompiledMmu) {
+  constructor(cache: LinkedTables, mmu: CompiledMmu) {
     this.#cache = cache;
     this.#mmu = mmu;
   }

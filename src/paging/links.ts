@@ -22,3 +22,17 @@ export function askedAt(level: number): number {
 }
 /** Neither a table that is cached nor a sound leaf; what it is, is found out by hand each time. */
 export const LINK_ODD = LINK_LEAF;
+
+/** What walkers need of the cached tables. */
+export interface LinkedTables {
+  /** Table of slot s: words s·tableWords to (s + 1)·tableWords. */
+  readonly arena: Uint32Array;
+  /** Links of slot s: s·entries to (s + 1)·entries. */
+  readonly links: Int32Array;
+  /** The slot of the table at a physical address, or -1. */
+  find(address: number): number;
+  /** Notes that entry `at` (slot·entries + index) leads to the table in `slot`. */
+  linkTable(at: number, level: number, rights: number, slot: number): void;
+  /** Notes that entry `at` is a sound leaf. */
+  linkLeaf(at: number, level: number, rights: number): void;
+}

@@ -13,11 +13,10 @@
  */
 import type { Drain } from "../io/index.js";
 import type { Wasm } from "../wasm/platform.js";
-import type { ColumnFetch } from "./column-fetch.js";
 import { type ColumnWalker, PlainWalker } from "./column-walker.hot.js";
-import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT } from "./links.js";
+import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT, type LinkedTables } from "./links.js";
 import type { CompiledMmu } from "./mmu.js";
-import type { TableFetch } from "./table-fetch.js";
+import type { TableFetch, TableStore, TablesUnderWay } from "./table-fetch.js";
 import { Tlb } from "./tlb.hot.js";
 import { makeTableMemory, type TableMemory, WasmWalker } from "./walk-code.js";
 
@@ -77,7 +76,7 @@ class BatchMark implements Drain {
 }
 
 /** See the module's comment. May be shared by all roots of one machine, as long as they are read through one layer. */
-export class TableCache {
+export class TableCache implements LinkedTables, TableStore {
   readonly tableBytes: number;
   readonly tableWords: number;
   readonly entries: number;
@@ -96,7 +95,7 @@ export class TableCache {
   /** Tables that are being read by themselves, by address; see `flightOf`. @internal */
   readonly flights = new Map<number, TableFetch>();
   /** Those that are being read as columns. @internal */
-  readonly columns: ColumnFetch[] = [];
+  readonly columns: TablesUnderWay[] = [];
   /** Memory of tables that came, for those to come. */
   readonly #memory: Uint32Array[] = [];
   /** Of a live source: moves on when reads of tables are sent. @internal */

@@ -26,6 +26,14 @@ export interface TableStore {
   insertBroken(address: number, fetch: TableFetch): void;
 }
 
+/** Tables that are being read together. */
+export interface TablesUnderWay {
+  /** Whether the table of an address is among these. */
+  has(address: number): boolean;
+  /** The table of an address, for one more who waits for it; `undefined` if it isn't among these. */
+  join(address: number): TableFetch | undefined;
+}
+
 /** Is told when a table has arrived, or could not be read. */
 export interface TableWaiter {
   tableArrived(fetch: TableFetch): void;

@@ -4,9 +4,8 @@
  */
 import { HIGH } from "../io/address.js";
 import { type Fault, fault, levelDetail } from "../io/fault.js";
-import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
+import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG, type LinkedTables } from "./links.js";
 import { ALL_RIGHTS, type CompiledMmu, GLOBAL } from "./mmu.js";
-import type { TableCache } from "./table-cache.hot.js";
 
 /** What a walk ended at. */
 export const LEAF = 1;
@@ -111,7 +110,7 @@ export function rightsOf(mmu: CompiledMmu, lo: number, hi: number): number {
  */
 export function walkFrom(
   step: Step,
-  cache: TableCache,
+  cache: LinkedTables,
   mmu: CompiledMmu,
   table: Uint32Array,
   base: number,
@@ -200,7 +199,7 @@ export class Leaf {
  */
 export function followLinks(
   leaf: Leaf,
-  { links, arena }: TableCache,
+  { links, arena }: LinkedTables,
   mmu: CompiledMmu,
   slot: number,
   lo: number,
@@ -269,7 +268,7 @@ export function runBytes(step: Step, mmu: CompiledMmu, lo: number, hi: number, w
 }
 
 /** As {@link runBytes}, of what links led to. */
-export function leafBytes(leaf: Leaf, cache: TableCache, mmu: CompiledMmu, wanted: number): number {
+export function leafBytes(leaf: Leaf, cache: LinkedTables, mmu: CompiledMmu, wanted: number): number {
   const { room, entry, level, address } = leaf;
   if (room >= wanted) return room;
   const index = entry & 511;
