@@ -25,8 +25,8 @@ export class ColumnFetch implements Output, TablesUnderWay, Wait {
   /** Physical addresses of the tables, each once. */
   readonly addresses: ArrayLike<number>;
   /**
-   * Once it is done, by address: the tables that are not in the cache now. They are those that could not be read, or not
-   * wholly; and all, if everything was forgotten meanwhile (what was under way is for whoever waits for it, alone).
+   * Once it is done, by address: the tables that were not for the cache. They are those that could not be read, or not
+   * wholly; and all, if everything was forgotten before they came (they are for whoever waits for them, alone).
    */
   readonly inHand = new Map<number, TableFetch>();
   readonly #cache: TableCache;
@@ -142,7 +142,7 @@ export class ColumnFetch implements Output, TablesUnderWay, Wait {
     }
     // Whoever is told may make room for more tables; these stay where they are until all have their copies.
     for (const [address, fetch] of this.#joined) {
-      if (!fetch.done) fetch.land(this.#wordsOf(this.#places.get(address) as number), [], this.#isWanted);
+      if (!fetch.done) fetch.land(this.#wordsOf(this.#places.get(address) as number));
     }
     this.#isOver = true;
     if (this.#isLetGo) this.#unpin();

@@ -33,6 +33,8 @@ export class ColumnRounds {
   readonly #linked = new Set<number>();
   /** Whether some of the rows that wait can go on at once. */
   #canGoOn = false;
+  /** Whether an entry took another's link to a table: rows may have come to what is wanted by either. */
+  #hasTaken = false;
   #rootSlot = -1;
 
   /**
@@ -69,7 +71,6 @@ export class ColumnRounds {
     const { length } = this.#out;
     this.#rootSlot = rootSlot;
     this.#linked.clear();
-    this.#wanted.clear();
     const walker = cache.walker(mmu, length - from);
     let at = from;
     while (at < length && this.#waiting.length + this.#byHand.length < MAX_ROWS) {
@@ -79,6 +80,7 @@ export class ColumnRounds {
       at += rows;
     }
     yield* this.#rounds();
+    // (None, unless something here is wrong: that is to cost batches then, and no address.)
     const waiting = this.#waiting;
     for (let i = 0; i < waiting.length; i++) this.#byHand.add(waiting.rows[i] as number);
     waiting.length = 0;
@@ -92,6 +94,7 @@ export class ColumnRounds {
     const wanted = this.#wanted;
     for (;;) {
       this.#goOn();
+      if (this.#hasTaken) this.#leaveStrangers();
       const { generation, evictions } = cache;
       const column =
         wanted.length === 0 ? undefined : this.#io.makeColumnFetch(wanted.addresses.slice(0, wanted.length));
@@ -115,19 +118,36 @@ export class ColumnRounds {
     }
   }
 
+  /** What is wanted is known by the way of whoever asked: rows that came by another go by hand from here. */
+  #leaveStrangers(): void {
+    const words = this.#words;
+    const waiting = this.#waiting;
+    const { rows, length } = waiting;
+    const wantedBy = new WantedBy(this.#wanted, this.#io.mmu, words);
+    this.#hasTaken = false;
+    waiting.length = 0;
+    for (let i = 0; i < length; i++) {
+      const row = rows[i] as number;
+      const place = wantedBy.find(words[2 * row] as number, words[2 * row + 1] as number);
+      (place === undefined ? this.#byHand : waiting).add(row);
+    }
+  }
+
   /** Rows that waited for the tables of a column go on by hand. */
   #leaveAllTo(column: ColumnFetch): void {
     const { mmu } = this.#io;
     const wanted = this.#wanted;
     const words = this.#words;
     const waiting = this.#waiting;
+    const { rows, length } = waiting;
     const wantedBy = new WantedBy(wanted, mmu, words);
     const tables: (TableFetch | undefined)[] = [];
-    for (let i = 0; i < waiting.length; i++) {
-      const row = waiting.rows[i] as number;
+    waiting.length = 0;
+    for (let i = 0; i < length; i++) {
+      const row = rows[i] as number;
       const place = wantedBy.find(words[2 * row] as number, words[2 * row + 1] as number);
       if (place === undefined) {
-        this.#byHand.add(row);
+        waiting.add(row);
         continue;
       }
       const table = tables[place] ?? column.take(place);
@@ -141,7 +161,7 @@ export class ColumnRounds {
         wanted.entryHi[place] as number,
       );
     }
-    waiting.length = 0;
+    wanted.clear();
   }
 
   /** Walks on from what was found, until all rows that wait do so for tables that must be fetched. */
@@ -207,7 +227,7 @@ export class ColumnRounds {
       // (A table has one link; the entries that share it would take it from each other.)
       if (slot >= 0 && !linked.has(address / 4096)) {
         linked.add(address / 4096);
-        cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot);
+        if (cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot)) this.#hasTaken = true;
       } else if (slot < 0 && kind === MISSING && this.#isWanted(address)) {
         const asker = asked[2 * i + 1] as number;
         const row = from + (asker >>> ASKED_ROW_SHIFT);
@@ -237,17 +257,14 @@ export class ColumnRounds {
     return (this.#inHand.size !== 0 && this.#inHand.has(address)) || this.#io.cache.isKnown(address);
   }
 
-  /** Links entries to tables that have come. (The entries are where they were, or we weren't here.) */
+  /** Links entries to tables that have come. (The entries are where they were, or we weren't here.) Others stay odd. */
   #linkWanted(): void {
     const { cache, mmu } = this.#io;
     const wanted = this.#wanted;
     for (let place = 0; place < wanted.length; place++) {
       const entry = wanted.entries[place] as number;
       const slot = cache.find(wanted.addresses[place] as number);
-      if (slot < 0) {
-        cache.linkOdd(entry >>> 3);
-        continue;
-      }
+      if (slot < 0) continue;
       const own = rightsOf(mmu, wanted.entryLo[place] as number, wanted.entryHi[place] as number);
       cache.linkTable(entry >>> 3, entry & 7, own | GLOBAL, slot);
     }

@@ -31,8 +31,12 @@ export interface LinkedTables {
   readonly links: Int32Array;
   /** The slot of the table at a physical address, or -1. */
   find(address: number): number;
-  /** Notes that entry `at` (slot·entries + index) leads to the table in `slot`. */
-  linkTable(at: number, level: number, rights: number, slot: number): void;
+  /**
+   * Notes that entry `at` (slot·entries + index) leads to the table in `slot`.
+   *
+   * @returns whether that takes the link from another entry.
+   */
+  linkTable(at: number, level: number, rights: number, slot: number): boolean;
   /** Notes that entry `at` is a sound leaf. */
   linkLeaf(at: number, level: number, rights: number): void;
 }

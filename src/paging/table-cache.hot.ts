@@ -14,7 +14,14 @@
 import type { Drain } from "../io/index.js";
 import type { Wasm } from "../wasm/platform.js";
 import { type ColumnWalker, PlainWalker } from "./column-walker.hot.js";
-import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT, type LinkedTables } from "./links.js";
+import {
+  LINK_LEAF,
+  LINK_LEVEL_SHIFT,
+  LINK_ODD,
+  LINK_SLOT_SHIFT,
+  LINK_TAG,
+  type LinkedTables,
+} from "./links.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { TableFetch, TableStore, TablesUnderWay } from "./table-fetch.js";
 import { Tlb } from "./tlb.hot.js";
@@ -291,11 +298,12 @@ export class TableCache implements LinkedTables, TableStore {
     }
   }
 
-  /** Notes that entry `at` (slot·entries + index) leads to the table in `slot`. @internal */
-  linkTable(at: number, level: number, rights: number, slot: number): void {
-    this.#unlink(slot);
+  /** Notes that entry `at` leads to the table in `slot`; whether that takes the link from another entry. @internal */
+  linkTable(at: number, level: number, rights: number, slot: number): boolean {
+    const isTaken = this.#unlink(slot);
     this.#setLink(at, (slot << LINK_SLOT_SHIFT) | (level << LINK_LEVEL_SHIFT) | rights);
     this.#backLinks[slot] = at;
+    return isTaken;
   }
 
   /** Notes that entry `at` is a sound leaf. @internal */
@@ -419,12 +427,17 @@ export class TableCache implements LinkedTables, TableStore {
     this.broken.set(address, fetch);
   }
 
-  #unlink(slot: number): void {
+  /** Takes the link away that leads to a table. @returns whether there was one. */
+  #unlink(slot: number): boolean {
     const at = this.#backLinks[slot] as number;
-    if (at < 0) return;
-    const link = this.links[at] as number;
-    if (link >>> LINK_SLOT_SHIFT === slot && (link & LINK_LEAF) === 0) this.links[at] = 0;
+    if (at < 0) return false;
     this.#backLinks[slot] = -1;
+    const link = this.links[at] as number;
+    const tag = link & LINK_TAG;
+    // (Another table may be where the entry was.)
+    if (link >>> LINK_SLOT_SHIFT !== slot || tag === 0 || (tag & LINK_LEAF) !== 0) return false;
+    this.links[at] = 0;
+    return true;
   }
 
   #takeRow(): number {

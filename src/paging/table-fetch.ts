@@ -88,7 +88,7 @@ export class TableFetch implements Output {
   static copyOf(store: TableStore, words: Uint32Array): TableFetch {
     const copy = new TableFetch(store, COPY, false);
     copy.hold();
-    copy.land(words, [], false);
+    copy.land(words);
     return copy;
   }
 
@@ -119,9 +119,9 @@ export class TableFetch implements Output {
   /**
    * It came with others, in place of `send`: takes a copy. It isn't inserted; whoever read it has done that.
    *
-   * @param wanted Whether nothing was forgotten since it was asked for.
+   * @param wanted Whether nothing was forgotten since it was asked for, if it did not come whole.
    */
-  land(words: Uint32Array, holes: readonly Hole[], wanted: boolean): void {
+  land(words: Uint32Array, holes: readonly Hole[] = [], wanted = false): void {
     this.words.set(words);
     this.#firstFault = holes[0]?.fault ?? 0;
     this.#leaveFlights();

@@ -31,9 +31,8 @@ export class WantedTables {
     return spare.pop() ?? new WantedTables();
   }
 
-  /** Must not be used any more. */
+  /** Must be empty, and not be used any more. */
   give(): void {
-    this.clear();
     if (spare.length < MAX_SPARE) spare.push(this);
   }
 

@@ -204,6 +204,66 @@ describe.each([
     }
   });
 
+  it.each([1, 2, 3])(
+    "tables that entries share cost no more if all is forgotten during batch %d",
+    async (during) => {
+      const machine = new DummyMachine({ frames: 512 });
+      const at = (entry: number, page: number) =>
+        (BigInt(entry) << 39n) | (5n << 30n) | (BigInt(page) << 21n);
+      for (let page = 0; page < 4; page++) machine.map(at(1, page));
+      machine.writeEntry(machine.root + 16, machine.readEntry(machine.root + 8));
+      const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 40 });
+      const memory = new VirtualMemory(source, {
+        root: machine.root,
+        tableCache: cacheOf(300, compileAfter),
+      });
+      // From the first entry, the way down to the shared table is known.
+      const beside = (1n << 39n) | (9n << 30n);
+      await memory.translate(beside);
+      await memory.translate(beside);
+      const { batches } = source.counters;
+      const column = BigUint64Array.of(
+        at(1, 0),
+        at(2, 1),
+        at(1, 2),
+        at(2, 3),
+        at(1, 0) | 16n,
+        at(2, 3) | 16n,
+      );
+      const running = memory.gather(column, 8).promise();
+      while (source.counters.batches < batches + during) await null;
+      memory.flush();
+      expect((await running).failed.length).toBe(0);
+      // Two levels were there.
+      expect(source.counters.batches - batches).toBe(LEVELS + 1 - 2);
+    },
+  );
+
+  it("what is forgotten while hundreds of tables come leaves each page its rights", async () => {
+    const machine = new DummyMachine({ frames: 2000, seed: 3 });
+    const random = randomBits(3);
+    const addresses = Array.from({ length: 700 }, (_, i) => BigInt(i) << 21n);
+    for (const address of addresses) {
+      machine.map(address);
+      const entry = machine.entryAt(address, 2);
+      machine.writeEntry(entry, machine.readEntry(entry) & ~([0n, 2n, 4n][random() % 3] as bigint));
+    }
+    for (const address of addresses.slice(0, 300)) {
+      if (random() % 3 === 0) machine.lose(machine.entryAt(address, 1) & ~4095);
+    }
+    const expected = await truth(machine, addresses);
+    const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 4 });
+    const memory = new VirtualMemory(source, {
+      root: machine.root,
+      tableCache: cacheOf(2000, compileAfter),
+    });
+    const running = memory.translateMany(BigUint64Array.from(addresses)).promise();
+    while (source.counters.batches < LEVELS) await null;
+    memory.flush();
+    const columns = await running;
+    for (const [row, address] of addresses.entries()) expect(columns.row(row)).toEqual(expected.get(address));
+  });
+
   it.each([1, 2, 3, 4])(
     "a table that is its own next one costs no more if all is forgotten during batch %d",
     async (during) => {
