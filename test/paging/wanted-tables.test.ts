@@ -10,7 +10,7 @@ const page = fc.oneof(
 
 it("tables that are wanted are found by their addresses, and nothing else is, however often they are used again", () => {
   fc.assert(
-    fc.property(fc.array(fc.array(page, { maxLength: 700 }), { maxLength: 5 }), (rounds) => {
+    fc.property(fc.array(fc.array(page, { maxLength: 700, size: "max" }), { maxLength: 5 }), (rounds) => {
       const wanted = WantedTables.take();
       for (const pages of rounds) {
         const addresses = [...new Set(pages)].map((number) => number * 4096);
