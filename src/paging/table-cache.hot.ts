@@ -14,16 +14,9 @@
 import type { Drain } from "../io/index.js";
 import type { Wasm } from "../wasm/platform.js";
 import { type ColumnWalker, PlainWalker } from "./column-walker.hot.js";
-import {
-  LINK_LEAF,
-  LINK_LEVEL_SHIFT,
-  LINK_ODD,
-  LINK_SLOT_SHIFT,
-  LINK_TAG,
-  type LinkedTables,
-} from "./links.js";
+import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
 import type { CompiledMmu } from "./mmu.js";
-import type { TableFetch, TableStore, TablesUnderWay } from "./table-fetch.js";
+import type { TableFetch, TablesUnderWay } from "./table-fetch.js";
 import { Tlb } from "./tlb.hot.js";
 import { makeTableMemory, type TableMemory, WasmWalker } from "./walk-code.js";
 
@@ -83,7 +76,7 @@ class BatchMark implements Drain {
 }
 
 /** See the module's comment. May be shared by all roots of one machine, as long as they are read through one layer. */
-export class TableCache implements LinkedTables, TableStore {
+export class TableCache {
   readonly tableBytes: number;
   readonly tableWords: number;
   readonly entries: number;
