@@ -685,6 +685,31 @@ it.each([
   },
 );
 
+it("what waits in a part of a long column is not what waits in the next, where that has its place", async () => {
+  const tables = 8192 + 4000;
+  const machine = new DummyMachine({ frames: 2 * tables + 200 });
+  for (let i = 0; i < 2 * tables; i++)
+    machine.map(KERNEL + BigInt(i) * 0x20_0000n, {}, 1, 2 ** 31 + i * 4096);
+  // As many rows as wait at a time, and then others.
+  const tableOf = (row: number) => (row < 65_536 ? row % tables : row - 65_536 + tables);
+  const addresses = BigUint64Array.from(
+    { length: 65_536 + tables },
+    (_, row) => KERNEL + BigInt(tableOf(row)) * 0x20_0000n,
+  );
+  // Nothing is remembered of single pages: each part begins with tables.
+  const tableCache = new TableCache({ bytes: 60 * TABLE, translations: 0 });
+  const source = machine.sourceIo({ scheduler: new Scheduler(), turns: 2 });
+  const memory = new VirtualMemory(source, { root: machine.root, tableCache });
+  const running = memory.translateMany(addresses).promise();
+  while (source.counters.batches < 5) await null;
+  // So the tables of the next part come to where those of this one were.
+  memory.flush();
+  const { physical } = await running;
+  for (let row = 0; row < addresses.length; row++) {
+    if (physical[row] !== 2 ** 31 + tableOf(row) * 4096) expect.fail(`row ${row}`);
+  }
+});
+
 it("of any number of tables that can't be read, some are remembered", async () => {
   const machine = new DummyMachine({ frames: 64 });
   const addresses = new BigUint64Array(4 * 512);
