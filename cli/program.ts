@@ -36,7 +36,11 @@ export async function run(
   program
     .description("Reads the memory of dumps, processes and machines.")
     .version(version)
-    .option("-f, --file <file>", "a memory dump; its format is detected", once)
+    .option(
+      "-f, --file <file>",
+      "a memory dump; its format is detected (given several times: the files of a dump that was split)",
+      (file: string, files: string[] = []) => [...files, file],
+    )
     .option("-c, --connector <name:target>", "a connector, such as proc:1234", once)
     .option("--dump-format <format>", "the dump's format: raw, elf-core, kdump, flattened")
     .option("--physical", "use physical memory")

@@ -1,5 +1,5 @@
 /** An opened target and the address space that the options choose. */
-import { listConnectors, type Machine, open } from "../connectors/connectors.js";
+import { listConnectors, type Machine, type OpenTarget, open } from "../connectors/connectors.js";
 import { hex, MemtoolError } from "../src/io/index.js";
 import { type KernelSymbol, type LinuxKernel, SymbolError } from "../src/linux/index.js";
 import { describeError, UsageError } from "./errors.js";
@@ -12,7 +12,7 @@ import type { Style } from "./style.js";
 
 /** Options before or after any command. */
 export interface GlobalOptions {
-  readonly file?: string;
+  readonly file?: readonly string[];
   readonly connector?: string;
   readonly dumpFormat?: string;
   readonly physical?: boolean;
@@ -36,13 +36,13 @@ export interface Environment {
 }
 
 /** The target as the options name it. @throws {UsageError} if there is none, or more than one. */
-export function targetOf(options: GlobalOptions, env: Environment["env"]): string | { connector: string } {
+export function targetOf(options: GlobalOptions, env: Environment["env"]): OpenTarget {
   const { file, connector } = options;
   if (file !== undefined && connector !== undefined) {
     throw new UsageError("two targets: give -f FILE or -c CONNECTOR, not both");
   }
   if (file !== undefined) {
-    if (file === "") throw new UsageError("-f: the name of the file is empty");
+    if (file.includes("")) throw new UsageError("-f: the name of the file is empty");
     return file;
   }
   if (connector !== undefined) return { connector };

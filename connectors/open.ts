@@ -1,6 +1,6 @@
 /** Opens a target and puts the layers of its machine together, all on one scheduler. */
-
-import type { DumpImage } from "../src/formats/index.js";
+import { basename, dirname, join } from "node:path";
+import type { DumpFile, DumpImage } from "../src/formats/index.js";
 import { dumpFile, openDump } from "../src/formats/index.js";
 import { type Column, type ColumnIo, SAFE_HIGH, sendColumn, sendRecords } from "../src/io/column.js";
 import {
@@ -20,13 +20,18 @@ import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } fr
 import { AddressSpace, PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
 import { TableCache, VirtualMemory } from "../src/paging/index.js";
 import { DecodePool } from "./decode-pool.js";
+import { ConnectorError } from "./errors.js";
+import { type FileSource, openFile } from "./file.js";
 import { hostWasm } from "./host-wasm.js";
 import { isInline } from "./mapped-file.js";
 import { nodeDecoders } from "./node-decoders.js";
 import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
 
-/** What to open: the path of a dump, or a connector in the form `name[:target[:key=value,…]]`. */
-export type OpenTarget = string | { readonly connector: string };
+/**
+ * What to open: the path of a dump, the paths of all files of a dump that was split, in any order, or a connector in
+ * the form `name[:target[:key=value,…]]`.
+ */
+export type OpenTarget = string | readonly string[] | { readonly connector: string };
 
 /** Options of {@link open}. */
 export interface OpenOptions {
@@ -72,16 +77,19 @@ export interface OpenOptions {
  * @throws {MemtoolError} (a `ConnectorError`, a `FormatError`) for what can't be opened, with what to try.
  */
 export async function open(target: OpenTarget, options: OpenOptions = {}): Promise<Machine> {
-  const { connector, source } = await openSource(target, options);
+  const { connector, source, parts } = await openSource(target, options);
   const scheduler = new Scheduler();
   const io = new SourceIo(source, scheduler);
+  const files = new FilesBeside(io);
   let machine: Machine | undefined;
   try {
-    machine = new Machine(io, connector.kind, await layersOf(io, connector, options), options);
+    machine = new Machine(io, connector.kind, await layersOf(io, connector, options, files, parts), options);
     await machine.prepare();
     return machine;
   } catch (error) {
-    await (machine ?? io).close();
+    await machine?.close();
+    await files.close();
+    await io.close();
     throw error;
   }
 }
@@ -89,10 +97,14 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
 async function openSource(
   target: OpenTarget,
   options: OpenOptions,
-): Promise<{ connector: Connector; source: Source }> {
-  if (typeof target === "string") {
+): Promise<{ connector: Connector; source: Source; parts: readonly string[] }> {
+  if (typeof target === "string" || !("connector" in target)) {
+    const [path, ...parts] = typeof target === "string" ? [target] : target;
+    if (path === undefined)
+      throw new MemtoolError("NO_TARGET", "no file to open: the list of paths is empty");
     const connector = findConnector("file");
-    return { connector, source: await connector.open(target, { write: options.write, map: options.map }) };
+    const source = await connector.open(path, { write: options.write, map: options.map });
+    return { connector, source, parts };
   }
   const text = target.connector;
   const parsed = parseTarget(text);
@@ -110,7 +122,47 @@ async function openSource(
     }
     given.set("map", true);
   }
-  return { connector, source: await connector.open(parsed.target, checkOptions(text, connector, given)) };
+  const source = await connector.open(parsed.target, checkOptions(text, connector, given));
+  return { connector, source, parts: [] };
+}
+
+/** Further files of a dump: the other parts of one that was split, and those that lie beside it. */
+class FilesBeside {
+  readonly #io: SourceIo;
+  readonly #opened: SourceIo[] = [];
+
+  constructor(io: SourceIo) {
+    this.#io = io;
+  }
+
+  /** @throws {ConnectorError} */
+  open(path: string): DumpFile {
+    const io = new SourceIo(openFile(path), this.#io.scheduler);
+    this.#opened.push(io);
+    return fileOf(io);
+  }
+
+  /** A file in the folder of the dump; `undefined` if it can't be opened. */
+  beside(name: string): DumpFile | undefined {
+    const { path } = this.#io.source as Partial<FileSource>;
+    if (path === undefined || basename(name) !== name) return undefined;
+    try {
+      return this.open(join(dirname(path), name));
+    } catch (error) {
+      if (error instanceof ConnectorError) return undefined;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#opened.map((io) => io.close()));
+  }
+}
+
+/** A file source as formats want it. */
+function fileOf(io: SourceIo): DumpFile {
+  const { source } = io;
+  return dumpFile(isInline(source) ? source.inline(io) : io, io.ranges.end, io.name.replace(/^file:/, ""));
 }
 
 interface Layers {
@@ -118,9 +170,16 @@ interface Layers {
   readonly physical: PhysicalMemory | undefined;
   /** Helps to decompress the dump's pages. */
   readonly pool?: DecodePool;
+  readonly files?: FilesBeside;
 }
 
-async function layersOf(io: SourceIo, connector: Connector, options: OpenOptions): Promise<Layers> {
+async function layersOf(
+  io: SourceIo,
+  connector: Connector,
+  options: OpenOptions,
+  files: FilesBeside,
+  parts: readonly string[],
+): Promise<Layers> {
   const { live } = io.source.supports;
   const cacheBytes = options.cacheBytes === undefined ? {} : { cacheBytes: options.cacheBytes };
   switch (connector.kind) {
@@ -136,21 +195,23 @@ async function layersOf(io: SourceIo, connector: Connector, options: OpenOptions
     }
     case "file": {
       const { source } = io;
-      const file = dumpFile(
-        isInline(source) ? source.inline(io) : io,
-        io.ranges.end,
-        io.name.replace(/^file:/, ""),
-      );
+      const file = fileOf(io);
       const pool = new DecodePool();
       const decoders = { ...nodeDecoders, many: pool };
-      const image = await openDump(file, { decoders, format: options.format, ...cacheBytes });
+      const image = await openDump(file, {
+        decoders,
+        format: options.format,
+        ...cacheBytes,
+        parts: parts.map((path) => files.open(path)),
+        beside: (name) => files.beside(name),
+      });
       const { map, slab } = image;
       // A page of a mapped file, unless it must be decompressed, is as near as one in a cache: going without, 1,000
       // scattered values of 8 bytes took 0.5 µs each instead of 2.8, a few over and over no more than through a cache.
       const cached =
         isInline(source) && image.format !== "kdump" ? { cacheBytes: 0, ...cacheBytes } : cacheBytes;
       const physical = new PhysicalMemory(image.io, { map, live, ...cached, slab, name: file.name });
-      return { image, physical, pool };
+      return { image, physical, pool, files };
     }
   }
 }
@@ -174,6 +235,7 @@ export class Machine {
   readonly scheduler: Scheduler;
   readonly #options: OpenOptions;
   readonly #pool: DecodePool | undefined;
+  readonly #files: FilesBeside | undefined;
   readonly #identity: AddressSpace<Address>;
   /** The page tables of every root: processes share the kernel's, and the bound is one for all of them. */
   readonly #tableCache = new TableCache({ wasm: hostWasm });
@@ -190,6 +252,7 @@ export class Machine {
     this.image = layers.image;
     this.physical = layers.physical;
     this.#pool = layers.pool;
+    this.#files = layers.files;
     this.format = layers.image?.format ?? kind;
     this.#options = options;
     const { physical } = layers;
@@ -320,6 +383,7 @@ export class Machine {
   async close(): Promise<void> {
     try {
       await this.source.close();
+      await this.#files?.close();
     } finally {
       await this.#pool?.close();
     }

@@ -65,7 +65,7 @@ export function formatOf(file: DumpFile, head: Uint8Array): Format {
   }
   // "BZh", the block size, and the digits of pi that begin a block.
   if (hasText(head, "BZh") && hasText(head, "1AY&SY", 4)) refuse(file, "bzip2", `${UNPACK} bunzip2`);
-  return FORMATS.find((format) => format.detect(head)) ?? raw;
+  return FORMATS.find((format) => format.detect(head, file)) ?? raw;
 }
 
 function refuse(file: DumpFile, name: string, advice: string): never {

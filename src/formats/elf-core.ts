@@ -8,11 +8,19 @@
  * (`p_memsz` beyond `p_filesz`), and what lies beyond the end of a truncated file, is `excluded`: it was RAM.
  */
 import { hex, type Routine } from "../io/index.js";
-import { PhysicalMap } from "../memory/physical-map.js";
+import type { PhysicalMap } from "../memory/physical-map.js";
 import { FormatError, Warnings } from "./errors.js";
 import { Fields, hasText, readLeniently, readStructure } from "./fields.js";
 import { NoteCollector } from "./notes.js";
-import { AT_LEFT_OUT, AT_TRUNCATED, Intervals, layIntervals, NO_MEMORY, PieceIo } from "./pieces.js";
+import {
+  AT_LEFT_OUT,
+  AT_TRUNCATED,
+  Intervals,
+  layIntervals,
+  mapOfPieces,
+  NO_MEMORY,
+  PieceIo,
+} from "./pieces.js";
 import type { Architecture, DumpFile, DumpImage, Format } from "./types.js";
 
 const HEADER_SIZE = 64;
@@ -89,7 +97,7 @@ export function* openElfCore(file: DumpFile): Routine<DumpImage> {
     description: `ELF core dump, ${architecture ?? `machine ${machine}`}, ${segments.count} memory segments`,
     io: new PieceIo(file, pieces, NO_MEMORY),
     get map() {
-      map ??= PhysicalMap.from(rangesOf(pieces));
+      map ??= mapOfPieces(pieces);
       return map;
     },
     notes: notes.notes(),
@@ -276,13 +284,4 @@ function addLoad(
   }
   if (size > stored) loads.push(start + stored, start + size, AT_LEFT_OUT);
   return end > start;
-}
-
-function* rangesOf(pieces: Intervals) {
-  for (let i = 0; i < pieces.length; i++) {
-    const start = pieces.starts[i] as number;
-    const end = pieces.ends[i] as number;
-    if ((pieces.targets[i] as number) >= 0) yield { start, end, state: "present" as const };
-    else yield { start, end, state: "excluded" as const, reason: "unknown" as const };
-  }
 }

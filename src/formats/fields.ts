@@ -4,45 +4,52 @@ import { FormatError } from "./errors.js";
 import { TRUNCATED } from "./pieces.js";
 import type { DumpFile } from "./types.js";
 
-/** A structure of a dump's headers, little-endian; offsets count from its first byte. */
+/** A structure of a dump's headers, in either byte order; offsets count from its first byte. */
 export class Fields {
   readonly bytes: Uint8Array;
+  readonly littleEndian: boolean;
   readonly #file: string;
   readonly #at: number;
   readonly #view: DataView;
 
   /** @param at File offset of the structure. */
-  constructor(file: string, at: number, bytes: Uint8Array) {
+  constructor(file: string, at: number, bytes: Uint8Array, littleEndian = true) {
     this.bytes = bytes;
+    this.littleEndian = littleEndian;
     this.#file = file;
     this.#at = at;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
+  u8(offset: number): number {
+    return this.#view.getUint8(offset);
+  }
+
   u16(offset: number): number {
-    return this.#view.getUint16(offset, true);
+    return this.#view.getUint16(offset, this.littleEndian);
   }
 
   u32(offset: number): number {
-    return this.#view.getUint32(offset, true);
+    return this.#view.getUint32(offset, this.littleEndian);
   }
 
   i32(offset: number): number {
-    return this.#view.getInt32(offset, true);
+    return this.#view.getInt32(offset, this.littleEndian);
   }
 
   u64(offset: number): bigint {
-    return this.#view.getBigUint64(offset, true);
+    return this.#view.getBigUint64(offset, this.littleEndian);
   }
 
   i64(offset: number): bigint {
-    return this.#view.getBigInt64(offset, true);
+    return this.#view.getBigInt64(offset, this.littleEndian);
   }
 
   /** A u64 that is an address, offset or size. @returns `undefined` if it is 2^53 or more. */
   safe(offset: number): number | undefined {
-    const high = this.u32(offset + 4);
-    return high >= 0x20_0000 ? undefined : high * 2 ** 32 + this.u32(offset);
+    const high = this.u32(this.littleEndian ? offset + 4 : offset);
+    const low = this.u32(this.littleEndian ? offset : offset + 4);
+    return high >= 0x20_0000 ? undefined : high * 2 ** 32 + low;
   }
 
   /** As `safe`. @throws {FormatError} `MALFORMED_DUMP`, naming the field. */

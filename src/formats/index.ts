@@ -16,5 +16,6 @@ export type {
   FormatContext,
   OpenDumpOptions,
   PagesDecoder,
+  RawRange,
   UsePages,
 } from "./types.js";

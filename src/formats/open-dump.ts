@@ -54,11 +54,22 @@ function* openRoutine(file: DumpFile, options: OpenDumpOptions, depth: number): 
       `more than ${MAX_DEPTH} containers in each other`,
     );
   }
-  const { format, decoders, cacheBytes } = options;
+  const { format, parts = [], ...inner } = options;
   const chosen = format === undefined ? formatOf(file, yield* readHead(file)) : formatNamed(file, format);
+  const other = parts[0];
+  if (other !== undefined && chosen.takesParts !== true) {
+    throw new FormatError(
+      "UNSUPPORTED_FORMAT",
+      { file: file.name },
+      `a ${chosen.name} dump is one file; ${other.name} can't be a part of it`,
+    );
+  }
   // What is forced is the outermost format: a container's content is still detected.
-  const inner: OpenDumpOptions = { decoders, cacheBytes };
-  const context: FormatContext = { ...inner, reopen: (content) => openRoutine(content, inner, depth + 1) };
+  const context: FormatContext = {
+    ...inner,
+    parts,
+    reopen: (content, others = []) => openRoutine(content, { ...inner, parts: others }, depth + 1),
+  };
   return yield* chosen.open(file, context);
 }
 

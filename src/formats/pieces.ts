@@ -1,19 +1,48 @@
 /** A file put together from pieces of another: the layer under ELF segments and flattened dumps. */
 import { HIGH } from "../io/address.js";
 import { addressAt, type Column, type ColumnIo, sendColumn } from "../io/column.js";
-import { type BoundView, type Fault, fault, type PacketIo, type Scheduler } from "../io/index.js";
+import {
+  type BoundView,
+  EXCLUDED_REASONS,
+  type ExcludedReason,
+  type Fault,
+  fault,
+  type PacketIo,
+  READ_ONLY,
+  type Scheduler,
+} from "../io/index.js";
 import { firstEndingAfter } from "../io/ranges.js";
+import { type PhysicalMap, PhysicalMapBuilder } from "../memory/physical-map.js";
 
-/** No bytes there because the file ends too early: like `excluded` pages, but the subject is the file. */
-export const TRUNCATED: Fault = fault("excluded", "file", "format");
+/** The fault of RAM that has no bytes in the dump, for this reason. */
+export function excluded(reason: ExcludedReason): Fault {
+  const subject = reason === "truncated" ? "file" : "page";
+  return fault("excluded", subject, "format", EXCLUDED_REASONS.indexOf(reason));
+}
+
+/** No bytes there because the file ends too early. */
+export const TRUNCATED: Fault = excluded("truncated");
 /** The dump left these bytes out and does not say why. */
-export const LEFT_OUT: Fault = fault("excluded", "page", "format");
+export const LEFT_OUT: Fault = excluded("unknown");
 /** No memory at this physical address. */
 export const NO_MEMORY: Fault = fault("outside", "address", "format");
 
 /** Where the bytes of an interval are: a file offset, or one of these. */
 export const AT_LEFT_OUT = -1;
 export const AT_TRUNCATED = -2;
+/** They are zero, and the file has no bytes for them. */
+export const AT_ZERO = -3;
+/** They are not in the file, which can't tell whether they were RAM. */
+export const AT_OR_OUTSIDE = -4;
+
+/** Why there are no bytes, by the negative of `AT_…`; `undefined`: they are zero. */
+const REASONS: readonly (ExcludedReason | undefined)[] = [
+  "unknown",
+  "unknown",
+  "truncated",
+  undefined,
+  "or outside",
+];
 
 /** Growing columns of intervals: `start`, `end` (exclusive), and the file offset of its first byte (or `AT_…`). */
 export class Intervals {
@@ -69,8 +98,8 @@ export function layIntervals(all: Intervals, wins: "first" | "last"): Intervals 
   // A sweep over the bounds: the best interval that covers each stretch is on top of a heap.
   const better = (a: number, b: number) => {
     if (wins === "last") return a > b;
-    const missingA = (targets[a] as number) < 0;
-    const missingB = (targets[b] as number) < 0;
+    const missingA = isMissing(targets[a] as number);
+    const missingB = isMissing(targets[b] as number);
     return missingA === missingB ? a < b : missingB;
   };
   const bounds = new Float64Array(2 * length);
@@ -94,6 +123,10 @@ export function layIntervals(all: Intervals, wins: "first" | "last"): Intervals 
     append(laid, from, to, target < 0 ? target : target + from - (starts[best] as number));
   }
   return laid;
+}
+
+function isMissing(target: number): boolean {
+  return target < 0 && target !== AT_ZERO;
 }
 
 /** Adds an interval behind the last one, merged with it if it continues it. */
@@ -143,8 +176,26 @@ function popHeap(heap: number[], better: Better): void {
   heap[at] = item;
 }
 
-/** A source of zeros, for gaps that read as such. */
+const FAULTS: readonly Fault[] = REASONS.map((reason) => (reason === undefined ? 0 : excluded(reason)));
+
+/** A source of zeros, for what reads as such. */
 const ZEROS = new Uint8Array(65_536);
+
+/** What laid intervals say of physical memory; gaps are `outside`. */
+export function mapOfPieces(pieces: Intervals): PhysicalMap {
+  const map = new PhysicalMapBuilder();
+  for (let i = 0; i < pieces.length; i++) {
+    const target = pieces.targets[i] as number;
+    const reason = target >= 0 ? undefined : REASONS[-target];
+    map.push(
+      pieces.starts[i] as number,
+      pieces.ends[i] as number,
+      reason === undefined ? "present" : "excluded",
+      reason,
+    );
+  }
+  return map.build();
+}
 
 /** A layer over laid intervals. Views are split at their bounds and forwarded, so no byte is copied. */
 export class PieceIo implements PacketIo<number>, ColumnIo {
@@ -184,12 +235,15 @@ export class PieceIo implements PacketIo<number>, ColumnIo {
       if (inside) {
         const target = targets[i] as number;
         if (target >= 0) this.#file.sendIo(target + at - start, piece);
-        else piece.fail(target === AT_TRUNCATED ? TRUNCATED : LEFT_OUT);
+        else if (target === AT_ZERO) answerZeros(piece);
+        else piece.fail(FAULTS[-target] as Fault);
         i++;
       } else if (at >= this.#end || !(at >= 0)) {
         piece.fail(NO_MEMORY);
+      } else if (this.#gap !== 0) {
+        piece.fail(this.#gap);
       } else {
-        this.#answerGap(piece);
+        answerZeros(piece);
       }
       at += moved;
     }
@@ -243,16 +297,16 @@ export class PieceIo implements PacketIo<number>, ColumnIo {
     }
     return count;
   }
+}
 
-  #answerGap(view: BoundView): void {
-    if (this.#gap !== 0) return view.fail(this.#gap);
-    if (view.direction !== "read") return view.fail(LEFT_OUT);
-    let rest = view;
-    while (rest.length > ZEROS.length) {
-      const tail = rest.split(ZEROS.length);
-      rest.transfer(ZEROS);
-      rest = tail;
-    }
+/** Answers a read with zeros. */
+export function answerZeros(view: BoundView): void {
+  if (view.direction !== "read") return view.fail(READ_ONLY);
+  let rest = view;
+  while (rest.length > ZEROS.length) {
+    const tail = rest.split(ZEROS.length);
     rest.transfer(ZEROS);
+    rest = tail;
   }
+  rest.transfer(ZEROS);
 }

@@ -1,4 +1,4 @@
-import type { PacketIo, Routine } from "../io/index.js";
+import type { Io, PacketIo, Routine } from "../io/index.js";
 import type { PageSlab } from "../io/page-slab.hot.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
 
@@ -6,8 +6,13 @@ import type { PhysicalMap } from "../memory/physical-map.js";
 export interface DumpFile extends PacketIo<number> {
   /** Bytes. */
   readonly size: number;
-  /** For messages. */
+  /** For messages: its path. */
   readonly name: string;
+  /**
+   * Ranges of it that are known to be zero without reading them (holes of the file system), ascending; `end` exclusive.
+   * May be costly: ask once.
+   */
+  readonly zeroRanges?: (() => Iterable<{ readonly start: number; readonly end: number }>) | undefined;
 }
 
 /**
@@ -76,14 +81,16 @@ export interface DumpNotes {
   readonly pageSize?: number | undefined;
   /** As a kdump sub-header says. QEMU writes it wrong (a decimal read as hexadecimal): trust VMCOREINFO. */
   readonly physBase?: number | undefined;
+  /** Byte order of the machine; default `little`. */
+  readonly byteOrder?: "little" | "big" | undefined;
 }
 
 /** Processor architectures that dumps name. */
-export type Architecture = "x86_64" | "i386" | "aarch64";
+export type Architecture = "x86_64" | "i386" | "aarch64" | "arm" | "ppc64" | "s390x" | "riscv64";
 
 /** An opened dump: physical memory, what of it is there, and what else the file says. */
 export interface DumpImage {
-  /** `raw`, `elf-core`, `kdump`. */
+  /** The name of the {@link Format} that read it: `raw`, `elf-core`, `kdump`. */
   readonly format: string;
   /** One line for people. */
   readonly description: string;
@@ -91,6 +98,11 @@ export interface DumpImage {
   readonly io: PacketIo<number>;
   /** May be made when first asked for. */
   readonly map: PhysicalMap;
+  /**
+   * The same map with zeros told apart (`zero` of its ranges, `bytesZero`), where the file marks pages that are all zero;
+   * may read its whole index. Without it, the file stores zero pages like any others.
+   */
+  readonly mapWithZeros?: (() => Io<PhysicalMap>) | undefined;
   /** Where `io` keeps pages that it had to decompress, for a page cache above to keep its own. */
   readonly slab?: PageSlab | undefined;
   readonly notes: DumpNotes;
@@ -107,19 +119,44 @@ export interface OpenDumpOptions {
   readonly format?: string | undefined;
   /** Bytes of decompressed pages to keep; default 32 MiB. 0: none. */
   readonly cacheBytes?: number | undefined;
+  /** Further files that belong to the dump, in any order: the other files of a dump that was split. */
+  readonly parts?: readonly DumpFile[] | undefined;
+  /**
+   * Opens a file that lies beside the dump, for formats that are two files (`.vmem` and `.vmss`).
+   *
+   * @param name A plain file name, without a folder. @returns `undefined` if there is none that can be read.
+   */
+  readonly beside?: ((name: string) => DumpFile | undefined) | undefined;
+  /** Where a raw image's bytes belong; default: physical address = file offset. */
+  readonly memoryMap?: readonly RawRange[] | undefined;
+}
+
+/** A range of physical addresses (`end` exclusive) and the file offset of its first byte, in a raw image. */
+export interface RawRange {
+  readonly start: number;
+  readonly end: number;
+  readonly offset: number;
 }
 
 /** What a format's `open` gets besides the file. */
 export interface FormatContext extends OpenDumpOptions {
-  /** Detects and opens what a container holds. */
-  reopen(file: DumpFile): Routine<DumpImage>;
+  readonly parts: readonly DumpFile[];
+  /** Detects and opens what a container holds, with further files of it where it is split. */
+  reopen(file: DumpFile, parts?: readonly DumpFile[]): Routine<DumpImage>;
 }
 
 /** One dump format: a module each, listed in `detect.ts`. */
 export interface Format {
   readonly name: string;
-  /** Whether a file is of this format. @param head The first bytes of the file, up to 4096. */
-  detect(head: Uint8Array): boolean;
+  /** Whether dumps of it may be split over several files (`parts`). */
+  readonly takesParts?: boolean;
+  /**
+   * Whether a file is of this format.
+   *
+   * @param head The first bytes of the file, up to 4096.
+   * @param file For its name and size.
+   */
+  detect(head: Uint8Array, file: DumpFile): boolean;
   /** Opens it. @throws {FormatError} */
   open(file: DumpFile, context: FormatContext): Routine<DumpImage>;
 }

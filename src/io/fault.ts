@@ -187,8 +187,24 @@ export function levelOf(packed: Fault): { level: number; cause: FaultState | und
   return { level: detail & 7, cause: cause === 0 ? undefined : faultState(cause) };
 }
 
-/** Why a dump has no bytes for a page that was RAM; the detail of an `excluded` fault. */
-export const EXCLUDED_REASONS = ["unknown", "zero", "cache", "user", "free", "or outside"] as const;
+/**
+ * Why a dump has no bytes for a page that was RAM; the detail of an `excluded` fault.
+ *
+ * `zero`, `cache`, `user`, `free`: the filter left it out. `or outside`: the format can't tell it from what is no RAM.
+ * `truncated`: the file ends before it. `incomplete`: whoever wrote the dump stopped before it. `other file`: it is in
+ * another file of a dump that was split.
+ */
+export const EXCLUDED_REASONS = [
+  "unknown",
+  "zero",
+  "cache",
+  "user",
+  "free",
+  "or outside",
+  "truncated",
+  "incomplete",
+  "other file",
+] as const;
 /** One of {@link EXCLUDED_REASONS}. */
 export type ExcludedReason = (typeof EXCLUDED_REASONS)[number];
 

@@ -12,11 +12,14 @@ export interface PhysicalRange {
   readonly state: RangeState;
   /** Why the dump has no bytes for it, where the state is `excluded`. */
   readonly reason?: ExcludedReason;
+  /** Present, and the dump marks it as all zero; only in maps that tell zeros apart (`DumpImage.mapWithZeros`). */
+  readonly zero?: true;
 }
 
 const PRESENT = 1;
 const EXCLUDED = 2;
-const STATES = ["outside", "present", "excluded"] as const;
+const ZERO = 3;
+const STATES = ["outside", "present", "excluded", "present"] as const;
 
 /**
  * Ranges of physical addresses with their state: ascending, disjoint, merged; gaps are `outside`.
@@ -28,6 +31,10 @@ export abstract class PhysicalMap {
   abstract readonly bytesPresent: number;
   /** Bytes of RAM that are left out. */
   abstract readonly bytesExcluded: number;
+  /** Bytes among those present that the dump marks as zero; 0 in a map that does not tell zeros apart. */
+  get bytesZero(): number {
+    return 0;
+  }
   /** Number of ranges. */
   abstract readonly length: number;
   /** Where the last range ends, exclusive; 0 if there is none. */
@@ -51,7 +58,7 @@ export abstract class PhysicalMap {
    */
   static from(ranges: Iterable<PhysicalRange>): PhysicalMap {
     const builder = new PhysicalMapBuilder();
-    for (const { start, end, state, reason } of ranges) builder.push(start, end, state, reason);
+    for (const { start, end, state, reason, zero } of ranges) builder.push(start, end, state, reason, zero);
     return builder.build();
   }
 
@@ -86,13 +93,14 @@ export abstract class PhysicalMap {
 
 /** A map that is a list of ranges: columns, 18 bytes a range. */
 export class RangesMap extends PhysicalMap {
-  /** Columns, one row a range: start and end (exclusive) in bytes, state (1 present, 2 excluded), reason (index). */
+  /** Columns, one row a range: start and end (exclusive) in bytes, state (1 present, 2 excluded, 3 zero), reason (index). */
   readonly starts: Float64Array;
   readonly ends: Float64Array;
   readonly states: Uint8Array;
   readonly reasons: Uint8Array;
   readonly bytesPresent: number;
   readonly bytesExcluded: number;
+  readonly #bytesZero: number;
 
   /** @internal Use `PhysicalMap.from`, `single` or a builder. */
   constructor(starts: Float64Array, ends: Float64Array, states: Uint8Array, reasons: Uint8Array) {
@@ -103,13 +111,20 @@ export class RangesMap extends PhysicalMap {
     this.reasons = reasons;
     let present = 0;
     let excluded = 0;
+    let zero = 0;
     for (let i = 0; i < starts.length; i++) {
       const size = (ends[i] as number) - (starts[i] as number);
-      if (states[i] === PRESENT) present += size;
-      else excluded += size;
+      if (states[i] === EXCLUDED) excluded += size;
+      else present += size;
+      if (states[i] === ZERO) zero += size;
     }
     this.bytesPresent = present;
     this.bytesExcluded = excluded;
+    this.#bytesZero = zero;
+  }
+
+  override get bytesZero(): number {
+    return this.#bytesZero;
   }
 
   get length(): number {
@@ -132,9 +147,15 @@ export class RangesMap extends PhysicalMap {
 
   isPresent(start: number, end: number): boolean {
     if (end <= start) return true;
-    const i = this.#indexOf(start);
-    // Ranges of one state that touch are merged, so that a single one has to hold it all.
-    return i >= 0 && this.states[i] === PRESENT && (this.ends[i] as number) >= end;
+    let i = this.#indexOf(start);
+    if (i < 0) return false;
+    // Ranges of one state that touch are merged: only zeros and other bytes take turns.
+    for (let at = start; at < end; i++) {
+      const here = i < this.length && (this.starts[i] as number) <= at && this.states[i] !== EXCLUDED;
+      if (!here) return false;
+      at = this.ends[i] as number;
+    }
+    return true;
   }
 
   nextInside(address: number): number | undefined {
@@ -152,6 +173,7 @@ export class RangesMap extends PhysicalMap {
     if (start === undefined) throw new RangeError(`range ${i} of ${this.length}`);
     const end = this.ends[i] as number;
     if (this.states[i] === PRESENT) return { start, end, state: "present" };
+    if (this.states[i] === ZERO) return { start, end, state: "present", zero: true };
     return {
       start,
       end,
@@ -189,16 +211,24 @@ export class PhysicalMapBuilder {
   /**
    * Adds a range, `end` exclusive; an empty one adds nothing.
    *
+   * @param reason Of a range that is `excluded`.
+   * @param zero   Of a range that is `present`: it is marked as all zero.
    * @throws {RangeError} for a bound that is no physical address.
    */
-  push(start: number, end: number, state: RangeState = "present", reason?: ExcludedReason): void {
+  push(
+    start: number,
+    end: number,
+    state: RangeState = "present",
+    reason?: ExcludedReason,
+    zero = false,
+  ): void {
     if (!(Number.isSafeInteger(start) && start >= 0 && Number.isSafeInteger(end))) {
       throw new RangeError(`physical range ${String(start)} to ${String(end)}: bounds are 0 to 2^53 - 1`);
     }
     if (end <= start) return;
-    const stateIndex = STATES.indexOf(state);
-    if (stateIndex < 0)
-      throw new RangeError(`physical range at ${hex(start)}: no such state: ${String(state)}`);
+    const known = STATES.indexOf(state);
+    if (known < 0) throw new RangeError(`physical range at ${hex(start)}: no such state: ${String(state)}`);
+    const stateIndex = zero && known === PRESENT ? ZERO : known;
     const reasonIndex = state === "excluded" ? Math.max(0, EXCLUDED_REASONS.indexOf(reason ?? "unknown")) : 0;
     const last = this.#length - 1;
     if (last >= 0) {

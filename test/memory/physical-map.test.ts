@@ -13,6 +13,7 @@ const range = fc.record({
   length: fc.nat(20),
   state: fc.constantFrom<RangeState>("present", "excluded", "outside"),
   reason: fc.constantFrom("unknown" as const, "zero" as const, "free" as const),
+  zero: fc.constantFrom(undefined, true as const),
 });
 
 /** The state of every byte, one by one: the first range that holds it wins. */
@@ -44,7 +45,7 @@ function check(map: PhysicalMap, expected: readonly string[]): void {
   for (const r of map.ranges({ gaps: true })) {
     expect(r.start).toBe(at);
     expect(r.end).toBeGreaterThan(r.start);
-    expect(`${r.state} ${r.reason}`).not.toBe(`${last?.state} ${last?.reason}`);
+    expect(`${r.state} ${r.reason} ${r.zero}`).not.toBe(`${last?.state} ${last?.reason} ${last?.zero}`);
     last = r;
     at = r.end;
   }

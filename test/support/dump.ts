@@ -15,9 +15,14 @@ export interface TestFile extends DumpFile {
   readonly source: SourceIo;
 }
 
-export function testFile(bytes: Uint8Array, mode: "sync" | "async" = "sync"): TestFile {
-  const source = new SourceIo(memorySource(bytes, { mode, write: false }), new Scheduler());
-  return { ...dumpFile(source, bytes.length, "test.dump"), source };
+export function testFile(
+  bytes: Uint8Array,
+  mode: "sync" | "async" = "sync",
+  name = "test.dump",
+  scheduler = new Scheduler(),
+): TestFile {
+  const source = new SourceIo(memorySource(bytes, { mode, write: false }), scheduler);
+  return { ...dumpFile(source, bytes.length, name), source };
 }
 
 /** Opens a dump in memory, with Node's codecs. */

@@ -1,0 +1,4 @@
+import { formatSuite } from "../support/format-suite.js";
+import { flattened } from "../support/formats/flattened.js";
+
+formatSuite(flattened);
