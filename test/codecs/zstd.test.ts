@@ -27,7 +27,8 @@ describe.skipIf(library.missing !== undefined)("zstd beside libzstd", () => {
   it("compresses so that the library decompresses it", () => {
     for (const length of [512, 4096, 65_536]) {
       const blocks = BLOCK_KINDS.map((kind) => makeBlock(kind, length, 7));
-      const found = library.decompress(blocks.map(compress), length);
+      const lengths = blocks.map(({ length }) => length);
+      const found = library.decompress(blocks.map(compress), lengths);
       for (const [i, block] of blocks.entries()) expect(same(found[i], block)).toBe(true);
     }
   });
@@ -39,18 +40,15 @@ describe.skipIf(library.missing !== undefined)("zstd beside libzstd", () => {
     let refused = 0;
     // Libraries of several versions differ in what damage they see; a page is one frame, and they take several.
     let stricter = 0;
-    for (const length of new Set(samples.map(({ wanted }) => wanted))) {
-      const those = samples.filter(({ wanted }) => wanted === length);
-      const theirs = library.decompress(
-        those.map(({ damaged }) => damaged),
-        length,
-      );
-      for (const [i, { damaged }] of those.entries()) {
-        const ours = tried(decompress, damaged, length);
-        if (ours !== undefined) expect(same(ours, theirs[i])).toBe(true);
-        else if (theirs[i]?.length !== 0) stricter++;
-        else refused++;
-      }
+    const theirs = library.decompress(
+      samples.map(({ damaged }) => damaged),
+      samples.map(({ wanted }) => wanted),
+    );
+    for (const [i, { damaged, wanted }] of samples.entries()) {
+      const ours = tried(decompress, damaged, wanted);
+      if (ours !== undefined) expect(same(ours, theirs[i])).toBe(true);
+      else if (theirs[i]?.length !== 0) stricter++;
+      else refused++;
     }
     expect(refused).toBeGreaterThan(samples.length / 2);
     expect(stricter).toBeLessThan(samples.length / 50);
