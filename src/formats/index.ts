@@ -12,6 +12,8 @@ export type {
   DumpFile,
   DumpImage,
   DumpNotes,
+  Encoder,
+  Encoders,
   Format,
   FormatContext,
   OpenDumpOptions,

@@ -20,7 +20,8 @@ export interface DumpFile extends PacketIo<number> {
  *
  * @param input        The compressed bytes; valid only during the call.
  * @param outputLength What the page must decompress to; must not allocate much more than that.
- * @returns            The page. Another length than `outputLength` makes the page `malformed`.
+ * @returns            The page, in memory that no later call changes: several may wait for a page, and the first may read
+ *                     others from within its answer. Another length than `outputLength` makes the page `malformed`.
  * @throws             anything for input that does not decompress.
  */
 export type Decoder = (input: Uint8Array, outputLength: number) => Uint8Array;
@@ -56,6 +57,22 @@ export interface Decoders {
   readonly zstd?: Decoder | undefined;
   /** For many pages together, in codecs that are here too. */
   readonly many?: PagesDecoder | undefined;
+}
+
+/**
+ * Compresses one page, for a dump that is being written.
+ *
+ * @param page Valid only during the call.
+ * @returns    The compressed bytes, in memory that no later call changes; they may be longer than the page.
+ */
+export type Encoder = (page: Uint8Array) => Uint8Array;
+
+/** The codecs that dumps can be written with. */
+export interface Encoders {
+  /** zlib streams (RFC 1950). */
+  readonly deflate?: Encoder | undefined;
+  /** Zstandard frames that say how long their content is. */
+  readonly zstd?: Encoder | undefined;
 }
 
 /** Registers of one CPU when the dump was made. */
