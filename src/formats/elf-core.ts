@@ -12,7 +12,7 @@
  */
 import { hex, type Routine } from "../io/index.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
-import { readElfHeader } from "./elf-header.js";
+import { elfLayoutOf, readElfHeader } from "./elf-header.js";
 import { findProgramHeaders, readSegments, type Segments } from "./elf-segments.js";
 import { FormatError, Warnings } from "./errors.js";
 import { hasText, readLeniently } from "./fields.js";
@@ -34,7 +34,7 @@ const MAX_NOTES = 64 * 2 ** 20;
 /** ELF core dumps. */
 export const elfCore: Format = {
   name: "elf-core",
-  detect: (head) => hasText(head, "\x7fELF"),
+  detect: (head) => hasText(head, "\x7fELF") && !hasOnlySections(head),
   open: openElfCore,
 };
 
@@ -86,6 +86,14 @@ export function* openElfCore(file: DumpFile): Routine<DumpImage> {
       ...notes.details,
     },
   };
+}
+
+/** Whether a file is an ELF core without program headers and with sections, as Xen's are. */
+export function hasOnlySections(head: Uint8Array): boolean {
+  const layout = elfLayoutOf(head);
+  if (layout === undefined || head.length < layout.headerSize) return false;
+  const isZero = (at: number, length: number) => head.subarray(at, at + length).every((byte) => byte === 0);
+  return isZero(layout.phnum, 2) && !isZero(layout.shoff, layout.wordSize);
 }
 
 function* readNotes(

@@ -6,6 +6,7 @@ import { elfCorePaging } from "./elf-core-paging.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { raw } from "./raw.js";
+import { xenCore } from "./xen-core.js";
 
 /** By the name that the fuzzer takes. */
 export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
@@ -15,4 +16,5 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   "elf-core-paging": elfCorePaging,
   kdump,
   flattened,
+  "xen-core": xenCore,
 };
