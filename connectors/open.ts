@@ -1,7 +1,7 @@
 /** Opens a target and puts the layers of its machine together, all on one scheduler. */
 import { basename, dirname, join } from "node:path";
 import type { DumpFile, DumpImage } from "../src/formats/index.js";
-import { dumpFile, openDump } from "../src/formats/index.js";
+import { abiOf, dumpFile, openDump } from "../src/formats/index.js";
 import { type Column, type ColumnIo, SAFE_HIGH, sendColumn, sendRecords } from "../src/io/column.js";
 import {
   type Address,
@@ -210,7 +210,14 @@ async function layersOf(
       // scattered values of 8 bytes took 0.5 µs each instead of 2.8, a few over and over no more than through a cache.
       const cached =
         isInline(source) && image.format !== "kdump" ? { cacheBytes: 0, ...cacheBytes } : cacheBytes;
-      const physical = new PhysicalMemory(image.io, { map, live, ...cached, slab, name: file.name });
+      const physical = new PhysicalMemory(image.io, {
+        map,
+        live,
+        ...cached,
+        slab,
+        name: file.name,
+        ...abiOf(image.notes),
+      });
       return { image, physical, pool, files };
     }
   }
@@ -259,7 +266,7 @@ export class Machine {
     this.#identity =
       physical === undefined
         ? new AddressSpace<Address>(source, { name: source.name })
-        : new AddressSpace<Address>(new IdentityIo(physical), { name: "physical memory" });
+        : new AddressSpace<Address>(new IdentityIo(physical), { name: "physical memory", ...physical.abi });
   }
 
   /**

@@ -7,7 +7,7 @@ import { bytesText, hex, hex16 } from "../render/numbers.js";
 import { fields, table } from "../render/table.js";
 import type { Session } from "../session.js";
 
-/** Ranges that the table shows; `--json` has more. */
+/** Rows that a table shows; `--json` has more. */
 const SHOWN = 32;
 /** Ranges in one JSON object, so that it stays one that programs can take. */
 const JSON_RANGES = 65_536;
@@ -175,12 +175,7 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
   ]);
   if (kernel !== undefined) text += `\n${heading("kernel")}\n${kernelText(kernel)}`;
   if (facts.noKernel !== undefined) text += `\n${escapeText(facts.noKernel)}\n`;
-  if (cpus.length > 0) {
-    const rows = cpus.map((cpu) =>
-      [cpu.cpu, cpu.cr3 ?? "?", cpu.rip ?? cpu.pc ?? "?", cpu.rsp ?? cpu.sp ?? "?"].map(String),
-    );
-    text += `\n${table([{ title: "CPU", right: true }, { title: "CR3" }, { title: "RIP" }, { title: "RSP" }], rows)}`;
-  }
+  if (cpus.length > 0) text += `\n${cpuTable(cpus)}`;
   if (ranges.length > 0) {
     const rows = ranges
       .slice(0, SHOWN)
@@ -205,6 +200,32 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
   }
   for (const warning of facts.warnings) text += `\nwarning: ${escapeText(warning)}\n`;
   return text;
+}
+
+type CpuFacts = NonNullable<InfoFacts["cpus"]>[number];
+
+/** By the name of the program counter, as registers are called: the others that are shown beside it. */
+const SHOWN_REGISTERS: Readonly<Record<string, readonly string[]>> = {
+  rip: ["cr3", "rip", "rsp"],
+  eip: ["cr3", "eip", "esp"],
+  /** arm64, arm, riscv. */
+  pc: ["pc", "sp"],
+  /** ppc64: r1 is the stack pointer by its calling convention. */
+  nip: ["nip", "r1"],
+  /** s390x: so is r15. */
+  psw_addr: ["psw_addr", "r15"],
+};
+
+/** Where each CPU was; `--json` has all of its registers. */
+function cpuTable(cpus: readonly CpuFacts[]): string {
+  const counter = Object.keys(SHOWN_REGISTERS).find((name) => cpus.some((cpu) => name in cpu));
+  const names = SHOWN_REGISTERS[counter ?? "pc"] as readonly string[];
+  const rows = cpus
+    .slice(0, SHOWN)
+    .map((cpu) => [cpu.cpu, ...names.map((name) => cpu[name] ?? "?")].map(String));
+  const columns = [{ title: "CPU", right: true }, ...names.map((name) => ({ title: name.toUpperCase() }))];
+  const more = cpus.length > SHOWN ? `and ${cpus.length - SHOWN} more CPUs (--json has them)\n` : "";
+  return table(columns, rows) + more;
 }
 
 function kernelText(kernel: KernelFacts): string {

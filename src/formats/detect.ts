@@ -7,12 +7,13 @@ import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { raw } from "./raw.js";
 import type { DumpFile, Format } from "./types.js";
+import { xenCore } from "./xen-core.js";
 
 /** Bytes of a file that detection sees. */
 export const HEAD_SIZE = 4096;
 
 /** Formats that memtool reads, in the order in which they are tried; `raw` takes what is left. */
-export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, raw];
+export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, xenCore, raw];
 
 /** A format that is recognised in order to be refused. */
 interface Refused {

@@ -80,9 +80,11 @@ export interface CpuState {
   /** Process (or QEMU: CPU) number of the NT_PRSTATUS note. */
   readonly pid?: number | undefined;
   /**
-   * By their lower-case names, unsigned: `rip`, `rsp`, `rflags` … (x86-64), `x0` … `sp`, `pc`, `pstate` (arm64);
-   * where QEMU's own note is there also `cr0`, `cr2`, `cr3`, `cr4`, segment bases such as `gs_base`, `idt_base`,
-   * and `kernel_gs_base` since QEMU 3.0.
+   * By their lower-case names, unsigned: `rip`, `rsp`, `rflags` … (x86-64), `eip`, `esp` … (i386), `x0` … `sp`, `pc`,
+   * `pstate` (arm64), `r0` … `sp`, `lr`, `pc`, `cpsr` (arm), `r0` … `nip`, `msr`, `link` (ppc64), `psw_mask`,
+   * `psw_addr`, `r0` … `r15`, `a0` … (s390x; also `cr0` … `cr15` and `prefix`), `pc`, `ra`, `sp` … (riscv64).
+   * Of x86, where the hypervisor's own note is there (QEMU, VirtualBox, Xen), also `cr0`, `cr2`, `cr3`, `cr4`, segment
+   * bases such as `gs_base`, `idt_base`, and `kernel_gs_base` (QEMU: since 3.0).
    */
   readonly registers: Readonly<Record<string, bigint>>;
 }
@@ -100,6 +102,8 @@ export interface DumpNotes {
   readonly physBase?: number | undefined;
   /** Byte order of the machine; default `little`. */
   readonly byteOrder?: "little" | "big" | undefined;
+  /** Bytes of a pointer, where the architecture doesn't say. */
+  readonly pointerSize?: 4 | 8 | undefined;
 }
 
 /** Processor architectures that dumps name. */

@@ -319,7 +319,7 @@ describe("usage errors exit with 2 and say what to do", () => {
     [
       "no such dump format",
       ["info", "--dump-format", "elf", ...ON_DUMP],
-      "there are elf-core, kdump, flattened, raw",
+      "there are elf-core, kdump, flattened, xen-core, raw",
     ],
   ])("%s", async (_what, args, message) => {
     const { status, out, err } = await memtool(args);

@@ -7,6 +7,7 @@ import { openFile } from "../../connectors/file.js";
 import { open } from "../../connectors/open.js";
 import { registerConnector } from "../../connectors/registry.js";
 import { AddressRanges, type Output, Packet, Scheduler, type Source, SourceIo } from "../../src/io/index.js";
+import { pointer, u32 } from "../../src/memory/index.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 import { DummyKernel, IMAGE } from "../support/kernel.js";
 import { type ElfNote, prstatus, qemuState, writeElf } from "../support/write-elf.js";
@@ -107,6 +108,23 @@ describe("open", () => {
       await dump.close();
     },
   );
+
+  it.each([
+    ["little-endian of 64 bits", { machine: 62 }, 0x04030201, 0x0807060504030201n],
+    ["little-endian of 32 bits (i386 in ELFCLASS64)", { machine: 3 }, 0x04030201, 0x04030201n],
+    ["big-endian of 64 bits (s390x)", { machine: 22, order: 2 }, 0x01020304, 0x0102030405060708n],
+    ["big-endian of 32 bits (arm)", { machine: 40, class: 1, order: 2 }, 0x01020304, 0x01020304n],
+    ["big-endian of 32 bits, not known", { machine: 20, class: 1, order: 2 }, 0x01020304, 0x01020304n],
+  ])("values of a dump that is %s are read as its machine has them", async (_, options, word, address) => {
+    const dump = await open(
+      saved(writeElf([{ physical: 0x1000, bytes: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8) }], options)),
+    );
+    expect(await dump.physical?.read(u32, 0x1000)).toBe(word);
+    expect(await dump.physical?.read(pointer, 0x1000)).toBe(address);
+    expect(await dump.memory.read(u32, 0x1000n)).toBe(word);
+    expect(await dump.memory.read(pointer, 0x1000n)).toBe(address);
+    await dump.close();
+  });
 
   it("a scan that finds a kernel of five levels counts too", async () => {
     const bytes = new Uint8Array(16 * 4096);

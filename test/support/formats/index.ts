@@ -1,14 +1,20 @@
 /** Every format, for what runs over all of them. */
 import type { FormatCase } from "../format-suite.js";
 import { elfCore } from "./elf-core.js";
+import { elfCore32Big } from "./elf-core-32-big.js";
+import { elfCorePaging } from "./elf-core-paging.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { raw } from "./raw.js";
+import { xenCore } from "./xen-core.js";
 
 /** By the name that the fuzzer takes. */
 export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   raw,
   "elf-core": elfCore,
+  "elf-core-32-big": elfCore32Big,
+  "elf-core-paging": elfCorePaging,
   kdump,
   flattened,
+  "xen-core": xenCore,
 };
