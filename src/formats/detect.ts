@@ -7,12 +7,13 @@ import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { raw } from "./raw.js";
 import type { DumpFile, Format } from "./types.js";
+import { windowsDump } from "./windows-dump.js";
 
 /** Bytes of a file that detection sees. */
 export const HEAD_SIZE = 4096;
 
 /** Formats that memtool reads, in the order in which they are tried; `raw` takes what is left. */
-export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, raw];
+export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, windowsDump, raw];
 
 /** A format that is recognised in order to be refused. */
 interface Refused {
@@ -33,8 +34,6 @@ const REFUSED: readonly Refused[] = [
     advice: `${CONVERT} (insmod lime.ko "path=… format=padded" writes a raw image)`,
   },
   { name: "AVML", magic: "AVML", advice: `${CONVERT} (avml-convert writes a raw or LiME image)` },
-  { name: "Windows crash dump (64-bit)", magic: "PAGEDU64", advice: CONVERT },
-  { name: "Windows crash dump (32-bit)", magic: "PAGEDUMP", advice: CONVERT },
   { name: "QEMU migration stream", magic: "QEVM", advice: `${CONVERT} (QEMU's dump-guest-memory)` },
   {
     name: "libvirt save file",

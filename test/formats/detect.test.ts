@@ -25,8 +25,6 @@ describe("formats that are known and not read", () => {
   it.each([
     ["LiME", "EMiL\x01\0\0\0", /format=padded/],
     ["AVML", "AVML\x02\0\0\0", /avml-convert/],
-    ["Windows crash dump (64-bit)", "PAGEDU64", /raw image/],
-    ["Windows crash dump (32-bit)", "PAGEDUMP", /raw image/],
     ["QEMU migration stream", "QEVM\0\0\0\x03", /dump-guest-memory/],
     ["libvirt save file", "LibvirtQemudSave", /virsh dump --memory-only/],
     ["VMware snapshot state", "\xd2\xbe\xd2\xbe", /\.vmem/],

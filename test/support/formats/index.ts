@@ -4,6 +4,7 @@ import { elfCore } from "./elf-core.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { raw } from "./raw.js";
+import { windowsBitmap, windowsFull, windowsFull32, windowsRanges } from "./windows-dump.js";
 
 /** By the name that the fuzzer takes. */
 export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
@@ -11,4 +12,8 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   "elf-core": elfCore,
   kdump,
   flattened,
+  "windows-full": windowsFull,
+  "windows-full-32": windowsFull32,
+  "windows-bitmap": windowsBitmap,
+  "windows-ranges": windowsRanges,
 };
