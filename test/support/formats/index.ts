@@ -4,6 +4,7 @@ import { elfCore } from "./elf-core.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { raw } from "./raw.js";
+import { vmwareMemory, vmwareState, vmwareWhole } from "./vmware.js";
 import { windowsBitmap, windowsFull, windowsFull32, windowsRanges } from "./windows-dump.js";
 
 /** By the name that the fuzzer takes. */
@@ -16,4 +17,7 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   "windows-full-32": windowsFull32,
   "windows-bitmap": windowsBitmap,
   "windows-ranges": windowsRanges,
+  "vmware-state": vmwareState,
+  "vmware-memory": vmwareMemory,
+  "vmware-whole": vmwareWhole,
 };
