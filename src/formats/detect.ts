@@ -7,13 +7,15 @@ import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { raw } from "./raw.js";
 import type { DumpFile, Format } from "./types.js";
+import { vmware } from "./vmware.js";
+import { windowsDump } from "./windows-dump.js";
 import { xenCore } from "./xen-core.js";
 
 /** Bytes of a file that detection sees. */
 export const HEAD_SIZE = 4096;
 
 /** Formats that memtool reads, in the order in which they are tried; `raw` takes what is left. */
-export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, xenCore, raw];
+export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, xenCore, windowsDump, vmware, raw];
 
 /** A format that is recognised in order to be refused. */
 interface Refused {
@@ -34,18 +36,12 @@ const REFUSED: readonly Refused[] = [
     advice: `${CONVERT} (insmod lime.ko "path=… format=padded" writes a raw image)`,
   },
   { name: "AVML", magic: "AVML", advice: `${CONVERT} (avml-convert writes a raw or LiME image)` },
-  { name: "Windows crash dump (64-bit)", magic: "PAGEDU64", advice: CONVERT },
-  { name: "Windows crash dump (32-bit)", magic: "PAGEDUMP", advice: CONVERT },
   { name: "QEMU migration stream", magic: "QEVM", advice: `${CONVERT} (QEMU's dump-guest-memory)` },
   {
     name: "libvirt save file",
     magic: "LibvirtQemudSave",
     advice: `${CONVERT} (virsh dump --memory-only writes an ELF core)`,
   },
-  { name: "VMware snapshot state", magic: "\xd0\xbe\xd2\xbe", advice: `${CONVERT}, or give the .vmem file` },
-  { name: "VMware snapshot state", magic: "\xd1\xba\xd1\xba", advice: `${CONVERT}, or give the .vmem file` },
-  { name: "VMware snapshot state", magic: "\xd2\xbe\xd2\xbe", advice: `${CONVERT}, or give the .vmem file` },
-  { name: "VMware snapshot state", magic: "\xd3\xbe\xd3\xbe", advice: `${CONVERT}, or give the .vmem file` },
   { name: "qcow2 disk image", magic: "QFI\xfb", advice: "a disk, not memory; give a memory dump" },
   { name: "gzip", magic: "\x1f\x8b\x08", advice: `${UNPACK} gunzip` },
   { name: "xz", magic: "\xfd7zXZ\0", advice: `${UNPACK} unxz` },

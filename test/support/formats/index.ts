@@ -6,6 +6,8 @@ import { elfCorePaging } from "./elf-core-paging.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { raw } from "./raw.js";
+import { vmwareMemory, vmwareState, vmwareWhole } from "./vmware.js";
+import { windowsBitmap, windowsFull, windowsFull32, windowsRanges } from "./windows-dump.js";
 import { xenCore } from "./xen-core.js";
 
 /** By the name that the fuzzer takes. */
@@ -17,4 +19,11 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   kdump,
   flattened,
   "xen-core": xenCore,
+  "windows-full": windowsFull,
+  "windows-full-32": windowsFull32,
+  "windows-bitmap": windowsBitmap,
+  "windows-ranges": windowsRanges,
+  "vmware-state": vmwareState,
+  "vmware-memory": vmwareMemory,
+  "vmware-whole": vmwareWhole,
 };
