@@ -5,6 +5,7 @@ import { FormatError } from "./errors.js";
 import { hasText } from "./fields.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
+import { lime } from "./lime.js";
 import { raw } from "./raw.js";
 import type { DumpFile, Format } from "./types.js";
 
@@ -12,7 +13,7 @@ import type { DumpFile, Format } from "./types.js";
 export const HEAD_SIZE = 4096;
 
 /** Formats that memtool reads, in the order in which they are tried; `raw` takes what is left. */
-export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, raw];
+export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, lime, raw];
 
 /** A format that is recognised in order to be refused. */
 interface Refused {
@@ -27,11 +28,6 @@ const CONVERT = "memtool does not read it yet; save the memory as a raw image, a
 const RAW = "; to read the file as raw memory all the same, force the format raw";
 
 const REFUSED: readonly Refused[] = [
-  {
-    name: "LiME",
-    magic: "EMiL",
-    advice: `${CONVERT} (insmod lime.ko "path=… format=padded" writes a raw image)`,
-  },
   { name: "AVML", magic: "AVML", advice: `${CONVERT} (avml-convert writes a raw or LiME image)` },
   { name: "Windows crash dump (64-bit)", magic: "PAGEDU64", advice: CONVERT },
   { name: "Windows crash dump (32-bit)", magic: "PAGEDUMP", advice: CONVERT },

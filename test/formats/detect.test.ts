@@ -6,6 +6,7 @@ import { openBytes, testFile } from "../support/dump.js";
 import { flatten } from "../support/flatten.js";
 import { writeElf } from "../support/write-elf.js";
 import { writeKdump } from "../support/write-kdump.js";
+import { writeLime } from "../support/write-lime.js";
 
 const latin1 = (text: string) => Uint8Array.from({ length: 5000 }, (_, i) => text.charCodeAt(i) || 0);
 const kdump = writeKdump([{ pfn: 0, bytes: pattern(4096, 2) }], { maxPages: 1 });
@@ -16,6 +17,8 @@ it.each([
   ["elf-core", writeElf([{ physical: 0, bytes: pattern(10, 1) }])],
   ["kdump", kdump],
   ["flattened", flatten(kdump)],
+  ["lime", writeLime([{ start: 0, bytes: pattern(10, 1) }])],
+  ["lime", writeLime([{ start: 0, bytes: pattern(10, 1) }], true)],
 ])("detects %s by content", async (name, file) => {
   expect(await detectFormat(testFile(file))).toBe(name);
   expect(detectFormat(testFile(file)).sync()).toBe(name);
@@ -23,7 +26,6 @@ it.each([
 
 describe("formats that are known and not read", () => {
   it.each([
-    ["LiME", "EMiL\x01\0\0\0", /format=padded/],
     ["AVML", "AVML\x02\0\0\0", /avml-convert/],
     ["Windows crash dump (64-bit)", "PAGEDU64", /raw image/],
     ["Windows crash dump (32-bit)", "PAGEDUMP", /raw image/],
@@ -46,7 +48,7 @@ describe("formats that are known and not read", () => {
   });
 
   it("RAM that begins like none of them is raw", () => {
-    for (const start of ["BZh hello", "\x1f\x8b", "EMiX"])
+    for (const start of ["BZh hello", "\x1f\x8b", "EMiX", "LiME is a fruit"])
       expect(openBytes(latin1(start)).format).toBe("raw");
   });
 });
@@ -62,8 +64,8 @@ it("an empty file is an error that says so", () => {
 
 it("a format that is forced is not detected, and one that isn't there lists those that are", () => {
   expect(openBytes(kdump, { format: "raw" }).io).toBeDefined();
-  expect(() => openBytes(kdump, { format: "lime" })).toThrow(
-    /no format is called "lime"; there are elf-core, kdump/,
+  expect(() => openBytes(kdump, { format: "dmg" })).toThrow(
+    /no format is called "dmg"; there are elf-core, kdump/,
   );
   expect(() => openBytes(pattern(1000, 1), { format: "elf-core" })).toThrow(/EI_CLASS/);
 });

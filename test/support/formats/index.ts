@@ -3,6 +3,7 @@ import type { FormatCase } from "../format-suite.js";
 import { elfCore } from "./elf-core.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
+import { lime, limeBigEndian } from "./lime.js";
 import { raw } from "./raw.js";
 
 /** By the name that the fuzzer takes. */
@@ -11,4 +12,6 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   "elf-core": elfCore,
   kdump,
   flattened,
+  lime,
+  "lime-big-endian": limeBigEndian,
 };
