@@ -1,5 +1,6 @@
 /** The dump formats, by their first bytes. A new format is a module and a line here. */
 import { hex } from "../io/index.js";
+import { avml } from "./avml.js";
 import { elfCore } from "./elf-core.js";
 import { FormatError } from "./errors.js";
 import { hasText } from "./fields.js";
@@ -13,7 +14,7 @@ import type { DumpFile, Format } from "./types.js";
 export const HEAD_SIZE = 4096;
 
 /** Formats that memtool reads, in the order in which they are tried; `raw` takes what is left. */
-export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, lime, raw];
+export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, lime, avml, raw];
 
 /** A format that is recognised in order to be refused. */
 interface Refused {
@@ -28,7 +29,6 @@ const CONVERT = "memtool does not read it yet; save the memory as a raw image, a
 const RAW = "; to read the file as raw memory all the same, force the format raw";
 
 const REFUSED: readonly Refused[] = [
-  { name: "AVML", magic: "AVML", advice: `${CONVERT} (avml-convert writes a raw or LiME image)` },
   { name: "Windows crash dump (64-bit)", magic: "PAGEDU64", advice: CONVERT },
   { name: "Windows crash dump (32-bit)", magic: "PAGEDUMP", advice: CONVERT },
   { name: "QEMU migration stream", magic: "QEVM", advice: `${CONVERT} (QEMU's dump-guest-memory)` },

@@ -4,6 +4,7 @@ import { Io, MemoryIo, readInto, readPartial, Scheduler, write } from "../../src
 import { pattern } from "../support/bytes.js";
 import { openBytes, testFile } from "../support/dump.js";
 import { flatten } from "../support/flatten.js";
+import { writeAvml } from "../support/write-avml.js";
 import { writeElf } from "../support/write-elf.js";
 import { writeKdump } from "../support/write-kdump.js";
 import { writeLime } from "../support/write-lime.js";
@@ -17,6 +18,7 @@ it.each([
   ["elf-core", writeElf([{ physical: 0, bytes: pattern(10, 1) }])],
   ["kdump", kdump],
   ["flattened", flatten(kdump)],
+  ["avml", writeAvml([{ start: 0, bytes: pattern(10, 1) }])],
   ["lime", writeLime([{ start: 0, bytes: pattern(10, 1) }])],
   ["lime", writeLime([{ start: 0, bytes: pattern(10, 1) }], true)],
 ])("detects %s by content", async (name, file) => {
@@ -26,7 +28,6 @@ it.each([
 
 describe("formats that are known and not read", () => {
   it.each([
-    ["AVML", "AVML\x02\0\0\0", /avml-convert/],
     ["Windows crash dump (64-bit)", "PAGEDU64", /raw image/],
     ["Windows crash dump (32-bit)", "PAGEDUMP", /raw image/],
     ["QEMU migration stream", "QEVM\0\0\0\x03", /dump-guest-memory/],

@@ -1,5 +1,6 @@
 /** Every format, for what runs over all of them. */
 import type { FormatCase } from "../format-suite.js";
+import { avml } from "./avml.js";
 import { elfCore } from "./elf-core.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
@@ -14,4 +15,5 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   flattened,
   lime,
   "lime-big-endian": limeBigEndian,
+  avml,
 };
