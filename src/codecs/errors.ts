@@ -10,8 +10,6 @@ export type CodecErrorCode =
   | "OUTPUT_TOO_SHORT"
   /** They decompress to more than they must. */
   | "OUTPUT_TOO_LONG"
-  /** Whole and right, but more bytes follow. */
-  | "BYTES_LEFT"
   /** A variant that memtool knows and does not decompress. */
   | "UNSUPPORTED_CODE";
 

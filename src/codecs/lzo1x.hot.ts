@@ -23,18 +23,17 @@ export function runLzo1x(input: Uint8Array, output: Uint8Array): number {
   let at = 0;
   let to = 0;
   let state = 0;
-  if (inputEnd === 0) return CUT;
-  const first = input[0] as number;
-  if (first === 17 && inputEnd >= SHORTEST_VERSIONED) {
+  if (inputEnd >= SHORTEST_VERSIONED && input[0] === 17) {
     // Version 1 is LZO-RLE, which zram uses and no dump.
     if (input[1] !== 0) return UNSUPPORTED;
     at = 2;
-  } else if (first > 17) {
-    const length = first - 17;
-    if (1 + length > inputEnd) return CUT;
+  }
+  if (at < inputEnd && (input[at] as number) > 17) {
+    const length = (input[at++] as number) - 17;
+    if (at + length > inputEnd) return CUT;
     if (length > outputEnd) return OVERFLOW;
-    copyLiterals(input, 1, output, 0, length);
-    at = 1 + length;
+    copyLiterals(input, at, output, 0, length);
+    at += length;
     to = length;
     state = Math.min(length, MANY);
   }

@@ -52,6 +52,12 @@ const MAKERS: Readonly<Record<string, (next: () => number, bytes: Uint8Array) =>
       for (let i = 0; i < length && at < bytes.length; i++, at++) bytes[at] = bytes[at - distance] as number;
     }
   },
+  // The same bytes at its start and its end: a copy from as far as can be.
+  far: (next, bytes) => {
+    const size = Math.min(40, bytes.length >>> 1);
+    for (let i = 0; i < size; i++) bytes[i] = next() >>> 7;
+    bytes.copyWithin(bytes.length - size, 0, size);
+  },
   // A few bytes in a page of zeros.
   sparse: (next, bytes) => {
     for (let i = 0; i < 10; i++) bytes[next() % bytes.length] = next() >>> 8;
@@ -74,6 +80,21 @@ const lengths = fc.oneof(
   fc.integer({ min: 512, max: 65_536 }),
   fc.integer({ min: 1, max: 600 }),
 );
+
+/** Blocks of every kind and of many lengths, in a random order that is always the same. */
+export function manyBlocks(count: number): Uint8Array[] {
+  const blocks = fc.sample(anyBlock, { seed: 4, numRuns: count });
+  for (const kind of BLOCK_KINDS) {
+    for (const length of [1, 2, 3, 4, 5, 512, 4096, 20_000, 50_000, 65_536])
+      blocks.push(makeBlock(kind, length, length));
+  }
+  return blocks;
+}
+
+/** Whether there are two blocks, and they are equal. */
+export function same(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a !== undefined && b !== undefined && Buffer.compare(a, b) === 0;
+}
 
 /** Any block. */
 export const anyBlock: fc.Arbitrary<Uint8Array> = fc

@@ -41,9 +41,14 @@ export class CodecLibrary {
     return this.#run(["compress", String(level)], blocks);
   }
 
-  /** Each block decompressed; an empty one where the library refuses it, or it has another length. */
-  decompress(blocks: readonly Uint8Array[], outputLength: number): Uint8Array[] {
-    return this.#run(["decompress", String(outputLength)], blocks);
+  /**
+   * Each block decompressed, to `lengths[i]` bytes; an empty one where the library refuses it, or it has another length.
+   */
+  decompress(blocks: readonly Uint8Array[], lengths: readonly number[]): Uint8Array[] {
+    return this.#run(
+      ["decompress"],
+      blocks.flatMap((block, i) => [u32(lengths[i] as number), block]),
+    );
   }
 
   #run(args: readonly string[], blocks: readonly Uint8Array[]): Uint8Array[] {
@@ -62,10 +67,11 @@ export class CodecLibrary {
 
 /** Blocks as the program takes and gives them. */
 export function framed(blocks: readonly Uint8Array[]): Uint8Array {
-  const parts = blocks.flatMap((block) => {
-    const head = Buffer.alloc(4);
-    head.writeUInt32LE(block.length);
-    return [head, block];
-  });
-  return Buffer.concat(parts);
+  return Buffer.concat(blocks.flatMap((block) => [u32(block.length), block]));
+}
+
+function u32(value: number): Uint8Array {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
 }

@@ -2,8 +2,8 @@
 
    codec compress LEVEL: compresses each block of standard input. A block is its length (u32, little-endian) and its
    bytes, on the way in and out. Levels: lzo 1 (lzo1x_1, as makedumpfile and QEMU have it) or 999; those of zstd, zlib.
-   codec decompress OUTPUT_LENGTH: the other way round; a block that the library refuses, or that has another length,
-   becomes one of length 0.
+   codec decompress: the other way round; before each block comes one of four bytes, the length (u32, little-endian) that
+   it must have. A block that the library refuses, or that has another length, becomes one of length 0.
    codec time FILE OUTPUT_LENGTH LOOPS REPETITIONS: decompresses all blocks of a file, for the benchmark. */
 #include "../../bench/c/bench.h"
 
@@ -67,11 +67,15 @@ static int decompress_block(const uint8_t *in, size_t length, uint8_t *out, size
 #error "which codec?"
 #endif
 
+static size_t value(const uint8_t *head) {
+  return head[0] | head[1] << 8 | head[2] << 16 | (size_t)head[3] << 24;
+}
+
 /* The next block of standard input; NULL at its end. */
 static uint8_t *next_block(size_t *length) {
   uint8_t head[4];
   if (fread(head, 1, 4, stdin) != 4) return NULL;
-  *length = head[0] | head[1] << 8 | head[2] << 16 | (size_t)head[3] << 24;
+  *length = value(head);
   uint8_t *bytes = malloc(*length + 1);
   if (bytes == NULL || fread(bytes, 1, *length, stdin) != *length) die("standard input");
   return bytes;
@@ -91,7 +95,7 @@ static uint32_t decompress_all(void) {
   uint32_t sum = 0;
   for (size_t at = 0; at < file_size;) {
     const uint8_t *head = file + at;
-    size_t length = head[0] | head[1] << 8 | head[2] << 16 | (size_t)head[3] << 24;
+    size_t length = value(head);
     if (!decompress_block(head + 4, length, output, output_length)) die("decompress");
     sum += output[0] + output[output_length - 1];
     at += 4 + length;
@@ -112,12 +116,17 @@ int main(int argc, char **argv) {
       free(out);
       free(bytes);
     }
-  } else if (argc == 3 && strcmp(argv[1], "decompress") == 0) {
-    size_t wanted = number(argv[2]);
-    uint8_t *out = malloc(wanted + 1);
-    while ((bytes = next_block(&length)) != NULL) {
+  } else if (argc == 2 && strcmp(argv[1], "decompress") == 0) {
+    uint8_t *about;
+    while ((about = next_block(&length)) != NULL) {
+      if (length != 4) die("the length of a block");
+      size_t wanted = value(about);
+      if ((bytes = next_block(&length)) == NULL) die("standard input");
+      uint8_t *out = malloc(wanted + 1);
       write_block(out, decompress_block(bytes, length, out, wanted) ? wanted : 0);
+      free(out);
       free(bytes);
+      free(about);
     }
   } else if (argc == 6 && strcmp(argv[1], "time") == 0) {
     file = map_file(argv[2], &file_size);
@@ -125,7 +134,7 @@ int main(int argc, char **argv) {
     output = own_memory(output_length);
     repeat(decompress_all, NULL, number(argv[4]), number(argv[5]));
   } else {
-    die("usage: codec compress LEVEL | decompress OUTPUT_LENGTH | time FILE OUTPUT_LENGTH LOOPS REPETITIONS");
+    die("usage: codec compress LEVEL | decompress | time FILE OUTPUT_LENGTH LOOPS REPETITIONS");
   }
   return 0;
 }
