@@ -6,6 +6,7 @@ import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { lime, limeBigEndian } from "./lime.js";
 import { raw } from "./raw.js";
+import { zstdSeekable } from "./zstd-seekable.js";
 
 /** By the name that the fuzzer takes. */
 export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
@@ -16,4 +17,5 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   lime,
   "lime-big-endian": limeBigEndian,
   avml,
+  "zstd-seekable": zstdSeekable,
 };
