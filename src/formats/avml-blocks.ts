@@ -4,8 +4,8 @@
  * Layout: AVML's src/image.rs and src/io/snappy.rs: the header (`lime-header.ts`), a stream in snappy's framing format, and
  * the bytes of that stream (u64). So a block's end is not known where it begins, but its beginning where it ends: blocks are
  * found from the last to the first, in a read of a few bytes each. Where the end of the file is not that of a block (a dump
- * that was cut), the last one that is whole is searched for in the bytes before; only what comes behind it is gone through
- * chunk by chunk.
+ * that was cut), the last one that is whole is searched for in the bytes before, and what comes behind it is gone through
+ * chunk by chunk: that is the whole file only if nothing is found.
  *
  * AVML from March 2025 to March 2026 writes only the header of a block that is all zero.
  */
@@ -37,6 +37,7 @@ const MAX_BLOCKS = 4 * 2 ** 20;
 /** A block that does not compress, with its chunks' headers, and one that was cut. */
 const SEARCHED = 2 * (AVML_BLOCK + 64 * 1024);
 const SEARCH_PIECE = 2 ** 20;
+const ZERO_PIECE = 65_536;
 /** What looks like a header may be memory that holds one. */
 const MAX_CANDIDATES = 64;
 
@@ -114,7 +115,7 @@ export function* findBlocks(file: DumpFile, warnings: Warnings): Routine<FoundBl
   const budget = { left: MAX_BLOCKS };
   const last = yield* walkBack(file, file.size, budget);
   if (last.from === 0) return { blocks: last.blocks, part: undefined };
-  const first = yield* search(file, last.from, budget);
+  const first = yield* search(file, last.from === file.size ? yield* endOfData(file) : last.from, budget);
   const { at, part } = yield* walkOn(file, first, last.from, budget, warnings);
   if (at < last.from && last.blocks.length > 0) {
     warnings.add(
@@ -165,6 +166,22 @@ function* walkBack(file: DumpFile, to: number, budget: { left: number }): Routin
 function sizeAt(bytes: Uint8Array, at: number): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   return view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
+}
+
+/**
+ * Where the zeros begin with which the file ends, to a piece: a copy that stopped, in a file that was made as long as it
+ * should become, leaves gigabytes of them. Compressed bytes are never zero for the length of a piece.
+ */
+function* endOfData(file: DumpFile): Routine<number> {
+  let low = 0;
+  let high = Math.ceil(file.size / ZERO_PIECE);
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const { bytes } = yield* readLeniently(file, middle * ZERO_PIECE, ZERO_PIECE);
+    if (bytes.every((byte) => byte === 0)) high = middle;
+    else low = middle + 1;
+  }
+  return Math.min(file.size, low * ZERO_PIECE);
 }
 
 /** The last block's end before a file offset from which blocks follow each other back to the first; else none. */

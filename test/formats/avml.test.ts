@@ -318,31 +318,48 @@ describe("damage", () => {
     expect(readInto(image.io, 0, 4096).sync()).toEqual(pattern(4096, 1));
   });
 
-  it("of a dump that was cut in a large file, the blocks before are found without going through their chunks", () => {
-    const blocks = Array.from({ length: 40 }, (_, i) => ({
-      start: i * 0x10_0000,
-      bytes: pattern(0x2_0000, 2 * i + 1),
-    }));
-    const whole = writeAvml(blocks);
-    const inner = testFile(whole.subarray(0, whole.length - 0x8000));
-    let reads = 0;
-    const counted: DumpFile = {
-      ...inner,
-      sendIo: (offset, view) => {
-        reads++;
-        inner.sendIo(offset, view);
-      },
-    };
-    const image = openDump(counted).sync();
-    // Each block has three headers of chunks, besides its own.
-    expect(reads).toBeLessThan(40 + 30);
-    expect(image.warnings.join()).toMatch(/the file ends at .*, inside the block .*: physical memory 0x27/);
-    for (const { start, bytes } of blocks.slice(0, 39)) {
-      expectBytes(readInto(image.io, start, bytes.length).sync(), bytes);
-    }
-    expect(image.map.reasonOf(39 * 0x10_0000 + 0x1_ffff)).toBe("truncated");
-    expect(image.map.stateOf(39 * 0x10_0000)).toBe("present");
-  });
+  it.each([
+    ["", 0],
+    [" and filled with zeros", 40 * MIB],
+  ])(
+    "of a dump that was cut%s, the blocks before are found without going through their chunks",
+    (_, zeros) => {
+      const blocks = Array.from({ length: 40 }, (_, i) => ({
+        start: i * 0x10_0000,
+        bytes: pattern(0x2_0000, 2 * i + 1),
+      }));
+      const whole = writeAvml(blocks);
+      const left = whole.subarray(0, whole.length - 0x8000);
+      const cut = new Uint8Array(left.length + zeros);
+      cut.set(left);
+      const inner = testFile(cut);
+      let reads = 0;
+      const counted: DumpFile = {
+        ...inner,
+        sendIo: (offset, view) => {
+          reads++;
+          inner.sendIo(offset, view);
+        },
+      };
+      const image = openDump(counted).sync();
+      // Each block has three headers of chunks, besides its own.
+      expect(reads).toBeLessThan(40 + 30);
+      expect(image.warnings.join()).toMatch(
+        zeros === 0
+          ? /the file ends at .*, inside the block .*: physical memory 0x27/
+          : /there is no AVML header at file offset/,
+      );
+      for (const { start, bytes } of blocks.slice(0, 39)) {
+        expectBytes(readInto(image.io, start, bytes.length).sync(), bytes);
+      }
+      // Its second chunk was cut; with zeros in place of its end it has another sum.
+      const last = readPartial(image.io, 39 * 0x10_0000, 0x2_0000).sync();
+      expect(last.holes).toMatchObject([
+        { start: 0x1_0000, end: 0x2_0000, state: zeros === 0 ? "excluded" : "malformed" },
+      ]);
+      expectBytes(last.bytes.subarray(0, 0x1_0000), pattern(0x2_0000, 79).subarray(0, 0x1_0000));
+    },
+  );
 
   it("a dump in the memory of a dump that was cut is not taken for a part of it", () => {
     const other = writeAvml([
