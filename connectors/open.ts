@@ -208,8 +208,7 @@ async function layersOf(
       const { map, slab } = image;
       // A page of a mapped file, unless it must be decompressed, is as near as one in a cache: going without, 1,000
       // scattered values of 8 bytes took 0.5 µs each instead of 2.8, a few over and over no more than through a cache.
-      const cached =
-        isInline(source) && image.format !== "kdump" ? { cacheBytes: 0, ...cacheBytes } : cacheBytes;
+      const cached = isInline(source) && slab === undefined ? { cacheBytes: 0, ...cacheBytes } : cacheBytes;
       const physical = new PhysicalMemory(image.io, {
         map,
         live,

@@ -190,8 +190,12 @@ const FAULTS: readonly Fault[] = REASONS.map((reason) => (reason === undefined ?
 /** A source of zeros, for what reads as such. */
 const ZEROS = new Uint8Array(65_536);
 
-/** What laid intervals say of physical memory; gaps are `outside`. */
-export function mapOfPieces(pieces: Intervals): PhysicalMap {
+/**
+ * What laid intervals say of physical memory; gaps are `outside`.
+ *
+ * @param tellZeros Whether those that are `AT_ZERO` are marked as zero.
+ */
+export function mapOfPieces(pieces: Intervals, tellZeros = false): PhysicalMap {
   const map = new PhysicalMapBuilder();
   for (let i = 0; i < pieces.length; i++) {
     const target = pieces.targets[i] as number;
@@ -201,6 +205,7 @@ export function mapOfPieces(pieces: Intervals): PhysicalMap {
       pieces.ends[i] as number,
       reason === undefined ? "present" : "excluded",
       reason,
+      tellZeros && target === AT_ZERO,
     );
   }
   return map.build();

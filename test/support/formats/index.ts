@@ -1,14 +1,17 @@
 /** Every format, for what runs over all of them. */
 import type { FormatCase } from "../format-suite.js";
+import { avml } from "./avml.js";
 import { elfCore } from "./elf-core.js";
 import { elfCore32Big } from "./elf-core-32-big.js";
 import { elfCorePaging } from "./elf-core-paging.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
+import { lime, limeBigEndian } from "./lime.js";
 import { raw } from "./raw.js";
 import { vmwareMemory, vmwareState, vmwareWhole } from "./vmware.js";
 import { windowsBitmap, windowsFull, windowsFull32, windowsRanges } from "./windows-dump.js";
 import { xenCore } from "./xen-core.js";
+import { zstdSeekable } from "./zstd-seekable.js";
 
 /** By the name that the fuzzer takes. */
 export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
@@ -26,4 +29,8 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   "vmware-state": vmwareState,
   "vmware-memory": vmwareMemory,
   "vmware-whole": vmwareWhole,
+  lime,
+  "lime-big-endian": limeBigEndian,
+  avml,
+  "zstd-seekable": zstdSeekable,
 };
