@@ -2,6 +2,7 @@
 export { ConnectorError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
 export { type InlineSource, isInline, type MappedFileSource, mapFile } from "./mapped-file.js";
+export { readMemoryMap } from "./memory-map.js";
 export { nodeDecoders } from "./node-decoders.js";
 export { Machine, type OpenOptions, type OpenTarget, open } from "./open.js";
 export { openProcess, type ProcessMap, type ProcessOptions, type ProcessSource } from "./proc-mem.js";
