@@ -7,7 +7,7 @@ import { fstatSync } from "node:fs";
 import type { Ffi } from "./mmap.js";
 
 /** A range of file offsets, `end` exclusive. */
-export interface Hole {
+export interface FileHole {
   readonly start: number;
   readonly end: number;
 }
@@ -31,7 +31,7 @@ const BLOCK = 512;
 const LIBC = "memtool:libc";
 
 /** Tells holes, ascending. May be called again and again; tells of none once the file is closed. */
-export type Holes = () => Iterable<Hole>;
+export type Holes = () => Iterable<FileHole>;
 
 /**
  * What tells the holes of an open file.
@@ -67,8 +67,8 @@ function findHoles(
   size: number,
   seek: Seek,
   { data, hole }: { readonly data: number; readonly hole: number },
-): Hole[] {
-  const holes: Hole[] = [];
+): FileHole[] {
+  const holes: FileHole[] = [];
   for (let at = 0; at < size && holes.length < MAX_HOLES; ) {
     const start = seek(fd, at, hole);
     // Each file has a hole at its end, so a failure is one of the call.
