@@ -153,16 +153,16 @@ export function chooseBlock(
   const next = new Float64Array(EXPONENTS);
   let least = LEAST_EXPONENT;
   for (const { start, end } of ranges) {
-    for (let exponent = EXPONENTS - 1; exponent >= least; exponent--) {
+    for (let exponent = least; exponent < EXPONENTS; exponent++) {
       const rowSize = perRow * 2 ** exponent;
       const before = next[exponent] as number;
-      const first = Math.floor(start / rowSize);
       const after = Math.ceil(end / rowSize);
-      if (first > before) lines[exponent] = (lines[exponent] as number) + 1;
-      if (after > before) {
-        lines[exponent] = (lines[exponent] as number) + after - Math.max(first, before);
-        next[exponent] = after;
-      }
+      // In a row that has something already; so are the larger rows around it.
+      if (after <= before) break;
+      const first = Math.floor(start / rowSize);
+      const gap = first > before ? 1 : 0;
+      lines[exponent] = (lines[exponent] as number) + gap + after - Math.max(first, before);
+      next[exponent] = after;
       if ((lines[exponent] as number) > maxRows) least = exponent + 1;
     }
   }
