@@ -148,7 +148,10 @@ export interface OpenDumpOptions {
    * @param name A plain file name, without a folder. @returns `undefined` if there is none that can be read.
    */
   readonly beside?: ((name: string) => DumpFile | undefined) | undefined;
-  /** Where a raw image's bytes belong; default: physical address = file offset. */
+  /**
+   * Where a raw image's bytes belong, in any order, no address twice; default: physical address = file offset. See
+   * `parseRawMap`. Only for formats with `takesMap`; others say themselves where their memory lies.
+   */
   readonly memoryMap?: readonly RawRange[] | undefined;
 }
 
@@ -171,6 +174,8 @@ export interface Format {
   readonly name: string;
   /** Whether dumps of it may be split over several files (`parts`). */
   readonly takesParts?: boolean;
+  /** Whether it needs or heeds a map that was given (`memoryMap`), or hands it on to what it holds. */
+  readonly takesMap?: boolean;
   /**
    * Whether a file is of this format.
    *

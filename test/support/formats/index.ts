@@ -7,7 +7,7 @@ import { elfCorePaging } from "./elf-core-paging.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { lime, limeBigEndian } from "./lime.js";
-import { raw } from "./raw.js";
+import { mappedRaw, raw } from "./raw.js";
 import { vmwareMemory, vmwareState, vmwareWhole } from "./vmware.js";
 import { windowsBitmap, windowsFull, windowsFull32, windowsRanges } from "./windows-dump.js";
 import { xenCore } from "./xen-core.js";
@@ -16,6 +16,7 @@ import { zstdSeekable } from "./zstd-seekable.js";
 /** By the name that the fuzzer takes. */
 export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   raw,
+  "raw-map": mappedRaw,
   "elf-core": elfCore,
   "elf-core-32-big": elfCore32Big,
   "elf-core-paging": elfCorePaging,
