@@ -39,8 +39,10 @@ export class NoteCollector {
   readonly #architecture: Architecture | undefined;
   readonly #file: string;
   readonly #warnings: Warnings;
+  readonly #littleEndian: boolean;
 
-  constructor(file: string, architecture: Architecture | undefined, warnings: Warnings) {
+  constructor(file: string, architecture: Architecture | undefined, warnings: Warnings, littleEndian = true) {
+    this.#littleEndian = littleEndian;
     this.#file = file;
     this.#architecture = architecture;
     this.#warnings = warnings;
@@ -52,7 +54,7 @@ export class NoteCollector {
    * @param at File offset of `bytes`. A note that reaches beyond their end is reported, and the ones before it kept.
    */
   add(bytes: Uint8Array, at: number): void {
-    const fields = new Fields(this.#file, at, bytes);
+    const fields = new Fields(this.#file, at, bytes, this.#littleEndian);
     let offset = 0;
     while (offset + HEADER <= bytes.length) {
       const nameSize = fields.u32(offset);
@@ -82,7 +84,7 @@ export class NoteCollector {
     if (name === "VMCOREINFO") {
       this.vmcoreinfo ??= description.slice();
     } else if (name === "CORE" && type === NT_PRSTATUS) {
-      const status = this.#status(new Fields(this.#file, at, description));
+      const status = this.#status(new Fields(this.#file, at, description, this.#littleEndian));
       if (status !== undefined) this.#statuses.push(status);
     } else if (name === "QEMU" && type === 0 && this.#architecture !== "aarch64") {
       const state = qemuState(new Fields(this.#file, at, description));
