@@ -30,10 +30,13 @@ const I386: Abi = { name: "32-bit packed", long: 4, wideAlignment: 4, time: 4 };
 const ILP32_TIME64: Abi = { name: "32-bit with 64-bit time", long: 4, wideAlignment: 8, time: 8 };
 const I386_TIME64: Abi = { name: "32-bit packed with 64-bit time", long: 4, wideAlignment: 4, time: 8 };
 
-/** ABIs in the order in which they are tried on a machine of that name, the likeliest first. */
+/**
+ * ABIs in the order in which they are tried on a machine of that name, the likeliest first. QEMU has the 64-bit layout
+ * for i386 too, if it has memory beyond 4 GiB.
+ */
 export function abisOf(machine: string): readonly Abi[] {
-  if (/^i[3-6]86$/.test(machine)) return [I386, ILP32, LP64, I386_TIME64, ILP32_TIME64];
-  if (/^(arm(?!64)|ppc$|mips$)/.test(machine)) return [ILP32, I386, LP64, ILP32_TIME64];
+  if (/^i[3-6]86$/.test(machine)) return [I386, ILP32, I386_TIME64, ILP32_TIME64, LP64];
+  if (/^(arm(?!64)|ppc$|mips$)/.test(machine)) return [ILP32, I386, ILP32_TIME64, LP64];
   return [LP64, ILP32, I386, ILP32_TIME64, I386_TIME64];
 }
 
