@@ -179,23 +179,18 @@ export function* readKdumpHeader(file: DumpFile, warnings: Warnings): Routine<Kd
     maxPages: (wide ? sub.number("max_mapnr_64") : 0) || maxPages,
     physBase: sub.signed("phys_base"),
     dumpLevel: version >= 1 ? sub.number("dump_level") : 0,
-    part: version >= 2 && sub.number("split") !== 0 ? partOf(file, sub, wide, warnings) : undefined,
+    part: version >= 2 && sub.number("split") !== 0 ? partOf(sub, wide, warnings) : undefined,
     vmcoreinfo: version >= 3 ? sub.part("offset_vmcoreinfo", "size_vmcoreinfo") : nothing,
     notes: version >= 4 ? sub.part("offset_note", "size_note") : nothing,
   };
 }
 
-function partOf(
-  file: DumpFile,
-  sub: Members<SubHeaderMember>,
-  wide: boolean,
-  warnings: Warnings,
-): PageWindow {
+function partOf(sub: Members<SubHeaderMember>, wide: boolean, warnings: Warnings): PageWindow {
   const start = sub.number(wide ? "start_pfn_64" : "start_pfn");
   const end = sub.number(wide ? "end_pfn_64" : "end_pfn");
   if (start > end) {
     warnings.add(
-      `${file.name}: start_pfn is ${hex(start)} and end_pfn ${hex(end)}, so it holds no page of the split dump`,
+      `start_pfn is ${hex(start)} and end_pfn ${hex(end)}, so the file holds no page of the split dump`,
     );
   }
   return { start, end: Math.max(start, end) };

@@ -78,7 +78,12 @@ export function* openParts(
   const all = [first];
   for (const given of others) {
     const file = yield* unflattened(given, warnings);
-    const opened = yield* openKdumpFile(file, new Warnings(0));
+    const own = new Warnings();
+    const opened = yield* openKdumpFile(file, own);
+    // What is said of the first file need not be said of all.
+    for (const warning of own.list()) {
+      if (!warnings.list().includes(warning)) warnings.add(`${file.name}: ${warning}`);
+    }
     checkSame(first, opened);
     all.push(opened);
   }
