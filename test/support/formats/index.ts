@@ -6,8 +6,11 @@ import { elfCore32Big } from "./elf-core-32-big.js";
 import { elfCorePaging } from "./elf-core-paging.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
+import { kdump32Bit } from "./kdump-32-bit.js";
+import { kdumpBigEndian } from "./kdump-big-endian.js";
 import { lime, limeBigEndian } from "./lime.js";
 import { mappedRaw, raw } from "./raw.js";
+import { splitKdumpCase } from "./split-kdump.js";
 import { vmwareMemory, vmwareState, vmwareWhole } from "./vmware.js";
 import { windowsBitmap, windowsFull, windowsFull32, windowsRanges } from "./windows-dump.js";
 import { xenCore } from "./xen-core.js";
@@ -21,6 +24,9 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   "elf-core-32-big": elfCore32Big,
   "elf-core-paging": elfCorePaging,
   kdump,
+  "kdump-32-bit": kdump32Bit,
+  "kdump-big-endian": kdumpBigEndian,
+  "split-kdump": splitKdumpCase,
   flattened,
   "xen-core": xenCore,
   "windows-full": windowsFull,
