@@ -352,7 +352,15 @@ export class Machine {
         `${this.name} is one process's memory: there is no kernel in it`,
       );
     }
+    const architecture = image?.notes.architecture;
     try {
+      if (architecture !== undefined && architecture !== "x86_64") {
+        throw new KernelNotFoundError(
+          "OTHER_ARCHITECTURE",
+          `no Linux kernel looked for: this is a dump of ${architecture}, and memtool knows the page tables of x86-64 ` +
+            "only; --physical reads its physical memory",
+        );
+      }
       this.#kernel = yield* findKernel(physical, {
         map: physical.map,
         note: image?.notes.vmcoreinfo,

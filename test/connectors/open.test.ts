@@ -127,6 +127,19 @@ describe("open", () => {
     await dump.close();
   });
 
+  it("no kernel is looked for where tables are of another architecture, and the advice fits it", async () => {
+    const bytes = new Uint8Array(16 * 4096);
+    bytes.set(vmcoreinfo("OSRELEASE=6.1.0\nPAGESIZE=4096\n").description, 4096);
+    const dump = await open(saved(writeElf([{ physical: 0x40000000, bytes }], { machine: 183 })));
+    expect(dump.noKernel).toMatchObject({
+      code: "OTHER_ARCHITECTURE",
+      message: expect.stringMatching(/this is a dump of aarch64.*--physical/),
+    });
+    expect(dump.noKernel?.message).not.toMatch(/--root/);
+    await expect(dump.linux()).rejects.toThrow(/dump of aarch64/);
+    await dump.close();
+  });
+
   it("a scan that finds a kernel of five levels counts too", async () => {
     const bytes = new Uint8Array(16 * 4096);
     bytes.set(vmcoreinfo("OSRELEASE=6.1.0\nNUMBER(pgtable_l5_enabled)=1\n").description, 4096);

@@ -5,6 +5,7 @@ import { text } from "../support/formats/text.js";
 import {
   type ElfNote,
   type ElfOptions,
+  elfNotes,
   type PrstatusOptions,
   prstatus,
   prstatusOf,
@@ -181,6 +182,20 @@ describe("padding of notes", () => {
     ]);
     expect(image.notes.pageSize).toBe(4096);
     expect(image.warnings).toEqual([]);
+  });
+
+  it("is as p_align says where the list is broken either way", () => {
+    const list = [prstatus(1, 100), { name: "X", type: 0, description: new Uint8Array(8) }];
+    const file = writeElf([{ physical: 0, bytes }], { notes: list, notePadding: 8, noteAlign: 8 });
+    // The second note's n_descsz, behind the ELF header and two program headers.
+    const second = 64 + 2 * 56 + elfNotes(list.slice(0, 1), 8).length;
+    new DataView(file.buffer).setUint32(second + 4, 0xffff_fff0, true);
+    const image = openBytes(file);
+    expect(image.notes.cpus).toMatchObject([{ pid: 1, registers: { rip: 116n } }]);
+    expect(image.warnings).toEqual([
+      `the ELF note at file offset 0x${second.toString(16)} claims 2 + 4294967280 bytes, beyond the end of the notes: ` +
+        "it and what follows are ignored",
+    ]);
   });
 
   it("notes of names without a NUL are read", () => {

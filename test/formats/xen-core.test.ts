@@ -143,6 +143,12 @@ describe("pages", () => {
     expect(readInto(both.io, 5 * PAGE, PAGE).sync()).toEqual(pages[0]?.bytes);
   });
 
+  it("that the table names beyond the end of their section are not what follows it in the file", () => {
+    const image = openBytes(writeXenCore(pages, { pagesSectionSize: 2 * PAGE }));
+    expect(image.warnings.join()).toMatch(/\.xen_pfn has 3 entries, and \.xen_pages room for 2 pages/);
+    expect([...image.map.ranges()]).toEqual([{ start: 5 * PAGE, end: 7 * PAGE, state: "present" }]);
+  });
+
   it("of an impossible size have that of the section's entries", () => {
     for (const pageSize of [0, 4095, 2 ** 40, -1n]) {
       const image = openBytes(writeXenCore(pages, { pageSize }));
@@ -194,6 +200,8 @@ it("an ELF file of sections that are not Xen's is an error that names what is mi
 it("more sections than the header can count are found through section header 0", () => {
   const image = openBytes(writeXenCore(pages, { extended: true }));
   expect(image.map.bytesPresent).toBe(3 * PAGE);
+  // Their names, too.
+  expect(image.warnings).toEqual([]);
 });
 
 describe("a guest of 8 GiB whose pages lie in any order", () => {
