@@ -144,8 +144,8 @@ function* readBits(
     fields.malformed(
       bits.at,
       bits.name,
-      `${length === undefined ? "it is no length of a bitmap" : `a bitmap of ${length} pages`} does not fit before the first ` +
-        `page, at ${hex(firstPage)}: one of the two is wrong, and no page can be found`,
+      `what it says is no length of a bitmap that fits before the first page, at ${hex(firstPage)}: one of the two is ` +
+        "wrong, and no page can be found",
     );
   }
   if (tooLong) {

@@ -75,7 +75,7 @@ export function* openWindowsDump(file: DumpFile): Routine<DumpImage> {
     type === FULL
       ? openRuns(file, layout, needDescriptor(header, layout, descriptor), warnings)
       : type >= FIRST_LIVE
-        ? yield* openRanges(file, layout, warnings)
+        ? yield* openRanges(file, layout, type, warnings)
         : yield* openBitmap(file, layout, type, descriptor, warnings);
   checkSpace(file, header, layout, type, memory.dataEnd, warnings);
   const typeName = DUMP_TYPES[type] ?? `type ${type}`;
@@ -147,8 +147,13 @@ function openRuns(
   return runs.done("run", warnings);
 }
 
-function* openRanges(file: DumpFile, layout: HeaderLayout, warnings: Warnings): Routine<WindowsMemory> {
-  const table = yield* findWindowsRanges(file, layout.size);
+function* openRanges(
+  file: DumpFile,
+  layout: HeaderLayout,
+  type: number,
+  warnings: Warnings,
+): Routine<WindowsMemory> {
+  const table = yield* findWindowsRanges(file, layout.size, type);
   const runs = new RunPieces(file, table.dataAt);
   yield* readWindowsRanges(file, table, (basePage, pageCount) => runs.add(basePage, pageCount), warnings);
   if (runs.pages === 0) {

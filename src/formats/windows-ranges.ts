@@ -26,7 +26,12 @@ export interface RangeTable {
   readonly tableBytes: number;
   /** File offset of the first page. */
   readonly dataAt: number;
+  /** Pages of all ranges together, behind which what lies in the table is none; `undefined` if zeros end it. */
+  readonly pages: number | undefined;
 }
+
+/** The type of live dumps whose header counts the pages: the table of others ends with zeros. */
+const LIVE_COMPLETE = 10;
 
 /**
  * Finds the table of ranges.
@@ -34,7 +39,7 @@ export interface RangeTable {
  * @param at File offset of the second header: the size of the first.
  * @throws {FormatError}
  */
-export function* findWindowsRanges(file: DumpFile, at: number): Routine<RangeTable> {
+export function* findWindowsRanges(file: DumpFile, at: number, dumpType: number): Routine<RangeTable> {
   const header = new Fields(file.name, at, yield* readStructure(file, at, HEADER_SIZE, "RDMP header"));
   if (!(header.u32(0) === MARKER && hasText(header.bytes, "RDMPDUMP", 4))) {
     header.malformed(0, "Signature", '"RDMPDUMP" should be here, where a live dump has its ranges');
@@ -56,17 +61,23 @@ export function* findWindowsRanges(file: DumpFile, at: number): Routine<RangeTab
       `the pages begin at ${hex(dataAt)}, and the file ends at ${hex(file.size)}; copy the dump again`,
     );
   }
-  return { tableAt, tableBytes: dataAt - tableAt - ((dataAt - tableAt) % ENTRY_SIZE), dataAt };
+  return {
+    tableAt,
+    tableBytes: dataAt - tableAt - ((dataAt - tableAt) % ENTRY_SIZE),
+    dataAt,
+    pages: dumpType === LIVE_COMPLETE ? header.size(0x28, "TotalNumberOfPages") : undefined,
+  };
 }
 
 /** Reads the ranges, calling `add` for each, up to the first that can't be one. @throws {FormatError} */
 export function* readWindowsRanges(
   file: DumpFile,
-  { tableAt, tableBytes }: RangeTable,
+  { tableAt, tableBytes, pages = Number.POSITIVE_INFINITY }: RangeTable,
   add: (basePage: number, pageCount: number) => void,
   warnings: Warnings,
 ): Routine<void> {
   let count = 0;
+  let sum = 0;
   for (let from = 0; from < tableBytes; from += TABLE_CHUNK) {
     const length = Math.min(TABLE_CHUNK, tableBytes - from);
     const chunk = yield* readStructure(file, tableAt + from, length, "page ranges");
@@ -74,8 +85,7 @@ export function* readWindowsRanges(
     for (let i = 0; i < length; i += ENTRY_SIZE) {
       const basePage = fields.safe(i);
       const pageCount = fields.safe(i + 8);
-      // The table ends with zeros.
-      if (basePage === 0) return;
+      if (sum === pages || (basePage === 0 && pages === Number.POSITIVE_INFINITY)) return;
       if (basePage === undefined || pageCount === undefined || basePage + pageCount > MAX_PAGES) {
         warnings.add(
           `range ${count} (page ${hex(fields.u64(i))}, ${fields.u64(i + 8)} pages) is no physical memory: it and those ` +
@@ -90,8 +100,21 @@ export function* readWindowsRanges(
           `more than ${MAX_RANGES} ranges of pages`,
         );
       }
+      if (sum + pageCount > pages) {
+        warnings.add(
+          `TotalNumberOfPages is ${pages}, and range ${count} (page ${hex(basePage)}, ${pageCount} pages) goes beyond: it and ` +
+            "those behind it are ignored",
+        );
+        return;
+      }
       add(basePage, pageCount);
+      sum += pageCount;
       count++;
     }
+  }
+  if (pages !== Number.POSITIVE_INFINITY && sum < pages) {
+    warnings.add(
+      `TotalNumberOfPages is ${pages}, and the ranges have ${sum} pages together: pages are missing`,
+    );
   }
 }

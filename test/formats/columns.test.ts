@@ -7,6 +7,7 @@ import type { Column } from "../../src/io/column.js";
 import { type BoundView, MemoryIo, type PacketIo } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { columnOf, readColumn } from "../support/columns.js";
+import { writeWindowsDump } from "../support/write-windows-dump.js";
 
 const SIZE = 4000;
 const bytes = pattern(SIZE, 3);
@@ -90,4 +91,32 @@ it("records that lie in pieces travel together, also on both sides of one that d
   expect([file.columns, file.views]).toEqual([1, 0]);
   readColumn(io, "column", columnOf([...good, 500, ...good], 8));
   expect([file.columns, file.views]).toEqual([3, 0]);
+});
+
+it("a dump with a bitmap", () => {
+  const runs = [1, 2, 5].map((page) => ({ page, bytes: pattern(4096, page) }));
+  const dump = writeWindowsDump(runs, { type: 5, descriptor: [{ page: 0, count: 4 }], bitmapPages: 9 });
+  const file = new CountingIo(dump);
+  const image = openDump(dumpFile(file, dump.length, "test")).sync();
+  // Also across the bounds of pages that are there and of those that are not.
+  const places = fc.array(
+    fc.oneof(
+      fc.nat(7 * 4096),
+      fc.tuple(fc.nat(7), fc.integer({ min: -80, max: 0 })).map(([n, d]) => Math.max(0, n * 4096 + d)),
+    ),
+    { minLength: 1, maxLength: 40 },
+  );
+  fc.assert(
+    fc.property(places, size, fc.nat(10), (chosen, length, skip) => {
+      const column = columnOf(chosen, length);
+      const from = Math.min(skip, chosen.length - 1);
+      expect(readColumn(image.io, "column", column, from)).toEqual(
+        readColumn(image.io, "records", column, from),
+      );
+    }),
+  );
+  file.views = 0;
+  file.columns = 0;
+  readColumn(image.io, "column", columnOf([4096, 5 * 4096, 2 * 4096 - 4], 8));
+  expect([file.columns, file.views]).toEqual([1, 0]);
 });

@@ -114,6 +114,23 @@ describe("a .vmem with its snapshot state", () => {
     expect([...image.map.ranges()]).toEqual(ranges);
   });
 
+  it("has no more regions than their count says", () => {
+    const group = memoryGroup(regions);
+    const tags = group.tags.map((tag) =>
+      tag.name === "regionsCount" ? { ...tag, value: { bytes: 4 as const, number: 1 } } : tag,
+    );
+    const file = writeSnapshot([{ ...group, tags }]);
+    const image = openInput({ file: memory, name: "g.vmem", beside: { "g.vmss": file } }).sync();
+    expect([...image.map.ranges()]).toEqual(ranges.slice(0, 1));
+  });
+
+  it("is left to a memory map, if one is given", () => {
+    const memoryMap = [{ start: 0, end: 3 * PAGE, offset: 0 }];
+    const image = openInput({ file: memory, name: "g.vmem", memoryMap, beside: { "g.vmss": state } }).sync();
+    expect(image.format).toBe("raw");
+    expect([...image.map.ranges()]).toEqual([{ start: 0, end: 3 * PAGE, state: "present" }]);
+  });
+
   it("without a region that can be is an error", () => {
     const empty = writeSnapshot([memoryGroup([{ ppn: 5, pageNum: 0, size: 0 }])]);
     expect(refusal({ file: memory, name: "g.vmem", beside: { "g.vmss": empty } }).message).toMatch(
@@ -239,6 +256,16 @@ describe("the registers in a snapshot state", () => {
     });
   });
 
+  it("are read of as many processors as there are, however long the group", () => {
+    const image = cpus(cpuGroup(128, 0xffffffff81000000n));
+    expect(image.warnings).toEqual([]);
+    expect(image.notes.cpus).toHaveLength(128);
+    for (const [i, { registers }] of image.notes.cpus.entries()) {
+      expect(registers.rip).toBe(0xffffffff81000010n + BigInt(100 * i));
+      expect(Object.keys(registers)).toHaveLength(23);
+    }
+  });
+
   it("are read from blocks, in their own order", () => {
     const { registers } = cpus(cpuBlocks(0x100n)).notes.cpus[0] ?? { registers: {} };
     expect(registers).toMatchObject({
@@ -260,7 +287,13 @@ describe("the registers in a snapshot state", () => {
       indices: [0, i],
       value: { bytes: 4, number },
     }));
-    const image = cpus({ name: "cpu", tags });
+    // Where both are there, the wider ones hold.
+    const wide: VmwareTagToWrite = { name: "CR64", indices: [0, 3], value: { bytes: 8, number: 0x39000 } };
+    const narrow: VmwareTagToWrite = { name: "CR", indices: [0, 3], value: { bytes: 4, number: 1 } };
+    const image = cpus({
+      name: "cpu",
+      tags: [wide, ...tags.filter(({ indices }) => indices?.[1] !== 3), narrow],
+    });
     expect(image.notes.cpus[0]?.registers).toEqual({
       cr0: 0x80050033n,
       cr2: 0xabcn,

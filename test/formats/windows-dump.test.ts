@@ -306,6 +306,16 @@ describe("a dump with a bitmap", () => {
     expect(readInto(image.io, 5 * PAGE, PAGE).sync()).toEqual(pattern(PAGE, 3));
   });
 
+  it("in the earlier layout has its length twice: what differs is believed only if the count of pages proves it", () => {
+    const options = { type: 2, earlier: true, pages: 8, bitmapPages: 6 } as const;
+    expect(refusal(writeWindowsDump(runs, options)).message).toMatch(
+      /BitmapSize at file offset 0x2010: what it says is no length of a bitmap that fits before the first page/,
+    );
+    const image = open({ ...options, padding: 0 });
+    expect(image.warnings.join()).toMatch(/BitmapSize is no length of a bitmap/);
+    expect(readInto(image.io, 5 * PAGE, PAGE).sync()).toEqual(pattern(PAGE, 3));
+  });
+
   it("that was cut lacks whole pages: a part of one is not shown", () => {
     const file = writeWindowsDump(runs, { type: 6 });
     const image = openBytes(file.subarray(0, file.length - PAGE - 1));
@@ -350,7 +360,7 @@ describe("a dump with a bitmap", () => {
     // What lies behind the bitmap is not zero: more bits than the header counts.
     const error = refusal(writeWindowsDump(runs, { type: 5, pages: 2 ** 40, presentPages: 4 }));
     expect(error.message).toMatch(
-      /Pages \(BitmapSize\) at file offset 0x2030: a bitmap of 1099511627776 pages does not fit/,
+      /Pages \(BitmapSize\) at file offset 0x2030: what it says is no length of a bitmap/,
     );
   });
 
@@ -376,12 +386,20 @@ describe("a dump with a bitmap", () => {
       descriptor: "unset",
       bitmapPages: 8,
       pages,
+      padding: 0,
       firstPage: 0x900000,
     });
     const io: PacketIo<number> = {
       sendIo(offset, view) {
-        // The bitmap begins at 0x2038; its second piece of 4 MiB can't be read.
-        if (offset >= 0x2038 + 4 * 2 ** 20 && offset < 0x900000) return view.fail(1);
+        // The bitmap begins at 0x2038; of its second piece of 4 MiB one page can't be read, and all bits behind it are set.
+        const second = 0x2038 + 4 * 2 ** 20;
+        if (offset === second) {
+          const rest = view.split(PAGE);
+          view.transfer(new Uint8Array(PAGE));
+          const more = rest.split(PAGE);
+          rest.fail(1);
+          return more.transfer(new Uint8Array(more.length).fill(255));
+        }
         const bytes = new Uint8Array(view.length);
         bytes.set(head.subarray(offset, offset + view.length));
         if (offset === 0x2038) bytes[0] = 0b110;
@@ -391,9 +409,10 @@ describe("a dump with a bitmap", () => {
     };
     const image = openDump(dumpFile(io, size, "half.dump")).sync();
     expect(image.warnings.join()).toMatch(
-      /the bitmap can't be read from file offset 0x402038 on: physical memory from 0x2000000000 on/,
+      /the bitmap can't be read from file offset 0x403038 on: physical memory from 0x2008000000 on/,
     );
     expect(readInto(image.io, 2 * PAGE, 8).sync()).toEqual(new Uint8Array(8).fill(2));
+    expect(image.map.bytesPresent).toBe(2 * PAGE);
   });
 
   it("gathers values in one batch, wherever they lie", async () => {
@@ -422,6 +441,18 @@ describe("a live dump", () => {
     expect(image.details.DumpType).toBe("9 (live kernel and user)");
     expect(readInto(image.io, 5 * PAGE, PAGE).sync()).toEqual(pattern(PAGE, 3));
     expect(image.map.stateOf(4 * PAGE)).toBe("outside");
+  });
+
+  it("of all memory has as many ranges as have the pages that its header counts", () => {
+    expect(openBytes(live({ type: 10 })).warnings).toEqual([]);
+    const less = openBytes(live({ type: 10, presentPages: 2 }));
+    expect([...less.map.ranges()]).toEqual([{ start: PAGE, end: 3 * PAGE, state: "present" }]);
+    const half = live({ type: 10, presentPages: 1 });
+    expect(refusal(half).message).toMatch(
+      /TotalNumberOfPages is 1, and range 0 \(page 0x1, 2 pages\) goes beyond/,
+    );
+    const more = openBytes(live({ type: 10, presentPages: 9 }));
+    expect(more.warnings.join()).toMatch(/range 2 \(page 0xa5a5\w+, \d+ pages\) is no physical memory/);
   });
 
   it("whose pages are not where its table ends is an error", () => {

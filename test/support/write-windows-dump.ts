@@ -203,9 +203,15 @@ function rangesBody(runs: readonly WindowsRun[], type: number, options: WindowsO
   const out = new ByteWriter();
   out.u32(0x40).text("RDMP").text("DUMP").u32(0); // Marker, Signature, ValidDump
   out.u64(end - 0x20).u64(options.firstPage ?? first); // MetadataSize, FirstPageOffset
-  if (type === 10) out.u32(runs.length).u32(0).u64(pages);
+  if (type === 10)
+    out
+      .u32(runs.length)
+      .u32(0)
+      .u64(options.presentPages ?? pages);
   else out.u64(0).u64(0);
   for (const { page, bytes } of runs) out.u64(page).u64(bytes.length / PAGE);
+  // The header of type 10 counts the pages; the table of others ends with zeros.
+  while (type === 10 && out.length < end) out.u8(0xa5);
   return out.upTo(end).bytes(joined(runs)).done();
 }
 
