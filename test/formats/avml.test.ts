@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type DumpFile, FormatError, openDump } from "../../src/formats/index.js";
-import { readInto, readPartial, Scheduler } from "../../src/io/index.js";
+import { fault, readInto, readPartial } from "../../src/io/index.js";
 import { PAGE_SIZE } from "../../src/io/page-slab.hot.js";
 import { pattern } from "../support/bytes.js";
 import { openBytes, testFile } from "../support/dump.js";
@@ -210,15 +210,15 @@ describe("reading", () => {
     const flaky: DumpFile = {
       name: inner.name,
       size: inner.size,
-      scheduler: new Scheduler(),
+      scheduler: inner.scheduler,
       sendIo: (offset, view) => {
-        if (broken) view.fail(0b01001);
+        if (broken) view.fail(fault("gone", "device", "connector"));
         else inner.sendIo(offset, view);
       },
     };
-    const image = openDump({ ...flaky, scheduler: inner.scheduler }).sync();
+    const image = openDump(flaky).sync();
     broken = true;
-    expect(readPartial(image.io, start, 100).sync().holes).toMatchObject([{ state: "io" }]);
+    expect(readPartial(image.io, start, 100).sync().holes).toMatchObject([{ state: "gone" }]);
     broken = false;
     expect(readInto(image.io, start, 100).sync()).toEqual(ram.subarray(0, 100));
   });
