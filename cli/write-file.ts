@@ -8,15 +8,16 @@ import { describeSystemError } from "./errors.js";
  * Writes a file under a temporary name beside it, and gives it its own when it is complete: one that was there before is
  * replaced then, and kept if anything fails.
  *
+ * @param rename Gives it its name; for tests.
  * @throws {MemtoolError} `WRITE_FAILED`, saying why; for what is there and no regular file (a device, a directory).
  */
-export function writeWhole(path: string, text: string): void {
+export function writeWhole(path: string, text: string, rename = renameSync): void {
   let temporary: string | undefined;
   try {
     const target = realTarget(path);
     temporary = `${target}.partial-${process.pid}-${randomBytes(4).toString("hex")}`;
     writeFileSync(temporary, text, { flag: "wx" });
-    renameSync(temporary, target);
+    rename(temporary, target);
   } catch (cause) {
     if (temporary !== undefined) rmSync(temporary, { force: true });
     const why = cause instanceof MemtoolError ? cause.message : describeSystemError(cause);

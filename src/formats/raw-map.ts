@@ -6,8 +6,9 @@
  * - `start-end@offset`: physical addresses (`end` exclusive) and the file offset of the first byte. Numbers are decimal
  *   or `0x…`, and may have a unit (`3G`). Without `@offset` the range's bytes follow those of the range before it.
  * - Lines of Linux's /proc/iomem: `00100000-bffdffff : System RAM`, hexadecimal, `end` *inclusive* (kernel/resource.c,
- *   `r_show`). Only System RAM at the outermost level counts, each range after the one before it: what LiME's raw format
- *   writes (its main.c walks the children of `iomem_resource` and writes the bytes of each without a header).
+ *   `r_show`; a resource's children are indented further). System RAM counts (also `System RAM (kmem)`), inside of other
+ *   resources too but not inside of System RAM, each range after the one before it: what LiME's raw format writes (its
+ *   main.c, in the version of March 2026, walks `iomem_resource` depth first and skips what is below RAM).
  */
 import { hex } from "../io/index.js";
 import { FormatError } from "./errors.js";
@@ -61,6 +62,8 @@ class Parser {
   readonly #ranges: RawRange[] = [];
   #next = 0;
   #iomem = false;
+  /** Indentation of the System RAM that the lines before this one belong to. */
+  #inside = Number.POSITIVE_INFINITY;
   #hidden = false;
 
   constructor(name: string) {
@@ -81,7 +84,10 @@ class Parser {
 
   iomem(indent: string, from: string, to: string, what: string): void {
     this.#iomem = true;
-    if (indent !== "" || what.trim() !== "System RAM") return;
+    if (indent.length > this.#inside) return;
+    this.#inside = Number.POSITIVE_INFINITY;
+    if (!/^System RAM(?: \(.*\))?\s*$/.test(what)) return;
+    this.#inside = indent.length;
     const start = Number.parseInt(from, 16);
     const end = Number.parseInt(to, 16) + 1;
     if (start === 0 && end === 1) {

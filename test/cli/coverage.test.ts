@@ -36,7 +36,7 @@ const plain = makeStyle(false, false);
 const ranges = fc
   .array(
     fc.record({
-      gap: fc.oneof(fc.constant(0), fc.nat(40)),
+      gap: fc.oneof(fc.constant(0), fc.nat(40), fc.nat(3000)),
       length: fc.integer({ min: 1, max: 60 }),
       kind: fc.constantFrom("present", "zero", "excluded"),
     }),
@@ -331,8 +331,16 @@ describe("a file that is written", () => {
         expect.objectContaining({ code: "WRITE_FAILED", message: expect.stringMatching(why) }),
       );
     }
+    const full = () => {
+      throw Object.assign(new Error("ENOSPC: no space left on device, rename"), { code: "ENOSPC" });
+    };
+    writeWhole(join(folder, "kept.svg"), "old");
+    expect(() => writeWhole(join(folder, "kept.svg"), "new", full)).toThrow(
+      /no space left on device \(ENOSPC\)/,
+    );
+    expect(readFileSync(join(folder, "kept.svg"), "utf8")).toBe("old");
     writeFileSync(join(folder, "file"), "");
     expect(() => writeWhole(join(folder, "file", "a.svg"), "text")).toThrow("could not be written");
-    expect(readdirSync(folder)).toEqual([...before, "file"].sort());
+    expect(readdirSync(folder)).toEqual([...before, "file", "kept.svg"].sort());
   });
 });

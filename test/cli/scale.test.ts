@@ -87,6 +87,9 @@ describe("the command's largest resident size, above that of Node, is less than 
 
   it("for one whose million pages lie each by itself", () => {
     expect(above(["info", "-f", scattered]).bytes).toBeLessThan(LIMIT);
+    const { bytes, out } = above(["coverage", "-f", scattered]);
+    expect(out).toContain("512 MiB a block");
+    expect(bytes).toBeLessThan(LIMIT);
     expect(mapsOf(scattered, scatteredDump)).toBeLessThan(LIMIT);
   });
 });

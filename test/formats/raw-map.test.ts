@@ -16,6 +16,13 @@ const IOMEM = `00000000-00000fff : Reserved
   2000000-2ffffff : System RAM
 bffe0000-bfffffff : Reserved
 100000000-13fffffff : System RAM
+  100000000-100ffffff : System RAM (kmem)
+140000000-17fffffff : Persistent Memory
+  140000000-15fffffff : dax0.0
+    140000000-140ffffff : System RAM (kmem)
+      140000000-1400fffff : System RAM
+    141000000-141ffffff : System RAMP
+  150000000-150ffffff : System RAM
 `;
 
 describe("a memory map", () => {
@@ -42,11 +49,14 @@ describe("a memory map", () => {
     ]);
   });
 
-  it("may be the text of /proc/iomem: System RAM of the outermost level, as LiME writes it", () => {
+  it("may be the text of /proc/iomem: System RAM that is not inside of other System RAM, as LiME writes it", () => {
+    const low = 0x9ec00 + 0xbffe0000 - 0x100000;
     expect(parseRawMap(IOMEM)).toEqual([
       { start: 0x1000, end: 0x9fc00, offset: 0 },
       { start: 0x100000, end: 0xbffe0000, offset: 0x9ec00 },
-      { start: 4 * GIB, end: 5 * GIB, offset: 0x9ec00 + 0xbffe0000 - 0x100000 },
+      { start: 4 * GIB, end: 5 * GIB, offset: low },
+      { start: 5 * GIB, end: 5 * GIB + 2 ** 24, offset: low + GIB },
+      { start: 0x150000000, end: 0x151000000, offset: low + GIB + 2 ** 24 },
     ]);
   });
 

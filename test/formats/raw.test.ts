@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { openDump, type RawRange } from "../../src/formats/index.js";
+import { Intervals } from "../../src/formats/pieces.js";
+import { zeroMap } from "../../src/formats/raw-zeros.js";
 import { readPartial } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { openBytes, testFile } from "../support/dump.js";
@@ -127,6 +129,15 @@ describe("holes of the file system in a raw image", () => {
       { start: 0x12000, end: 0x13000, state: "present", zero: true },
       { start: 0x13000, end: 0x13800, state: "excluded", reason: "truncated" },
     ]);
+  });
+
+  it("are like other bytes from so many ranges on, and nothing is lost", () => {
+    const pieces = new Intervals();
+    pieces.push(0, 1000, 0);
+    const holes = Array.from({ length: 100 }, (_, i) => ({ start: 10 * i, end: 10 * i + 5 }));
+    const few = zeroMap(pieces, holes, 8);
+    expect([few.length, few.bytesZero, few.bytesPresent]).toEqual([10, 25, 1000]);
+    expect(zeroMap(pieces, holes).bytesZero).toBe(500);
   });
 
   it("are the same bytes as in a plain array, whatever the holes and the map", () => {
