@@ -5,6 +5,8 @@ import { FormatError } from "./errors.js";
 import { hasText } from "./fields.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
+import { libvirtSave } from "./libvirt-save.js";
+import { qemuStream } from "./qemu-stream.js";
 import { raw } from "./raw.js";
 import type { DumpFile, Format } from "./types.js";
 
@@ -12,7 +14,7 @@ import type { DumpFile, Format } from "./types.js";
 export const HEAD_SIZE = 4096;
 
 /** Formats that memtool reads, in the order in which they are tried; `raw` takes what is left. */
-export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, raw];
+export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, qemuStream, libvirtSave, raw];
 
 /** A format that is recognised in order to be refused. */
 interface Refused {
@@ -35,12 +37,6 @@ const REFUSED: readonly Refused[] = [
   { name: "AVML", magic: "AVML", advice: `${CONVERT} (avml-convert writes a raw or LiME image)` },
   { name: "Windows crash dump (64-bit)", magic: "PAGEDU64", advice: CONVERT },
   { name: "Windows crash dump (32-bit)", magic: "PAGEDUMP", advice: CONVERT },
-  { name: "QEMU migration stream", magic: "QEVM", advice: `${CONVERT} (QEMU's dump-guest-memory)` },
-  {
-    name: "libvirt save file",
-    magic: "LibvirtQemudSave",
-    advice: `${CONVERT} (virsh dump --memory-only writes an ELF core)`,
-  },
   { name: "VMware snapshot state", magic: "\xd0\xbe\xd2\xbe", advice: `${CONVERT}, or give the .vmem file` },
   { name: "VMware snapshot state", magic: "\xd1\xba\xd1\xba", advice: `${CONVERT}, or give the .vmem file` },
   { name: "VMware snapshot state", magic: "\xd2\xbe\xd2\xbe", advice: `${CONVERT}, or give the .vmem file` },

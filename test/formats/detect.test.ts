@@ -16,6 +16,9 @@ it.each([
   ["elf-core", writeElf([{ physical: 0, bytes: pattern(10, 1) }])],
   ["kdump", kdump],
   ["flattened", flatten(kdump)],
+  ["qemu-stream", latin1("QEVM\0\0\0\x03")],
+  ["libvirt-save", latin1("LibvirtQemudSave")],
+  ["libvirt-save", latin1("LibvirtQemudPart")],
 ])("detects %s by content", async (name, file) => {
   expect(await detectFormat(testFile(file))).toBe(name);
   expect(detectFormat(testFile(file)).sync()).toBe(name);
@@ -27,8 +30,6 @@ describe("formats that are known and not read", () => {
     ["AVML", "AVML\x02\0\0\0", /avml-convert/],
     ["Windows crash dump (64-bit)", "PAGEDU64", /raw image/],
     ["Windows crash dump (32-bit)", "PAGEDUMP", /raw image/],
-    ["QEMU migration stream", "QEVM\0\0\0\x03", /dump-guest-memory/],
-    ["libvirt save file", "LibvirtQemudSave", /virsh dump --memory-only/],
     ["VMware snapshot state", "\xd2\xbe\xd2\xbe", /\.vmem/],
     ["gzip", "\x1f\x8b\x08\0", /gunzip/],
     ["xz", "\xfd7zXZ\0", /unxz/],

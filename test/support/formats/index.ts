@@ -3,6 +3,9 @@ import type { FormatCase } from "../format-suite.js";
 import { elfCore } from "./elf-core.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
+import { libvirtSave } from "./libvirt-save.js";
+import { qemuMapped } from "./qemu-mapped.js";
+import { qemuStream } from "./qemu-stream.js";
 import { raw } from "./raw.js";
 
 /** By the name that the fuzzer takes. */
@@ -11,4 +14,7 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   "elf-core": elfCore,
   kdump,
   flattened,
+  "qemu-stream": qemuStream,
+  "qemu-mapped": qemuMapped,
+  "libvirt-save": libvirtSave,
 };
