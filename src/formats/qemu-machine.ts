@@ -80,8 +80,9 @@ export function placeRam(
     }
   }
   if (architecture === "x86_64") placeFirmware(blocks, pageSize, found);
+  const placed = new Set(main);
   for (const block of blocks) {
-    if (!main.includes(block) && !DEVICE.test(block.name)) {
+    if (!placed.has(block) && !DEVICE.test(block.name)) {
       warnings.add(
         `the RAM block ${block.name} (${hex(block.length)} bytes) is no part of main RAM, and the stream does not say ` +
           "at which physical address it is: it can't be read",

@@ -24,6 +24,11 @@ const HEADER = 1 + 4 + 1 + 255 + 4 + 4;
 /** Bytes of a window in which a footer is looked for. */
 const SEARCH = 65_536;
 
+/** Devices that send before RAM ends are a handful. */
+const MAX_SECTIONS = 65_536;
+/** Names of skipped sections to tell. */
+const MAX_NAMED = 10;
+
 /** How the content of a section ended, and where. */
 export interface SectionEnd {
   readonly position: number;
@@ -89,6 +94,8 @@ export function* readSections(window: StreamWindow, from: number, ram: RamSectio
       if (short(6 + length + 8)) return ended(false, "the stream ends in a section's header");
       const name = window.text(position + 6, length);
       names.set(id, name);
+      if (names.size > MAX_SECTIONS)
+        return ended(false, `more than ${MAX_SECTIONS} sections before the end of RAM`);
       content += 1 + length + 8;
       if (name === "ram" && type === START && ramId === undefined) ramId = id;
     }
@@ -101,7 +108,7 @@ export function* readSections(window: StreamWindow, from: number, ram: RamSectio
           `the section ${name} before the end of RAM can't be skipped: the stream ends in it, or has no footers`,
         );
       }
-      skipped.add(name);
+      if (skipped.size < MAX_NAMED) skipped.add(name);
       position = footer;
       continue;
     }

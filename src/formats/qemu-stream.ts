@@ -26,6 +26,9 @@ import type { DumpFile, DumpImage, Format, FormatContext } from "./types.js";
 /** Bytes of pages that were decompressed or put together from deltas, to keep. */
 const CACHE_BYTES = 32 * 2 ** 20;
 
+/** RAM blocks that `info` names; a guest has a few dozen. */
+const MAX_SHOWN = 64;
+
 /** Migration streams. */
 export const qemuStream: Format = {
   name: "qemu-stream",
@@ -111,12 +114,18 @@ function image(
       ...(uuid === undefined ? {} : { uuid }),
       pageSize: config.pageSize,
       pagesSent: log.sent,
-      ramBlocks: list.blocks.map(({ name, length }) => `${name} ${hex(length)}`).join(", "),
-      mainRam: ram.main.map(({ name }) => name).join(", "),
+      ramBlocks: firstOf(list.blocks.map(({ name, length }) => `${name} ${hex(length)}`)),
+      mainRam: firstOf(ram.main.map(({ name }) => name)),
       mappedRam: list.mapped.length > 0,
       complete: end.complete,
     },
   };
+}
+
+/** A list for people: its first items, and how many more there are. */
+function firstOf(items: readonly string[]): string {
+  const shown = items.slice(0, MAX_SHOWN).join(", ");
+  return items.length > MAX_SHOWN ? `${shown} and ${items.length - MAX_SHOWN} more` : shown;
 }
 
 // biome-ignore lint/correctness/useYield: there is nothing to wait for.
@@ -191,7 +200,7 @@ function warn(
     );
   }
   if (end.skipped.length > 0) {
-    warnings.add(`skipped before the end of RAM: the sections ${end.skipped.slice(0, 10).join(", ")}`);
+    warnings.add(`skipped before the end of RAM: the sections ${end.skipped.join(", ")}`);
   }
   if (records.usesMultifd) {
     warnings.add(

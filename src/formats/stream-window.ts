@@ -31,7 +31,8 @@ export class StreamWindow {
    */
   *load(offset: number, length: number): Routine<number> {
     const loaded = this.start + this.bytes.length - offset;
-    if (offset >= this.start && loaded >= length) return loaded;
+    const isLast = this.start + this.bytes.length === this.file.size;
+    if (offset >= this.start && (loaded >= length || isLast)) return Math.max(0, loaded);
     const wanted = Math.max(0, Math.min(this.#memory.length, this.file.size - offset));
     this.start = offset;
     let readable = 0;

@@ -247,6 +247,19 @@ describe("where RAM is", () => {
     expect(image.warnings.join()).toMatch(/no RAM of the stream is at physical address 0x5000/);
   });
 
+  it("sixty thousand RAM blocks are put in their order, and a few dozen of them named", () => {
+    const blocks = Array.from({ length: 60_000 }, (_, i) => ({
+      name: `ram-node${59_999 - i}`,
+      length: PAGE,
+    }));
+    const image = openBytes(
+      write({ blocks, rounds: [[sent(0, page(1), "ram-node2"), zero(0, "ram-node59999")]] }),
+    );
+    expect(readInto(image.io, 2 * PAGE, PAGE).sync()).toEqual(page(1));
+    expect(image.map.end).toBe(60_000 * PAGE);
+    expect(image.details.ramBlocks).toMatch(/^ram-node59999 0x400, .* and 59936 more$/);
+  });
+
   it("the firmware's ROM ends at 4 GiB, and a DIMM whose address nobody knows is named in a warning", () => {
     const image = openBytes(
       write({
@@ -325,6 +338,18 @@ describe("what else is in a stream", () => {
       expect.stringMatching(/skipped before the end of RAM: the sections block/),
     ]);
     expect(readInto(image.io, 2 * PAGE, PAGE).sync()).toEqual(page(2));
+  });
+
+  it("more sections than any guest has end the stream with a warning", () => {
+    const before = Array.from({ length: 65_540 }, (_, i) => ({
+      type: "start" as const,
+      id: 100 + i,
+      name: `d${i % 30}`,
+      content: new Uint8Array(0),
+    }));
+    expect(() => openBytes(write({ before, rounds: [pages] }))).toThrow(
+      /more than 65536 sections before the end of RAM/,
+    );
   });
 
   it("a section that can't be skipped ends the stream, and what came before is readable", () => {
