@@ -7,7 +7,9 @@ import { FormatError } from "./errors.js";
 import { hasText } from "./fields.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
+import { libvirtSave } from "./libvirt-save.js";
 import { lime } from "./lime.js";
+import { qemuStream } from "./qemu-stream.js";
 import { raw } from "./raw.js";
 import type { DumpFile, Format } from "./types.js";
 import { vmware } from "./vmware.js";
@@ -29,6 +31,8 @@ export const FORMATS: readonly Format[] = [
   lime,
   avml,
   zstdSeekable,
+  qemuStream,
+  libvirtSave,
   raw,
 ];
 
@@ -40,16 +44,9 @@ interface Refused {
   readonly advice: string;
 }
 
-const CONVERT = "memtool does not read it yet; save the memory as a raw image, an ELF core or kdump instead";
 const RAW = "; to read the file as raw memory all the same, force the format raw";
 
 const REFUSED: readonly Refused[] = [
-  { name: "QEMU migration stream", magic: "QEVM", advice: `${CONVERT} (QEMU's dump-guest-memory)` },
-  {
-    name: "libvirt save file",
-    magic: "LibvirtQemudSave",
-    advice: `${CONVERT} (virsh dump --memory-only writes an ELF core)`,
-  },
   { name: "qcow2 disk image", magic: "QFI\xfb", advice: "a disk, not memory; give a memory dump" },
 ];
 

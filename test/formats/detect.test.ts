@@ -23,24 +23,27 @@ it.each([
   ["lime", writeLime([{ start: 0, bytes: pattern(10, 1) }])],
   ["zstd-seekable", writeZstdSeekable(kdump, { frame: 1000 })],
   ["lime", writeLime([{ start: 0, bytes: pattern(10, 1) }], true)],
+  ["qemu-stream", latin1("QEVM\0\0\0\x03")],
+  ["libvirt-save", latin1("LibvirtQemudSave")],
+  ["libvirt-save", latin1("LibvirtQemudPart")],
 ])("detects %s by content", async (name, file) => {
   expect(await detectFormat(testFile(file))).toBe(name);
   expect(detectFormat(testFile(file)).sync()).toBe(name);
 });
 
 describe("formats that are known and not read", () => {
-  it.each([
-    ["QEMU migration stream", "QEVM\0\0\0\x03", /dump-guest-memory/],
-    ["libvirt save file", "LibvirtQemudSave", /virsh dump --memory-only/],
-  ])("%s is refused by name, with what to do", (name, magic, advice) => {
-    const file = latin1(magic);
-    for (const attempt of [() => detectFormat(testFile(file)).sync(), () => openBytes(file)]) {
-      expect(attempt).toThrow(expect.objectContaining({ code: "UNSUPPORTED_FORMAT" }));
-      expect(attempt).toThrow(`this is a ${name} file`);
-      expect(attempt).toThrow(advice);
-    }
-    expect(openBytes(file, { format: "raw" }).format).toBe("raw");
-  });
+  it.each([["qcow2 disk image", "QFI\xfb", /a disk, not memory/]])(
+    "%s is refused by name, with what to do",
+    (name, magic, advice) => {
+      const file = latin1(magic);
+      for (const attempt of [() => detectFormat(testFile(file)).sync(), () => openBytes(file)]) {
+        expect(attempt).toThrow(expect.objectContaining({ code: "UNSUPPORTED_FORMAT" }));
+        expect(attempt).toThrow(`this is a ${name} file`);
+        expect(attempt).toThrow(advice);
+      }
+      expect(openBytes(file, { format: "raw" }).format).toBe("raw");
+    },
+  );
 
   it("RAM that begins like none of them is raw", () => {
     for (const start of ["BZh hello", "\x1f\x8b", "EMiX", "LiME is a fruit"])

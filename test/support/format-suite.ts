@@ -169,7 +169,9 @@ export function readDamaged(input: DumpInput, size: number): (number | undefined
     ]);
     for (const range of zeros.ranges()) {
       if (range.zero !== true) continue;
-      for (let i = range.start; i < Math.min(range.end, size); i++) expect([undefined, 0]).toContain(out[i]);
+      for (let i = range.start; i < Math.min(range.end, size); i++) {
+        if (out[i] !== undefined && out[i] !== 0) expect({ at: i, byte: out[i] }).toEqual({ at: i, byte: 0 });
+      }
     }
   }
   return out;

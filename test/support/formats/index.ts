@@ -8,7 +8,10 @@ import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
 import { kdump32Bit } from "./kdump-32-bit.js";
 import { kdumpBigEndian } from "./kdump-big-endian.js";
+import { libvirtSave } from "./libvirt-save.js";
 import { lime, limeBigEndian } from "./lime.js";
+import { qemuMapped } from "./qemu-mapped.js";
+import { qemuStream } from "./qemu-stream.js";
 import { mappedRaw, raw } from "./raw.js";
 import { splitKdumpCase } from "./split-kdump.js";
 import { vmwareMemory, vmwareState, vmwareWhole } from "./vmware.js";
@@ -40,4 +43,7 @@ export const FORMAT_CASES: Readonly<Record<string, FormatCase>> = {
   "lime-big-endian": limeBigEndian,
   avml,
   "zstd-seekable": zstdSeekable,
+  "qemu-stream": qemuStream,
+  "qemu-mapped": qemuMapped,
+  "libvirt-save": libvirtSave,
 };

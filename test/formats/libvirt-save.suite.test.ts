@@ -1,0 +1,4 @@
+import { formatSuite } from "../support/format-suite.js";
+import { libvirtSave } from "../support/formats/libvirt-save.js";
+
+formatSuite(libvirtSave);
