@@ -88,9 +88,13 @@ export class Session {
    * Opens the target.
    *
    * @param purpose `info`: the kernel is looked for in any case, and whoever asks reports that there is none. Otherwise
-   * `--physical` and `--root` do without, until a symbol is met.
+   * `--physical` and `--root` do without, until a symbol is met. `convert`: who converts decides.
    */
-  static async open(options: GlobalOptions, environment: Environment, purpose: "info" | "memory" = "memory") {
+  static async open(
+    options: GlobalOptions,
+    environment: Environment,
+    purpose: "info" | "memory" | "convert" = "memory",
+  ) {
     const target = targetOf(options, environment.env);
     if (options.pid !== undefined) {
       throw new UsageError(
@@ -107,7 +111,10 @@ export class Session {
       format: options.dumpFormat,
       write: options.write,
       root,
-      kernel: purpose === "info" || (options.physical !== true && root === undefined) ? "scan" : "none",
+      kernel:
+        purpose === "info" || (purpose === "memory" && options.physical !== true && root === undefined)
+          ? "scan"
+          : "none",
       onProgress: (done, total) => progress.update("looking for the kernel", done, total),
     });
     try {
@@ -168,6 +175,11 @@ export class Session {
   /** A bar for what takes long. */
   progress(what: string, done: bigint | number, total: bigint | number): void {
     this.#progress.update(what, done, total);
+  }
+
+  /** Takes the bar away. */
+  clearProgress(): void {
+    this.#progress.clear();
   }
 
   /** A message on standard error, and lines below it. */

@@ -12,10 +12,14 @@ export type {
   DumpFile,
   DumpImage,
   DumpNotes,
+  Encoder,
+  Encoders,
   Format,
   FormatContext,
   OpenDumpOptions,
   PagesDecoder,
+  RawNote,
   RawRange,
   UsePages,
 } from "./types.js";
+export * from "./write/index.js";

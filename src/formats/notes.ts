@@ -9,7 +9,7 @@
 
 import type { Warnings } from "./errors.js";
 import { Fields, hasText, latin1 } from "./fields.js";
-import type { Architecture, CpuState, DumpNotes } from "./types.js";
+import type { Architecture, CpuState, DumpNotes, RawNote } from "./types.js";
 
 const NT_PRSTATUS = 1;
 const HEADER = 12;
@@ -31,10 +31,14 @@ const QEMU_SEGMENT_SIZE = 24;
 const QEMU_CR_AT = QEMU_SEGMENTS_AT + 10 * QEMU_SEGMENT_SIZE;
 const QEMU_KERNEL_GS_BASE_AT = QEMU_CR_AT + 5 * 8;
 
+/** Notes that are kept as they are; those of 10,000 CPUs are a third of this. */
+const MAX_RAW = 65_536;
+
 /** Collects what the notes of one dump say. */
 export class NoteCollector {
   vmcoreinfo: Uint8Array | undefined;
   readonly #statuses: CpuState[] = [];
+  readonly #raw: RawNote[] = [];
   readonly #qemu: Record<string, bigint>[] = [];
   readonly #architecture: Architecture | undefined;
   readonly #file: string;
@@ -73,7 +77,9 @@ export class NoteCollector {
         );
         return;
       }
-      this.#note(latin1(bytes, nameAt, nameSize), type, bytes.subarray(start, end), at + start);
+      const name = latin1(bytes, nameAt, nameSize);
+      if (this.#raw.length < MAX_RAW) this.#raw.push({ name, type, description: bytes.subarray(start, end) });
+      this.#note(name, type, bytes.subarray(start, end), at + start);
       offset = start + padded(size);
     }
   }
@@ -121,7 +127,8 @@ export class NoteCollector {
     }
     const { vmcoreinfo } = this;
     const pageSize = vmcoreinfo === undefined ? undefined : pageSizeOf(vmcoreinfo);
-    return { vmcoreinfo, cpus, architecture: this.#architecture, pageSize, physBase };
+    const raw = this.#raw.length === 0 ? undefined : this.#raw;
+    return { vmcoreinfo, cpus, architecture: this.#architecture, pageSize, physBase, raw };
   }
 }
 

@@ -58,6 +58,22 @@ export interface Decoders {
   readonly many?: PagesDecoder | undefined;
 }
 
+/**
+ * Compresses one page, for a dump that is being written.
+ *
+ * @param page Valid only during the call.
+ * @returns    The compressed bytes, in memory that no later call changes; they may be longer than the page.
+ */
+export type Encoder = (page: Uint8Array) => Uint8Array;
+
+/** The codecs that dumps can be written with. */
+export interface Encoders {
+  /** zlib streams (RFC 1950). */
+  readonly deflate?: Encoder | undefined;
+  /** Zstandard frames that say how long their content is. */
+  readonly zstd?: Encoder | undefined;
+}
+
 /** Registers of one CPU when the dump was made. */
 export interface CpuState {
   /** Process (or QEMU: CPU) number of the NT_PRSTATUS note. */
@@ -68,6 +84,15 @@ export interface CpuState {
    * and `kernel_gs_base` since QEMU 3.0.
    */
   readonly registers: Readonly<Record<string, bigint>>;
+}
+
+/** An ELF note as it stands in the dump. */
+export interface RawNote {
+  /** Without its NUL: `CORE`, `QEMU`, `VMCOREINFO`. */
+  readonly name: string;
+  readonly type: number;
+  /** In the byte order of the machine. */
+  readonly description: Uint8Array;
 }
 
 /** What a dump says besides its memory. */
@@ -83,6 +108,8 @@ export interface DumpNotes {
   readonly physBase?: number | undefined;
   /** Byte order of the machine; default `little`. */
   readonly byteOrder?: "little" | "big" | undefined;
+  /** The dump's ELF notes, all of them and in their order, for a dump that is written of it. */
+  readonly raw?: readonly RawNote[] | undefined;
 }
 
 /** Processor architectures that dumps name. */
