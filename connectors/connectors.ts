@@ -1,12 +1,5 @@
 /** memtool/connectors: what opens targets on Node. @module */
-export {
-  CONVERT_FORMATS,
-  type ConvertFormat,
-  type ConvertOptions,
-  type ConvertSummary,
-  convert,
-  type FailedRange,
-} from "./convert.js";
+export { type ConvertOptions, type ConvertSummary, convert } from "./convert.js";
 export { ConnectorError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
 export { type InlineSource, isInline, type MappedFileSource, mapFile } from "./mapped-file.js";
@@ -27,3 +20,4 @@ export {
 } from "./registry.js";
 export type { Verified } from "./verify-dump.js";
 export { openInWorker, type WorkerSourceOptions } from "./worker-source.js";
+export { CONVERT_FORMATS, type ConvertFormat, type FailedRange } from "./write-dump.js";

@@ -2,32 +2,20 @@
 import {
   DumpFacts,
   DumpPlan,
-  type DumpSink,
-  type DumpWriter,
-  ElfWriter,
-  type EncodePages,
   type Encoders,
   type KdumpCompression,
-  KdumpWriter,
   type KeptRange,
-  LimeWriter,
-  RawWriter,
   type WrittenDump,
 } from "../src/formats/index.js";
-import { type AbortSignalLike, type FaultState, hex, MemtoolError } from "../src/io/index.js";
+import { type AbortSignalLike, type ExcludedReason, hex, MemtoolError } from "../src/io/index.js";
 import { KernelNotFoundError } from "../src/linux/index.js";
-import { encodeLatin1, type PhysicalMemory, type PhysicalRange } from "../src/memory/index.js";
-import { copyMemory, type MemoryReceiver } from "./copy-memory.js";
+import { encodeLatin1, type PhysicalMemory } from "../src/memory/index.js";
 import { EncodePool } from "./encode-pool.js";
 import { nodeEncoders } from "./node-encoders.js";
 import type { Machine } from "./open.js";
 import { OutputFile } from "./output-file.js";
 import { type Verified, verifyDump } from "./verify-dump.js";
-
-/** Formats that are written. */
-export const CONVERT_FORMATS = ["raw", "elf", "kdump", "lime"] as const;
-/** One of {@link CONVERT_FORMATS}. */
-export type ConvertFormat = (typeof CONVERT_FORMATS)[number];
+import { CONVERT_FORMATS, type ConvertFormat, type FailedRange, writeDump } from "./write-dump.js";
 
 /** Options of {@link convert}. */
 export interface ConvertOptions {
@@ -51,13 +39,6 @@ export interface ConvertOptions {
   readonly onProgress?: ((what: "writing" | "verifying", done: number, total: number) => void) | undefined;
 }
 
-/** A range of physical addresses (`end` exclusive) that could not be read. */
-export interface FailedRange {
-  readonly start: number;
-  readonly end: number;
-  readonly state: FaultState;
-}
-
 /** What {@link convert} did. Sizes are bytes. */
 export interface ConvertSummary {
   readonly path: string;
@@ -73,6 +54,8 @@ export interface ConvertSummary {
   readonly zeroExcluded: number;
   /** RAM that the source does not have or that was not kept. */
   readonly excluded: number;
+  /** The same by reason. */
+  readonly excludedBy: Readonly<Partial<Record<ExcludedReason, number>>>;
   /** Memory that should have been there and could not be read; the file has it as excluded. */
   readonly failed: number;
   /** The first thousand ranges of that. */
@@ -83,9 +66,6 @@ export interface ConvertSummary {
   /** What was compared, if `verify` was asked for. */
   readonly verified?: Verified;
 }
-
-/** Ranges that are listed. */
-const LISTED = 1000;
 
 /**
  * Writes a machine's physical memory to a file: streaming, in bounded memory. The file has a temporary name beside its
@@ -132,25 +112,22 @@ export async function convert(
         `${machine.name} has no memory ${options.keep === undefined ? "at all" : "in the ranges to keep"}: nothing to write`,
       );
     }
-    const encode: EncodePages | undefined =
-      compress === "none"
-        ? undefined
-        : (pages, use) => pool.encode(compress === "zlib" ? "deflate" : "zstd", pages, use);
-    const writer = writerOf(format, file, {
+    const copied = await writeDump(physical, file, {
       plan,
       facts,
+      format,
       pageSize,
       compression: compress,
-      encode,
+      pool,
       excludeZero: options.exclude === "zero",
+      signal: options.signal,
+      onProgress: (done) => options.onProgress?.("writing", done, plan.bytesPresent),
     });
-    const copy = new Copy(writer, file, plan.bytesPresent, options.onProgress);
-    await copyMemory(physical, plan, copy, options.signal);
-    if (copy.bytesPresent === 0) {
-      const state = copy.ranges[0]?.state ?? "io";
+    const { written } = copied;
+    if (copied.present === 0) {
+      const state = copied.failedRanges[0]?.state ?? "io";
       throw new MemtoolError("NOTHING_READ", `${machine.name}: none of its memory could be read (${state})`);
     }
-    const written = writer.finish();
     await file.complete(written.size);
     warnings.push(...lossesOf(format, plan, written, options));
     let verified: Verified | undefined;
@@ -170,12 +147,13 @@ export async function convert(
       ...(format === "kdump" ? { compress } : {}),
       size: written.size,
       allocated,
-      present: copy.bytesPresent - written.zeroExcluded - written.dropped,
+      present: copied.present - written.zeroExcluded - written.dropped,
       zeroExcluded: written.zeroExcluded,
       excluded: plan.bytesExcluded,
-      failed: copy.bytesFailed,
-      failedRanges: copy.ranges,
-      failedRangeCount: copy.rangeCount,
+      excludedBy: Object.fromEntries(plan.excluded),
+      failed: copied.failed,
+      failedRanges: copied.failedRanges,
+      failedRangeCount: copied.failedRangeCount,
       warnings,
       ...(verified === undefined ? {} : { verified }),
     };
@@ -283,23 +261,6 @@ function pageSizeOf(facts: DumpFacts): number {
   return [4096, 8192, 16_384, 65_536].includes(size) ? size : 4096;
 }
 
-function writerOf(
-  format: ConvertFormat,
-  sink: DumpSink,
-  options: ConstructorParameters<typeof KdumpWriter>[1],
-): DumpWriter {
-  switch (format) {
-    case "raw":
-      return new RawWriter(sink);
-    case "elf":
-      return new ElfWriter(sink, options.facts, options.plan.length);
-    case "kdump":
-      return new KdumpWriter(sink, options);
-    case "lime":
-      return new LimeWriter(sink);
-  }
-}
-
 /** What the new file can't say, each a sentence. */
 function lossesOf(
   format: ConvertFormat,
@@ -309,23 +270,28 @@ function lossesOf(
 ): string[] {
   const losses: string[] = [];
   const { bytesExcluded: excluded } = plan;
+  const unsure = plan.excluded.get("or outside") ?? 0;
   if (format === "raw") {
-    const outside = plan.end - plan.bytesPresent - excluded;
-    if (excluded + outside > 0) {
+    const zeros = plan.presentEnd - plan.bytesPresent;
+    if (zeros > 0) {
       losses.push(
-        `a raw image can't say what is missing: ${excluded} bytes that are excluded and ${outside} that are no RAM read ` +
-          "as zeros in it, or lie behind its end",
+        `a raw image can't say what is missing: ${zeros} bytes of it that are excluded or no RAM read as zeros`,
       );
     }
+    if (plan.end > plan.presentEnd) {
+      losses.push(
+        `a raw image ends with the last byte that is there: ${plan.end - plan.presentEnd} bytes behind it are missing`,
+      );
+    }
+    return losses;
   }
-  if (format === "lime" && excluded > 0) {
+  if (format === "lime" && excluded > unsure) {
     losses.push(
-      `LiME can't say that memory is excluded: ${excluded} bytes of RAM that are not in it read as no RAM`,
+      `LiME can't say that memory is excluded: ${excluded - unsure} bytes of RAM that are not in it read as no RAM`,
     );
   }
-  const unsure = plan.excluded.get("or outside") ?? 0;
   const kept = format === "kdump" && plan.excluded.size === 1 && options.exclude === undefined;
-  if (unsure > 0 && (format === "elf" || (format === "kdump" && !kept))) {
+  if (unsure > 0 && !kept) {
     losses.push(
       `of ${unsure} bytes the source can't tell whether they were left out or are no RAM: the new file says no RAM`,
     );
@@ -341,58 +307,4 @@ function lossesOf(
     );
   }
   return losses;
-}
-
-/** Hands memory to the writer, and counts what could not be read. */
-class Copy implements MemoryReceiver {
-  bytesPresent = 0;
-  bytesFailed = 0;
-  rangeCount = 0;
-  readonly ranges: FailedRange[] = [];
-  readonly #writer: DumpWriter;
-  readonly #file: OutputFile;
-  readonly #total: number;
-  readonly #onProgress: ConvertOptions["onProgress"];
-  #done = 0;
-  /** The last range that failed: one that goes on from it is a part of it. */
-  #last: { readonly start: number; end: number; readonly state: FaultState } | undefined;
-
-  constructor(writer: DumpWriter, file: OutputFile, total: number, onProgress: ConvertOptions["onProgress"]) {
-    this.#writer = writer;
-    this.#file = file;
-    this.#total = total;
-    this.#onProgress = onProgress;
-  }
-
-  present(start: number, bytes: Uint8Array): void {
-    this.bytesPresent += bytes.length;
-    this.#writer.present(start, bytes);
-  }
-
-  excluded({ start, end, reason = "unknown" }: PhysicalRange): void {
-    this.#writer.excluded(start, end, reason);
-  }
-
-  failed(start: number, end: number, state: FaultState): void {
-    this.bytesFailed += end - start;
-    this.#writer.excluded(start, end, "unknown", true);
-    const last = this.#last;
-    if (last !== undefined && last.end === start && last.state === state) {
-      last.end = end;
-      return;
-    }
-    this.#last = { start, end, state };
-    this.rangeCount++;
-    if (this.ranges.length < LISTED) this.ranges.push(this.#last);
-  }
-
-  settled(): Promise<void> {
-    return this.#file.settle();
-  }
-
-  windowEnd(bytes: number): void {
-    this.#writer.flush();
-    this.#done += bytes;
-    this.#onProgress?.("writing", this.#done, this.#total);
-  }
 }

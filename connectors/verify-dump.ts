@@ -3,9 +3,9 @@
 import { type DumpPlan, FORMATS } from "../src/formats/index.js";
 import { type AbortSignalLike, hex, MemtoolError } from "../src/io/index.js";
 import type { PhysicalMemory, PhysicalRange, RangeState } from "../src/memory/index.js";
-import type { ConvertFormat } from "./convert.js";
 import { copyMemory, WINDOW } from "./copy-memory.js";
 import { open } from "./open.js";
+import type { ConvertFormat } from "./write-dump.js";
 
 /** Options of {@link verifyDump}. */
 export interface VerifyOptions {
@@ -103,7 +103,7 @@ async function compareBytes(
               );
               if (i >= 0)
                 throw differs(
-                  path(dump),
+                  dump.name,
                   at + i,
                   `0x${byteText(wanted[at - start + i])} in the source, 0x${byteText(back[at - base + i])} in the dump`,
                 );
@@ -120,7 +120,7 @@ async function compareBytes(
                   range.start < Math.ceil(to / pageSize) * pageSize,
               );
             if (!(hole?.state === "excluded" && (zero || besideFailed))) {
-              throw differs(path(dump), at, `there in the source, ${hole?.state} in the dump`);
+              throw differs(dump.name, at, `there in the source, ${hole?.state} in the dump`);
             }
             at = to;
           }
@@ -135,10 +135,6 @@ async function compareBytes(
   };
   await copyMemory(source, plan, receiver, signal);
   return compared;
-}
-
-function path(dump: PhysicalMemory): string {
-  return dump.name;
 }
 
 function byteText(byte: number | undefined): string {

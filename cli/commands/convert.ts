@@ -146,7 +146,7 @@ function jsonOf({ failedRanges, ...summary }: ConvertSummary): object {
 }
 
 function summaryText(summary: ConvertSummary): string {
-  const { format, compress, size, allocated, present, zeroExcluded, excluded, failed, verified } = summary;
+  const { format, compress, size, allocated, present, zeroExcluded, failed, verified } = summary;
   const text = (bytes: number) => (bytes === 0 ? undefined : bytesText(bytes));
   return fields([
     ["wrote", summary.path],
@@ -159,7 +159,7 @@ function summaryText(summary: ConvertSummary): string {
     ["size", `${bytesText(size)}${allocated < size ? `, ${bytesText(allocated)} on disk` : ""}`],
     ["present", bytesText(present)],
     ["zeros left out", text(zeroExcluded)],
-    ["excluded", text(excluded)],
+    ["excluded", excludedText(summary)],
     ["unreadable", text(failed)],
     [
       "verified",
@@ -168,4 +168,11 @@ function summaryText(summary: ConvertSummary): string {
         : `read back and compared: ${bytesText(verified.bytes)}, ${verified.ranges} ranges`,
     ],
   ]);
+}
+
+function excludedText({ excludedBy }: ConvertSummary): string | undefined {
+  const parts = Object.entries(excludedBy).map(
+    ([reason, bytes]) => `${bytesText(bytes)}${reason === "unknown" ? "" : ` ${reason}`}`,
+  );
+  return parts.length === 0 ? undefined : parts.join(", ");
 }

@@ -9,16 +9,18 @@ const PIECE_BITS = PIECE * 8;
 export class BitmapStream {
   readonly #sink: DumpSink;
   readonly #at: number;
+  readonly #length: number;
   #bytes = new Uint8Array(PIECE);
   #piece = 0;
   #dirty = false;
   /** Bits that were set. */
   count = 0;
 
-  /** @param at File offset of its first byte. */
-  constructor(sink: DumpSink, at: number) {
+  /** @param at File offset of its first byte. @param length Its bytes: behind them is something else. */
+  constructor(sink: DumpSink, at: number, length: number) {
     this.#sink = sink;
     this.#at = at;
+    this.#length = length;
   }
 
   /** Sets the bits from `from` to `to` (exclusive); none before `from` may have been, or will be set. */
@@ -55,7 +57,8 @@ export class BitmapStream {
   /** Hands over to the sink what has been set. */
   finish(): void {
     if (!this.#dirty) return;
-    this.#sink.write(this.#at + this.#piece * PIECE, this.#bytes);
+    const start = this.#piece * PIECE;
+    this.#sink.write(this.#at + start, this.#bytes.subarray(0, Math.min(PIECE, this.#length - start)));
     // Memory of the sink's from now on.
     this.#bytes = new Uint8Array(PIECE);
     this.#dirty = false;

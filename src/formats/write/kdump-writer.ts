@@ -113,8 +113,8 @@ export class KdumpWriter implements DumpWriter {
     const bitmapAt = (1 + this.#subBlocks) * pageSize;
     this.#descriptorsAt = bitmapAt + this.#bitmapBlocks * pageSize;
     this.#dataAt = Math.ceil((this.#descriptorsAt + stored * DESCRIPTOR_SIZE) / pageSize) * pageSize;
-    this.#ram = new BitmapStream(sink, bitmapAt);
-    this.#stored = new BitmapStream(sink, bitmapAt + perBitmap * pageSize);
+    this.#ram = new BitmapStream(sink, bitmapAt, perBitmap * pageSize);
+    this.#stored = new BitmapStream(sink, bitmapAt + perBitmap * pageSize, perBitmap * pageSize);
   }
 
   present(start: number, bytes: Uint8Array): void {
