@@ -9,7 +9,7 @@ import { describe, expect, test } from "vitest";
  */
 const LAYERS: Record<string, readonly string[]> = {
   "src/io": [],
-  "src/codecs": [],
+  "src/codecs": ["src/wasm"],
   "src/wasm": [],
   "src/memory": ["src/io"],
   "src/formats": ["src/io", "src/codecs"],

@@ -20,7 +20,8 @@ export interface DumpFile extends PacketIo<number> {
  *
  * @param input        The compressed bytes; valid only during the call.
  * @param outputLength What the page must decompress to; must not allocate much more than that.
- * @returns            The page. Another length than `outputLength` makes the page `malformed`.
+ * @returns            The page, in memory that no later call changes: several may wait for a page, and the first may read
+ *                     others from within its answer. Another length than `outputLength` makes the page `malformed`.
  * @throws             anything for input that does not decompress.
  */
 export type Decoder = (input: Uint8Array, outputLength: number) => Uint8Array;

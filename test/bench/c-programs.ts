@@ -19,18 +19,30 @@ export function compilerVersion(): string | undefined {
   return version;
 }
 
+/** A C program that isn't just `test/bench/c/NAME.c`. */
+export interface CSource {
+  /** Its file; default `test/bench/c/NAME.c`. */
+  readonly source?: string;
+  /** Further arguments for gcc; those that come behind the file's name, libraries for one. */
+  readonly flags?: readonly string[];
+  readonly libraries?: readonly string[];
+}
+
 /** Path of the program made of `test/bench/c/NAME.c`. @throws if gcc refuses it. */
-export function compiled(name: string): string {
-  const source = join(SOURCES, `${name}.c`);
+export function compiled(name: string, options: CSource = {}): string {
+  const { source = join(SOURCES, `${name}.c`), flags = [], libraries = [] } = options;
+  const args = [...FLAGS, ...flags];
   const hash = createHash("sha256")
-    .update(FLAGS.join(" "))
+    .update([...args, ...libraries].join(" "))
     .update(compilerVersion() ?? "");
   for (const file of [source, join(SOURCES, "bench.h")]) hash.update(readFileSync(file));
   const program = join(CACHE, `${name}-${hash.digest("hex").slice(0, 16)}`);
   if (existsSync(program)) return program;
   mkdirSync(CACHE, { recursive: true });
   const unfinished = `${program}.${process.pid}`;
-  const { status, stderr } = spawnSync("gcc", [...FLAGS, "-o", unfinished, source], { encoding: "utf8" });
+  const { status, stderr } = spawnSync("gcc", [...args, "-o", unfinished, source, ...libraries], {
+    encoding: "utf8",
+  });
   if (status !== 0) throw new Error(`gcc does not compile ${source}:\n${stderr}`);
   renameSync(unfinished, program);
   return program;
@@ -49,8 +61,8 @@ export function cProgram(
   args: readonly (string | number)[],
   loops: number,
   rest: Omit<Ready, "run">,
+  program = compiled(name),
 ): Ready {
-  const program = compiled(name);
   const measured: Timed[] = [];
   const run = (): Timed => {
     let next = measured.shift();
