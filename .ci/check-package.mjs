@@ -136,6 +136,20 @@ function checkThreads() {
   run(process.execPath, ["threads.js"]);
 }
 
+/** zstd's WebAssembly is found where it was installed. */
+function checkCodecs() {
+  write(
+    "codecs.js",
+    `import { nodeDecoders, nodeEncoders } from "memtool";
+    const page = new Uint8Array(4096).fill(7);
+    for (const [encoder, decoder] of [["deflate", "inflate"], ["zstd", "zstd"]]) {
+      const found = nodeDecoders[decoder](nodeEncoders[encoder](page), 4096);
+      if (Buffer.compare(found, page) !== 0) throw new Error(\`\${decoder} gives another page\`);
+    }`,
+  );
+  run(process.execPath, ["codecs.js"]);
+}
+
 /** Under vitest, as a user's tests would; the user brings vitest, here ours stands in. */
 function checkTesting() {
   for (const name of ["vitest", "@types"]) {
@@ -203,6 +217,7 @@ try {
     ["has a command", checkCommand],
     ["can be imported", checkEntryPoints],
     ["has threads that help", checkThreads],
+    ["has codecs", checkCodecs],
     ["brings a test suite", checkTesting],
     ["has types", checkTypes],
     ["is well-formed", () => judge(tarball)],

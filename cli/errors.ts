@@ -21,6 +21,7 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   "BAD_OPTION",
   "NO_SUCH_CONNECTOR",
   "UNKNOWN_FORMAT",
+  "BAD_MEMORY_MAP",
 ]);
 
 /** Whether what is wrong is the command line. */

@@ -1,6 +1,7 @@
 /** The commands and their options. What a command does is in commands/. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { type ConvertCommandOptions, convert, convertOptions } from "./commands/convert.js";
+import { type CoverageCommandOptions, coverage, parseBlock } from "./commands/coverage.js";
 import { info } from "./commands/info.js";
 import { type MapsCommandOptions, maps } from "./commands/maps.js";
 import { type ReadCommandOptions, read, readOptions } from "./commands/read.js";
@@ -10,11 +11,11 @@ import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.
 import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
 import { parseAddress, parseRoot } from "./parse.js";
 import { escapeText } from "./render/escape.js";
-import { type Environment, type GlobalOptions, Session } from "./session.js";
+import { type Environment, type GlobalOptions, type Purpose, Session } from "./session.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
-const COMMANDS = "info, read, translate, maps, symbols, write, convert";
+const COMMANDS = "info, coverage, read, translate, maps, symbols, write, convert";
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -44,6 +45,10 @@ export async function run(
     )
     .option("-c, --connector <name:target>", "a connector, such as proc:1234", once)
     .option("--dump-format <format>", "the dump's format: raw, elf-core, kdump, flattened")
+    .option(
+      "--map <ranges>",
+      "where a raw image's bytes belong: start-end@offset,… or a file of them or of /proc/iomem",
+    )
     .option("--physical", "use physical memory")
     .option("--root <address>", "use the page tables of this root (a CR3)", checked(parseRoot))
     .addOption(new Option("--pid <number>", "use a process's memory (comes with a later issue)"))
@@ -66,6 +71,20 @@ export async function run(
     .description("what the target is: format, ranges, CPUs, kernel, and how it was found")
     .addHelpText("after", example(`info -f ${FIXTURE}`))
     .action(() => session((opened) => info(opened), "info"));
+
+  program
+    .command("coverage")
+    .description("draws how much of each part of memory is there, is zero, was left out, or is no memory")
+    .option(
+      "--block <size>",
+      "bytes that one block stands for: a power of two, such as 2M (default: what fits)",
+    )
+    .option("--svg <file>", "write a picture with legend instead")
+    .addHelpText("after", example(`coverage -f ${FIXTURE}`))
+    .action((options: CoverageCommandOptions) => {
+      if (options.block !== undefined) parseBlock(options.block);
+      return session((opened) => coverage(opened, options), "coverage");
+    });
 
   program
     .command("read")
@@ -194,10 +213,7 @@ export async function run(
     );
   }
 
-  async function session(
-    action: (session: Session) => Promise<number>,
-    purpose: "info" | "memory" | "convert" = "memory",
-  ) {
+  async function session(action: (session: Session) => Promise<number>, purpose: Purpose = "memory") {
     const opened = await Session.open(program.opts<GlobalOptions>(), environment, purpose);
     try {
       status = await action(opened);

@@ -15,6 +15,7 @@ export interface GlobalOptions {
   readonly file?: readonly string[];
   readonly connector?: string;
   readonly dumpFormat?: string;
+  readonly map?: string;
   readonly physical?: boolean;
   readonly root?: string;
   readonly pid?: string;
@@ -57,6 +58,13 @@ export function targetOf(options: GlobalOptions, env: Environment["env"]): OpenT
   return given.includes(":") && listConnectors().has(name) ? { connector: given } : given;
 }
 
+/**
+ * What a target is opened for. `info`: the kernel is looked for in any case, and whoever asks reports that there is none.
+ * `coverage`: without a kernel. Both tell holes of the file system from other bytes. `memory`: `--physical` and `--root` do
+ * without a kernel, until a symbol is met. `convert`: who converts looks for one where the new dump needs it.
+ */
+export type Purpose = "info" | "coverage" | "convert" | "memory";
+
 /** Unknown symbols that similar ones are looked for. */
 const SUGGESTED = 16;
 
@@ -84,17 +92,8 @@ export class Session {
     this.#progress = progress;
   }
 
-  /**
-   * Opens the target.
-   *
-   * @param purpose `info`: the kernel is looked for in any case, and whoever asks reports that there is none. Otherwise
-   * `--physical` and `--root` do without, until a symbol is met. `convert`: who converts decides.
-   */
-  static async open(
-    options: GlobalOptions,
-    environment: Environment,
-    purpose: "info" | "memory" | "convert" = "memory",
-  ) {
+  /** Opens the target. */
+  static async open(options: GlobalOptions, environment: Environment, purpose: Purpose = "memory") {
     const target = targetOf(options, environment.env);
     if (options.pid !== undefined) {
       throw new UsageError(
@@ -111,17 +110,16 @@ export class Session {
       format: options.dumpFormat,
       write: options.write,
       root,
-      kernel:
-        purpose === "info" || (purpose === "memory" && options.physical !== true && root === undefined)
-          ? "scan"
-          : "none",
+      memoryMap: options.map,
+      holes: purpose === "info" || purpose === "coverage",
+      kernel: wantsKernel(purpose, options) ? "scan" : "none",
       onProgress: (done, total) => progress.update("looking for the kernel", done, total),
     });
     try {
       progress.clear();
       const space = spaceOf(machine, options, root);
       const session = new Session(machine, space, options, environment, progress);
-      if (purpose !== "info" && machine.noKernel !== undefined && space.map !== undefined) {
+      if (purpose === "memory" && machine.noKernel !== undefined && space.map !== undefined) {
         session.warn(`${machine.noKernel.message}; addresses are physical here`);
       }
       return session;
@@ -200,6 +198,10 @@ export class Session {
     await this.out.flush();
     await this.machine.close();
   }
+}
+
+function wantsKernel(purpose: Purpose, { physical, root }: GlobalOptions): boolean {
+  return purpose === "info" || (purpose === "memory" && physical !== true && root === undefined);
 }
 
 function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefined): Space {

@@ -6,6 +6,10 @@ export interface Style {
   readonly heading: (text: string) => string;
   readonly error: (text: string) => string;
   readonly warning: (text: string) => string;
+  /** Blocks of memory that are there, that are zero, and that are missing. */
+  readonly present: (text: string) => string;
+  readonly zero: (text: string) => string;
+  readonly missing: (text: string) => string;
 }
 
 /** Colour only on a terminal, and not where `NO_COLOR` is set (https://no-color.org: to anything but ""). */
@@ -25,5 +29,8 @@ export function makeStyle(stdout: boolean, stderr: boolean): Style {
     heading: (text) => out.bold(text),
     error: (text) => error.red(text),
     warning: (text) => error.yellow(text),
+    present: (text) => out.green(text),
+    zero: (text) => out.cyan(text),
+    missing: (text) => out.red(text),
   };
 }

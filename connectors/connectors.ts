@@ -2,7 +2,9 @@
 export { type ConvertOptions, type ConvertSummary, convert } from "./convert.js";
 export { ConnectorError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
+export type { FileHole, Holes } from "./file-holes.js";
 export { type InlineSource, isInline, type MappedFileSource, mapFile } from "./mapped-file.js";
+export { readMemoryMap } from "./memory-map.js";
 export { nodeDecoders } from "./node-decoders.js";
 export { nodeEncoders } from "./node-encoders.js";
 export { Machine, type OpenOptions, type OpenTarget, open } from "./open.js";

@@ -25,6 +25,7 @@ export interface MemoryReceiver {
 /**
  * Reads all that the plan says is present. A window is read while what became of the one before is still being written.
  *
+ * @param window Bytes that are read at once, at multiples of it.
  * @throws {MemtoolError} `ABORTED` once the signal has fired; what the receiver throws.
  */
 export async function copyMemory(
@@ -32,10 +33,11 @@ export async function copyMemory(
   plan: DumpPlan,
   receiver: MemoryReceiver,
   signal: AbortSignalLike | undefined,
+  window = WINDOW,
 ): Promise<void> {
   let items: PhysicalRange[] = [];
   let number = -1;
-  const spares = [new Uint8Array(WINDOW), new Uint8Array(WINDOW)];
+  const spares = [new Uint8Array(window), new Uint8Array(window)];
   const options = signal === undefined ? undefined : { signal };
 
   const dealWith = async (ranges: readonly PhysicalRange[]) => {
@@ -87,13 +89,13 @@ export async function copyMemory(
       continue;
     }
     for (let at = range.start; at < range.end; ) {
-      const here = Math.floor(at / WINDOW);
+      const here = Math.floor(at / window);
       if (number >= 0 && here !== number) {
         await dealWith(items);
         items = [];
       }
       number = here;
-      const end = Math.min(range.end, (here + 1) * WINDOW);
+      const end = Math.min(range.end, (here + 1) * window);
       items.push({ start: at, end, state: "present" });
       at = end;
     }

@@ -13,6 +13,7 @@ import {
 import { AddressRanges, type Batch, type Fault, fault, type Source, withDetail } from "../src/io/index.js";
 import { adjacentEnd, readAdjacent } from "./adjacent-rows.js";
 import { ConnectorError, errnoName, errnoOf } from "./errors.js";
+import { type Holes, holesOf } from "./file-holes.js";
 import { NearRows } from "./near-rows.js";
 
 /** Options of {@link openFile}. */
@@ -26,6 +27,11 @@ export interface FileSource extends Source {
   readonly path: string;
   /** Bytes. */
   readonly size: number;
+  /**
+   * Finds what tells the holes of the file system in it, ranges that are zero: loads `ffi-rs`. `undefined` where nobody
+   * can tell.
+   */
+  findHoles?(): Promise<Holes | undefined>;
 }
 
 /** The file has become shorter than it was when it was opened. @internal */
@@ -141,6 +147,10 @@ class OpenFile implements FileSource {
 
   ranges(): AddressRanges {
     return this.#ranges;
+  }
+
+  findHoles(): Promise<Holes | undefined> {
+    return holesOf(this.#fd);
   }
 
   transferSync(batch: Batch): void {

@@ -15,6 +15,7 @@ import {
 } from "../src/io/index.js";
 import { ConnectorError } from "./errors.js";
 import { type FileOptions, type FileSource, openRegular, writeRows } from "./file.js";
+import { type Holes, holesOf } from "./file-holes.js";
 import { FileWindows, type WindowOptions } from "./file-windows.js";
 import { loadMapper, type Mapper } from "./mmap.js";
 
@@ -112,6 +113,10 @@ class MappedFile implements MappedFileSource {
 
   ranges(): AddressRanges {
     return this.#ranges;
+  }
+
+  findHoles(): Promise<Holes | undefined> {
+    return holesOf(this.#fd);
   }
 
   inline(io: SourceIo): PacketIo<Address> {

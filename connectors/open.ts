@@ -1,7 +1,7 @@
 /** Opens a target and puts the layers of its machine together, all on one scheduler. */
 import { basename, dirname, join } from "node:path";
-import type { DumpFile, DumpImage } from "../src/formats/index.js";
-import { dumpFile, openDump } from "../src/formats/index.js";
+import type { DumpFile, DumpImage, RawRange } from "../src/formats/index.js";
+import { abiOf, dumpFile, openDump } from "../src/formats/index.js";
 import { type Column, type ColumnIo, SAFE_HIGH, sendColumn, sendRecords } from "../src/io/column.js";
 import {
   type Address,
@@ -24,6 +24,7 @@ import { ConnectorError } from "./errors.js";
 import { type FileSource, openFile } from "./file.js";
 import { hostWasm } from "./host-wasm.js";
 import { isInline } from "./mapped-file.js";
+import { readMemoryMap } from "./memory-map.js";
 import { nodeDecoders } from "./node-decoders.js";
 import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
 
@@ -47,6 +48,18 @@ export interface OpenOptions {
    * source's counters do not count them.
    */
   readonly map?: boolean | undefined;
+  /**
+   * Where a raw image's bytes belong: ranges, or a text that {@link readMemoryMap} takes (ranges such as
+   * `0-3G@0,4G-5G@3G`, or the path of a file of them or of the text of /proc/iomem). Other dumps than raw ones say it
+   * themselves, and refuse a map.
+   */
+  readonly memoryMap?: readonly RawRange[] | string | undefined;
+  /**
+   * Tell zeros apart that the file doesn't store, as holes of the file system: a raw image's `image.mapWithZeros` is
+   * then there if the file has such holes and the optional package `ffi-rs` is installed, which is loaded (some 15 ms).
+   * Default false.
+   */
+  readonly holes?: boolean | undefined;
   /**
    * Bytes of memory to keep cached, decompressed pages of a dump among them; default 32 MiB, or none over a mapped
    * file whose pages are not compressed.
@@ -77,13 +90,18 @@ export interface OpenOptions {
  * @throws {MemtoolError} (a `ConnectorError`, a `FormatError`) for what can't be opened, with what to try.
  */
 export async function open(target: OpenTarget, options: OpenOptions = {}): Promise<Machine> {
-  const { connector, source, parts } = await openSource(target, options);
+  const { connector, source, parts, memoryMap } = await openSource(target, options);
   const scheduler = new Scheduler();
   const io = new SourceIo(source, scheduler);
   const files = new FilesBeside(io);
   let machine: Machine | undefined;
   try {
-    machine = new Machine(io, connector.kind, await layersOf(io, connector, options, files, parts), options);
+    machine = new Machine(
+      io,
+      connector.kind,
+      await layersOf(io, connector, options, files, parts, memoryMap),
+      options,
+    );
     await machine.prepare();
     return machine;
   } catch (error) {
@@ -94,36 +112,59 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
   }
 }
 
-async function openSource(
-  target: OpenTarget,
-  options: OpenOptions,
-): Promise<{ connector: Connector; source: Source; parts: readonly string[] }> {
+/** A source, and what its target said besides. */
+interface Opened {
+  readonly connector: Connector;
+  readonly source: Source;
+  /** Paths of the other files of a dump that was split. */
+  readonly parts: readonly string[];
+  readonly memoryMap: readonly RawRange[] | undefined;
+}
+
+async function openSource(target: OpenTarget, options: OpenOptions): Promise<Opened> {
+  // Before anything is opened: nobody would close it.
+  const given = options.memoryMap;
+  const memoryMap = typeof given === "string" ? readMemoryMap(given) : given;
   if (typeof target === "string" || !("connector" in target)) {
     const [path, ...parts] = typeof target === "string" ? [target] : target;
     if (path === undefined)
       throw new MemtoolError("NO_TARGET", "no file to open: the list of paths is empty");
     const connector = findConnector("file");
     const source = await connector.open(path, { write: options.write, map: options.map });
-    return { connector, source, parts };
+    return { connector, source, parts, memoryMap };
   }
   const text = target.connector;
   const parsed = parseTarget(text);
   const connector = findConnector(parsed.name);
-  const given = new Map(parsed.options);
-  if (options.write === true && !given.has("write")) {
+  const asked = new Map(parsed.options);
+  if (options.write === true && !asked.has("write")) {
     if (connector.options?.write !== "boolean") {
       throw new MemtoolError("READ_ONLY", `${text}: this connector can't write`);
     }
-    given.set("write", true);
+    asked.set("write", true);
   }
-  if (options.map === true && !given.has("map")) {
-    if (connector.options?.map !== "boolean") {
+  if (options.map === true && !asked.has("map")) {
+    if (connector.options?.map === undefined) {
       throw new MemtoolError("NO_MMAP", `${text}: this connector has nothing to map`);
     }
-    given.set("map", true);
+    asked.set("map", true);
   }
-  const source = await connector.open(parsed.target, checkOptions(text, connector, given));
-  return { connector, source, parts: [] };
+  const values = checkOptions(text, connector, asked);
+  const ranges = connector.kind === "file" && typeof values.map === "string" ? values.map : undefined;
+  if (memoryMap !== undefined && (connector.kind !== "file" || ranges !== undefined)) {
+    throw new ConnectorError(
+      "BAD_MEMORY_MAP",
+      text,
+      ranges === undefined
+        ? "a memory map is for raw images in files, and this is none"
+        : "a memory map is given twice, as an option of the connector and beside it",
+    );
+  }
+  const ownMap = ranges === undefined ? memoryMap : readMemoryMap(ranges);
+  // Ranges and a mapped file at once: what is asked for beside the connector still holds.
+  const how = ranges === undefined ? values : { ...values, map: options.map };
+  const source = await connector.open(parsed.target, how);
+  return { connector, source, parts: [], memoryMap: ownMap };
 }
 
 /** Further files of a dump: the other parts of one that was split, and those that lie beside it. */
@@ -184,6 +225,7 @@ async function layersOf(
   options: OpenOptions,
   files: FilesBeside,
   parts: readonly string[],
+  memoryMap: readonly RawRange[] | undefined,
 ): Promise<Layers> {
   const { live } = io.source.supports;
   const cacheBytes = options.cacheBytes === undefined ? {} : { cacheBytes: options.cacheBytes };
@@ -200,22 +242,30 @@ async function layersOf(
     }
     case "file": {
       const { source } = io;
-      const file = fileOf(io);
+      const holes = options.holes === true ? await (source as Partial<FileSource>).findHoles?.() : undefined;
+      const file = { ...fileOf(io), zeroRanges: holes };
       const pool = new DecodePool();
       const decoders = { ...nodeDecoders, many: pool };
       const image = await openDump(file, {
         decoders,
         format: options.format,
         ...cacheBytes,
+        memoryMap,
         parts: parts.map((path) => files.open(path)),
         beside: (name) => files.beside(name),
       });
       const { map, slab } = image;
       // A page of a mapped file, unless it must be decompressed, is as near as one in a cache: going without, 1,000
       // scattered values of 8 bytes took 0.5 µs each instead of 2.8, a few over and over no more than through a cache.
-      const cached =
-        isInline(source) && image.format !== "kdump" ? { cacheBytes: 0, ...cacheBytes } : cacheBytes;
-      const physical = new PhysicalMemory(image.io, { map, live, ...cached, slab, name: file.name });
+      const cached = isInline(source) && slab === undefined ? { cacheBytes: 0, ...cacheBytes } : cacheBytes;
+      const physical = new PhysicalMemory(image.io, {
+        map,
+        live,
+        ...cached,
+        slab,
+        name: file.name,
+        ...abiOf(image.notes),
+      });
       return { image, physical, pool, files };
     }
   }
@@ -264,7 +314,7 @@ export class Machine {
     this.#identity =
       physical === undefined
         ? new AddressSpace<Address>(source, { name: source.name })
-        : new AddressSpace<Address>(new IdentityIo(physical), { name: "physical memory" });
+        : new AddressSpace<Address>(new IdentityIo(physical), { name: "physical memory", ...physical.abi });
   }
 
   /**

@@ -5,8 +5,11 @@ import { openFile } from "./file.js";
 import { mapFile } from "./mapped-file.js";
 import { openProcess } from "./proc-mem.js";
 
-/** What an option's value is: `size` is a number of bytes such as `64`, `0x40`, `16K`, `1M`, `2G`. */
-export type OptionKind = "boolean" | "number" | "size" | "string";
+/**
+ * What an option's value is: `size` is a number of bytes such as `64`, `0x40`, `16K`, `1M`, `2G`; `boolean or ranges` is
+ * text unless it is a boolean.
+ */
+export type OptionKind = "boolean" | "number" | "size" | "string" | "boolean or ranges";
 
 /** Option values after parsing. */
 export type OptionValues = Readonly<Record<string, boolean | number | string | undefined>>;
@@ -37,13 +40,17 @@ export interface ConnectorTarget {
 const connectors = new Map<string, Connector>();
 
 const NAME = /^[a-z][a-z0-9-]*$/;
-/** `key=value`, several with commas; only the first part tells options from a target that has colons. */
-const OPTIONS = /^[a-zA-Z][a-zA-Z0-9-]*=[^,]*(,[a-zA-Z][a-zA-Z0-9-]*(=[^,]*)?)*$/;
+/**
+ * `key=value`, several with commas; only the first part tells options from a target that has colons. A part that begins
+ * with a digit goes on with the value before it: `map=0-3G@0,4G-5G@3G`.
+ */
+const OPTIONS = /^[a-zA-Z][a-zA-Z0-9-]*=[^,]*(,([a-zA-Z][a-zA-Z0-9-]*(=[^,]*)?|[0-9][^,=]*))*$/;
 
 /**
  * Takes apart `name[:target[:key=value,…]]`.
  *
  * The target may contain colons: the part behind the last one is options only if it has the form `key=value,…`.
+ * A value may hold commas, each before a digit: a list of ranges.
  * A target that ends like options needs a colon after it: `file:/tmp/a:b=c:`. That last colon is not part of it.
  *
  * @throws {ConnectorError} `BAD_TARGET` for an option given twice, or a name that can be none.
@@ -66,7 +73,7 @@ export function parseTarget(text: string): ConnectorTarget {
     target = target.slice(0, last);
   } else if (last >= 0 && OPTIONS.test(tail)) {
     target = target.slice(0, last);
-    for (const part of tail.split(",")) {
+    for (const part of tail.split(/,(?![0-9])/)) {
       const equals = part.indexOf("=");
       const key = equals < 0 ? part : part.slice(0, equals);
       if (options.has(key)) throw new ConnectorError("BAD_TARGET", text, `option ${key} is given twice`);
@@ -116,10 +123,11 @@ export function findConnector(name: string): Connector {
  */
 export async function openTarget(
   text: string,
-): Promise<{ readonly connector: Connector; readonly source: Source }> {
+): Promise<{ readonly connector: Connector; readonly source: Source; readonly options: OptionValues }> {
   const { name, target, options } = parseTarget(text);
   const connector = findConnector(name);
-  return { connector, source: await connector.open(target, checkOptions(text, connector, options)) };
+  const values = checkOptions(text, connector, options);
+  return { connector, source: await connector.open(target, values), options: values };
 }
 
 /** Options as a connector wants them. @throws {ConnectorError} `BAD_OPTION`, naming those that there are. */
@@ -150,9 +158,10 @@ export function checkOptions(
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 function parseValue(kind: OptionKind, value: string | true): boolean | number | string | undefined {
-  if (kind === "boolean") {
+  if (kind === "boolean" || kind === "boolean or ranges") {
     if (value === true || value === "true" || value === "1" || value === "yes") return true;
-    return value === "false" || value === "0" || value === "no" ? false : undefined;
+    if (value === "false" || value === "0" || value === "no") return false;
+    return kind === "boolean" || value === "" ? undefined : value;
   }
   if (value === true) return undefined;
   if (kind === "string") return value;
@@ -196,7 +205,8 @@ function editDistance(a: string, b: string): number {
 registerConnector("file", {
   kind: "file",
   about: "a dump or memory image; its format is detected by its content",
-  options: { write: "boolean", map: "boolean" },
+  // `map` with ranges says where a raw image's bytes belong: that is for what is above the source (`open`).
+  options: { write: "boolean", map: "boolean or ranges" },
   open: (target, options) =>
     (options.map === true ? mapFile : openFile)(target, { write: options.write === true }),
 });

@@ -46,6 +46,8 @@ export interface WriteDumpOptions {
   /** Only kdump: leaves out pages of zeros. */
   readonly excludeZero: boolean;
   readonly signal?: AbortSignalLike | undefined;
+  /** Bytes that are read at once; a multiple of the page size. Default: 4 MiB. */
+  readonly window?: number | undefined;
   /** Bytes that are done. */
   readonly onProgress?: ((done: number) => void) | undefined;
 }
@@ -80,7 +82,7 @@ export async function writeDump(
       : (pages, use) => pool.encode(compression === "zlib" ? "deflate" : "zstd", pages, use);
   const writer = writerOf(format, sink, { ...options, plan, facts, encode });
   const copy = new Copy(writer, sink, options.onProgress);
-  await copyMemory(physical, plan, copy, options.signal);
+  await copyMemory(physical, plan, copy, options.signal, options.window);
   const written = writer.finish();
   await sink.settle?.();
   return {

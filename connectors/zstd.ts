@@ -4,7 +4,8 @@
  *
  * Microseconds a page of the fixture, on Node 20 and 24: this takes 11 and 8 to decompress and 28 and 20 to compress.
  * Node's own zlib has Zstandard since 22.15; it takes 14 and 27, since it makes a stream for each call, so there would be
- * two ways for one thing. fzstd, in JavaScript, takes 95, and gives wrong bytes for more damaged frames.
+ * two ways for one thing. fzstd, in JavaScript, takes 95, and sees less damage: of 2,000 frames with one bit flipped it
+ * refused 291, this 738 (the others hold no checksum, and decompress to another page).
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";

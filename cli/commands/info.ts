@@ -1,13 +1,16 @@
 import type { DumpImage } from "../../src/formats/index.js";
+import { MemtoolError } from "../../src/io/index.js";
 import { KallsymsError, type LinuxKernel } from "../../src/linux/index.js";
 import type { PhysicalMap } from "../../src/memory/index.js";
 import { describeError, EXIT } from "../errors.js";
+import { totalsFields } from "../render/coverage.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { bytesText, hex, hex16 } from "../render/numbers.js";
 import { fields, table } from "../render/table.js";
 import type { Session } from "../session.js";
+import { ramOf, totalsOf } from "../totals.js";
 
-/** Ranges that the table shows; `--json` has more. */
+/** Rows that a table shows; `--json` has more. */
 const SHOWN = 32;
 /** Ranges in one JSON object, so that it stays one that programs can take. */
 const JSON_RANGES = 65_536;
@@ -39,8 +42,12 @@ export interface InfoFacts {
   readonly ranges?: readonly RangeFacts[];
   /** How many ranges there are, where `ranges` does not have all. */
   readonly rangeCount?: number;
+  /** Bytes of RAM: present and excluded. Absent where the dump can't tell what is excluded from what is no RAM. */
+  readonly ram?: number;
   /** Bytes that can be read. */
   readonly present?: number;
+  /** Of those present, bytes that the dump marks as zero; absent where it doesn't tell. */
+  readonly zero?: number;
   /** Bytes of RAM that the dump left out, by reason. */
   readonly excluded?: Readonly<Record<string, number>>;
   /** Bytes below the last range that are no RAM. */
@@ -86,6 +93,7 @@ async function collect(session: Session): Promise<InfoFacts> {
     ...common,
     ...(image === undefined ? {} : imageFacts(image)),
     ...mapFacts(physical.map),
+    ...(image === undefined ? {} : await zeroFacts(image, warnings)),
     ...(kernel === undefined ? {} : { kernel: await kernelFacts(kernel) }),
     ...(machine.noKernel === undefined ? {} : { noKernel: machine.noKernel.message }),
   };
@@ -107,20 +115,31 @@ function imageFacts(image: DumpImage): Partial<InfoFacts> {
 
 function mapFacts(map: PhysicalMap): Partial<InfoFacts> {
   const ranges: RangeFacts[] = [];
-  const excluded: Record<string, number> = {};
   for (const { start, end, state, reason } of map.ranges()) {
-    if (state === "excluded")
-      excluded[reason ?? "unknown"] = (excluded[reason ?? "unknown"] ?? 0) + end - start;
-    if (ranges.length === JSON_RANGES) continue;
+    if (ranges.length === JSON_RANGES) break;
     ranges.push({ start: hex(start), end: hex(end), state, ...(reason === undefined ? {} : { reason }) });
   }
+  const { present, excluded, outside } = totalsOf(map.ranges(), false);
   return {
     ranges,
     ...(map.length > ranges.length ? { rangeCount: map.length } : {}),
-    present: map.bytesPresent,
+    ...("or outside" in excluded ? {} : { ram: ramOf({ present, excluded }) }),
+    present,
     excluded,
-    outside: map.end - map.bytesPresent - map.bytesExcluded,
+    outside,
   };
+}
+
+/** Reads the whole index of a dump that marks zeros: seconds for hundreds of GiB, and people want to know. */
+async function zeroFacts(image: DumpImage, warnings: string[]): Promise<Partial<InfoFacts>> {
+  if (image.mapWithZeros === undefined) return {};
+  try {
+    return { zero: (await image.mapWithZeros()).bytesZero };
+  } catch (error) {
+    if (!(error instanceof MemtoolError)) throw error;
+    warnings.push(`zero pages could not be told from others: ${describeError(error)}`);
+    return {};
+  }
 }
 
 async function kernelFacts(kernel: LinuxKernel): Promise<KernelFacts> {
@@ -157,30 +176,16 @@ function signedHex(value: number): string {
 export function infoText(facts: InfoFacts, heading: (text: string) => string = (text) => text): string {
   const { kernel, cpus = [], ranges = [] } = facts;
   const count = facts.rangeCount ?? ranges.length;
-  const excluded = Object.entries(facts.excluded ?? {}).map(
-    ([reason, bytes]) =>
-      `${bytesText(bytes)} ${reason === "unknown" ? "(the format doesn't say why)" : reason}`,
-  );
   let text = fields([
     ["target", escapeText(facts.target)],
     ["format", escapeText([facts.format, facts.description].filter((part) => part !== undefined).join(": "))],
     ["size", facts.size === undefined ? undefined : bytesText(facts.size)],
     ["architecture", facts.architecture],
-    ["present", facts.present === undefined ? undefined : bytesText(facts.present)],
-    ["excluded", excluded.length === 0 ? undefined : excluded.join(", ")],
-    [
-      "outside",
-      (facts.outside ?? 0) === 0 ? undefined : `${bytesText(facts.outside ?? 0)} between the ranges`,
-    ],
+    ...memoryFields(facts),
   ]);
   if (kernel !== undefined) text += `\n${heading("kernel")}\n${kernelText(kernel)}`;
   if (facts.noKernel !== undefined) text += `\n${escapeText(facts.noKernel)}\n`;
-  if (cpus.length > 0) {
-    const rows = cpus.map((cpu) =>
-      [cpu.cpu, cpu.cr3 ?? "?", cpu.rip ?? cpu.pc ?? "?", cpu.rsp ?? cpu.sp ?? "?"].map(String),
-    );
-    text += `\n${table([{ title: "CPU", right: true }, { title: "CR3" }, { title: "RIP" }, { title: "RSP" }], rows)}`;
-  }
+  if (cpus.length > 0) text += `\n${cpuTable(cpus)}`;
   if (ranges.length > 0) {
     const rows = ranges
       .slice(0, SHOWN)
@@ -201,10 +206,59 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
   }
   const details = Object.entries(facts.details ?? {}).filter(([, value]) => value !== "");
   if (details.length > 0) {
-    text += `\n${fields(details.map(([name, value]) => [escapeText(name), escapeText(String(value))]))}`;
+    text += `\n${fields(details.map(([name, value]) => [escapeText(fieldWords(name)), fieldValue(value)]))}`;
   }
   for (const warning of facts.warnings) text += `\nwarning: ${escapeText(warning)}\n`;
   return text;
+}
+
+type CpuFacts = NonNullable<InfoFacts["cpus"]>[number];
+
+/** By the name of the program counter, as registers are called: the others that are shown beside it. */
+const SHOWN_REGISTERS: Readonly<Record<string, readonly string[]>> = {
+  rip: ["cr3", "rip", "rsp"],
+  eip: ["cr3", "eip", "esp"],
+  /** arm64, arm, riscv. */
+  pc: ["pc", "sp"],
+  /** ppc64: r1 is the stack pointer by its calling convention. */
+  nip: ["nip", "r1"],
+  /** s390x: so is r15. */
+  psw_addr: ["psw_addr", "r15"],
+};
+
+/** Where each CPU was; `--json` has all of its registers. */
+function cpuTable(cpus: readonly CpuFacts[]): string {
+  const counter = Object.keys(SHOWN_REGISTERS).find((name) => cpus.some((cpu) => name in cpu));
+  const names = SHOWN_REGISTERS[counter ?? "pc"] as readonly string[];
+  const rows = cpus
+    .slice(0, SHOWN)
+    .map((cpu) => [cpu.cpu, ...names.map((name) => cpu[name] ?? "?")].map(String));
+  const columns = [{ title: "CPU", right: true }, ...names.map((name) => ({ title: name.toUpperCase() }))];
+  const more = cpus.length > SHOWN ? `and ${cpus.length - SHOWN} more CPUs (--json has them)\n` : "";
+  return table(columns, rows) + more;
+}
+
+/** What there is of memory, and what became of the rest. */
+function memoryFields(facts: InfoFacts): (readonly [string, string | undefined])[] {
+  const { present, zero, excluded = {}, outside = 0, ranges = [] } = facts;
+  if (present === undefined) return [];
+  // The end of the listed ranges is that of all, unless there are more than a JSON object holds.
+  const last = facts.rangeCount === undefined ? ranges[ranges.length - 1] : undefined;
+  const end = last === undefined ? outside + ramOf({ present, excluded }) : Number(last.end);
+  return totalsFields({ present, zero, excluded, outside, end });
+}
+
+/** A header field's name for people: `headerVersion` is "header version". Names in capitals stay as they are. */
+export function fieldWords(name: string): string {
+  return name.replace(
+    /([a-z0-9])([A-Z])(?![A-Z])/g,
+    (_all, before: string, after: string) => `${before} ${after.toLowerCase()}`,
+  );
+}
+
+function fieldValue(value: string | number | boolean): string {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  return escapeText(String(value));
 }
 
 function kernelText(kernel: KernelFacts): string {

@@ -270,11 +270,16 @@ class ChunkBits {
   }
 }
 
+/** Pages from `start` to `end` (exclusive). */
+export interface PageWindow {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** Makes a {@link PageBitmap}: of the bytes of one, piece by piece, or of ascending pages. */
 export class PageBitmapBuilder {
   readonly #length: number;
-  readonly #from: number;
-  readonly #to: number;
+  readonly #windows: readonly PageWindow[] | undefined;
   readonly #kinds: Uint8Array;
   readonly #places: Uint32Array;
   readonly #ranks: Float64Array;
@@ -288,12 +293,11 @@ export class PageBitmapBuilder {
   /** Bytes that were pushed. */
   #pushed = 0;
 
-  /** Bits before `from`, and from `to` on, count as clear. */
-  constructor(length: number, from = 0, to = length) {
+  /** @param windows Ascending and disjoint: bits outside count as clear. */
+  constructor(length: number, windows?: readonly PageWindow[]) {
     const chunks = Math.ceil(length / CHUNK);
     this.#length = length;
-    this.#from = from;
-    this.#to = Math.min(to, length);
+    this.#windows = windows;
     this.#kinds = new Uint8Array(chunks);
     this.#places = new Uint32Array(chunks);
     this.#ranks = new Float64Array(chunks + 1);
@@ -342,8 +346,15 @@ export class PageBitmapBuilder {
     const chunk = this.#chunk;
     const words = this.#words;
     const start = chunk * CHUNK;
-    this.#clear(0, this.#from - start);
-    this.#clear(this.#to - start, CHUNK);
+    let outside = 0;
+    if (this.#windows !== undefined) {
+      for (const window of this.#windows) {
+        this.#clear(outside, window.start - start);
+        outside = Math.max(0, window.end - start);
+      }
+      this.#clear(outside, CHUNK);
+    }
+    this.#clear(this.#length - start, CHUNK);
     let count = 0;
     for (let i = 0; i < CHUNK_WORDS; i++) {
       const word = words[i] as number;

@@ -1,18 +1,36 @@
 /** The dump formats, by their first bytes. A new format is a module and a line here. */
 import { hex } from "../io/index.js";
+import { avml } from "./avml.js";
+import { compressionOf, refuseCompressed } from "./compressed-files.js";
 import { elfCore } from "./elf-core.js";
 import { FormatError } from "./errors.js";
 import { hasText } from "./fields.js";
 import { flattened } from "./flattened.js";
 import { kdump } from "./kdump.js";
+import { lime } from "./lime.js";
 import { raw } from "./raw.js";
 import type { DumpFile, Format } from "./types.js";
+import { vmware } from "./vmware.js";
+import { windowsDump } from "./windows-dump.js";
+import { xenCore } from "./xen-core.js";
+import { zstdSeekable } from "./zstd-seekable.js";
 
 /** Bytes of a file that detection sees. */
 export const HEAD_SIZE = 4096;
 
 /** Formats that memtool reads, in the order in which they are tried; `raw` takes what is left. */
-export const FORMATS: readonly Format[] = [elfCore, kdump, flattened, raw];
+export const FORMATS: readonly Format[] = [
+  elfCore,
+  kdump,
+  flattened,
+  xenCore,
+  windowsDump,
+  vmware,
+  lime,
+  avml,
+  zstdSeekable,
+  raw,
+];
 
 /** A format that is recognised in order to be refused. */
 interface Refused {
@@ -22,36 +40,17 @@ interface Refused {
   readonly advice: string;
 }
 
-const UNPACK = "memtool reads dumps unpacked: run";
 const CONVERT = "memtool does not read it yet; save the memory as a raw image, an ELF core or kdump instead";
 const RAW = "; to read the file as raw memory all the same, force the format raw";
 
 const REFUSED: readonly Refused[] = [
-  {
-    name: "LiME",
-    magic: "EMiL",
-    advice: `${CONVERT} (insmod lime.ko "path=… format=padded" writes a raw image)`,
-  },
-  { name: "AVML", magic: "AVML", advice: `${CONVERT} (avml-convert writes a raw or LiME image)` },
-  { name: "Windows crash dump (64-bit)", magic: "PAGEDU64", advice: CONVERT },
-  { name: "Windows crash dump (32-bit)", magic: "PAGEDUMP", advice: CONVERT },
   { name: "QEMU migration stream", magic: "QEVM", advice: `${CONVERT} (QEMU's dump-guest-memory)` },
   {
     name: "libvirt save file",
     magic: "LibvirtQemudSave",
     advice: `${CONVERT} (virsh dump --memory-only writes an ELF core)`,
   },
-  { name: "VMware snapshot state", magic: "\xd0\xbe\xd2\xbe", advice: `${CONVERT}, or give the .vmem file` },
-  { name: "VMware snapshot state", magic: "\xd1\xba\xd1\xba", advice: `${CONVERT}, or give the .vmem file` },
-  { name: "VMware snapshot state", magic: "\xd2\xbe\xd2\xbe", advice: `${CONVERT}, or give the .vmem file` },
-  { name: "VMware snapshot state", magic: "\xd3\xbe\xd3\xbe", advice: `${CONVERT}, or give the .vmem file` },
   { name: "qcow2 disk image", magic: "QFI\xfb", advice: "a disk, not memory; give a memory dump" },
-  { name: "gzip", magic: "\x1f\x8b\x08", advice: `${UNPACK} gunzip` },
-  { name: "xz", magic: "\xfd7zXZ\0", advice: `${UNPACK} unxz` },
-  { name: "zstd", magic: "\x28\xb5\x2f\xfd", advice: `${UNPACK} unzstd` },
-  { name: "lz4", magic: "\x04\x22\x4d\x18", advice: `${UNPACK} unlz4` },
-  { name: "zip", magic: "PK\x03\x04", advice: `${UNPACK} unzip` },
-  { name: "7z", magic: "7z\xbc\xaf\x27\x1c", advice: `${UNPACK} 7z x` },
 ];
 
 /**
@@ -63,9 +62,10 @@ export function formatOf(file: DumpFile, head: Uint8Array): Format {
   for (const { name, magic, advice } of REFUSED) {
     if (hasText(head, magic)) refuse(file, name, advice);
   }
-  // "BZh", the block size, and the digits of pi that begin a block.
-  if (hasText(head, "BZh") && hasText(head, "1AY&SY", 4)) refuse(file, "bzip2", `${UNPACK} bunzip2`);
-  return FORMATS.find((format) => format.detect(head, file)) ?? raw;
+  const found = FORMATS.find((format) => format.detect(head, file)) ?? raw;
+  const compression = found === raw ? compressionOf(head) : undefined;
+  if (compression !== undefined) refuseCompressed(file, compression);
+  return found;
 }
 
 function refuse(file: DumpFile, name: string, advice: string): never {

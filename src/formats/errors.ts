@@ -12,6 +12,8 @@ export type FormatErrorCode =
   | "MALFORMED_DUMP"
   /** The file ends before what is needed to read anything of it. */
   | "TRUNCATED_DUMP"
+  /** The memory map that was given is none, or the format says itself where its memory lies. */
+  | "BAD_MEMORY_MAP"
   /** The file's headers could not be read; `cause` says why. */
   | "UNREADABLE_DUMP";
 

@@ -24,20 +24,29 @@ const MAX_BLOCKS = 64 * 2 ** 20;
 /** The flattened form: a container, whose content is detected again. */
 export const flattened: Format = {
   name: "flattened",
-  detect: (head) => hasText(head, "makedumpfile\0"),
+  takesParts: true,
+  detect: isFlattened,
   open: openFlattened,
 };
 
+/** Whether a file begins as a flattened one. */
+export function isFlattened(head: Uint8Array): boolean {
+  return hasText(head, "makedumpfile\0");
+}
+
 export function* openFlattened(file: DumpFile, context: FormatContext): Routine<DumpImage> {
   const inner = yield* rearrange(file);
-  const image = yield* context.reopen(inner);
+  // The other files of a dump that was split may be flattened or not: kdump sees to that.
+  const image = yield* context.reopen(inner, context.parts);
   return {
     format: image.format,
     description: `${image.description}, flattened`,
     io: image.io,
+    slab: image.slab,
     get map() {
       return image.map;
     },
+    mapWithZeros: image.mapWithZeros,
     notes: image.notes,
     warnings: [...inner.warnings, ...image.warnings],
     details: { ...image.details, flattened: true, flattenedBlocks: inner.blocks },

@@ -3,6 +3,8 @@ export { FORMATS } from "./detect.js";
 export { FormatError, type FormatErrorCode, type FormatErrorPlace } from "./errors.js";
 export { type RearrangedFile, rearrange } from "./flattened.js";
 export { detectFormat, dumpFile, openDump } from "./open-dump.js";
+export { parseRawMap } from "./raw-map.js";
+export { abiOf } from "./registers.js";
 export type {
   Architecture,
   CodecName,

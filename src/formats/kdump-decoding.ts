@@ -119,10 +119,11 @@ export class PageDecoding {
 
   /** Answers with the decompressed page, which begins at `at` in `memory`. */
   #answer({ pfn, wants }: PendingPage, memory: Uint8Array, at: number): void {
-    const { blockSize } = this.#layout;
+    const { base, blockSize } = this.#layout;
     const { pageSize } = this.#slab;
+    const first = (base + pfn * blockSize) / pageSize;
     const pages = blockSize / pageSize;
-    for (let i = 0; i < pages; i++) this.#slab.keep(pfn * pages + i, memory, at + i * pageSize);
+    for (let i = 0; i < pages; i++) this.#slab.keep(first + i, memory, at + i * pageSize);
     for (const { offset, view } of wants) view.transfer(memory, at + offset);
   }
 }

@@ -1,9 +1,9 @@
 /** Page descriptors of a kdump file: read in blocks when a page is first asked for, and kept. */
 import type { BoundView, Fault } from "../io/index.js";
 import { Fetch, type Want } from "./kdump-fetch.js";
-import { DESCRIPTOR_SIZE, type KdumpLayout } from "./kdump-layout.js";
+import type { KdumpLayout, KdumpPart } from "./kdump-layout.js";
+import { DESCRIPTOR_SIZE } from "./kdump-page-desc.js";
 import { PageStore } from "./page-store.hot.js";
-import type { DumpFile } from "./types.js";
 
 /** Descriptors read at once: 6 KiB, about what a read of one costs anyway. */
 const DESCRIPTORS = 256;
@@ -20,28 +20,31 @@ export interface DescriptorUser {
 }
 
 class DescriptorFetch extends Fetch {
+  /** What the block is kept under, and the row in its file that it begins with. */
+  readonly block: number;
   readonly first: number;
   readonly #owner: KdumpDescriptors;
-  /** pfn, rank and want of each page that waits. */
+  /** pfn, row and want of each page that waits. */
   readonly pfns: number[] = [];
-  readonly ranks: number[] = [];
+  readonly rows: number[] = [];
   readonly wants: Want[] = [];
 
-  constructor(owner: KdumpDescriptors, first: number, count: number) {
+  constructor(owner: KdumpDescriptors, block: number, first: number, count: number) {
     super(count * DESCRIPTOR_SIZE);
     this.#owner = owner;
+    this.block = block;
     this.first = first;
   }
 
-  add(pfn: number, rank: number, want: Want): void {
+  add(pfn: number, row: number, want: Want): void {
     this.pfns.push(pfn);
-    this.ranks.push(rank);
+    this.rows.push(row);
     this.wants.push(want);
   }
 
   protected handle(): void {
-    this.#owner.came(this, (rank) => {
-      const at = (rank - this.first) * DESCRIPTOR_SIZE;
+    this.#owner.came(this, (row) => {
+      const at = (row - this.first) * DESCRIPTOR_SIZE;
       return this.faultIn(at, at + DESCRIPTOR_SIZE);
     });
   }
@@ -49,57 +52,60 @@ class DescriptorFetch extends Fetch {
 
 /** See the module's comment. */
 export class KdumpDescriptors {
-  readonly #file: DumpFile;
   readonly #layout: KdumpLayout;
   readonly #user: DescriptorUser;
   readonly #kept = new PageStore(DESCRIPTORS * DESCRIPTOR_SIZE, DESCRIPTOR_BYTES);
   readonly #fetching = new Map<number, DescriptorFetch>();
+  /** The first block of each file: blocks count through all of them. */
+  readonly #firstBlocks = new Map<KdumpPart, number>();
 
-  constructor(file: DumpFile, layout: KdumpLayout, user: DescriptorUser) {
-    this.#file = file;
+  constructor(layout: KdumpLayout, user: DescriptorUser) {
     this.#layout = layout;
     this.#user = user;
+    let block = 0;
+    for (const part of layout.parts.list) {
+      this.#firstBlocks.set(part, block);
+      block += Math.ceil(part.described / DESCRIPTORS);
+    }
   }
 
   /** Has `readPage` of its user called: at once, or when the descriptor has come from the file. */
   read(pfn: number, offset: number, view: BoundView): void {
-    const rank = this.#layout.stored.rank(pfn);
-    const block = Math.floor(rank / DESCRIPTORS);
+    const { parts, stored } = this.#layout;
+    const part = parts.of(pfn);
+    const row = stored.rank(pfn) - part.firstRank;
+    const first = row - (row % DESCRIPTORS);
+    const block = (this.#firstBlocks.get(part) as number) + first / DESCRIPTORS;
     const found = this.#kept.find(block);
     if (found >= 0) {
-      const at = found + (rank - block * DESCRIPTORS) * DESCRIPTOR_SIZE;
+      const at = found + (row - first) * DESCRIPTOR_SIZE;
       this.#user.readPage(pfn, { offset, view }, this.#kept.memory, at);
       return;
     }
     view.keep();
     const under = this.#fetching.get(block);
     if (under !== undefined) {
-      under.add(pfn, rank, { offset, view });
+      under.add(pfn, row, { offset, view });
       return;
     }
-    const first = block * DESCRIPTORS;
-    const { descriptorsAt, stored } = this.#layout;
-    const inFile = Math.floor((this.#file.size - descriptorsAt) / DESCRIPTOR_SIZE);
-    const count = Math.min(DESCRIPTORS, stored.count - first, inFile - first);
-    const fetch = new DescriptorFetch(this, first, count);
-    fetch.add(pfn, rank, { offset, view });
+    const fetch = new DescriptorFetch(this, block, first, Math.min(DESCRIPTORS, part.described - first));
+    fetch.add(pfn, row, { offset, view });
     this.#fetching.set(block, fetch);
-    fetch.send(this.#file, descriptorsAt + first * DESCRIPTOR_SIZE);
+    fetch.send(part.file, part.descriptorsAt + first * DESCRIPTOR_SIZE);
   }
 
   /** @internal */
-  came(fetch: DescriptorFetch, faultOf: (rank: number) => Fault): void {
+  came(fetch: DescriptorFetch, faultOf: (row: number) => Fault): void {
     this.#user.enter();
-    const block = fetch.first / DESCRIPTORS;
     const { bytes } = fetch.packet;
-    this.#fetching.delete(block);
-    if (fetch.packet.firstFault === 0) this.#kept.put(block, bytes);
+    this.#fetching.delete(fetch.block);
+    if (fetch.packet.firstFault === 0) this.#kept.put(fetch.block, bytes);
     for (let i = 0; i < fetch.wants.length; i++) {
       const want = fetch.wants[i] as Want;
-      const rank = fetch.ranks[i] as number;
-      const why = faultOf(rank);
+      const row = fetch.rows[i] as number;
+      const why = faultOf(row);
       if (why !== 0) want.view.fail(why);
-      else this.#user.readPage(fetch.pfns[i] as number, want, bytes, (rank - fetch.first) * DESCRIPTOR_SIZE);
+      else this.#user.readPage(fetch.pfns[i] as number, want, bytes, (row - fetch.first) * DESCRIPTOR_SIZE);
     }
     this.#user.leave();
   }

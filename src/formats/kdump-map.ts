@@ -1,15 +1,15 @@
-/** What a kdump file says of physical memory, answered from its bitmaps: no table of ranges, however many there are. */
-import type { ExcludedReason } from "../io/index.js";
+/** What a kdump dump says of physical memory, answered from its bitmaps: no table of ranges, however many there are. */
+import { EXCLUDED_REASONS, type ExcludedReason } from "../io/index.js";
 import { PhysicalMap, type PhysicalRange, type RangeState } from "../memory/physical-map.js";
 import type { PageBitmap } from "./bitmap.hot.js";
-import type { KdumpLayout } from "./kdump-layout.js";
+import { type KdumpLayout, missingEnd, whyMissing } from "./kdump-layout.js";
 
+/** What a page is: one of these, or a reason for which it is missing, as `EXCLUDED` and its index. */
+type Kind = number;
 const OUTSIDE = 0;
 const PRESENT = 1;
-/** Left out by the filter, and for a reason that nobody knows. */
-const FILTERED = 2;
-const UNKNOWN = 3;
-type Kind = typeof OUTSIDE | typeof PRESENT | typeof FILTERED | typeof UNKNOWN;
+const ZERO = 2;
+const EXCLUDED = 3;
 
 /** See the module's comment. What counts ranges walks all of them. */
 export class KdumpMap extends PhysicalMap {
@@ -19,19 +19,33 @@ export class KdumpMap extends PhysicalMap {
   readonly #layout: KdumpLayout;
   /** Pages that have a descriptor and no data. */
   readonly #lost: PageBitmap | undefined;
+  readonly #zeros: PageBitmap | undefined;
   #length: number | undefined;
 
-  constructor(layout: KdumpLayout, lost: PageBitmap | undefined) {
+  /**
+   * @param lost  Pages that have a descriptor and no data.
+   * @param zeros Pages among those present that are marked as zero, if that was looked at.
+   */
+  constructor(layout: KdumpLayout, lost: PageBitmap | undefined, zeros?: PageBitmap) {
     super();
     this.#layout = layout;
     this.#lost = lost;
-    const { blockSize, stored, ram, truncatedFrom } = layout;
-    const described = truncatedFrom < stored.length ? stored.rank(truncatedFrom) : stored.count;
-    const present = described - (lost?.count ?? 0);
-    const leftOut = ram === undefined ? stored.length - stored.count : ram.countWithout(stored);
+    this.#zeros = zeros;
+    const { base, blockSize, parts, stored, anywhere = stored, ram } = layout;
+    let present = -(lost?.count ?? 0);
+    for (const { start, describedEnd } of parts.list) {
+      present += rankAt(stored, describedEnd) - rankAt(stored, start);
+    }
+    // What has a bit in any bitmap is RAM.
+    const all = ram === undefined ? stored.length : anywhere.count + ram.countWithout(anywhere);
     this.bytesPresent = present * blockSize;
-    this.bytesExcluded = (stored.count - present + leftOut) * blockSize;
-    this.end = (ram === undefined ? stored.length : Math.max(endOf(stored), endOf(ram))) * blockSize;
+    this.bytesExcluded = (all - present) * blockSize;
+    const end = ram === undefined ? stored.length : Math.max(endOf(anywhere), endOf(ram));
+    this.end = end === 0 ? 0 : base + end * blockSize;
+  }
+
+  override get bytesZero(): number {
+    return (this.#zeros?.count ?? 0) * this.#layout.blockSize;
   }
 
   get length(): number {
@@ -50,28 +64,33 @@ export class KdumpMap extends PhysicalMap {
 
   stateOf(address: number): RangeState {
     const kind = this.#kindOf(this.#pageOf(address));
-    return kind === OUTSIDE ? "outside" : kind === PRESENT ? "present" : "excluded";
+    return kind === OUTSIDE ? "outside" : kind < EXCLUDED ? "present" : "excluded";
   }
 
   reasonOf(address: number): ExcludedReason | undefined {
-    return this.#reasonOf(this.#kindOf(this.#pageOf(address)));
+    return reasonOf(this.#kindOf(this.#pageOf(address)));
   }
 
   isPresent(start: number, end: number): boolean {
     if (end <= start) return true;
-    const { blockSize } = this.#layout;
-    const last = Math.ceil(end / blockSize);
-    const pfn = this.#pageOf(start);
-    return this.#kindOf(pfn) === PRESENT && (pfn + 1 >= last || this.#runEnd(pfn, PRESENT, last) >= last);
+    const { base, blockSize } = this.#layout;
+    const last = Math.ceil((end - base) / blockSize);
+    let pfn = this.#pageOf(start);
+    while (pfn < last) {
+      const kind = this.#kindOf(pfn);
+      if (kind !== PRESENT && kind !== ZERO) return false;
+      pfn = pfn + 1 >= last ? last : this.#runEnd(pfn, kind, last);
+    }
+    return true;
   }
 
   nextInside(address: number): number | undefined {
-    const { blockSize, stored } = this.#layout;
-    const from = Math.max(0, address);
+    const { base, blockSize, stored } = this.#layout;
+    const from = Math.max(base, address);
     const pfn = this.#pageOf(from);
     if (this.#kindOf(pfn) !== OUTSIDE) return from;
     const next = pfn < stored.length ? this.#runEnd(pfn, OUTSIDE, stored.length) : pfn;
-    return next < stored.length ? next * blockSize : undefined;
+    return next < stored.length ? base + next * blockSize : undefined;
   }
 
   range(i: number): PhysicalRange {
@@ -81,37 +100,34 @@ export class KdumpMap extends PhysicalMap {
   }
 
   protected *each(): Generator<PhysicalRange, void, void> {
-    const pages = this.#layout.stored.length;
-    const { blockSize } = this.#layout;
+    const { base, blockSize, stored } = this.#layout;
+    const pages = stored.length;
     for (let pfn = 0; pfn < pages; ) {
       const kind = this.#kindOf(pfn);
       const stop = this.#runEnd(pfn, kind, pages);
-      const start = pfn * blockSize;
-      const end = stop * blockSize;
+      const start = base + pfn * blockSize;
+      const end = base + stop * blockSize;
       pfn = stop;
-      if (kind === OUTSIDE) continue;
-      const reason = this.#reasonOf(kind);
-      yield reason === undefined
-        ? { start, end, state: "present" }
-        : { start, end, state: "excluded", reason };
+      if (kind === PRESENT) yield { start, end, state: "present" };
+      else if (kind === ZERO) yield { start, end, state: "present", zero: true };
+      else if (kind !== OUTSIDE) yield { start, end, state: "excluded", reason: reasonOf(kind) ?? "unknown" };
     }
   }
 
   #pageOf(address: number): number {
-    return Math.floor(address / this.#layout.blockSize);
+    const { base, blockSize } = this.#layout;
+    return Math.floor((address - base) / blockSize);
+  }
+
+  #isPresent(pfn: number): boolean {
+    const { stored, parts } = this.#layout;
+    return stored.has(pfn) && pfn < parts.of(pfn).describedEnd && this.#lost?.has(pfn) !== true;
   }
 
   #kindOf(pfn: number): Kind {
-    const { stored, ram, truncatedFrom, reason } = this.#layout;
-    if (!(pfn >= 0 && pfn < stored.length)) return OUTSIDE;
-    if (stored.has(pfn)) return pfn < truncatedFrom && this.#lost?.has(pfn) !== true ? PRESENT : UNKNOWN;
-    if (ram !== undefined && !ram.has(pfn)) return OUTSIDE;
-    return reason === "unknown" ? UNKNOWN : FILTERED;
-  }
-
-  #reasonOf(kind: Kind): ExcludedReason | undefined {
-    if (kind === FILTERED) return this.#layout.reason;
-    return kind === UNKNOWN ? "unknown" : undefined;
+    if (pfn >= 0 && this.#isPresent(pfn)) return this.#zeros?.has(pfn) === true ? ZERO : PRESENT;
+    const why = whyMissing(this.#layout, pfn);
+    return why === undefined ? OUTSIDE : EXCLUDED + EXCLUDED_REASONS.indexOf(why);
   }
 
   /** Where the pages end that are of a kind, as `pfn` is; or `limit`. */
@@ -123,12 +139,22 @@ export class KdumpMap extends PhysicalMap {
 
   /** A part of that, in which no bitmap changes. */
   #stretchEnd(pfn: number, limit: number): number {
-    const { stored, ram, truncatedFrom } = this.#layout;
-    let end = stored.runEnd(pfn, limit);
-    if (!stored.has(pfn)) return ram === undefined ? end : ram.runEnd(pfn, end);
-    if (pfn < truncatedFrom) end = Math.min(end, truncatedFrom);
-    return this.#lost === undefined ? end : this.#lost.runEnd(pfn, end);
+    const { stored, parts } = this.#layout;
+    if (!stored.has(pfn)) return missingEnd(this.#layout, pfn, limit);
+    const part = parts.of(pfn);
+    let end = stored.runEnd(pfn, Math.min(limit, pfn < part.describedEnd ? part.describedEnd : part.end));
+    if (this.#lost !== undefined) end = this.#lost.runEnd(pfn, end);
+    return this.#zeros === undefined ? end : this.#zeros.runEnd(pfn, end);
   }
+}
+
+function reasonOf(kind: Kind): ExcludedReason | undefined {
+  return EXCLUDED_REASONS[kind - EXCLUDED];
+}
+
+/** Set bits before a page, which may be behind the last. */
+function rankAt(bitmap: PageBitmap, page: number): number {
+  return page < bitmap.length ? bitmap.rank(page) : bitmap.count;
 }
 
 /** Where the last set bit of a bitmap ends. */

@@ -1,8 +1,8 @@
 /**
- * The pages of a kdump-compressed dump: physical address → page descriptor → bytes, decompressed.
+ * The pages of a kdump-compressed dump: physical address → file → page descriptor → bytes, decompressed.
  *
  * A layer like others: it keeps views and answers them when its own packets come back; it never waits. Reads that are
- * sent together cost two batches of the file: the descriptors, then the data. Pages that follow each other in the
+ * sent together cost two batches of a file: the descriptors, then the data. Pages that follow each other in the
  * file are read as one. Views of pages that are stored as they are go straight to the file, so nothing is copied.
  *
  * It tells pages that are there from those that are not, and keeps account of what is under way; descriptors are read by
@@ -13,19 +13,20 @@ import {
   type Drain,
   defaultScheduler,
   EXCLUDED_REASONS,
+  type ExcludedReason,
   type Fault,
   fault,
   type PacketIo,
   READ_ONLY,
   type Scheduler,
-  withDetail,
 } from "../io/index.js";
 import type { PageSlab } from "../io/page-slab.hot.js";
 import { PageDecoding, PendingPage } from "./kdump-decoding.js";
 import { type DescriptorUser, KdumpDescriptors } from "./kdump-descriptors.js";
 import { Fetch, type Want } from "./kdump-fetch.js";
-import type { Codec, KdumpLayout } from "./kdump-layout.js";
-import { LEFT_OUT, NO_MEMORY, TRUNCATED } from "./pieces.js";
+import { type Codec, type KdumpLayout, type KdumpPart, missingEnd, whyMissing } from "./kdump-layout.js";
+import { flagsOf, offsetOf, sizeOf } from "./kdump-page-desc.js";
+import { excluded, NO_MEMORY } from "./pieces.js";
 import type { DumpFile } from "./types.js";
 
 /** Pages read from the file as one (bytes). */
@@ -35,6 +36,10 @@ const MAX_IN_FLIGHT = 64 * 2 ** 20;
 
 const BAD_DESCRIPTOR: Fault = fault("malformed", "page", "format");
 const NO_CODEC: Fault = fault("unsupported", "codec", "format");
+/** Faults by reason. */
+const MISSING = Object.fromEntries(EXCLUDED_REASONS.map((reason) => [reason, excluded(reason)])) as Readonly<
+  Record<ExcludedReason, Fault>
+>;
 
 /** Compressed pages that lie side by side in the file. */
 class DataFetch extends Fetch {
@@ -69,27 +74,30 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   readonly #descriptors: KdumpDescriptors;
   readonly #decoding: PageDecoding;
   readonly #pending = new Map<number, PendingPage>();
-  readonly #leftOut: Fault;
   /** Compressed bytes of pages that are read, or wait to be decompressed. */
   #inFlight = 0;
   #enqueued = false;
   #waiting: Waiting[] = [];
   #waitingHead = 0;
-  // Pages gathered for the next read: they continue each other in the file.
+  // Pages gathered for the next read: they continue each other in a file.
   #run: PendingPage[] = [];
+  #runPart: KdumpPart;
   #runStart = 0;
   #runEnd = 0;
   /** Nested `sendIo`s and callbacks; the run is sent when the outermost ends. */
   #depth = 0;
 
-  /** @param slab Keeps what was decompressed; its page size divides the block size. */
+  /**
+   * @param file For its name and scheduler: the dump's first file.
+   * @param slab Keeps what was decompressed; its page size divides the block size.
+   */
   constructor(file: DumpFile, layout: KdumpLayout, slab: PageSlab) {
     this.#file = file;
     this.#layout = layout;
     this.#slab = slab;
-    this.#descriptors = new KdumpDescriptors(file, layout, this);
+    this.#runPart = layout.parts.list[0] as KdumpPart;
+    this.#descriptors = new KdumpDescriptors(layout, this);
     this.#decoding = new PageDecoding(layout, slab);
-    this.#leftOut = withDetail(LEFT_OUT, EXCLUDED_REASONS.indexOf(layout.reason));
   }
 
   get scheduler(): Scheduler | undefined {
@@ -104,18 +112,27 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   sendIo(address: number, view: BoundView): void {
     if (view.direction !== "read") return view.fail(READ_ONLY);
     if (!(address >= 0 && address <= Number.MAX_SAFE_INTEGER)) return view.fail(NO_MEMORY);
-    const { blockSize, stored, truncatedFrom } = this.#layout;
+    const { base, blockSize } = this.#layout;
     this.#depth++;
     let rest = view;
     let at = address;
+    // Below `base`, up to it, there is no RAM.
+    if (at < base) {
+      const tail = rest.length > base - at ? rest.split(base - at) : undefined;
+      rest.fail(NO_MEMORY);
+      if (tail === undefined) return this.leave();
+      rest = tail;
+      at = base;
+    }
+    at -= base;
     for (;;) {
       const pfn = Math.floor(at / blockSize);
-      const here = pfn < truncatedFrom && stored.has(pfn);
-      const why = here ? 0 : this.#whyMissing(pfn);
-      const room = (here ? pfn + 1 : this.#missingEnd(pfn, (at + rest.length) / blockSize)) * blockSize - at;
+      const here = this.#isHere(pfn);
+      const end = here ? pfn + 1 : missingEnd(this.#layout, pfn, Math.ceil((at + rest.length) / blockSize));
+      const room = end * blockSize - at;
       const tail = rest.length > room ? rest.split(room) : undefined;
       if (here) this.#read(pfn, at - pfn * blockSize, rest);
-      else rest.fail(why);
+      else rest.fail(this.#whyMissing(pfn));
       if (tail === undefined) break;
       rest = tail;
       at += room;
@@ -123,19 +140,15 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     this.leave();
   }
 
-  #whyMissing(pfn: number): Fault {
-    const { stored, ram } = this.#layout;
-    if (pfn >= stored.length) return NO_MEMORY;
-    if (stored.has(pfn)) return TRUNCATED;
-    return ram === undefined || ram.has(pfn) ? this.#leftOut : NO_MEMORY;
+  /** Whether a page has a descriptor. */
+  #isHere(pfn: number): boolean {
+    const { parts, stored } = this.#layout;
+    return stored.has(pfn) && pfn < parts.of(pfn).describedEnd;
   }
 
-  /** Where pages missing for one reason end (a page number); looks no further than `limit`, which a view's end is in. */
-  #missingEnd(pfn: number, limit: number): number {
-    const { stored, ram } = this.#layout;
-    if (pfn >= stored.length) return Number.POSITIVE_INFINITY;
-    const end = stored.runEnd(pfn, Math.ceil(limit));
-    return ram === undefined || stored.has(pfn) ? end : ram.runEnd(pfn, end);
+  #whyMissing(pfn: number): Fault {
+    const why = whyMissing(this.#layout, pfn);
+    return why === undefined ? NO_MEMORY : MISSING[why];
   }
 
   #read(pfn: number, offset: number, view: BoundView): void {
@@ -146,9 +159,10 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   #serve(pfn: number, offset: number, view: BoundView): boolean {
     const slab = this.#slab;
     const { pageSize } = slab;
-    const perBlock = this.#layout.blockSize / pageSize;
-    let page = pfn * perBlock + Math.floor(offset / pageSize);
-    const last = pfn * perBlock + Math.floor((offset + view.length - 1) / pageSize);
+    const { base, blockSize } = this.#layout;
+    const first = (base + pfn * blockSize) / pageSize;
+    let page = first + Math.floor(offset / pageSize);
+    const last = first + Math.floor((offset + view.length - 1) / pageSize);
     for (let i = page; i <= last; i++) if (slab.find(i) < 0) return false;
     let at = offset;
     for (let rest: BoundView | undefined = view; rest !== undefined; page++) {
@@ -172,18 +186,17 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   readPage(pfn: number, want: Want, bytes: Uint8Array, at: number): void {
     const { view } = want;
     if (view.abortFault !== 0) return view.fail(view.abortFault);
-    const { blockSize } = this.#layout;
-    const low = u32(bytes, at);
-    const high = u32(bytes, at + 4);
-    const size = u32(bytes, at + 8);
-    const flags = u32(bytes, at + 12);
-    const offset = high * 2 ** 32 + low;
-    if (high >= 0x20_0000 || size > blockSize) return view.fail(BAD_DESCRIPTOR);
+    const { blockSize, littleEndian, parts } = this.#layout;
+    const part = parts.of(pfn);
+    const offset = offsetOf(bytes, at, littleEndian);
+    const size = sizeOf(bytes, at, littleEndian);
+    const flags = flagsOf(bytes, at, littleEndian);
     // makedumpfile leaves the descriptors of pages that it had no room for empty.
-    if (offset === 0 || offset + size > this.#file.size) return view.fail(TRUNCATED);
+    if (offset === 0 || offset + size > part.file.size) return view.fail(MISSING[part.lack]);
+    if (size > blockSize) return view.fail(BAD_DESCRIPTOR);
     if (flags === 0) {
       if (size !== blockSize) return view.fail(BAD_DESCRIPTOR);
-      this.#file.sendIo(offset + want.offset, view);
+      part.file.sendIo(offset + want.offset, view);
       return;
     }
     const codec = this.#layout.codec(flags);
@@ -201,10 +214,17 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   }
 
   #gather(offset: number, page: PendingPage): void {
-    if (this.#run.length > 0 && (offset !== this.#runEnd || offset + page.size - this.#runStart > MAX_RUN)) {
+    const part = this.#layout.parts.of(page.pfn);
+    if (
+      this.#run.length > 0 &&
+      (offset !== this.#runEnd || part !== this.#runPart || offset + page.size - this.#runStart > MAX_RUN)
+    ) {
       this.#sendRun();
     }
-    if (this.#run.length === 0) this.#runStart = offset;
+    if (this.#run.length === 0) {
+      this.#runStart = offset;
+      this.#runPart = part;
+    }
     this.#run.push(page);
     this.#runEnd = offset + page.size;
     this.#inFlight += page.size;
@@ -216,7 +236,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     const fetch = new DataFetch(this, this.#run, this.#runEnd - this.#runStart);
     const offset = this.#runStart;
     this.#run = [];
-    fetch.send(this.#file, offset);
+    fetch.send(this.#runPart.file, offset);
   }
 
   /** @internal */
@@ -307,14 +327,4 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
       this.#waitingHead = 0;
     }
   }
-}
-
-function u32(bytes: Uint8Array, at: number): number {
-  return (
-    ((bytes[at] as number) |
-      ((bytes[at + 1] as number) << 8) |
-      ((bytes[at + 2] as number) << 16) |
-      ((bytes[at + 3] as number) << 24)) >>>
-    0
-  );
 }

@@ -1,156 +1,187 @@
 /**
- * ELF notes of memory dumps: VMCOREINFO, the registers of each CPU.
+ * ELF notes of memory dumps: VMCOREINFO, and the registers of each CPU.
  *
- * Note layout: System V ABI, "Note Section" (namesz, descsz, type, then name and description, each padded to 4).
- * NT_PRSTATUS: `struct elf_prstatus` of linux/elfcore.h, with the register order of the architecture's ptrace ABI
- * (x86: asm/user_64.h; arm64: `struct user_pt_regs`). QEMU's note: `struct QEMUCPUState` in QEMU's
- * target/i386/arch_dump.c.
+ * Types: linux/elf.h (`NT_…`). What is in them: `registers.ts` (the kernel's notes) and `hypervisor-notes.ts`.
  */
 
 import type { Warnings } from "./errors.js";
 import { Fields, hasText, latin1 } from "./fields.js";
+import {
+  parseQemuState,
+  parseVirtualBoxCpu,
+  parseVirtualBoxDescriptor,
+  type VirtualBoxDescriptor,
+} from "./hypervisor-notes.js";
+import { eachNote } from "./note-list.js";
+import { parsePrstatus, pointerSizeOf, type Registers } from "./registers.js";
 import type { Architecture, CpuState, DumpNotes, RawNote } from "./types.js";
 
 const NT_PRSTATUS = 1;
-const HEADER = 12;
-/** `pr_pid` and `pr_reg` of a 64-bit `struct elf_prstatus`. */
-const PR_PID = 32;
-const PR_REG = 112;
-
-const PRSTATUS_X86_64 =
-  "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs rflags rsp ss fs_base gs_base ds es fs gs".split(
-    " ",
-  );
-const PRSTATUS_AARCH64 = [...Array.from({ length: 31 }, (_, i) => `x${i}`), "sp", "pc", "pstate"];
-
-const QEMU_REGISTERS = "rax rbx rcx rdx rsi rdi rsp rbp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags".split(" ");
-const QEMU_SEGMENTS = "cs ds es fs gs ss ldt tr gdt idt".split(" ");
-/** Offsets in `struct QEMUCPUState` version 1. */
-const QEMU_SEGMENTS_AT = 8 + 18 * 8;
-const QEMU_SEGMENT_SIZE = 24;
-const QEMU_CR_AT = QEMU_SEGMENTS_AT + 10 * QEMU_SEGMENT_SIZE;
-const QEMU_KERNEL_GS_BASE_AT = QEMU_CR_AT + 5 * 8;
+const NT_PRPSINFO = 3;
+const NT_S390_CTRS = 0x304;
+const NT_S390_PREFIX = 0x305;
+/** `pr_fname` of `struct elf_prpsinfo` (linux/elfcore.h), by the size of the structure. */
+const PROCESS_NAME_AT: Readonly<Record<number, number>> = { 136: 40, 124: 28, 128: 32 };
+/** CPUs whose registers are kept: twice as many as Linux has been built for. */
+const MAX_CPUS = 16_384;
+/** Names of notes are a few bytes; of longer ones the beginning is enough to tell that they are none of these. */
+const MAX_NAME = 32;
 
 /** Notes that are kept as they are; those of 10,000 CPUs are a third of this. */
 const MAX_RAW = 65_536;
+const MAX_RAW_NAME = 256;
 
 /** Collects what the notes of one dump say. */
 export class NoteCollector {
   vmcoreinfo: Uint8Array | undefined;
-  readonly #statuses: CpuState[] = [];
+  /** Name of the process whose core this is, if it is one (NT_PRPSINFO). */
+  process: string | undefined;
+  readonly #statuses: { readonly pid: number; readonly registers: Registers }[] = [];
   readonly #raw: RawNote[] = [];
-  readonly #qemu: Record<string, bigint>[] = [];
+  /** Of a hypervisor's own notes. */
+  readonly #states: Registers[] = [];
+  #writer: "qemu" | "virtualbox" | undefined;
+  #virtualBox: VirtualBoxDescriptor | undefined;
+  #tooMany = false;
   readonly #architecture: Architecture | undefined;
   readonly #file: string;
   readonly #warnings: Warnings;
+  readonly #littleEndian: boolean;
 
-  constructor(file: string, architecture: Architecture | undefined, warnings: Warnings) {
+  constructor(file: string, architecture: Architecture | undefined, warnings: Warnings, littleEndian = true) {
     this.#file = file;
     this.#architecture = architecture;
     this.#warnings = warnings;
+    this.#littleEndian = littleEndian;
+  }
+
+  /** The hypervisor that wrote the dump, where its own notes tell. */
+  get writer(): "qemu" | "virtualbox" | undefined {
+    return this.#writer;
+  }
+
+  /** What a hypervisor's notes say of the dump, for `DumpImage.details`. */
+  get details(): Readonly<Record<string, string | number>> {
+    if (this.#virtualBox === undefined) return {};
+    const { version, revision, formatVersion } = this.#virtualBox;
+    return { virtualBox: `${version} r${revision}`, virtualBoxFormat: `0x${formatVersion.toString(16)}` };
   }
 
   /**
    * Takes the notes of one segment.
    *
    * @param at File offset of `bytes`. A note that reaches beyond their end is reported, and the ones before it kept.
+   * @param align `p_align` of the segment.
    */
-  add(bytes: Uint8Array, at: number): void {
-    const fields = new Fields(this.#file, at, bytes);
-    let offset = 0;
-    while (offset + HEADER <= bytes.length) {
-      const nameSize = fields.u32(offset);
-      const size = fields.u32(offset + 4);
-      const type = fields.u32(offset + 8);
-      // Padding between notes (/proc/vmcore reserves room for CPUs that are not there).
-      if (nameSize === 0 && size === 0 && type === 0) {
-        offset += HEADER;
-        continue;
+  add(bytes: Uint8Array, at: number, align = 4): void {
+    const list = new Fields(this.#file, at, bytes, this.#littleEndian);
+    const bad = eachNote(list, align, (nameAt, nameSize, type, start, end) => {
+      const name = latin1(bytes, nameAt, Math.min(nameSize, MAX_NAME));
+      const description = bytes.subarray(start, end);
+      if (this.#raw.length < MAX_RAW) {
+        this.#raw.push({ name: latin1(bytes, nameAt, Math.min(nameSize, MAX_RAW_NAME)), type, description });
       }
-      const nameAt = offset + HEADER;
-      const start = nameAt + padded(nameSize);
-      const end = start + size;
-      if (end > bytes.length) {
-        this.#warnings.add(
-          `the ELF note at file offset 0x${(at + offset).toString(16)} claims ${nameSize} + ${size} bytes, beyond the ` +
-            "end of the notes: it and what follows are ignored",
-        );
-        return;
-      }
-      const name = latin1(bytes, nameAt, nameSize);
-      if (this.#raw.length < MAX_RAW) this.#raw.push({ name, type, description: bytes.subarray(start, end) });
-      this.#note(name, type, bytes.subarray(start, end), at + start);
-      offset = start + padded(size);
-    }
+      this.#note(name, type, description, at + start);
+    });
+    if (bad === undefined) return;
+    this.#warnings.add(
+      `the ELF note at file offset 0x${(at + bad).toString(16)} claims ${list.u32(bad)} + ${list.u32(bad + 4)} bytes, ` +
+        "beyond the end of the notes: it and what follows are ignored",
+    );
   }
 
   #note(name: string, type: number, description: Uint8Array, at: number): void {
+    const fields = () => new Fields(this.#file, at, description, this.#littleEndian);
     if (name === "VMCOREINFO") {
       this.vmcoreinfo ??= description.slice();
     } else if (name === "CORE" && type === NT_PRSTATUS) {
-      const status = this.#status(new Fields(this.#file, at, description));
-      if (status !== undefined) this.#statuses.push(status);
-    } else if (name === "QEMU" && type === 0 && this.#architecture !== "aarch64") {
-      const state = qemuState(new Fields(this.#file, at, description));
-      if (state === undefined) {
-        this.#warnings.add(
-          `the QEMU CPU note at file offset 0x${at.toString(16)} has no layout that memtool knows`,
-        );
-      } else {
-        this.#qemu.push(state);
-      }
+      this.#status(fields());
+    } else if (name === "CORE" && type === NT_PRPSINFO) {
+      const nameAt = PROCESS_NAME_AT[description.length];
+      if (nameAt !== undefined) this.process ??= latin1(description, nameAt, 16);
+    } else if (name === "LINUX" && this.#architecture === "s390x") {
+      this.#addS390(type, fields());
+    } else if (name === "QEMU" && type === 0 && this.#hasX86State) {
+      this.#writer ??= "qemu";
+      const bits = pointerSizeOf(this.#architecture) === 4 ? 32 : 64;
+      this.#state(parseQemuState(fields(), bits), "QEMU CPU", at);
+    } else if (name === "VBCORE") {
+      const descriptor = parseVirtualBoxDescriptor(fields());
+      if (descriptor === undefined) return;
+      this.#writer ??= "virtualbox";
+      this.#virtualBox ??= descriptor;
+      if (descriptor.known) return;
+      this.#warnings.add(
+        `VirtualBox's format version 0x${descriptor.formatVersion.toString(16)} has a layout of CPUs that memtool ` +
+          "does not know: their registers are not shown",
+      );
+    } else if (name === "VBCPU" && this.#virtualBox?.known === true && this.#hasX86State) {
+      this.#state(parseVirtualBoxCpu(fields()), "VirtualBox CPU", at);
     }
   }
 
-  #status(fields: Fields): CpuState | undefined {
-    const names =
-      this.#architecture === "x86_64"
-        ? PRSTATUS_X86_64
-        : this.#architecture === "aarch64"
-          ? PRSTATUS_AARCH64
-          : undefined;
-    if (names === undefined || fields.bytes.length < PR_REG + names.length * 8) return undefined;
-    const registers: Record<string, bigint> = {};
-    names.forEach((name, i) => {
-      registers[name] = fields.u64(PR_REG + 8 * i);
-    });
-    return { pid: fields.u32(PR_PID), registers };
+  /** Whether hypervisors' notes are those of x86 (kdump files of QEMU name no architecture). */
+  get #hasX86State(): boolean {
+    const architecture = this.#architecture;
+    return architecture === undefined || architecture === "x86_64" || architecture === "i386";
+  }
+
+  #status(fields: Fields): void {
+    if (this.#architecture === undefined) return;
+    const status = parsePrstatus(fields, this.#architecture);
+    if (status !== undefined && this.#hasRoom(this.#statuses)) this.#statuses.push(status);
+  }
+
+  #state(state: Registers | undefined, what: string, at: number): void {
+    if (state === undefined) {
+      this.#warnings.add(
+        `the ${what} note at file offset 0x${at.toString(16)} has no layout that memtool knows`,
+      );
+    } else if (this.#hasRoom(this.#states)) {
+      this.#states.push(state);
+    }
+  }
+
+  #hasRoom(list: readonly unknown[]): boolean {
+    if (list.length < MAX_CPUS) return true;
+    if (!this.#tooMany) {
+      this.#warnings.add(`notes of more than ${MAX_CPUS} CPUs: the registers of the rest are not shown`);
+    }
+    this.#tooMany = true;
+    return false;
+  }
+
+  /** Control registers and prefix follow the CPU's NT_PRSTATUS. */
+  #addS390(type: number, fields: Fields): void {
+    const registers = this.#statuses.at(-1)?.registers;
+    if (registers === undefined) return;
+    if (type === NT_S390_CTRS && fields.bytes.length >= 128) {
+      for (let i = 0; i < 16; i++) registers[`cr${i}`] = fields.u64(8 * i);
+    } else if (type === NT_S390_PREFIX && fields.bytes.length >= 4) {
+      registers.prefix = BigInt(fields.u32(0));
+    }
   }
 
   /** Everything collected. QEMU writes all NT_PRSTATUS notes, then its own, each in the order of the CPUs. */
   notes(physBase?: number): DumpNotes {
-    const count = Math.max(this.#statuses.length, this.#qemu.length);
+    const count = Math.max(this.#statuses.length, this.#states.length);
     const cpus: CpuState[] = [];
     for (let i = 0; i < count; i++) {
       const status = this.#statuses[i];
-      cpus.push({ pid: status?.pid, registers: { ...status?.registers, ...this.#qemu[i] } });
+      cpus.push({ pid: status?.pid, registers: { ...status?.registers, ...this.#states[i] } });
     }
     const { vmcoreinfo } = this;
     const pageSize = vmcoreinfo === undefined ? undefined : pageSizeOf(vmcoreinfo);
-    const raw = this.#raw.length === 0 ? undefined : this.#raw;
-    return { vmcoreinfo, cpus, architecture: this.#architecture, pageSize, physBase, raw };
+    return {
+      vmcoreinfo,
+      cpus,
+      architecture: this.#architecture,
+      pageSize,
+      physBase,
+      ...(this.#raw.length === 0 ? {} : { raw: this.#raw }),
+      ...(this.#littleEndian ? {} : { byteOrder: "big" }),
+    };
   }
-}
-
-function qemuState(fields: Fields): Record<string, bigint> | undefined {
-  const { length } = fields.bytes;
-  if (length < QEMU_KERNEL_GS_BASE_AT || fields.u32(0) !== 1) return undefined;
-  const registers: Record<string, bigint> = {};
-  QEMU_REGISTERS.forEach((name, i) => {
-    registers[name] = fields.u64(8 + 8 * i);
-  });
-  QEMU_SEGMENTS.forEach((name, i) => {
-    const at = QEMU_SEGMENTS_AT + i * QEMU_SEGMENT_SIZE;
-    if (name !== "gdt" && name !== "idt") registers[name] = BigInt(fields.u32(at));
-    registers[`${name}_base`] = fields.u64(at + 16);
-  });
-  for (let i = 0; i < 5; i++) registers[`cr${i}`] = fields.u64(QEMU_CR_AT + 8 * i);
-  if (length >= QEMU_KERNEL_GS_BASE_AT + 8) registers.kernel_gs_base = fields.u64(QEMU_KERNEL_GS_BASE_AT);
-  return registers;
-}
-
-function padded(size: number): number {
-  return Math.ceil(size / 4) * 4;
 }
 
 /** `PAGESIZE=` at the start of a line of VMCOREINFO. */

@@ -64,6 +64,14 @@ function* openRoutine(file: DumpFile, options: OpenDumpOptions, depth: number): 
       `a ${chosen.name} dump is one file; ${other.name} can't be a part of it`,
     );
   }
+  if (inner.memoryMap !== undefined && chosen.takesMap !== true) {
+    throw new FormatError(
+      "BAD_MEMORY_MAP",
+      { file: file.name },
+      `a memory map is for raw images, and this is a ${chosen.name} dump, which says itself where its memory lies: ` +
+        "leave the map out, or force the format raw",
+    );
+  }
   // What is forced is the outermost format: a container's content is still detected.
   const context: FormatContext = {
     ...inner,

@@ -11,6 +11,7 @@ import {
   READ_ONLY,
   type Scheduler,
 } from "../io/index.js";
+import { ascendingOrder } from "../io/radix-order.hot.js";
 import { firstEndingAfter } from "../io/ranges.js";
 import { type PhysicalMap, PhysicalMapBuilder } from "../memory/physical-map.js";
 
@@ -83,16 +84,24 @@ function grown(column: Float64Array): Float64Array<ArrayBuffer> {
  */
 export function layIntervals(all: Intervals, wins: "first" | "last"): Intervals {
   const { starts, ends, targets, length } = all;
-  const order = new Uint32Array(length);
+  const words = new Uint32Array(2 * length);
+  for (let i = 0; i < length; i++) {
+    const start = starts[i] as number;
+    words[2 * i] = start >>> 0;
+    words[2 * i + 1] = Math.floor(start / HIGH);
+  }
+  // Nobody else sorts before this is done with it.
+  const order = ascendingOrder(words, length);
   let disjoint = true;
-  for (let i = 0; i < length; i++) order[i] = i;
-  order.sort((a, b) => (starts[a] as number) - (starts[b] as number) || a - b);
   for (let k = 1; k < length && disjoint; k++) {
     disjoint = (starts[order[k] as number] as number) >= (ends[order[k - 1] as number] as number);
   }
   const laid = new Intervals();
   if (disjoint) {
-    for (const i of order) append(laid, starts[i] as number, ends[i] as number, targets[i] as number);
+    for (let k = 0; k < length; k++) {
+      const i = order[k] as number;
+      append(laid, starts[i] as number, ends[i] as number, targets[i] as number);
+    }
     return laid;
   }
   // A sweep over the bounds: the best interval that covers each stretch is on top of a heap.
@@ -181,8 +190,12 @@ const FAULTS: readonly Fault[] = REASONS.map((reason) => (reason === undefined ?
 /** A source of zeros, for what reads as such. */
 const ZEROS = new Uint8Array(65_536);
 
-/** What laid intervals say of physical memory; gaps are `outside`. */
-export function mapOfPieces(pieces: Intervals): PhysicalMap {
+/**
+ * What laid intervals say of physical memory; gaps are `outside`.
+ *
+ * @param tellZeros Whether those that are `AT_ZERO` are marked as zero.
+ */
+export function mapOfPieces(pieces: Intervals, tellZeros = false): PhysicalMap {
   const map = new PhysicalMapBuilder();
   for (let i = 0; i < pieces.length; i++) {
     const target = pieces.targets[i] as number;
@@ -192,6 +205,7 @@ export function mapOfPieces(pieces: Intervals): PhysicalMap {
       pieces.ends[i] as number,
       reason === undefined ? "present" : "excluded",
       reason,
+      tellZeros && target === AT_ZERO,
     );
   }
   return map.build();

@@ -80,9 +80,11 @@ export interface CpuState {
   /** Process (or QEMU: CPU) number of the NT_PRSTATUS note. */
   readonly pid?: number | undefined;
   /**
-   * By their lower-case names, unsigned: `rip`, `rsp`, `rflags` … (x86-64), `x0` … `sp`, `pc`, `pstate` (arm64);
-   * where QEMU's own note is there also `cr0`, `cr2`, `cr3`, `cr4`, segment bases such as `gs_base`, `idt_base`,
-   * and `kernel_gs_base` since QEMU 3.0.
+   * By their lower-case names, unsigned: `rip`, `rsp`, `rflags` … (x86-64), `eip`, `esp` … (i386), `x0` … `sp`, `pc`,
+   * `pstate` (arm64), `r0` … `sp`, `lr`, `pc`, `cpsr` (arm), `r0` … `nip`, `msr`, `link` (ppc64), `psw_mask`,
+   * `psw_addr`, `r0` … `r15`, `a0` … (s390x; also `cr0` … `cr15` and `prefix`), `pc`, `ra`, `sp` … (riscv64).
+   * Of x86, where the hypervisor's own note is there (QEMU, VirtualBox, Xen), also `cr0`, `cr2`, `cr3`, `cr4`, segment
+   * bases such as `gs_base`, `idt_base`, and `kernel_gs_base` (QEMU: since 3.0).
    */
   readonly registers: Readonly<Record<string, bigint>>;
 }
@@ -111,6 +113,8 @@ export interface DumpNotes {
   readonly byteOrder?: "little" | "big" | undefined;
   /** The dump's ELF notes, all of them and in their order, for a dump that is written of it. */
   readonly raw?: readonly RawNote[] | undefined;
+  /** Bytes of a pointer, where the architecture doesn't say. */
+  readonly pointerSize?: 4 | 8 | undefined;
 }
 
 /** Processor architectures that dumps name. */
@@ -155,7 +159,10 @@ export interface OpenDumpOptions {
    * @param name A plain file name, without a folder. @returns `undefined` if there is none that can be read.
    */
   readonly beside?: ((name: string) => DumpFile | undefined) | undefined;
-  /** Where a raw image's bytes belong; default: physical address = file offset. */
+  /**
+   * Where a raw image's bytes belong, in any order, no address twice; default: physical address = file offset. See
+   * `parseRawMap`. Only for formats with `takesMap`; others say themselves where their memory lies.
+   */
   readonly memoryMap?: readonly RawRange[] | undefined;
 }
 
@@ -178,6 +185,8 @@ export interface Format {
   readonly name: string;
   /** Whether dumps of it may be split over several files (`parts`). */
   readonly takesParts?: boolean;
+  /** Whether it needs or heeds a map that was given (`memoryMap`), or hands it on to what it holds. */
+  readonly takesMap?: boolean;
   /**
    * Whether a file is of this format.
    *

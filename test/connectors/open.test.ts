@@ -1,12 +1,14 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { openFile } from "../../connectors/file.js";
+import { isInline } from "../../connectors/mapped-file.js";
 import { open } from "../../connectors/open.js";
 import { registerConnector } from "../../connectors/registry.js";
 import { AddressRanges, type Output, Packet, Scheduler, type Source, SourceIo } from "../../src/io/index.js";
+import { pointer, u32 } from "../../src/memory/index.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 import { DummyKernel, IMAGE } from "../support/kernel.js";
 import { type ElfNote, prstatus, qemuState, writeElf } from "../support/write-elf.js";
@@ -107,6 +109,23 @@ describe("open", () => {
       await dump.close();
     },
   );
+
+  it.each([
+    ["little-endian of 64 bits", { machine: 62 }, 0x04030201, 0x0807060504030201n],
+    ["little-endian of 32 bits (i386 in ELFCLASS64)", { machine: 3 }, 0x04030201, 0x04030201n],
+    ["big-endian of 64 bits (s390x)", { machine: 22, order: 2 }, 0x01020304, 0x0102030405060708n],
+    ["big-endian of 32 bits (arm)", { machine: 40, class: 1, order: 2 }, 0x01020304, 0x01020304n],
+    ["big-endian of 32 bits, not known", { machine: 20, class: 1, order: 2 }, 0x01020304, 0x01020304n],
+  ])("values of a dump that is %s are read as its machine has them", async (_, options, word, address) => {
+    const dump = await open(
+      saved(writeElf([{ physical: 0x1000, bytes: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8) }], options)),
+    );
+    expect(await dump.physical?.read(u32, 0x1000)).toBe(word);
+    expect(await dump.physical?.read(pointer, 0x1000)).toBe(address);
+    expect(await dump.memory.read(u32, 0x1000n)).toBe(word);
+    expect(await dump.memory.read(pointer, 0x1000n)).toBe(address);
+    await dump.close();
+  });
 
   it("a scan that finds a kernel of five levels counts too", async () => {
     const bytes = new Uint8Array(16 * 4096);
@@ -240,4 +259,70 @@ it("a kernel and a root in memory that changes are walked anew for each request"
   kernel.ram[0x1234] = 78;
   expect(await machine.physical?.read(0x1234, 1)).toEqual(Uint8Array.of(78));
   await machine.close();
+});
+
+describe("a raw image with a memory map", () => {
+  const bytes = Uint8Array.from({ length: 0x3000 }, (_, i) => (i >>> 8) ^ i);
+  const path = saved(bytes);
+  const MAP = "0x1000-0x3000@0,0x100000000-0x100001000@0x2000";
+
+  it.each([
+    ["as an option", path, { memoryMap: MAP }],
+    [
+      "as ranges",
+      path,
+      {
+        memoryMap: [
+          { start: 0x1000, end: 0x3000, offset: 0 },
+          { start: 2 ** 32, end: 2 ** 32 + 0x1000, offset: 0x2000 },
+        ],
+      },
+    ],
+    ["of a connector", { connector: `file:${path}:map=${MAP}` }, {}],
+    ["beside a connector", { connector: `file:${path}:write=false` }, { memoryMap: MAP }],
+    ["of a mapped file", path, { memoryMap: MAP, map: true }],
+    ["of a connector whose file is mapped", { connector: `file:${path}:map=${MAP}` }, { map: true }],
+  ])("%s is read where the map says", async (_what, target, options) => {
+    const machine = await open(target, { ...options, kernel: "none" });
+    expect(isInline(machine.source.source)).toBe("map" in options);
+    expect(await machine.physical?.read(2 ** 32, 4096)).toEqual(bytes.slice(0x2000));
+    expect(await machine.physical?.read(0x1010, 16)).toEqual(bytes.slice(0x10, 0x20));
+    await machine.close();
+  });
+
+  it("is refused beside one of the connector, for what is no file, and before the file is opened", async () => {
+    const before = openHere();
+    const refused = (target: Parameters<typeof open>[0], memoryMap?: string) =>
+      expect(open(target, { memoryMap })).rejects.toMatchObject({ code: "BAD_MEMORY_MAP" });
+    await refused({ connector: `file:${path}:map=${MAP}` }, MAP);
+    await refused({ connector: `proc:${process.pid}` }, MAP);
+    await refused({ connector: `file:${path}:map=5-4` });
+    await refused(path, "5-4");
+    await refused("/nowhere", "5-4");
+    await refused(path, "/nowhere.map");
+    await refused(saved(writeElf([{ physical: 0, bytes }])), MAP);
+    expect(openHere()).toBe(before);
+  });
+});
+
+describe("holes of the file system", () => {
+  const path = saved(new Uint8Array(0));
+  truncateSync(path, 2 ** 24);
+  const isSparse = statSync(path).blocks === 0;
+
+  it.runIf(isSparse).each([{}, { map: true }])(
+    "are zeros of a raw image for those who ask (%j)",
+    async (options) => {
+      const machine = await open(path, { ...options, holes: true, kernel: "none" });
+      const zeros = await machine.image?.mapWithZeros?.();
+      expect([zeros?.bytesZero, zeros?.bytesPresent]).toEqual([2 ** 24, 2 ** 24]);
+      await machine.close();
+    },
+  );
+
+  it("cost nothing for those who don't", async () => {
+    const machine = await open(path, { kernel: "none" });
+    expect(machine.image?.mapWithZeros).toBeUndefined();
+    await machine.close();
+  });
 });

@@ -31,6 +31,13 @@ describe("name:target:key=value,…", () => {
     ["file:/tmp/a:b=c:", ["file", "/tmp/a:b=c", {}]],
     ["file:/tmp/a:", ["file", "/tmp/a", {}]],
     ["file:/tmp/k=v", ["file", "/tmp/k=v", {}]],
+    [
+      "file:/tmp/a:map=0-0xc0000000@0,0x100000000-0x140000000@0xc0000000",
+      ["file", "/tmp/a", { map: "0-0xc0000000@0,0x100000000-0x140000000@0xc0000000" }],
+    ],
+    ["file:a:map=0-3G,4G-5G,write=true", ["file", "a", { map: "0-3G,4G-5G", write: "true" }]],
+    ["file:a:write=true,map=@ranges.txt", ["file", "a", { map: "@ranges.txt", write: "true" }]],
+    ["file:a:write=true,4G-5G=x", ["file", "a:write=true,4G-5G=x", {}]],
   ])("%s", (text, expected) => expect(parsed(text)).toEqual(expected));
 
   it("any target comes back from its text with a colon after it", () => {
@@ -82,9 +89,17 @@ describe("connectors", () => {
   it("options are read by their kind", () => {
     const connector = {
       ...findConnector("file"),
-      options: { flag: "boolean", off: "boolean", n: "number", size: "size", text: "string" } as const,
+      options: {
+        flag: "boolean",
+        off: "boolean",
+        n: "number",
+        size: "size",
+        text: "string",
+        yes: "boolean or ranges",
+        map: "boolean or ranges",
+      } as const,
     };
-    const { options } = parseTarget("x:y:size=0x10K,flag,off=no,n=1.5,text=a");
+    const { options } = parseTarget("x:y:size=0x10K,flag,off=no,n=1.5,text=a,yes,map=0-1,2-3");
     // An option list begins with key=value, so that a target's own colons are not taken for it.
     expect(checkOptions("x", connector, options)).toEqual({
       flag: true,
@@ -92,6 +107,8 @@ describe("connectors", () => {
       n: 1.5,
       size: 16_384,
       text: "a",
+      yes: true,
+      map: "0-1,2-3",
     });
     for (const bad of ["n=x", "size=1.0001", "size=-1", "size=1Q", "n=1K", "size=9999999999T"]) {
       expect(() => checkOptions("x", connector, parseTarget(`x:y:${bad}`).options)).toThrow(

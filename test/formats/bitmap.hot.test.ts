@@ -38,7 +38,7 @@ it("bits, ranks, runs and selects are those of a plain array, however it was rea
   const bound = fc.oneof(fc.nat(3000), fc.nat(200_000));
   fc.assert(
     fc.property(runs, bound, bound, pieces, (all, from, to, sizes) => {
-      const builder = new PageBitmapBuilder(all.length, from, to);
+      const builder = new PageBitmapBuilder(all.length, [{ start: from, end: to }]);
       const bytes = bytesOf(all, 0xff);
       let pushed = 0;
       for (const size of [...sizes, bytes.length]) {

@@ -3,7 +3,16 @@ import { openDump } from "../../src/formats/index.js";
 import { readInto, readPartial } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { expectImage, ImageModel, openBytes, testFile } from "../support/dump.js";
-import { prstatus, qemuState, writeElf } from "../support/write-elf.js";
+import { writePaging } from "../support/formats/elf-core-paging.js";
+import {
+  type ElfOptions,
+  prstatus,
+  prstatusOf,
+  qemuState,
+  virtualBoxCore,
+  virtualBoxCpu,
+  writeElf,
+} from "../support/write-elf.js";
 
 const bytes = pattern(4096, 1);
 
@@ -138,14 +147,300 @@ it("arm64 cores are read, with their registers", () => {
 });
 
 it.each([
-  ["EI_CLASS", { class: 1 }, /32-bit ELF core/],
   ["EI_CLASS", { class: 7 }, /neither 1/],
-  ["EI_DATA", { order: 2 }, /big-endian ELF core/],
+  ["EI_DATA", { order: 3 }, /neither 1/],
   ["e_type", { type: 2 }, /this ELF file is a program, not a core dump/],
 ] as const)("what is not read is refused by its %s", (field, options, message) => {
   expect(() => openBytes(writeElf([{ physical: 0, bytes }], options))).toThrow(
     expect.objectContaining({ field, message: expect.stringMatching(message) }),
   );
+});
+
+describe("classes and byte orders", () => {
+  it.each([
+    ["32-bit little-endian (arm)", { class: 1, machine: 40 }, "arm", undefined],
+    ["32-bit big-endian (arm)", { class: 1, order: 2, machine: 40 }, "arm", "big"],
+    ["64-bit big-endian (s390x)", { order: 2, machine: 22 }, "s390x", "big"],
+    ["64-bit big-endian (ppc64)", { order: 2, machine: 21 }, "ppc64", "big"],
+    ["64-bit little-endian (ppc64)", { machine: 21 }, "ppc64", undefined],
+    ["64-bit (riscv64)", { machine: 243 }, "riscv64", undefined],
+    ["32-bit (i386)", { class: 1, machine: 3 }, "i386", undefined],
+  ] as const)("a %s core is read, and says whose it is", (_, options, architecture, byteOrder) => {
+    const image = openBytes(writeElf([{ physical: 0x1000, bytes, memorySize: 5000 }], options));
+    expect(readInto(image.io, 0x1000, 4096).sync()).toEqual(bytes);
+    expect([...image.map.ranges()]).toEqual([
+      { start: 0x1000, end: 0x2000, state: "present" },
+      { start: 0x2000, end: 0x1000 + 5000, state: "excluded", reason: "unknown" },
+    ]);
+    expect(image.notes).toMatchObject({ architecture, cpus: [] });
+    expect(image.notes.byteOrder).toBe(byteOrder);
+    expect(image.warnings).toEqual([]);
+  });
+
+  it.each([
+    ["31-bit s390", { class: 1, order: 2, machine: 22 }, 4],
+    ["32-bit powerpc", { class: 1, order: 2, machine: 20 }, 4],
+    ["mips64", { order: 2, machine: 8 }, 8],
+  ] as const)(
+    "memory of a machine that is not known (%s) is read, with a warning",
+    (_, options, pointerSize) => {
+      const image = openBytes(writeElf([{ physical: 0x1000, bytes }], options));
+      expect(readInto(image.io, 0x1000, 4096).sync()).toEqual(bytes);
+      expect(image.notes).toMatchObject({ architecture: undefined, pointerSize, byteOrder: "big" });
+      expect(image.warnings).toEqual([
+        expect.stringMatching(/e_machine is \d+, which memtool does not know/),
+      ]);
+    },
+  );
+
+  it("32-bit addresses up to 4 GiB, and more than 65,535 segments, are read", () => {
+    const segments = Array.from({ length: 66_000 }, (_, i) => ({
+      physical: 0xffff_fff0 - 32 * i,
+      bytes: Uint8Array.of(i, i >> 8, 3),
+    }));
+    const image = openBytes(writeElf(segments, { class: 1, order: 2, machine: 40, extended: true }));
+    expect(image.details.segments).toBe(66_000);
+    for (const i of [0, 40_000, 65_999]) {
+      const { physical, bytes: expected } = segments[i] as (typeof segments)[0];
+      expect(readInto(image.io, physical, 3).sync()).toEqual(expected);
+    }
+    expect(image.map.end).toBe(0xffff_fff3);
+  });
+});
+
+describe("a 32-bit guest of QEMU", () => {
+  // Firmware ends at 4 GiB, so that QEMU writes ELFCLASS64 with EM_386 (target/i386/arch_dump.c, cpu_get_dump_info).
+  const registers = Array.from({ length: 17 }, (_, i) => 0x1000 + i);
+  const options: ElfOptions = {
+    machine: 3,
+    likeQemu: true,
+    notes: [prstatusOf({ pid: 1, registers, wordSize: 4 }), qemuState(0x2000, 0x55cf000)],
+  };
+
+  it.each([2, 1])(
+    "in ELFCLASS %d has its registers by their 32-bit names, and QEMU's own note with them",
+    (of) => {
+      const image = openBytes(writeElf([{ physical: 0, bytes }], { ...options, class: of }));
+      expect(image.notes.architecture).toBe("i386");
+      expect(image.notes.cpus).toHaveLength(1);
+      expect(image.notes.cpus[0]).toMatchObject({
+        pid: 1,
+        registers: {
+          orig_eax: 0x100bn,
+          eax: 0x2000n,
+          eip: 0x2010n,
+          eflags: 0x2011n,
+          cr3: 0x55cf000n,
+          gs_base: 0x4000n,
+        },
+      });
+      const { registers: found } = image.notes.cpus[0] as { registers: object };
+      expect(Object.keys(found).filter((name) => /^r/.test(name) || name === "kernel_gs_base")).toEqual([]);
+    },
+  );
+
+  it("without QEMU's note has those of NT_PRSTATUS", () => {
+    const notes = options.notes?.slice(0, 1) ?? [];
+    const image = openBytes(writeElf([{ physical: 0, bytes }], { ...options, notes }));
+    expect(image.notes.cpus[0]?.registers).toMatchObject({
+      ebx: 0x1000n,
+      eip: 0x100cn,
+      esp: 0x100fn,
+      ss: 0x1010n,
+    });
+  });
+});
+
+describe("QEMU's paging variant", () => {
+  const page = 4096;
+  const low = pattern(4 * page, 1);
+  const high = pattern(2 * page, 2);
+  const blocks = [
+    { start: 0, bytes: low },
+    { start: 8 * page, bytes: high },
+  ];
+
+  it("with 66,000 mappings that overlap is opened, and read by physical address", () => {
+    const mappings = Array.from({ length: 66_000 }, (_, i) => ({
+      physical: [0, 1, 2, 3, 8, 9][(i * 7919) % 6]! * page,
+      length: page,
+    }));
+    const image = openBytes(writePaging(blocks, mappings, true));
+    expect(image.details.segments).toBe(66_000);
+    expect(readInto(image.io, 0, 4 * page).sync()).toEqual(low);
+    expect(readInto(image.io, 8 * page, 2 * page).sync()).toEqual(high);
+    expect([...image.map.ranges()]).toEqual([
+      { start: 0, end: 4 * page, state: "present" },
+      { start: 8 * page, end: 10 * page, state: "present" },
+    ]);
+    expect(image.warnings).toEqual([expect.stringMatching(/made with paging/)]);
+  });
+
+  it("says of a mapping's rest behind its block that it may be no RAM, and nothing of mapped devices", () => {
+    const mappings = [
+      { physical: 0, length: 6 * page },
+      { physical: page, length: page },
+      { physical: 0xfec00000, length: page },
+    ];
+    const image = openBytes(writePaging(blocks, mappings, false));
+    expect([...image.map.ranges()]).toEqual([
+      { start: 0, end: 4 * page, state: "present" },
+      { start: 4 * page, end: 6 * page, state: "excluded", reason: "or outside" },
+    ]);
+    expect(image.details.segmentsOfNoMemory).toBe(1);
+    expect(readPartial(image.io, 4 * page, 8).sync().holes).toMatchObject([{ state: "excluded" }]);
+    expect(image.warnings).toHaveLength(1);
+  });
+});
+
+it("what makedumpfile -E left out of a guest's dump is excluded, though QEMU's notes are still there", () => {
+  const image = openBytes(
+    writeElf(
+      [
+        { physical: 0, virtual: 0xffff888000000000n, bytes, memorySize: 3 * 4096 },
+        { physical: 3 * 4096, virtual: 0xffff888000003000n, bytes },
+      ],
+      { notes: [prstatus(1, 100), qemuState(100, 0x1000)] },
+    ),
+  );
+  expect([...image.map.ranges()]).toEqual([
+    { start: 0, end: 4096, state: "present" },
+    { start: 4096, end: 3 * 4096, state: "excluded", reason: "unknown" },
+    { start: 3 * 4096, end: 4 * 4096, state: "present" },
+  ]);
+  expect(image.warnings).toEqual([]);
+});
+
+describe("as VirtualBox writes it", () => {
+  const write = (formatVersion?: number) =>
+    writeElf(
+      [
+        { physical: 0, bytes },
+        // Device memory: a range without bytes.
+        { physical: 0xe0000000, bytes: new Uint8Array(0), memorySize: 0x1000000 },
+        { physical: 0x100000, bytes },
+      ],
+      {
+        notes: [virtualBoxCore(2, formatVersion), virtualBoxCpu(0x100, 0xa000), virtualBoxCpu(0x200, 0xb000)],
+        notePadding: 8,
+      },
+    );
+
+  it("RAM is read, and device memory is no RAM", () => {
+    const image = openBytes(write());
+    expect([...image.map.ranges()]).toEqual([
+      { start: 0, end: 4096, state: "present" },
+      { start: 0x100000, end: 0x101000, state: "present" },
+    ]);
+    expect(readInto(image.io, 0x100000, 4096).sync()).toEqual(bytes);
+    expect(image.warnings).toEqual([]);
+    expect(image.details).toMatchObject({ virtualBox: "7.0.12 r159484", virtualBoxFormat: "0x10006" });
+  });
+
+  it("its notes give each CPU's registers", () => {
+    const { cpus } = openBytes(write()).notes;
+    expect(cpus).toHaveLength(2);
+    expect(cpus[0]?.registers).toMatchObject({
+      rax: 0x100n,
+      rdi: 0x105n,
+      r8: 0x106n,
+      rip: 0x10en,
+      rsp: 0x10fn,
+      rbp: 0x110n,
+      rflags: 0x111n,
+      cs: 8n,
+      gs: 0x28n,
+      gs_base: 0x28000n,
+      cr0: 0x80050033n,
+      cr2: 0xabcn,
+      cr3: 0xa000n,
+      cr4: 0x6f0n,
+      gdt_base: 0xfffffe0000001000n,
+      idt_base: 0xfffffe0000000000n,
+      ldt: 0x50n,
+      tr: 0x40n,
+      efer: 0xd01n,
+      lstar: 0x53n,
+      kernel_gs_base: 0xffff888000000000n,
+    });
+    expect(cpus[1]?.registers).toMatchObject({ rax: 0x200n, cr3: 0xb000n });
+  });
+
+  it("of a format version with another layout of CPUs shows none of their registers, and says so", () => {
+    const image = openBytes(write(0x10000));
+    expect(image.notes.cpus).toEqual([]);
+    expect(image.warnings).toEqual([expect.stringMatching(/format version 0x10000 has a layout of CPUs/)]);
+    expect(readInto(image.io, 0, 4096).sync()).toEqual(bytes);
+  });
+});
+
+describe("odd segments", () => {
+  it.each([1, 2])("without a physical address (p_paddr -1) are ignored with one warning (class %d)", (of) => {
+    const image = openBytes(
+      writeElf(
+        [
+          { physical: -1n, virtual: 0xffffffff81000000n, bytes: pattern(100, 3) },
+          { physical: 0x1000, virtual: 0xffff888000001000n, bytes },
+          { physical: -1n, virtual: 0xffffffffa0000000n, bytes: pattern(100, 4) },
+        ],
+        { class: of },
+      ),
+    );
+    expect([...image.map.ranges()]).toEqual([{ start: 0x1000, end: 0x2000, state: "present" }]);
+    expect(image.warnings).toEqual([expect.stringMatching(/^2 segments have no physical address/)]);
+  });
+
+  it("of which none has a physical address make an error that says why", () => {
+    expect(() => openBytes(writeElf([{ physical: -1n, virtual: 0x1000, bytes }]))).toThrow(
+      /no usable PT_LOAD segment, so no memory; 1 segments have no physical address/,
+    );
+  });
+
+  it("whose p_filesz is more than p_memsz are read as stored, with a warning", () => {
+    const image = openBytes(writeElf([{ physical: 0x1000, bytes, memorySize: 100 }]));
+    expect(readInto(image.io, 0x1000, 4096).sync()).toEqual(bytes);
+    expect(image.warnings).toEqual([expect.stringMatching(/p_filesz 0x1000 is more than p_memsz 0x64/)]);
+  });
+
+  it("that share bytes of the file each read them", () => {
+    const file = writeElf([
+      { physical: 0x1000, bytes },
+      { physical: 0x8000, bytes: new Uint8Array(0), fileSize: 50, memorySize: 50, offset: 64 + 3 * 56 + 20 },
+    ]);
+    const image = openBytes(file);
+    expect(readInto(image.io, 0x1000, 4096).sync()).toEqual(bytes);
+    expect(readInto(image.io, 0x8000, 50).sync()).toEqual(bytes.slice(20, 70));
+  });
+
+  it("of no length say nothing, wherever they are", () => {
+    const none = new Uint8Array(0);
+    const image = openBytes(
+      writeElf([
+        { physical: 0x1800, bytes: none },
+        { physical: 0x1000, bytes },
+        { physical: 2n ** 52n, bytes: none },
+      ]),
+    );
+    expect([...image.map.ranges()]).toEqual([{ start: 0x1000, end: 0x2000, state: "present" }]);
+    expect(image.details.segments).toBe(1);
+    expect(image.warnings).toEqual([]);
+  });
+});
+
+it("a process's core says that it is one, and whose", () => {
+  const description = new Uint8Array(136);
+  description.set(
+    Uint8Array.from("sleep", (c) => c.charCodeAt(0)),
+    40,
+  );
+  const segments = [
+    { physical: 0, virtual: 0x400000, bytes },
+    { physical: 0, virtual: 0x7fff00000000n, bytes },
+  ];
+  const image = openBytes(
+    writeElf(segments, { notes: [prstatus(77, 1), { name: "CORE", type: 3, description }] }),
+  );
+  expect(image.warnings).toEqual([expect.stringMatching(/every p_paddr is 0.*the core of process "sleep"/)]);
 });
 
 it("a core without memory segments is an error that says so", () => {

@@ -53,16 +53,20 @@ it("bitmap vs plain array, hostile tails, pieces, windows", () => {
       (a, b0, piece, from, to, windowed) => {
         const b = new Uint8Array(a.length);
         b.set(b0.subarray(0, a.length));
-        const builder = windowed
-          ? new PageBitmapBuilder(a.length, from, to)
-          : new PageBitmapBuilder(a.length);
+        const windows = [
+          { start: from, end: to },
+          { start: to + 13, end: to + 13 + from },
+        ].filter(({ start, end }) => start <= end && start >= from);
+        const builder = new PageBitmapBuilder(a.length, windowed ? windows : undefined);
         const bytes = pack(a, 255);
         for (let i = 0; i < bytes.length; i += piece) builder.push(bytes.subarray(i, i + piece));
         const mapA = builder.build();
         const other = new PageBitmapBuilder(a.length);
         for (let i = 0; i < b.length; i++) if (b[i]) other.set(i);
         const mapB = other.build();
-        const model = a.map((x, i) => (windowed && (i < from || i >= to) ? 0 : x));
+        const model = a.map((x, i) =>
+          windowed && !windows.some(({ start, end }) => i >= start && i < end) ? 0 : x,
+        );
         check(mapA, model);
         check(mapB, b);
         let w = 0;

@@ -1,4 +1,5 @@
 import { formatSuite } from "../support/format-suite.js";
-import { raw } from "../support/formats/raw.js";
+import { mappedRaw, raw } from "../support/formats/raw.js";
 
 formatSuite(raw);
+formatSuite(mappedRaw);

@@ -7,6 +7,7 @@ import { openBytes } from "../support/dump.js";
 import { flatten } from "../support/flatten.js";
 import { prstatus, writeElf } from "../support/write-elf.js";
 import { writeKdump } from "../support/write-kdump.js";
+import { writeWindowsDump } from "../support/write-windows-dump.js";
 
 const PAGE = 512;
 
@@ -38,6 +39,31 @@ describe("a kdump file with pages left out all over RAM", () => {
     const { good, holes } = readPartial(image.io, 0, pages * PAGE).sync();
     expect(good).toEqual([]);
     expect(holes.at(-1)?.end).toBe(pages * PAGE);
+  });
+});
+
+describe("a Windows dump whose bitmap has every second page of 128 GiB", () => {
+  const pages = 2 ** 25;
+  const head = writeWindowsDump([], { type: 5, descriptor: "unset", bitmapPages: pages });
+  const bitmapAt = 0x2038;
+  head.fill(0x55, bitmapAt, bitmapAt + pages / 8);
+  new DataView(head.buffer).setBigUint64(0x2028, BigInt(pages / 2), true);
+  let read = 0;
+  const io: PacketIo<number> = {
+    sendIo: (offset, view) => {
+      read += view.length;
+      const bytes = new Uint8Array(view.length);
+      bytes.set(head.subarray(offset, offset + view.length));
+      view.transfer(bytes);
+    },
+  };
+
+  it("is opened by reading its bitmap, and its map counts what it has", () => {
+    const image = openDump(dumpFile(io, head.length + (pages / 2) * 4096, "large")).sync();
+    expect(read).toBeLessThan(pages / 8 + 100_000);
+    expect(image.map.bytesPresent).toBe((pages / 2) * 4096);
+    expect(image.map.nextInside((pages - 2) * 4096)).toBe((pages - 2) * 4096);
+    expect(image.map.stateOf((pages - 1) * 4096)).toBe("excluded");
   });
 });
 

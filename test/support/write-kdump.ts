@@ -2,8 +2,11 @@
 import { deflateSync } from "node:zlib";
 import { ByteWriter } from "./bytes.js";
 
-/** How a page is stored: decimal codecs are flags of its descriptor with made-up bytes. */
-export type Stored = "zlib" | "raw" | { readonly flags: number; readonly bytes: Uint8Array };
+/**
+ * How a page is stored: decimal codecs are flags of its descriptor with made-up bytes; `zero` shares one body of zeros,
+ * which lies in front of all others.
+ */
+export type Stored = "zlib" | "raw" | "zero" | { readonly flags: number; readonly bytes: Uint8Array };
 
 export interface KdumpPage {
   readonly pfn: number;
@@ -27,6 +30,8 @@ export interface KdumpOptions {
   /** As old diskdump: one bitmap. */
   readonly oneBitmap?: boolean;
   readonly machine?: string;
+  /** `utsname.release`. */
+  readonly release?: string;
   readonly vmcoreinfo?: Uint8Array;
   readonly notes?: Uint8Array;
   /** Pages of a split dump that this file holds. */
@@ -34,6 +39,11 @@ export interface KdumpOptions {
   /** Pages whose descriptors stay zero, as makedumpfile leaves them when it runs out of space. */
   readonly unwritten?: readonly number[];
   readonly physBase?: number;
+  /** Of the machine's compiler; default `lp64`. `…-time64`: with a `time_t` of 64 bits. */
+  readonly abi?: "lp64" | "i386" | "arm" | "i386-time64" | "arm-time64";
+  readonly bigEndian?: boolean;
+  /** Seconds. */
+  readonly timestamp?: number;
 }
 
 export function writeKdump(pages: readonly KdumpPage[], options: KdumpOptions): Uint8Array {
@@ -49,22 +59,37 @@ export function writeKdump(pages: readonly KdumpPage[], options: KdumpOptions): 
   const extras = 104 + vmcoreinfo.length + notes.length;
   const subBlocks = Math.ceil(extras / block);
   const perBitmap = Math.max(1, Math.ceil(maxPages / 8 / block));
-  const out = new ByteWriter();
+  const out = new ByteWriter(options.bigEndian);
+  const abi = options.abi ?? "lp64";
+  const isNarrow = abi !== "lp64";
+  /** A `long`. */
+  const long = (value: number | bigint) =>
+    isNarrow ? out.u32(Number(BigInt.asUintN(32, BigInt(value)))) : out.u64(value);
+  /** An `off_t` or `unsigned long long`: i386 has them where four bytes fit. */
+  const wide = (value: number | bigint) => (abi.startsWith("i386") ? out : out.alignTo(8)).u64(value);
+  /** What a `struct timeval` holds. */
+  const time = (value: number) => (abi.endsWith("-time64") ? wide(value) : long(value));
   // struct disk_dump_header
   out.text(options.signature ?? "KDUMP   ", 8).u32(version);
-  const utsname = ["Linux", "guest", "6.1.0-test", "#1", options.machine ?? "x86_64", "(none)"];
+  const release = options.release ?? "6.1.0-test";
+  const machine = options.machine ?? "x86_64";
+  const utsname =
+    release === "" ? ["", "", "", "", machine, ""] : ["Linux", "guest", release, "#1", machine, "(none)"];
   for (const text of utsname) out.text(text, 65);
-  out.alignTo(8).u64(1700000000).u64(0);
+  out.alignTo(isNarrow ? 4 : 8);
+  time(options.timestamp ?? 1700000000);
+  time(0);
   out
     .u32(options.status ?? 1)
     .u32(block)
     .u32(subBlocks)
     .u32(options.oneBitmap ? perBitmap : 2 * perBitmap);
+  // total_ram_blocks and what follows: QEMU and makedumpfile leave all but nr_cpus zero.
   out
     .u32(options.narrowMaxPages ?? Math.min(maxPages, 0xffffffff))
     .u32(0)
     .u32(0)
-    .u32(inFile.length)
+    .u32(0)
     .u32(0)
     .u32(1);
   // struct kdump_sub_header
@@ -74,17 +99,20 @@ export function writeKdump(pages: readonly KdumpPage[], options: KdumpOptions): 
   const garbage = 0xdead_beef_dead_beefn;
   const since = (first: number, value: number) => (version >= first ? value : garbage);
   const until6 = (value: number) => (version >= 2 && version < 6 ? value : garbage);
-  out.u64(options.physBase ?? 0).u32(version >= 1 ? (options.dumpLevel ?? 1) : 0xdeadbeef);
+  long(options.physBase ?? 0).u32(version >= 1 ? (options.dumpLevel ?? 1) : 0xdeadbeef);
   out.u32(version < 2 ? 0xdeadbeef : part === undefined ? 0 : 1);
-  out.u64(until6(part?.start ?? 0)).u64(until6(part?.end ?? 0));
-  out.u64(since(3, vmcoreinfo.length === 0 ? 0 : infoAt)).u64(since(3, vmcoreinfo.length));
-  out.u64(since(4, notes.length === 0 ? 0 : infoAt + vmcoreinfo.length)).u64(since(4, notes.length));
-  out.u64(since(5, 0)).u64(since(5, 0)); // eraseinfo
-  out
-    .u64(since(6, part?.start ?? 0))
-    .u64(since(6, part?.end ?? 0))
-    .u64(since(6, maxPages));
-  out.bytes(vmcoreinfo).bytes(notes);
+  long(until6(part?.start ?? 0));
+  long(until6(part?.end ?? 0));
+  wide(since(3, vmcoreinfo.length === 0 ? 0 : infoAt));
+  long(since(3, vmcoreinfo.length));
+  wide(since(4, notes.length === 0 ? 0 : infoAt + vmcoreinfo.length));
+  long(since(4, notes.length));
+  wide(since(5, 0)); // eraseinfo
+  long(since(5, 0));
+  wide(since(6, part?.start ?? 0));
+  wide(since(6, part?.end ?? 0));
+  wide(since(6, maxPages));
+  out.upTo(infoAt).bytes(vmcoreinfo).bytes(notes);
   // bitmaps
   out.upTo(block * (1 + subBlocks));
   const stored = bitmap(
@@ -96,22 +124,30 @@ export function writeKdump(pages: readonly KdumpPage[], options: KdumpOptions): 
   out.bytes(stored);
   // descriptors, then data
   const bodies = inFile.map(({ bytes, stored: how }) => body(bytes, how ?? "zlib"));
-  let at = out.length + 24 * bodies.length;
-  for (const [i, { bytes, flags }] of bodies.entries()) {
-    if (options.unwritten?.includes((inFile[i] as KdumpPage).pfn)) {
+  const zeros = bodies.includes(undefined) ? new Uint8Array(block) : new Uint8Array(0);
+  const zerosAt = out.length + 24 * bodies.length;
+  let at = zerosAt + zeros.length;
+  const isWritten = (i: number) => options.unwritten?.includes((inFile[i] as KdumpPage).pfn) !== true;
+  for (const [i, written] of bodies.entries()) {
+    if (!isWritten(i)) {
       out.u64(0).u32(0).u32(0).u64(0);
-      continue;
+    } else if (written === undefined) {
+      out.u64(zerosAt).u32(block).u32(0).u64(0);
+    } else {
+      out.u64(at).u32(written.bytes.length).u32(written.flags).u64(0);
+      at += written.bytes.length;
     }
-    out.u64(at).u32(bytes.length).u32(flags).u64(0);
-    at += bytes.length;
   }
-  for (const [i, { bytes }] of bodies.entries()) {
-    if (!options.unwritten?.includes((inFile[i] as KdumpPage).pfn)) out.bytes(bytes);
+  out.bytes(zeros);
+  for (const [i, written] of bodies.entries()) {
+    if (written !== undefined && isWritten(i)) out.bytes(written.bytes);
   }
   return out.done();
 }
 
-function body(bytes: Uint8Array, how: Stored): { bytes: Uint8Array; flags: number } {
+/** @returns `undefined` for the shared zeros. */
+function body(bytes: Uint8Array, how: Stored): { bytes: Uint8Array; flags: number } | undefined {
+  if (how === "zero") return undefined;
   if (how === "raw") return { bytes, flags: 0 };
   if (how !== "zlib") return how;
   const deflated = new Uint8Array(deflateSync(bytes));

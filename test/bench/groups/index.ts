@@ -1,4 +1,5 @@
 import type { Group } from "../row.js";
+import { codecs } from "./codecs.js";
 import { latency } from "./latency.js";
 import { packets } from "./packets.js";
 import { readGroup } from "./reads.js";
@@ -6,4 +7,4 @@ import { scale } from "./scale.js";
 import { translation } from "./translation.js";
 
 /** In the order in which they run. */
-export const GROUPS: readonly Group[] = [packets, translation, readGroup, latency, scale];
+export const GROUPS: readonly Group[] = [packets, translation, readGroup, codecs, latency, scale];

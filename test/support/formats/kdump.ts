@@ -3,7 +3,7 @@ import { pattern } from "../bytes.js";
 import { ImageModel } from "../dump.js";
 import type { DumpSample, FormatCase } from "../format-suite.js";
 import { elfNotes, prstatus, qemuState } from "../write-elf.js";
-import { type KdumpPage, writeKdump } from "../write-kdump.js";
+import { type KdumpOptions, type KdumpPage, writeKdump } from "../write-kdump.js";
 import { text } from "./text.js";
 
 const notes = [
@@ -26,40 +26,66 @@ export const smallKdump = writeKdump(
   },
 );
 
-export const kdumpSamples = fc
-  .record({
-    blockSize: fc.constantFrom(512, 1024, 4096),
-    kinds: fc.array(fc.constantFrom("zlib", "raw", "left-out", "none"), { minLength: 1, maxLength: 60 }),
-    seed: fc.nat(),
-    version: fc.constantFrom(1, 2, 3, 4, 5, 6, 7),
-    dumpLevel: fc.constantFrom(1, 8, 31),
-  })
-  .map(({ blockSize, kinds, seed, version, dumpLevel }): DumpSample => {
-    const model = new ImageModel(blockSize * kinds.length);
-    const pages: KdumpPage[] = [];
-    const leftOut: number[] = [];
+/** A machine whose compiler laid a file out. */
+export type Machine = Pick<KdumpOptions, "abi" | "bigEndian" | "machine" | "physBase">;
+
+const X86_64: Machine = { abi: "lp64", machine: "x86_64" };
+
+/** What a page is in random dumps. */
+export const pageKinds = fc.constantFrom("zlib", "raw", "zero", "left-out", "none");
+
+/** Pages of random dumps. @param base Physical address of page 0. @returns them, and the memory that they are. */
+export function pagesOfKinds(
+  kinds: readonly string[],
+  blockSize: number,
+  seed: number,
+  base = 0,
+): { pages: KdumpPage[]; leftOut: number[]; model: ImageModel } {
+  const model = new ImageModel(base + blockSize * kinds.length);
+  const pages: KdumpPage[] = [];
+  const leftOut: number[] = [];
+  for (const [pfn, kind] of kinds.entries()) {
+    const start = base + pfn * blockSize;
+    if (kind === "left-out") {
+      leftOut.push(pfn);
+      model.mark(start, start + blockSize, "excluded");
+    } else if (kind !== "none") {
+      const bytes = kind === "zero" ? new Uint8Array(blockSize) : pattern(blockSize, seed + pfn);
+      pages.push({ pfn, bytes, stored: kind as "zlib" | "raw" | "zero" });
+      model.present(start, bytes);
+    }
+  }
+  // With equal bitmaps and a filter on, nobody can tell what is missing.
+  if (leftOut.length === 0) {
     for (const [pfn, kind] of kinds.entries()) {
-      const start = pfn * blockSize;
-      if (kind === "left-out") {
-        leftOut.push(pfn);
-        model.mark(start, start + blockSize, "excluded");
-      } else if (kind !== "none") {
-        const bytes = pattern(blockSize, seed + pfn);
-        pages.push({ pfn, bytes, stored: kind as "zlib" | "raw" });
-        model.present(start, bytes);
-      }
+      const start = base + pfn * blockSize;
+      if (kind === "none") model.mark(start, start + blockSize, "excluded");
     }
-    // With equal bitmaps and a filter on, nobody can tell what is missing.
-    if (leftOut.length === 0) {
-      for (const [pfn, kind] of kinds.entries()) {
-        if (kind === "none") model.mark(pfn * blockSize, (pfn + 1) * blockSize, "excluded");
-      }
-    }
-    return {
-      file: writeKdump(pages, { blockSize, version, dumpLevel, leftOut, maxPages: kinds.length }),
-      model,
-    };
-  });
+  }
+  return { pages, leftOut, model };
+}
+
+/** Random dumps of these machines. */
+export function kdumpSamplesOf(machines: readonly Machine[]): fc.Arbitrary<DumpSample> {
+  return fc
+    .record({
+      machine: fc.constantFrom(...machines),
+      blockSize: fc.constantFrom(512, 1024, 4096),
+      kinds: fc.array(pageKinds, { minLength: 1, maxLength: 60 }),
+      seed: fc.nat(),
+      version: fc.constantFrom(1, 2, 3, 4, 5, 6, 7),
+      dumpLevel: fc.constantFrom(1, 8, 31),
+    })
+    .map(({ machine, blockSize, kinds, seed, version, dumpLevel }): DumpSample => {
+      // makedumpfile counts an arm's pages from its lowest RAM on.
+      const base = machine.machine?.startsWith("arm") === true ? (machine.physBase ?? 0) : 0;
+      const { pages, leftOut, model } = pagesOfKinds(kinds, blockSize, seed, base);
+      const options = { blockSize, version, dumpLevel, leftOut, maxPages: kinds.length };
+      return { file: writeKdump(pages, { ...options, ...machine }), model };
+    });
+}
+
+export const kdumpSamples = kdumpSamplesOf([X86_64]);
 
 const PAGE = 4096;
 const PFN = 16;

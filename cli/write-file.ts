@@ -1,0 +1,39 @@
+/** Files that the program writes: whole, or not at all. */
+import { randomBytes } from "node:crypto";
+import { lstatSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { MemtoolError } from "../src/io/index.js";
+import { describeSystemError } from "./errors.js";
+
+/**
+ * Writes a file under a temporary name beside it, and gives it its own when it is complete: one that was there before is
+ * replaced then, and kept if anything fails.
+ *
+ * @throws {MemtoolError} `WRITE_FAILED`, saying why; for what is there and no regular file (a device, a directory).
+ */
+export function writeWhole(path: string, text: string): void {
+  let temporary: string | undefined;
+  try {
+    const target = realTarget(path);
+    temporary = `${target}.partial-${process.pid}-${randomBytes(4).toString("hex")}`;
+    writeFileSync(temporary, text, { flag: "wx" });
+    renameSync(temporary, target);
+  } catch (cause) {
+    if (temporary !== undefined) rmSync(temporary, { force: true });
+    const why = cause instanceof MemtoolError ? cause.message : describeSystemError(cause);
+    throw new MemtoolError("WRITE_FAILED", `${path} could not be written: ${why}`, { cause });
+  }
+}
+
+/** Where a link leads, so that the file is replaced and not the link. */
+function realTarget(path: string): string {
+  let target: string;
+  try {
+    lstatSync(path);
+    target = realpathSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return path;
+    throw error;
+  }
+  if (!lstatSync(target).isFile()) throw new MemtoolError("WRITE_FAILED", "it is there, and no regular file");
+  return target;
+}

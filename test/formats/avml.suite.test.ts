@@ -1,0 +1,4 @@
+import { formatSuite } from "../support/format-suite.js";
+import { avml } from "../support/formats/avml.js";
+
+formatSuite(avml);

@@ -1,0 +1,4 @@
+import { formatSuite } from "../support/format-suite.js";
+import { elfCorePaging } from "../support/formats/elf-core-paging.js";
+
+formatSuite(elfCorePaging);

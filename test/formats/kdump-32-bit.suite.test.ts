@@ -1,0 +1,4 @@
+import { formatSuite } from "../support/format-suite.js";
+import { kdump32Bit } from "../support/formats/kdump-32-bit.js";
+
+formatSuite(kdump32Bit);

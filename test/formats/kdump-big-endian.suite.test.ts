@@ -1,0 +1,4 @@
+import { formatSuite } from "../support/format-suite.js";
+import { kdumpBigEndian } from "../support/formats/kdump-big-endian.js";
+
+formatSuite(kdumpBigEndian);

@@ -1,0 +1,5 @@
+import { formatSuite } from "../support/format-suite.js";
+import { lime, limeBigEndian } from "../support/formats/lime.js";
+
+formatSuite(lime);
+formatSuite(limeBigEndian);

@@ -1,0 +1,4 @@
+import { formatSuite } from "../support/format-suite.js";
+import { splitKdumpCase } from "../support/formats/split-kdump.js";
+
+formatSuite(splitKdumpCase);

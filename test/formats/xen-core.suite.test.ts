@@ -1,0 +1,4 @@
+import { formatSuite } from "../support/format-suite.js";
+import { xenCore } from "../support/formats/xen-core.js";
+
+formatSuite(xenCore);

@@ -1,0 +1,4 @@
+import { formatSuite } from "../support/format-suite.js";
+import { zstdSeekable } from "../support/formats/zstd-seekable.js";
+
+formatSuite(zstdSeekable);
