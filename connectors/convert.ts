@@ -296,6 +296,12 @@ function lossesOf(
       `of ${unsure} bytes the source can't tell whether they were left out or are no RAM: the new file says no RAM`,
     );
   }
+  if (written.zeroExcluded > 0) {
+    losses.push(
+      "crash opens a dump that lacks pages of zeros only with its option --zero_excluded, and makedumpfile does not; " +
+        "without --exclude zero those pages share the room of one",
+    );
+  }
   if (written.padded > 0) {
     losses.push(
       `kdump stores whole pages: ${written.padded} bytes that are missing in pages of which a part is there read as zeros`,

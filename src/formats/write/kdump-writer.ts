@@ -290,8 +290,8 @@ export class KdumpWriter implements DumpWriter {
       .u32(Math.min(this.#ram.count, U32))
       .u32(0)
       .u32(Math.min(this.#stored.count, U32));
-    // current_cpu, nr_cpus
-    header.u32(0).u32(facts.cpus);
+    // current_cpu, nr_cpus (crash warns of 0)
+    header.u32(0).u32(Math.max(1, facts.cpus));
     this.#sink.write(0, header.bytes);
 
     const { bytes: notes, textAt } = this.#notes;
