@@ -1,5 +1,6 @@
 /** The commands and their options. What a command does is in commands/. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { FORMATS } from "../src/formats/index.js";
 import { type ConvertCommandOptions, convert, convertOptions } from "./commands/convert.js";
 import { type CoverageCommandOptions, coverage, parseBlock } from "./commands/coverage.js";
 import { info } from "./commands/info.js";
@@ -44,7 +45,10 @@ export async function run(
       (file: string, files: string[] = []) => [...files, file],
     )
     .option("-c, --connector <name:target>", "a connector, such as proc:1234", once)
-    .option("--dump-format <format>", "the dump's format: raw, elf-core, kdump, flattened")
+    .option(
+      "--dump-format <format>",
+      `the dump's format, instead of what its content says: ${FORMATS.map(({ name }) => name).join(", ")}`,
+    )
     .option(
       "--map <ranges>",
       "where a raw image's bytes belong: start-end@offset,… or a file of them or of /proc/iomem",

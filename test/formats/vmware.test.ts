@@ -129,6 +129,9 @@ describe("a .vmem with its snapshot state", () => {
     const image = openInput({ file: memory, name: "g.vmem", memoryMap, beside: { "g.vmss": state } }).sync();
     expect(image.format).toBe("raw");
     expect([...image.map.ranges()]).toEqual([{ start: 0, end: 3 * PAGE, state: "present" }]);
+    // The state says itself where memory lies.
+    const error = refusal({ file: state, name: "g.vmss", memoryMap, beside: { "g.vmem": memory } });
+    expect([error.code, error.file]).toEqual(["BAD_MEMORY_MAP", "g.vmss"]);
   });
 
   it("without a region that can be is an error", () => {

@@ -30,6 +30,7 @@ const AS_IT_LIES = "to read the .vmem as it lies, force the format raw (or give 
 /** VMware's memory. */
 export const vmware: Format = {
   name: "vmware",
+  takesMap: true,
   detect: (head, file) => isVmwareSnapshot(head) || isVmem(file.name),
   open: openVmware,
 };
@@ -37,6 +38,13 @@ export const vmware: Format = {
 export function* openVmware(file: DumpFile, context: FormatContext): Routine<DumpImage> {
   const head = yield* readStructure(file, 0, Math.min(4, file.size), "first bytes");
   if (isVmwareSnapshot(head)) {
+    if (context.memoryMap !== undefined) {
+      throw new FormatError(
+        "BAD_MEMORY_MAP",
+        { file: file.name },
+        "the snapshot state says itself where its memory lies: leave the map out, or give it with the .vmem file",
+      );
+    }
     return yield* openSnapshot(file, undefined, (extension) => context.beside?.(otherName(file, extension)));
   }
   if (!isVmem(file.name)) {
