@@ -9,7 +9,7 @@ import { PAGE } from "../dumps/guest.js";
 import { type DumpKind, dropDump, dumpOf, guest, KINDS, rawDump } from "../dumps/kinds.js";
 import { cpuMilliseconds } from "../measure.js";
 import { randomBelow } from "../random.js";
-import type { Group, Ready, Row } from "../row.js";
+import type { Group, Measured, Ready, Row } from "../row.js";
 import { lazy, writeNumbers } from "../work-folder.js";
 
 const MIB = 2 ** 20;
@@ -238,6 +238,28 @@ function peak(kind: DumpKind): Row {
   };
 }
 
+/** A line a form: what its five rows say. */
+function summary(measured: readonly Measured[]): string[] {
+  const cell = (row: Measured | undefined, scale: number, digits: number) => {
+    const [against] = row?.against ?? [];
+    const ratio = against === undefined ? "" : ` (${against.ratio.toFixed(3)})`;
+    return `${row?.cpu === undefined ? "-" : (row.cpu * scale).toFixed(digits)}${ratio}`.padStart(17);
+  };
+  const lines = KINDS.flatMap(({ name }) => {
+    const rows = measured.filter((row) => row.name.startsWith(`${name}: `));
+    if (rows.length === 0) return [];
+    const of = (what: string) => rows.find((row) => row.name.startsWith(`${name}: ${what}`));
+    const figure = (what: string) => (of(what)?.figure?.value.toFixed(1) ?? "-").padStart(8);
+    const alone = cell(of("random 4 KiB, readInto"), 1e6, 0);
+    const many = cell(of("random 4 KiB, gather"), 1e6, 0);
+    const sequence = cell(of("4 MiB in sequence"), 1, 0);
+    return [`${name.padEnd(30)}${figure("open()")}${figure("peak")}${alone}${many}${sequence}`];
+  });
+  const titles = ["one by one", `gather of ${RANDOM}`, "MB/s"].map((title) => title.padStart(17)).join("");
+  const head = `${"a second of CPU (of pread)".padEnd(30)}${"open ms".padStart(7)}${"peak MiB".padStart(9)}${titles}`;
+  return lines.length === 0 ? [] : [head, ...lines];
+}
+
 export const formats: Group = {
   name: "formats",
   title: "Dump formats",
@@ -245,5 +267,6 @@ export const formats: Group = {
     ...limits,
     ...KINDS.flatMap((kind) => [opening(kind), peak(kind), oneByOne(kind), together(kind), sequential(kind)]),
   ],
+  summary,
   close: dropDump,
 };
