@@ -49,6 +49,12 @@ export const kdump: Format = {
   open: openKdump,
 };
 
+/**
+ * Opens a kdump dump: reads headers, bitmaps, notes, and the last page descriptors of each file; all descriptors only
+ * where those show that pages are lost.
+ *
+ * @throws {FormatError} for headers or bitmaps that can't be read, and for `parts` that are not of the same dump.
+ */
 export function* openKdump(file: DumpFile, context: FormatContext): Routine<DumpImage> {
   const warnings = new Warnings();
   const decoders = context.decoders ?? {};

@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { nodeDecoders } from "../../connectors/node-decoders.js";
+import type { Decoder } from "../../src/formats/index.js";
 import { readInto, readPartial } from "../../src/io/index.js";
 import { PhysicalMemory } from "../../src/memory/index.js";
 import { pattern } from "../support/bytes.js";
@@ -64,6 +66,25 @@ describe("a dump of another machine", () => {
     }
   });
 
+  it("of 32 bits that has no name is packed or not as its members make sense", () => {
+    for (const abi of ["i386", "arm"] as const) {
+      for (const options of [
+        {},
+        { vmcoreinfo },
+        { notes },
+        { vmcoreinfo, version: 3 },
+        { vmcoreinfo, version: 4 },
+        { notes, version: 4 },
+      ]) {
+        const image = openBytes(write({ abi, machine: "", release: "", narrowMaxPages: 4, ...options }));
+        expect(image.details.layout).toBe(
+          abi === "arm" ? "32-bit, little-endian" : "32-bit packed, little-endian",
+        );
+        expect(image.warnings).toEqual([]);
+      }
+    }
+  });
+
   it("says phys_base with its sign, whatever its width", () => {
     for (const options of [{}, { bigEndian: true }, { abi: "i386" as const, machine: "i686" }]) {
       expect(openBytes(write({ physBase: -4096, ...options })).notes.physBase).toBe(-4096);
@@ -73,7 +94,12 @@ describe("a dump of another machine", () => {
   it("of arm begins at phys_base if makedumpfile wrote it, and at 0 if QEMU did", () => {
     const base = 0xc000_0000;
     const arm = { abi: "arm", machine: "armv7l", physBase: base } as const;
-    const image = openBytes(write(arm));
+    let inflated = 0;
+    const inflate: Decoder = (input, length) => {
+      inflated++;
+      return (nodeDecoders.inflate as Decoder)(input, length);
+    };
+    const image = openBytes(write(arm), { decoders: { inflate } });
     expect([...image.map.ranges({ gaps: true })].map(({ start, end, state }) => [start, end, state])).toEqual(
       [
         [0, base, "outside"],
@@ -89,6 +115,10 @@ describe("a dump of another machine", () => {
         Uint8Array.from([...pattern(PAGE, 0), ...pattern(PAGE, 1)]),
       );
     }
+    // Page 1 is stored as it is.
+    expect(inflated).toBe(1);
+    readInto(image.io, base + 5, 8).sync();
+    expect(inflated).toBe(1);
     const { holes, good } = readPartial(image.io, base - 100, 200).sync();
     expect(holes.map(({ start, end, state }) => [start, end, state])).toEqual([[0, 100, "outside"]]);
     expect(good).toMatchObject([{ start: 100, end: 200 }]);
@@ -116,6 +146,8 @@ describe("a dump of another machine", () => {
       for (const machine of ["Unknown", ""]) {
         const image = openBytes(write({ machine, release: "", notes: bytes, ...options }));
         expect(image.notes.architecture).toBe(architecture);
+        // Its notes are in its byte order.
+        expect(image.warnings).toEqual([]);
       }
       expect(openBytes(write({ machine: "m68k", notes: bytes, ...options })).notes.architecture).toBe(
         undefined,

@@ -302,12 +302,29 @@ describe("damaged pages", () => {
     expect(image.map.stateOf(0)).toBe("present");
   });
 
+  it("an incomplete dump may lack pages anywhere, and its map has them all", () => {
+    const file = writeKdump(many(600), { maxPages: 600, status: 1 | 8, unwritten: [3, 4, 100] });
+    const image = openBytes(file);
+    expect([3, 4, 5, 100].map((pfn) => image.map.reasonOf(pfn * PAGE))).toEqual([
+      "incomplete",
+      "incomplete",
+      undefined,
+      "incomplete",
+    ]);
+    expect(image.warnings.join()).toContain("3 of the dump's pages have no data");
+    expect(only(readPartial(image.io, 0, 600 * PAGE).sync())).toEqual([
+      [3 * PAGE, 5 * PAGE, "excluded"],
+      [100 * PAGE, 101 * PAGE, "excluded"],
+    ]);
+  });
+
   it("a file that ends inside its pages says how many are lost, and its map shows which", () => {
     const file = writeKdump(many(700), { maxPages: 700 });
     const cut = file.subarray(0, file.length - 200_000);
     const image = openBytes(cut);
     const { good, holes } = readPartial(image.io, 0, 700 * PAGE).sync();
-    expect(holes.length).toBe(1);
+    expect(holes.map(({ fault }) => reasonOf(fault))).toEqual(["truncated"]);
+    expect(image.map.reasonOf(699 * PAGE)).toBe("truncated");
     expect(image.warnings.join()).toContain(
       `${700 - (good[0]?.end ?? 0) / PAGE} of the dump's pages have no data`,
     );
@@ -325,6 +342,7 @@ describe("damaged pages", () => {
     // The data come after the descriptors, so none are left.
     expect(image.map.bytesPresent).toBe(0);
     expect(image.map.bytesExcluded).toBe(600 * PAGE);
+    expect(new Set([...image.map.ranges()].map(({ reason }) => reason))).toEqual(new Set(["truncated"]));
   });
 });
 

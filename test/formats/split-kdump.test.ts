@@ -120,6 +120,7 @@ describe("a split dump", () => {
   it("of which a file is given twice uses it once, and says so", () => {
     const image = open([a, b, c, b]);
     expect(image.warnings.join()).toMatch(/part-4\.dump has no page that part-2\.dump.*it is not used/);
+    expect(image.details.files).toBe(3);
     expect(readInto(image.io, 0, memory.length).sync()).toEqual(memory);
   });
 
