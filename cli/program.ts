@@ -1,5 +1,6 @@
 /** The commands and their options. What a command does is in commands/. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { type ConvertCommandOptions, convert, convertOptions } from "./commands/convert.js";
 import { type CoverageCommandOptions, coverage, parseBlock } from "./commands/coverage.js";
 import { info } from "./commands/info.js";
 import { type MapsCommandOptions, maps } from "./commands/maps.js";
@@ -14,7 +15,7 @@ import { type Environment, type GlobalOptions, type Purpose, Session } from "./s
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
-const COMMANDS = "info, coverage, read, translate, maps, symbols, write";
+const COMMANDS = "info, coverage, read, translate, maps, symbols, write, convert";
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -161,6 +162,30 @@ export async function run(
       const bytes = bytesToWrite(words, options);
       checkAddresses([address], false);
       return session((opened) => write(opened, address, bytes));
+    });
+
+  program
+    .command("convert")
+    .description(
+      "writes the target's physical memory as a raw image, an ELF core, a kdump or a LiME file; what is missing stays " +
+        "missing, as far as the format can say it",
+    )
+    .argument("[output]", "the new file; it gets its name once it is complete")
+    .option("-o, --output <file>", "the same")
+    .option("--to <format>", "raw, elf, kdump or lime (default: as the name ends: .raw, .elf, .kdump, .lime)")
+    .option("--compress <codec>", "kdump: none, zlib or zstd (default zlib)")
+    .option("--exclude <what>", "kdump: zero leaves out pages of zeros (reading them gives a hole)")
+    .option(
+      "--keep <ranges>",
+      "physical ranges to keep, START-END,… (ends exclusive) or START+LENGTH; other RAM is left out",
+      (text: string, before: string[] = []) => [...before, text],
+    )
+    .option("--force", "replace the file if it is there")
+    .option("--verify", "read the file back and compare it with the target")
+    .addHelpText("after", example(`convert guest.elf --verify -f ${FIXTURE}`))
+    .action((path: string | undefined, options: ConvertCommandOptions) => {
+      const parsed = convertOptions(path, options);
+      return session((opened) => convert(opened, parsed.path, parsed.options), "convert");
     });
 
   try {

@@ -61,9 +61,9 @@ export function targetOf(options: GlobalOptions, env: Environment["env"]): OpenT
 /**
  * What a target is opened for. `info`: the kernel is looked for in any case, and whoever asks reports that there is none.
  * `coverage`: without a kernel. Both tell holes of the file system from other bytes. `memory`: `--physical` and `--root` do
- * without a kernel, until a symbol is met.
+ * without a kernel, until a symbol is met. `convert`: who converts looks for one where the new dump needs it.
  */
-export type Purpose = "info" | "coverage" | "memory";
+export type Purpose = "info" | "coverage" | "convert" | "memory";
 
 /** Unknown symbols that similar ones are looked for. */
 const SUGGESTED = 16;
@@ -111,7 +111,7 @@ export class Session {
       write: options.write,
       root,
       memoryMap: options.map,
-      holes: purpose !== "memory",
+      holes: purpose === "info" || purpose === "coverage",
       kernel: wantsKernel(purpose, options) ? "scan" : "none",
       onProgress: (done, total) => progress.update("looking for the kernel", done, total),
     });
@@ -173,6 +173,11 @@ export class Session {
   /** A bar for what takes long. */
   progress(what: string, done: bigint | number, total: bigint | number): void {
     this.#progress.update(what, done, total);
+  }
+
+  /** Takes the bar away. */
+  clearProgress(): void {
+    this.#progress.clear();
   }
 
   /** A message on standard error, and lines below it. */

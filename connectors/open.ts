@@ -195,6 +195,11 @@ class FilesBeside {
     }
   }
 
+  /** Paths of those that were opened. */
+  get paths(): string[] {
+    return this.#opened.flatMap(({ source }) => (source as Partial<FileSource>).path ?? []);
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#opened.map((io) => io.close()));
   }
@@ -435,6 +440,12 @@ export class Machine {
         `${this.name}: it runs with five-level paging, which isn't supported yet; --physical reads its physical memory`,
       );
     }
+  }
+
+  /** Paths of the files that it is read from. */
+  get paths(): readonly string[] {
+    const { path } = this.source.source as Partial<FileSource>;
+    return [...(path === undefined ? [] : [path]), ...(this.#files?.paths ?? [])];
   }
 
   /** Waits for what is in flight, and lets go of the target. Idempotent. */

@@ -20,6 +20,8 @@ export type {
   FormatContext,
   OpenDumpOptions,
   PagesDecoder,
+  RawNote,
   RawRange,
   UsePages,
 } from "./types.js";
+export * from "./write/index.js";

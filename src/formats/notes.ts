@@ -14,7 +14,7 @@ import {
 } from "./hypervisor-notes.js";
 import { eachNote } from "./note-list.js";
 import { parsePrstatus, pointerSizeOf, type Registers } from "./registers.js";
-import type { Architecture, CpuState, DumpNotes } from "./types.js";
+import type { Architecture, CpuState, DumpNotes, RawNote } from "./types.js";
 
 const NT_PRSTATUS = 1;
 const NT_PRPSINFO = 3;
@@ -27,12 +27,17 @@ const MAX_CPUS = 16_384;
 /** Names of notes are a few bytes; of longer ones the beginning is enough to tell that they are none of these. */
 const MAX_NAME = 32;
 
+/** Notes that are kept as they are; those of 10,000 CPUs are a third of this. */
+const MAX_RAW = 65_536;
+const MAX_RAW_NAME = 256;
+
 /** Collects what the notes of one dump say. */
 export class NoteCollector {
   vmcoreinfo: Uint8Array | undefined;
   /** Name of the process whose core this is, if it is one (NT_PRPSINFO). */
   process: string | undefined;
   readonly #statuses: { readonly pid: number; readonly registers: Registers }[] = [];
+  readonly #raw: RawNote[] = [];
   /** Of a hypervisor's own notes. */
   readonly #states: Registers[] = [];
   #writer: "qemu" | "virtualbox" | undefined;
@@ -72,7 +77,11 @@ export class NoteCollector {
     const list = new Fields(this.#file, at, bytes, this.#littleEndian);
     const bad = eachNote(list, align, (nameAt, nameSize, type, start, end) => {
       const name = latin1(bytes, nameAt, Math.min(nameSize, MAX_NAME));
-      this.#note(name, type, bytes.subarray(start, end), at + start);
+      const description = bytes.subarray(start, end);
+      if (this.#raw.length < MAX_RAW) {
+        this.#raw.push({ name: latin1(bytes, nameAt, Math.min(nameSize, MAX_RAW_NAME)), type, description });
+      }
+      this.#note(name, type, description, at + start);
     });
     if (bad === undefined) return;
     this.#warnings.add(
@@ -169,6 +178,7 @@ export class NoteCollector {
       architecture: this.#architecture,
       pageSize,
       physBase,
+      ...(this.#raw.length === 0 ? {} : { raw: this.#raw }),
       ...(this.#littleEndian ? {} : { byteOrder: "big" }),
     };
   }

@@ -89,6 +89,15 @@ export interface CpuState {
   readonly registers: Readonly<Record<string, bigint>>;
 }
 
+/** An ELF note as it stands in the dump. */
+export interface RawNote {
+  /** Without its NUL: `CORE`, `QEMU`, `VMCOREINFO`. */
+  readonly name: string;
+  readonly type: number;
+  /** In the byte order of the machine. */
+  readonly description: Uint8Array;
+}
+
 /** What a dump says besides its memory. */
 export interface DumpNotes {
   /** The kernel's VMCOREINFO text, unparsed. */
@@ -102,6 +111,8 @@ export interface DumpNotes {
   readonly physBase?: number | undefined;
   /** Byte order of the machine; default `little`. */
   readonly byteOrder?: "little" | "big" | undefined;
+  /** The dump's ELF notes, all of them and in their order, for a dump that is written of it. */
+  readonly raw?: readonly RawNote[] | undefined;
   /** Bytes of a pointer, where the architecture doesn't say. */
   readonly pointerSize?: 4 | 8 | undefined;
 }
