@@ -4,10 +4,11 @@ import { stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Machine, open } from "../../connectors/index.js";
-import { FORMS, migrate } from "../../fixtures/vm/forms.mjs";
+import { FORMS, type Form, migrate } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import { compareMemory } from "../support/compare-memory.js";
 import { skipIfMissing } from "../support/missing.js";
+import { convertSuite } from "./convert-suite.js";
 
 let guest: Guest;
 /** Bytes of its pages that are all zero. */
@@ -53,7 +54,34 @@ describe("a guest's memory", () => {
       }
     },
   );
+
+  it("of which one file of three is missing has the rest, and says where it is", async (context) => {
+    const form = FORMS.find(({ name }) => name === "makedumpfile's, split over three files") as Form;
+    const files = await form.write(guest).catch((error: unknown) => skipIfMissing(context, error));
+    for (const [i] of files.entries()) {
+      const machine = await open(
+        files.filter((_, other) => other !== i),
+        { kernel: "none" },
+      );
+      try {
+        const found = await compareMemory(machine, guest.rawFile);
+        expect([found.different, found.unlikeMap, Object.keys(found.missing)]).toEqual([
+          0,
+          0,
+          ["excluded (other file)"],
+        ]);
+        expect(found.missing["excluded (other file)"]).toBeGreaterThan(4 * 2 ** 20);
+      } finally {
+        await machine.close();
+      }
+    }
+  });
 });
+
+convertSuite(
+  () => guest,
+  () => zeros,
+);
 
 describe("a guest that is sent away", () => {
   it("while it runs: the last copy of each page counts", async () => {
