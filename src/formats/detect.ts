@@ -1,21 +1,21 @@
 /** The dump formats, by their first bytes. A new format is a module and a line here. */
 import { hex } from "../io/index.js";
-import { avml } from "./avml.js";
-import { compressionOf, refuseCompressed } from "./compressed-files.js";
-import { elfCore } from "./elf-core.js";
+import { compressionOf, refuseCompressed } from "./containers/compressed-files.js";
+import { flattened } from "./containers/flattened.js";
+import { zstdSeekable } from "./containers/zstd-seekable.js";
+import { elfCore } from "./elf/elf-core.js";
 import { FormatError } from "./errors.js";
 import { hasText } from "./fields.js";
-import { flattened } from "./flattened.js";
-import { kdump } from "./kdump.js";
-import { libvirtSave } from "./libvirt-save.js";
-import { lime } from "./lime.js";
-import { qemuStream } from "./qemu-stream.js";
-import { raw } from "./raw.js";
+import { kdump } from "./kdump/kdump.js";
+import { avml } from "./lime/avml.js";
+import { lime } from "./lime/lime.js";
+import { libvirtSave } from "./qemu/libvirt-save.js";
+import { qemuStream } from "./qemu/qemu-stream.js";
+import { raw } from "./raw/raw.js";
 import type { DumpFile, Format } from "./types.js";
-import { vmware } from "./vmware.js";
-import { windowsDump } from "./windows-dump.js";
-import { xenCore } from "./xen-core.js";
-import { zstdSeekable } from "./zstd-seekable.js";
+import { vmware } from "./vmware/vmware.js";
+import { windowsDump } from "./windows/windows-dump.js";
+import { xenCore } from "./xen/xen-core.js";
 
 /** Bytes of a file that detection sees. */
 export const HEAD_SIZE = 4096;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { type PageBitmap, PageBitmapBuilder } from "../../src/formats/bitmap.hot.js";
-import { PageStore } from "../../src/formats/page-store.hot.js";
+import { PageStore } from "../../src/formats/kdump/page-store.hot.js";
 import { Intervals, layIntervals } from "../../src/formats/pieces.js";
 
 /** Runs of bits rather than noise, so that whole words and whole chunks of a bitmap are set and clear too. */

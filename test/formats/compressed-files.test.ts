@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { quoted } from "../../src/formats/compressed-files.js";
+import { quoted } from "../../src/formats/containers/compressed-files.js";
 import { openDump } from "../../src/formats/index.js";
 import { testFile } from "../support/dump.js";
 

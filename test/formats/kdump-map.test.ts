@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { PageBitmapBuilder } from "../../src/formats/bitmap.hot.js";
-import { type KdumpPart, KdumpParts } from "../../src/formats/kdump-layout.js";
-import { KdumpMap } from "../../src/formats/kdump-map.js";
+import { type KdumpPart, KdumpParts } from "../../src/formats/kdump/kdump-layout.js";
+import { KdumpMap } from "../../src/formats/kdump/kdump-map.js";
 import type { ExcludedReason } from "../../src/io/index.js";
 import { PhysicalMap, type PhysicalRange } from "../../src/memory/index.js";
 import { testFile } from "../support/dump.js";

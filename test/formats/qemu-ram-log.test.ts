@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { AT_ZERO } from "../../src/formats/pieces.js";
-import { DEFLATED, DELTA, RamLog, specialRow } from "../../src/formats/qemu-ram-log.js";
+import { DEFLATED, DELTA, RamLog, specialRow } from "../../src/formats/qemu/qemu-ram-log.js";
 
 const STRIDE = 4104;
 

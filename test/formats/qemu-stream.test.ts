@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { openDump } from "../../src/formats/index.js";
-import { applyXbzrle } from "../../src/formats/xbzrle.js";
+import { applyXbzrle } from "../../src/formats/qemu/xbzrle.js";
 import { all, readInto, readPartial } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { expectImage, ImageModel, openBytes, testFile } from "../support/dump.js";

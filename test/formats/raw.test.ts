@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { openDump, type RawRange } from "../../src/formats/index.js";
 import { Intervals } from "../../src/formats/pieces.js";
-import { zeroMap } from "../../src/formats/raw-zeros.js";
+import { zeroMap } from "../../src/formats/raw/raw-zeros.js";
 import { readPartial } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { openBytes, testFile } from "../support/dump.js";

@@ -32,7 +32,7 @@ if (values.help || !(seconds > 0) || !Number.isSafeInteger(seed)) {
 }
 
 /** The code that is guided by. */
-const WATCHED = /\/src\/(formats|codecs)\/[^/]+\.ts$/;
+const WATCHED = /\/src\/(formats|codecs)\/.+\.ts$/;
 const instrumenter = instrumenting.createInstrumenter({ esModules: true, coverageVariable: "__fuzz__" });
 
 /** @type {import("esbuild").Plugin} */
