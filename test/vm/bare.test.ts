@@ -228,37 +228,39 @@ const FIRMWARE: readonly Firmware[] = [
 ];
 
 describe("a machine in its firmware", () => {
-  it.for(FIRMWARE)("$name: its ELF and its kdump read as its memory", async (firmware, context) => {
-    const { system, options, windows, counter, architecture, byteOrder } = firmware;
-    const given = [...options, ...noiseAt(firmware.noise)];
-    await withMachine(context, system, given, firmware.milliseconds, async (machine) => {
-      const files = await save(machine, windows);
-      expect(await withNoise(files)).toBe(1);
-      const total = windows.reduce((sum, [, size]) => sum + size, 0);
-      const found = counter?.[0].exec(await machine.hmp("info registers"))?.[1];
-      const elf = join(machine.directory, "dump.elf");
-      await machine.qmp("dump-guest-memory", { paging: false, protocol: `file:${elf}` });
-      expect((await readFile(elf)).readUInt8(4)).toBe(firmware.elfClass);
-      await compare(elf, windows, files, ({ format, image, physical }) => {
-        expect(format).toBe("elf-core");
-        expect(physical?.map.bytesPresent).toBe(total);
-        expect(image?.notes.architecture).toBe(architecture);
-        expect(physical?.abi.littleEndian).toBe(byteOrder === "little");
-        if (counter === undefined) return;
-        expect(image?.notes.cpus[0]?.registers[counter[1]]).toBe(BigInt(`0x${found}`));
-      });
-      const kdump = join(machine.directory, "dump.kdump");
-      const format = "kdump-zlib";
-      const { formats } = await machine.qmp("query-dump-guest-memory-capability");
-      expect(formats).toContain(format);
-      await machine.qmp("dump-guest-memory", { paging: false, protocol: `file:${kdump}`, format });
-      await compare(kdump, windows, files, (opened) => {
-        expect(opened.format).toBe("kdump");
-        expect(opened.image?.notes.architecture).toBe(firmware.kdumpArchitecture ?? architecture);
-        expect(opened.physical?.abi.littleEndian).toBe(byteOrder === "little");
+  for (const firmware of FIRMWARE) {
+    it(`${firmware.name}: its ELF and its kdump read as its memory`, async (context) => {
+      const { system, options, windows, counter, architecture, byteOrder } = firmware;
+      const given = [...options, ...noiseAt(firmware.noise)];
+      await withMachine(context, system, given, firmware.milliseconds, async (machine) => {
+        const files = await save(machine, windows);
+        expect(await withNoise(files)).toBe(1);
+        const total = windows.reduce((sum, [, size]) => sum + size, 0);
+        const found = counter?.[0].exec(await machine.hmp("info registers"))?.[1];
+        const elf = join(machine.directory, "dump.elf");
+        await machine.qmp("dump-guest-memory", { paging: false, protocol: `file:${elf}` });
+        expect((await readFile(elf)).readUInt8(4)).toBe(firmware.elfClass);
+        await compare(elf, windows, files, ({ format, image, physical }) => {
+          expect(format).toBe("elf-core");
+          expect(physical?.map.bytesPresent).toBe(total);
+          expect(image?.notes.architecture).toBe(architecture);
+          expect(physical?.abi.littleEndian).toBe(byteOrder === "little");
+          if (counter === undefined) return;
+          expect(image?.notes.cpus[0]?.registers[counter[1]]).toBe(BigInt(`0x${found}`));
+        });
+        const kdump = join(machine.directory, "dump.kdump");
+        const format = "kdump-zlib";
+        const { formats } = await machine.qmp("query-dump-guest-memory-capability");
+        expect(formats).toContain(format);
+        await machine.qmp("dump-guest-memory", { paging: false, protocol: `file:${kdump}`, format });
+        await compare(kdump, windows, files, (opened) => {
+          expect(opened.format).toBe("kdump");
+          expect(opened.image?.notes.architecture).toBe(firmware.kdumpArchitecture ?? architecture);
+          expect(opened.physical?.abi.littleEndian).toBe(byteOrder === "little");
+        });
       });
     });
-  });
+  }
 });
 
 /** A window around 3 GiB and 4 GiB each, and one at the end of a machine's 4 GiB of RAM. */

@@ -42,19 +42,22 @@ export function convertSuite(subject: () => Guest, zeros: () => number): void {
     for (const source of ["raw", "elf"] as const) {
       const original = () => (source === "raw" ? subject().rawFile : subject().elfFile);
 
-      it.for(TARGETS)(
-        `from ${source} to $name and back is the same, and its symbols are found`,
-        async (target) => {
+      for (const target of TARGETS) {
+        it(`from ${source} to ${target.name} and back is the same, and its symbols are found`, async () => {
           const guest = subject();
           const written = path(`${source}-${target.file}`);
           const back = path(`${source}-back`);
+          let present: number | undefined;
           await withOpen(original(), async (machine) => {
+            present = machine.physical?.map.bytesPresent; // with QEMU's ROM under 4 GiB, where it is an ELF
             const summary = await convert(machine, written, target.options);
             expect([summary.failed, summary.excluded]).toEqual([0, 0]);
           });
           const wanted = guest.truth.symbols.find(({ name }) => name === "init_task")?.address;
           await withOpen(written, async (machine) => {
             expect(machine.format).toBe(target.format);
+            // A raw image can't say what is not there.
+            if (target.format !== "raw") expect(machine.physical?.map.bytesPresent).toBe(present);
             const found = await compareMemory(machine, guest.rawFile);
             expect([found.same, found.different, found.unlikeMap]).toEqual([guest.ramBytes, 0, 0]);
             const kernel = await machine.linux();
@@ -67,8 +70,8 @@ export function convertSuite(subject: () => Guest, zeros: () => number): void {
             const found = await compareMemory(machine, guest.rawFile);
             expect([found.same, found.different]).toEqual([guest.ramBytes, 0]);
           });
-        },
-      );
+        });
+      }
     }
 
     it("without its zero pages, it lacks those and says that they are zero", async () => {
@@ -126,7 +129,9 @@ export function convertSuite(subject: () => Guest, zeros: () => number): void {
       await run("rm", [log]);
     });
 
-    it.for(OURS)("makedumpfile filters %s, and leaves right pages", async (name, context) => {
+    // With pages beyond what the kernel uses (QEMU's ROM under 4 GiB), makedumpfile 1.7.2 filters no kdump, QEMU's neither.
+    const WITHOUT_ROM = OURS.filter((name) => name.startsWith("raw") || name.endsWith(".elf"));
+    it.for(WITHOUT_ROM)("makedumpfile filters %s, and leaves right pages", async (name, context) => {
       const guest = subject();
       const filtered = path("filtered");
       await run("makedumpfile", ["-c", "-d", "31", path(name), filtered]).catch((error) =>

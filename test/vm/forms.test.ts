@@ -22,9 +22,8 @@ afterAll(async () => {
 });
 
 describe("a guest's memory", () => {
-  it.for(FORMS)(
-    "in the form of $name reads as its RAM, and what is not there is told",
-    async (form, context) => {
+  for (const form of FORMS) {
+    it(`in the form of ${form.name} reads as its RAM, and what is not there is told`, async (context) => {
       const files = await form.write(guest).catch((error: unknown) => skipIfMissing(context, error));
       if (files.length === 0) context.skip("this QEMU was built without it");
       const machine = await open(files);
@@ -52,8 +51,8 @@ describe("a guest's memory", () => {
       } finally {
         await machine.close();
       }
-    },
-  );
+    });
+  }
 
   it("of which one file of three is missing has the rest, and says where it is", async (context) => {
     const form = FORMS.find(({ name }) => name === "makedumpfile's, split over three files") as Form;
