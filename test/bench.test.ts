@@ -3,7 +3,10 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { open } from "../connectors/index.js";
 import { compiled, compilerVersion } from "./bench/c-programs.js";
+import { Guest, PAGE } from "./bench/dumps/guest.js";
+import { KINDS } from "./bench/dumps/kinds.js";
 import { GROUPS } from "./bench/groups/index.js";
 import { gatherYardstick, pagesYardstick } from "./bench/limits.js";
 import { MFIO, mfioMarks } from "./bench/marks.js";
@@ -76,7 +79,57 @@ describe("the benchmark", () => {
       stderr: expect.stringContaining("packets, "),
     });
     expect(bench("--only", "no such row")).toMatchObject({ status: 2, stdout: "" });
+    expect(bench("--gib", "1.5")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("--gib 1.5: "),
+    });
   });
+
+  // Two MiB, a quarter of their pages zero, that a guest of 16 MiB repeats.
+  const tile = new Uint8Array(2 ** 21);
+  for (let i = 0; i < tile.length; i++)
+    if (i & 0x3000) tile[i] = Math.imul(i, 0x9e3779b1) >>> (i & 0x4000 ? 24 : 31);
+  const small = new Guest(1 / 64, tile);
+
+  it("lays its guest out as QEMU does", () => {
+    const five = new Guest(5, tile);
+    const { ranges, end } = five;
+    const GIB = 2 ** 30;
+    expect(ranges).toEqual([
+      { start: 0, end: 3 * GIB, from: 0 },
+      { start: 4 * GIB, end: 6 * GIB, from: 3 * GIB },
+    ]);
+    expect(end).toBe(6 * GIB);
+    expect([five.addressOf(3 * GIB - PAGE), five.addressOf(3 * GIB)]).toEqual([3 * GIB - PAGE, 4 * GIB]);
+  });
+
+  it.each(KINDS.map((kind) => [kind.name, kind] as const))(
+    "writes a dump that reads as its guest: %s",
+    async (_, kind) => {
+      const folder = mkdtempSync(join(tmpdir(), "memtool-bench-test-"));
+      const path = join(folder, `guest.${kind.extension ?? "dump"}`);
+      kind.write?.(small, path);
+      const machine = await open(path, { kernel: "none" });
+      const { good, bytes } = await (machine.physical as NonNullable<typeof machine.physical>).readPartial(
+        0,
+        small.bytes,
+      );
+      // A raw image always has one: nothing in it says that it is one.
+      if (!kind.name.startsWith("raw")) expect(machine.image?.warnings).toEqual([]);
+      await machine.close();
+      rmSync(folder, { recursive: true });
+      const present = new Uint8Array(small.bytes / PAGE);
+      for (const { start, end } of good) present.fill(1, start / PAGE, end / PAGE);
+      for (let page = 0; page < present.length; page++) {
+        const has = kind.has === undefined || kind.has(page);
+        expect(present[page], `page ${page}`).toBe(has ? 1 : 0);
+        const at = page * PAGE;
+        const from = at % tile.length;
+        const same = Buffer.compare(bytes.subarray(at, at + PAGE), tile.subarray(from, from + PAGE)) === 0;
+        if (has) expect(same, `page ${page}`).toBe(true);
+      }
+    },
+  );
 
   it("measures a row, and writes it as one line of JSON with its ratio and mark", () => {
     const { stdout, status } = bench("--quick", "--json", "--group", "packets", "--only", "V3");

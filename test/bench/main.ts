@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
 import { compilerVersion } from "./c-programs.js";
+import { setGuestSize } from "./dumps/kinds.js";
 import { GROUPS } from "./groups/index.js";
 import { measureGroup } from "./measure.js";
 import { MARKDOWN, TEXT } from "./report.js";
@@ -19,11 +20,17 @@ const { values } = parseArgs({
     quick: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
     from: { type: "string" },
+    gib: { type: "string", default: "1" },
     markdown: { type: "boolean", default: false },
   },
 });
 
 const { only, json } = values;
+if (!/^[1-9]\d{0,2}$/.test(values.gib)) {
+  console.error(`--gib ${values.gib}: the size of the guest whose dumps are measured, in whole GiB`);
+  process.exit(2);
+}
+setGuestSize(Number(values.gib));
 const isWanted = (row: Row) => only === undefined || row.name.toLowerCase().includes(only.toLowerCase());
 const chosen = GROUPS.filter(({ name }) => values.group === undefined || values.group === name);
 if (chosen.length === 0) {

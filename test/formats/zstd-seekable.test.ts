@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { openDump } from "../../src/formats/index.js";
-import { readInto, readPartial } from "../../src/io/index.js";
-import { pattern } from "../support/bytes.js";
+import { Packet, readInto, readPartial } from "../../src/io/index.js";
+import { ByteWriter, pattern } from "../support/bytes.js";
 import { openBytes, testFile } from "../support/dump.js";
 import { writeElf } from "../support/write-elf.js";
 import { writeKdump } from "../support/write-kdump.js";
@@ -39,6 +39,51 @@ it("of a dump of many frames, opening and a page take a few", () => {
   ).sync();
   expect(readInto(image.io, 0x1000 + 20_000, 16).sync()).toEqual(ram.subarray(20_000, 20_016));
   expect(bytes).toBeLessThan(20_000);
+});
+
+it("of large frames, a few MiB are under way at a time, however many are wanted", () => {
+  const MIB = 2 ** 20;
+  const count = 24;
+  // What the frames hold is the decoder's word here: a page each.
+  const table = new ByteWriter().u32(0x184d2a5e).u32(8 * count + 9);
+  for (let i = 0; i < count; i++) table.u32(MIB).u32(4096);
+  table.u32(count).u8(0).u32(0x8f92eab1);
+  const large = new ByteWriter()
+    .u32(0xfd2fb528)
+    .upTo(count * MIB)
+    .bytes(table.done())
+    .done();
+  const inner = testFile(large);
+  const held: (() => void)[] = [];
+  let [holds, underWay, most] = [false, 0, 0];
+  const { io } = openDump(
+    {
+      ...inner,
+      sendIo: (offset, view) => {
+        if (!holds) return inner.sendIo(offset, view);
+        view.keep();
+        underWay += view.length;
+        most = Math.max(most, underWay);
+        held.push(() => {
+          underWay -= view.length;
+          inner.sendIo(offset, view);
+        });
+      },
+    },
+    { decoders: { zstd: (_, length) => new Uint8Array(length).fill(7) } },
+  ).sync();
+  holds = true;
+  const packet = Packet.reading(count * 4096);
+  io.sendIo(0, packet.view().bind());
+  while (held.length > 0) {
+    for (const answer of held.splice(0)) answer();
+    // Drives what was answered.
+    readInto(inner.source, 0, 1).sync();
+  }
+  expect(packet.firstFault).toBe(0);
+  expect(packet.bytes).toEqual(new Uint8Array(count * 4096).fill(7));
+  expect(most).toBeGreaterThan(2 * MIB);
+  expect(most).toBeLessThan(10 * MIB);
 });
 
 /** What the writer wrote, without a check. */

@@ -24,8 +24,8 @@ import { type ChunkGroups, type ChunkTable, chunkAt } from "./chunk-table.js";
 
 /** Chunks read from the file as one (bytes). */
 const MAX_RUN = 512 * 1024;
-/** Compressed bytes under way at most; more waits here. */
-const MAX_IN_FLIGHT = 32 * 2 ** 20;
+/** Compressed bytes under way at most, and one chunk more; what is beyond waits here. They decompress to several times that. */
+const MAX_IN_FLIGHT = 8 * 2 ** 20;
 /** Chunks in tables that are kept: 20 MiB, for 64 GiB in chunks of 64 KiB. */
 const MAX_CHUNKS = 2 ** 20;
 

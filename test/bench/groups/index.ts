@@ -1,5 +1,7 @@
 import type { Group } from "../row.js";
 import { codecs } from "./codecs.js";
+import { convert } from "./convert.js";
+import { formats } from "./formats.js";
 import { latency } from "./latency.js";
 import { packets } from "./packets.js";
 import { readGroup } from "./reads.js";
@@ -7,4 +9,13 @@ import { scale } from "./scale.js";
 import { translation } from "./translation.js";
 
 /** In the order in which they run. */
-export const GROUPS: readonly Group[] = [packets, translation, readGroup, codecs, latency, scale];
+export const GROUPS: readonly Group[] = [
+  packets,
+  translation,
+  readGroup,
+  codecs,
+  formats,
+  convert,
+  latency,
+  scale,
+];
