@@ -1,5 +1,6 @@
 /** The commands and their options. What a command does is in commands/. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { FORMATS } from "../src/formats/index.js";
 import { type ConvertCommandOptions, convert, convertOptions } from "./commands/convert.js";
 import { type CoverageCommandOptions, coverage, parseBlock } from "./commands/coverage.js";
 import { info } from "./commands/info.js";
@@ -44,10 +45,15 @@ export async function run(
       (file: string, files: string[] = []) => [...files, file],
     )
     .option("-c, --connector <name:target>", "a connector, such as proc:1234", once)
-    .option("--dump-format <format>", "the dump's format: raw, elf-core, kdump, flattened")
+    .option(
+      "--dump-format <format>",
+      `the dump's format, instead of what its content says: ${FORMATS.map(({ name }) => name).join(", ")}`,
+      once,
+    )
     .option(
       "--map <ranges>",
-      "where a raw image's bytes belong: start-end@offset,… or a file of them or of /proc/iomem",
+      "where a raw image's bytes belong, or a QEMU stream's RAM: start-end@offset,… or a file of them or of /proc/iomem",
+      once,
     )
     .option("--physical", "use physical memory")
     .option("--root <address>", "use the page tables of this root (a CR3)", checked(parseRoot))
@@ -242,8 +248,7 @@ function example(command: string): string {
 
 /** The value of an option that may be given once. */
 function once(value: string, previous: string | undefined): string {
-  if (previous !== undefined)
-    throw new InvalidArgumentError(`It comes after "${previous}": give one target.`);
+  if (previous !== undefined) throw new InvalidArgumentError(`It comes after "${previous}": give one.`);
   return value;
 }
 
