@@ -48,10 +48,12 @@ export async function run(
     .option(
       "--dump-format <format>",
       `the dump's format, instead of what its content says: ${FORMATS.map(({ name }) => name).join(", ")}`,
+      once,
     )
     .option(
       "--map <ranges>",
-      "where a raw image's bytes belong: start-end@offset,… or a file of them or of /proc/iomem",
+      "where a raw image's bytes belong, or a QEMU stream's RAM: start-end@offset,… or a file of them or of /proc/iomem",
+      once,
     )
     .option("--physical", "use physical memory")
     .option("--root <address>", "use the page tables of this root (a CR3)", checked(parseRoot))
@@ -246,8 +248,7 @@ function example(command: string): string {
 
 /** The value of an option that may be given once. */
 function once(value: string, previous: string | undefined): string {
-  if (previous !== undefined)
-    throw new InvalidArgumentError(`It comes after "${previous}": give one target.`);
+  if (previous !== undefined) throw new InvalidArgumentError(`It comes after "${previous}": give one.`);
   return value;
 }
 

@@ -119,14 +119,20 @@ async function writeJson(session: Session, extent: Extent, block: number | undef
 /** Nobody means to replace the dump by its picture. */
 function checkTarget(session: Session, path: string): void {
   if (path === "") throw new UsageError("--svg: the name of the file is empty");
-  const dump = (session.machine.source.source as { readonly path?: string }).path;
-  const [one, other] = [dump, path].map((name) =>
-    name === undefined ? undefined : statSync(name, { throwIfNoEntry: false }),
+  const there = fileAt(path);
+  if (there === undefined) return;
+  const { paths } = session.machine;
+  const same = paths.find((name) => {
+    const file = fileAt(name);
+    return file?.dev === there.dev && file.ino === there.ino;
+  });
+  if (same === undefined) return;
+  throw new UsageError(
+    `--svg: ${path} is ${paths.length === 1 ? "the dump itself" : "one of the dump's files"}`,
   );
-  if (one !== undefined && one.dev === other?.dev && one.ino === other.ino) {
-    throw new UsageError(`--svg: ${path} is the dump itself`);
-  }
 }
+
+const fileAt = (path: string) => statSync(path, { throwIfNoEntry: false });
 
 function saveSvg(
   session: Session,

@@ -37,6 +37,7 @@ export interface InfoFacts {
   readonly target: string;
   readonly format: string;
   readonly description?: string;
+  /** Bytes of its files together. */
   readonly size?: number;
   readonly architecture?: string;
   readonly ranges?: readonly RangeFacts[];
@@ -79,7 +80,7 @@ async function collect(session: Session): Promise<InfoFacts> {
   const { machine } = session;
   const { image, physical, kernel } = machine;
   const warnings = [...(image?.warnings ?? []), ...(kernel?.origin.warnings ?? [])];
-  const size = machine.format === "virtual" ? {} : { size: machine.source.ranges.end };
+  const size = machine.format === "virtual" ? {} : { size: machine.size };
   const common = { target: machine.name, format: machine.format, ...size, warnings };
   if (physical === undefined) {
     const ranges = [...machine.source.ranges].map((range) => ({

@@ -27,12 +27,13 @@ export const FORMATS: readonly Format[] = [
   flattened,
   xenCore,
   windowsDump,
-  vmware,
   lime,
   avml,
   zstdSeekable,
   qemuStream,
   libvirtSave,
+  // By its name alone, if it is a .vmem: whatever else begins as another format does is that.
+  vmware,
   raw,
 ];
 
@@ -60,7 +61,7 @@ export function formatOf(file: DumpFile, head: Uint8Array): Format {
     if (hasText(head, magic)) refuse(file, name, advice);
   }
   const found = FORMATS.find((format) => format.detect(head, file)) ?? raw;
-  const compression = found === raw ? compressionOf(head) : undefined;
+  const compression = found === raw || found === vmware ? compressionOf(head) : undefined;
   if (compression !== undefined) refuseCompressed(file, compression);
   return found;
 }

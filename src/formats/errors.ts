@@ -64,6 +64,13 @@ export class Warnings {
     else this.#more++;
   }
 
+  /** What an error says of them behind its own sentence: `; …` each; empty if there are none. */
+  get suffix(): string {
+    return this.list()
+      .map((text) => `; ${text}`)
+      .join("");
+  }
+
   list(): string[] {
     return this.#more === 0 ? [...this.#texts] : [...this.#texts, `and ${this.#more} more warnings`];
   }

@@ -1,4 +1,4 @@
-/** A stretch of a kdump file that is being read, for whoever waits for parts of it. */
+/** A stretch of a file that is being read, for whoever waits for parts of it: pages of a kdump, chunks of a container. */
 import { type BoundView, type Fault, type Fragment, type Output, Packet } from "../io/index.js";
 import type { DumpFile } from "./types.js";
 

@@ -3,6 +3,7 @@ import { defaultScheduler, Io, type PacketIo, type Routine } from "../io/index.j
 import { checkSize, formatNamed, formatOf, HEAD_SIZE } from "./detect.js";
 import { FormatError } from "./errors.js";
 import { readStructure } from "./fields.js";
+import { checkRawMap } from "./raw/raw-map.js";
 import type { DumpFile, DumpImage, FormatContext, OpenDumpOptions } from "./types.js";
 
 /** Containers in containers: kdump in flattened is one. */
@@ -61,16 +62,19 @@ function* openRoutine(file: DumpFile, options: OpenDumpOptions, depth: number): 
     throw new FormatError(
       "UNSUPPORTED_FORMAT",
       { file: file.name },
-      `a ${chosen.name} dump is one file; ${other.name} can't be a part of it`,
+      `a dump of the format ${chosen.name} is one file; ${other.name} can't be a part of it`,
     );
   }
-  if (inner.memoryMap !== undefined && chosen.takesMap !== true) {
-    throw new FormatError(
-      "BAD_MEMORY_MAP",
-      { file: file.name },
-      `a memory map is for raw images, and this is a ${chosen.name} dump, which says itself where its memory lies: ` +
-        "leave the map out, or force the format raw",
-    );
+  if (inner.memoryMap !== undefined) {
+    if (chosen.takesMap !== true) {
+      throw new FormatError(
+        "BAD_MEMORY_MAP",
+        { file: file.name },
+        `a memory map is for raw images and QEMU's streams, and this is a dump of the format ${chosen.name}, which says ` +
+          "itself where its memory lies: leave the map out, or force the format raw",
+      );
+    }
+    checkRawMap(inner.memoryMap, file.name);
   }
   // What is forced is the outermost format: a container's content is still detected.
   const context: FormatContext = {

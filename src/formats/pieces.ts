@@ -129,7 +129,7 @@ export function layIntervals(all: Intervals, wins: "first" | "last"): Intervals 
     const best = heap[0];
     if (best === undefined) continue;
     const target = targets[best] as number;
-    append(laid, from, to, target < 0 ? target : target + from - (starts[best] as number));
+    append(laid, from, to, target < 0 ? target : target + (from - (starts[best] as number)));
   }
   return laid;
 }
@@ -147,7 +147,7 @@ function append(laid: Intervals, start: number, end: number, target: number): vo
     if (
       target < 0
         ? before === target
-        : before >= 0 && before + start - (laid.starts[last] as number) === target
+        : before >= 0 && before + (start - (laid.starts[last] as number)) === target
     ) {
       laid.ends[last] = end;
       return;
@@ -248,7 +248,8 @@ export class PieceIo implements PacketIo<number>, ColumnIo {
       const moved = piece.length;
       if (inside) {
         const target = targets[i] as number;
-        if (target >= 0) this.#file.sendIo(target + at - start, piece);
+        // The sum of two addresses may be more than a double can tell from the next one; their difference never is.
+        if (target >= 0) this.#file.sendIo(target + (at - start), piece);
         else if (target === AT_ZERO) answerZeros(piece);
         else piece.fail(FAULTS[-target] as Fault);
         i++;

@@ -316,7 +316,7 @@ describe("usage errors exit with 2 and say what to do", () => {
     ["symbols without a name", ["symbols", ...ON_DUMP], "--near"],
     ["a command like another", ["red"], "unknown command 'red'; did you mean read?"],
     ["help of no command", ["help", "red"], "unknown command 'red': one of info, coverage, read"],
-    ["-c twice", ["info", "-c", "proc:1", "-c", "proc:2"], 'It comes after "proc:1": give one target'],
+    ["-c twice", ["info", "-c", "proc:1", "-c", "proc:2"], 'It comes after "proc:1": give one'],
     ["no such connector", ["info", "-c", "prc:1"], "did you mean proc"],
     ["a connector's target", ["info", "-c", "proc:abc"], "as in proc:1234"],
     ["a connector's option", ["info", "-c", "proc:1:speed=9"], "no option speed"],
@@ -325,8 +325,22 @@ describe("usage errors exit with 2 and say what to do", () => {
     ["a picture without a name", ["coverage", "--svg", "", ...ON_DUMP], "name of the file is empty"],
     ["a bad map", ["info", "--map", "0-3G,4G", ...ON_DUMP], '"4G" is no range'],
     ["a map that is no file", ["info", "--map", "/nowhere.map", ...ON_DUMP], "nor a file that can be read"],
-    ["a map for a dump that has its own", ["info", "--map", "0-4K", ...ON_DUMP], "this is a kdump dump"],
+    [
+      "a map for a dump that has its own",
+      ["info", "--map", "0-4K", ...ON_DUMP],
+      "this is a dump of the format kdump",
+    ],
     ["a map for a process", ["info", "--map", "0-4K", "-c", "proc:1"], "for raw images"],
+    [
+      "--map twice",
+      ["info", "--map", "0-1K", "--map", "1K-4K", ...ON_DUMP],
+      'It comes after "0-1K": give one',
+    ],
+    [
+      "--dump-format twice",
+      ["info", "--dump-format", "raw", "--dump-format", "kdump", ...ON_DUMP],
+      'It comes after "raw": give one',
+    ],
     ["two maps", ["info", "--map", "0-4K", "-c", `file:${DUMP}:map=0-4K`], "given twice"],
     [
       "no such dump format",
@@ -475,6 +489,7 @@ describe("coverage", () => {
       expect(info?.zero).toBe(3428 * 4096);
       const sum = (key: string) => blocks.reduce((total, block) => total + (block[key] as number), 0);
       expect(sum("present")).toBe(info?.present);
+      expect(sum("zero")).toBe(info?.zero);
       expect(sum("excluded")).toBe(112 * 2 ** 20 - (info?.present as number));
       expect(sum("zero")).toBe(info?.zero);
       for (const { start, end, present, zero, excluded, outside } of blocks) {

@@ -1,5 +1,5 @@
 /** The command over kdump dumps: pages of zeros that were left out, and dumps that were split. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -97,6 +97,12 @@ describe("a split dump", () => {
       details: { split: true, files: 2, filesMissing: true },
     });
     expect(String(facts?.warnings)).toContain("-f A -f B");
+    expect(facts?.size).toBe(statSync(a).size + statSync(c).size);
+    const before = readFileSync(c);
+    const picture = await memtool(["coverage", "-f", a, "-f", c, "--svg", c]);
+    expect(picture.status).toBe(2);
+    expect(picture.err).toContain(`${c} is one of the dump's files`);
+    expect(Buffer.compare(readFileSync(c), before)).toBe(0);
     const other = save(
       "other-dump",
       writeKdump(pages, { maxPages: 9, part: { start: 3, end: 6 }, dumpLevel: 31 }),

@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { detectFormat, dumpFile, openDump, rearrange } from "../../src/formats/index.js";
 import { Io, MemoryIo, readInto, readPartial, Scheduler, write } from "../../src/io/index.js";
@@ -29,6 +30,14 @@ it.each([
 ])("detects %s by content", async (name, file) => {
   expect(await detectFormat(testFile(file))).toBe(name);
   expect(detectFormat(testFile(file)).sync()).toBe(name);
+});
+
+it("the name .vmem says what a file is only where its content does not", async () => {
+  const lime = writeLime([{ start: 0x10_0000, bytes: pattern(10, 1) }]);
+  expect(await detectFormat(testFile(lime, "sync", "guest.vmem"))).toBe("lime");
+  expect(await detectFormat(testFile(pattern(100, 1), "sync", "guest.vmem"))).toBe("vmware");
+  const gzip = testFile(gzipSync(pattern(5000, 1)), "sync", "guest.vmem");
+  expect(() => detectFormat(gzip).sync()).toThrow(/gzip/);
 });
 
 describe("formats that are known and not read", () => {

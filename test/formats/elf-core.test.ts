@@ -4,6 +4,7 @@ import { readInto, readPartial } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { expectImage, ImageModel, openBytes, testFile } from "../support/dump.js";
 import { writePaging } from "../support/formats/elf-core-paging.js";
+import { sparseFile } from "../support/sparse-file.js";
 import {
   type ElfOptions,
   prstatus,
@@ -473,4 +474,83 @@ describe("many headers", () => {
     expect(file.source.counters.batches).toBeLessThan(10);
     expect(image.map.length).toBe(40_001);
   });
+});
+
+describe("program headers that are not what the header says", () => {
+  const segments = [
+    { physical: 0x1000, bytes },
+    { physical: 0x5000, bytes: pattern(4096, 2) },
+  ];
+  const phnum = (file: Uint8Array, count: number) => {
+    const out = file.slice();
+    new DataView(out.buffer).setUint16(56, count, true);
+    return out;
+  };
+
+  it("memory that looks like program headers is memory, whatever e_phnum says", () => {
+    // The guest's own: a PT_LOAD of physical address 0x9000, at file offset 0, of 64 bytes.
+    const forged = new Uint8Array(56);
+    const view = new DataView(forged.buffer);
+    view.setUint32(0, 1, true);
+    for (const [at, value] of [
+      [24, 0x9000n],
+      [32, 64n],
+      [40, 64n],
+    ] as const) {
+      view.setBigUint64(at, value, true);
+    }
+    const memory = [{ physical: 0x1000, bytes: forged }];
+    const image = openBytes(phnum(writeElf(memory), 3));
+    expect([...image.map.ranges()]).toEqual([{ start: 0x1000, end: 0x1038, state: "present" }]);
+    expect(image.warnings).toEqual([
+      expect.stringMatching(
+        /e_phnum is 3, and the bytes of a segment begin at file offset 0xb0: only the 2 /,
+      ),
+    ]);
+  });
+
+  it("PN_XNUM with a damaged section header has all that lies before the first segment's bytes", () => {
+    const file = writeElf(segments, { extended: true });
+    for (const damage of [
+      (view: DataView) => view.setBigUint64(40, 0n, true), // e_shoff
+      (view: DataView) => view.setBigUint64(40, 2n ** 40n, true),
+      (view: DataView) => view.setUint32(64 + 44, 0, true), // sh_info
+      (view: DataView) => view.setUint32(64 + 44, 1, true),
+    ]) {
+      const damaged = file.slice();
+      damage(new DataView(damaged.buffer));
+      const image = openBytes(damaged);
+      expect(image.map.bytesPresent).toBe(8192);
+      expect(readInto(image.io, 0x5000, 4096).sync()).toEqual(segments[1]?.bytes);
+      expect(image.warnings.join()).toMatch(/the first 65535 program headers are read/);
+    }
+  });
+
+  it("a table of program headers of 64 KiB each, in a sparse file, is refused, not read for minutes", () => {
+    const head = writeElf(segments, { extended: true }).slice(0, 128);
+    const view = new DataView(head.buffer);
+    view.setUint16(54, 0xffff, true);
+    view.setUint32(64 + 44, 7_000_000, true);
+    const file = sparseFile(2 ** 40, [{ at: 0, bytes: head }]);
+    expect(() => openDump(file).sync()).toThrow(
+      /e_phentsize at file offset 0x36: 7000000 program headers of/,
+    );
+    expect(file.asked.bytes).toBeLessThan(2 ** 20);
+  });
+});
+
+it("an odd address near 2^53 reads its own byte, not its neighbour's", () => {
+  const start = 2 ** 53 - 8192;
+  const image = openBytes(writeElf([{ physical: start, bytes }]));
+  for (const offset of [1, 2, 3, 4095]) {
+    expect(readInto(image.io, start + offset, 1).sync()).toEqual(bytes.subarray(offset, offset + 1));
+  }
+});
+
+it("an error lists its warnings one after the other", () => {
+  const none = new Uint8Array(0);
+  const wild = { physical: 2n ** 60n, bytes: none, memorySize: 1 };
+  expect(() => openBytes(writeElf([wild, wild]))).toThrow(
+    /so no memory; program header 1: [^;]*ignored; program header 2: /,
+  );
 });

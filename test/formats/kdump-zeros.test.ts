@@ -188,6 +188,10 @@ describe("zero pages that were left out", () => {
     expect(reasons(open({ bigEndian: true, machine: "s390x" }))).toEqual(["zero"]);
   });
 
+  it("are told where room for more descriptors was left, as memtool convert does: that is no page of zeros", () => {
+    expect(reasons(open({ spareDescriptors: PAGE }))).toEqual(["zero"]);
+  });
+
   it.each([
     ["other kinds of pages were left out, too", { dumpLevel: 17 }, "unknown"],
     ["the dump is incomplete: its bitmap may be, too", { status: 9 }, "unknown"],

@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { Warnings } from "../../src/formats/errors.js";
+import { NoteCollector } from "../../src/formats/notes/notes.js";
 import { pattern } from "../support/bytes.js";
 import { openBytes } from "../support/dump.js";
 import { text } from "../support/formats/text.js";
@@ -226,4 +228,18 @@ describe("many CPUs", () => {
       "notes of more than 16384 CPUs: the registers of the rest are not shown",
     ]);
   });
+});
+
+it("a gap of two words or more between notes loses none of them", () => {
+  for (const gap of [8, 12, 16, 20, 100]) {
+    const [first, second] = [1, 2].map((pid) => elfNotes([prstatus(pid, 100)])) as [Uint8Array, Uint8Array];
+    const list = new Uint8Array(first.length + gap + second.length + gap);
+    list.set(first);
+    list.set(second, first.length + gap);
+    const warnings = new Warnings();
+    const notes = new NoteCollector("x", "x86_64", warnings);
+    notes.add(list, 0);
+    expect(notes.notes().cpus.map(({ pid }) => pid)).toEqual([1, 2]);
+    expect(warnings.list()).toEqual([]);
+  }
 });

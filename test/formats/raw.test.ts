@@ -90,7 +90,9 @@ describe("a raw image with a memory map", () => {
   it("is refused for a dump that says itself where its memory lies, unless raw is forced", () => {
     const elf = writeElf([{ physical: 0, bytes }]);
     const memoryMap = map([0x1000, 0x1000 + elf.length, 0]);
-    expect(() => openBytes(elf, { memoryMap })).toThrow(/this is a elf-core dump.*force the format raw/);
+    expect(() => openBytes(elf, { memoryMap })).toThrow(
+      /this is a dump of the format elf-core.*force the format raw/,
+    );
     const image = openBytes(elf, { memoryMap, format: "raw" });
     expect(readPartial(image.io, 0x1001, 3).sync().bytes).toEqual(Uint8Array.from([0x45, 0x4c, 0x46]));
   });

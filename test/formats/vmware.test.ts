@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type DumpFile, dumpFile, FormatError, openDump } from "../../src/formats/index.js";
 import { type PacketIo, readInto, readPartial } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
+import { testFile } from "../support/dump.js";
 import { type DumpInput, openInput } from "../support/format-suite.js";
 import {
   cpuBlocks,
@@ -122,6 +123,9 @@ describe("a .vmem with its snapshot state", () => {
     const file = writeSnapshot([{ ...group, tags }]);
     const image = openInput({ file: memory, name: "g.vmem", beside: { "g.vmss": file } }).sync();
     expect([...image.map.ranges()]).toEqual(ranges.slice(0, 1));
+    expect(image.warnings).toEqual([
+      "g.vmss: regionsCount is 1, and 2 regions are described: those beyond are ignored",
+    ]);
   });
 
   it("is left to a memory map, if one is given", () => {
@@ -132,6 +136,30 @@ describe("a .vmem with its snapshot state", () => {
     // The state says itself where memory lies.
     const error = refusal({ file: state, name: "g.vmss", memoryMap, beside: { "g.vmem": memory } });
     expect([error.code, error.file]).toEqual(["BAD_MEMORY_MAP", "g.vmss"]);
+  });
+
+  it("refuses a memory map where the snapshot state itself is opened", () => {
+    const memoryMap = [{ start: 0, end: 3 * PAGE, offset: 0 }];
+    const error = refusal({ file: state, name: "g.vmss", memoryMap, beside: { "g.vmem": memory } });
+    expect(error).toMatchObject({ code: "BAD_MEMORY_MAP" });
+    expect(error.message).toMatch(/g\.vmss: a memory map is for the \.vmem/);
+  });
+
+  it.each([
+    ["missing", undefined],
+    ["0", 0],
+  ])("has the regions that are described, where their count is %s", (claimed, number) => {
+    const group = memoryGroup(regions);
+    const tags = group.tags.flatMap((tag): VmwareTagToWrite[] => {
+      if (tag.name !== "regionsCount") return [tag];
+      return number === undefined ? [] : [{ ...tag, value: { bytes: 4, number } }];
+    });
+    const file = writeSnapshot([{ ...group, tags }]);
+    const image = openInput({ file: memory, name: "g.vmem", beside: { "g.vmss": file } }).sync();
+    expect([...image.map.ranges()]).toEqual(ranges);
+    expect(image.warnings).toEqual([
+      `g.vmss: regionsCount is ${claimed}, and 2 regions are described: they are read all the same`,
+    ]);
   });
 
   it("without a region that can be is an error", () => {
@@ -325,4 +353,23 @@ describe("the registers in a snapshot state", () => {
     expect(image.notes.cpus).toEqual([]);
     expect(image.map.bytesPresent).toBe(3 * PAGE);
   });
+});
+
+it("thousands of groups of registers at one place are not each read again", () => {
+  const tags = Array.from(
+    { length: 20_000 },
+    (): VmwareTagToWrite => ({ name: "", value: { bytes: 1, number: 1 } }),
+  );
+  const at = 12 + 80 * 4096;
+  const position = (name: string, place: number) => ({ name, tags: [], position: place, endless: true });
+  const group = writeSnapshot([{ name: "x", tags }]).subarray(12 + 80);
+  const end = at + group.length;
+  const memoryTags = writeSnapshot([memoryGroup(regions)]).subarray(12 + 80);
+  const groups = Array.from({ length: 4095 }, () => position("cpu", at));
+  const head = writeSnapshot([position("memory", end), ...groups]);
+  const file = testFile(new Uint8Array([...head.subarray(0, at), ...group, ...memoryTags]), "sync", "g.vmss");
+  const image = openDump(file, { beside: () => testFile(memory, "sync", "g.vmem") }).sync();
+  expect([...image.map.ranges()]).toEqual(ranges);
+  expect(image.warnings.join()).toMatch(/the group "cpu" is cut short: there are more than 1000000 tags/);
+  expect(file.source.counters.batches).toBeLessThan(1000);
 });

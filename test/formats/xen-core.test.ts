@@ -3,6 +3,7 @@ import { dumpFile, openDump } from "../../src/formats/index.js";
 import { type PacketIo, readInto, readPartial } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { openBytes, testFile } from "../support/dump.js";
+import { sparseFile } from "../support/sparse-file.js";
 import { writeXenCore, type XenPage, xenVcpu32, xenVcpu64 } from "../support/write-xen-core.js";
 
 const PAGE = 4096;
@@ -250,4 +251,38 @@ describe("a guest of 8 GiB whose pages lie in any order", () => {
       expect(new DataView(bytes.buffer).getFloat64(0, true)).toBe(pagesAt + i * PAGE);
     }
   });
+});
+
+it("a page whose frame number can't be read in part is not shown at another address", () => {
+  const file = writeXenCore(pages);
+  const view = new DataView(file.buffer);
+  const numbers = pages.map(({ pfn }) => BigInt(pfn as number));
+  const table = Array.from({ length: file.length - 24 }, (_, at) => at).find((at) =>
+    numbers.every((pfn, i) => view.getBigUint64(at + 8 * i, true) === pfn),
+  ) as number;
+  for (const [start, end] of [
+    [0, 4],
+    [8, 12],
+    [9, 10],
+    [4, 12],
+  ] as const) {
+    const broken = { start: table + start, end: table + end };
+    const image = openDump(sparseFile(file.length, [{ at: 0, bytes: file }], "x", broken)).sync();
+    const lost = pages.filter((_, i) => start < 8 * i + 8 && end > 8 * i);
+    expect(image.map.bytesPresent).toBe((pages.length - lost.length) * PAGE);
+    for (const { pfn } of lost) expect(image.map.stateOf(Number(pfn) * PAGE)).toBe("outside");
+    expect(image.warnings.join()).toMatch(/bytes of the table of frames could not be read/);
+  }
+});
+
+it("section headers of 64 KiB each are refused, not read into memory", () => {
+  const head = writeXenCore(pages).slice(0, 64);
+  const view = new DataView(head.buffer);
+  view.setUint16(58, 0xffff, true);
+  view.setUint16(60, 0xffff, true);
+  const file = sparseFile(2 ** 40, [{ at: 0, bytes: head }]);
+  expect(() => openDump(file).sync()).toThrow(
+    /e_shentsize at file offset 0x3a: 65535: must be from 64 to 256/,
+  );
+  expect(file.asked.bytes).toBeLessThan(2 ** 20);
 });

@@ -38,6 +38,8 @@ export interface KdumpOptions {
   readonly part?: { readonly start: number; readonly end: number };
   /** Pages whose descriptors stay zero, as makedumpfile leaves them when it runs out of space. */
   readonly unwritten?: readonly number[];
+  /** Room for more descriptors, left between those that there are and the data; zeros. */
+  readonly spareDescriptors?: number;
   readonly physBase?: number;
   /** Of the machine's compiler; default `lp64`. `…-time64`: with a `time_t` of 64 bits. */
   readonly abi?: "lp64" | "i386" | "arm" | "i386-time64" | "arm-time64";
@@ -125,7 +127,7 @@ export function writeKdump(pages: readonly KdumpPage[], options: KdumpOptions): 
   // descriptors, then data
   const bodies = inFile.map(({ bytes, stored: how }) => body(bytes, how ?? "zlib"));
   const zeros = bodies.includes(undefined) ? new Uint8Array(block) : new Uint8Array(0);
-  const zerosAt = out.length + 24 * bodies.length;
+  const zerosAt = out.length + 24 * (bodies.length + (options.spareDescriptors ?? 0));
   let at = zerosAt + zeros.length;
   const isWritten = (i: number) => options.unwritten?.includes((inFile[i] as KdumpPage).pfn) !== true;
   for (const [i, written] of bodies.entries()) {
@@ -138,7 +140,7 @@ export function writeKdump(pages: readonly KdumpPage[], options: KdumpOptions): 
       at += written.bytes.length;
     }
   }
-  out.bytes(zeros);
+  out.upTo(zerosAt).bytes(zeros);
   for (const [i, written] of bodies.entries()) {
     if (written !== undefined && isWritten(i)) out.bytes(written.bytes);
   }

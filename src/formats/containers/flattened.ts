@@ -70,7 +70,7 @@ export function* rearrange(file: DumpFile): Routine<RearrangedFile> {
     throw new FormatError(
       "TRUNCATED_DUMP",
       { file: file.name, offset: HEADER_SIZE, field: "flattened block" },
-      `no block of the flattened dump is there${warnings.list().map((text) => `; ${text}`)}; copy the dump again`,
+      `no block of the flattened dump is there${warnings.suffix}; copy the dump again`,
     );
   }
   const pieces = layIntervals(index, "last");

@@ -47,7 +47,7 @@ export function* openElfCore(file: DumpFile): Routine<DumpImage> {
       `e_machine is ${machine}, which memtool does not know: registers in its notes are not shown`,
     );
   }
-  const table = yield* findProgramHeaders(file, header);
+  const table = yield* findProgramHeaders(file, header, warnings);
   const notes = new NoteCollector(file.name, architecture, warnings, littleEndian);
   const segments = yield* readSegments(file, header, table, warnings);
   yield* readNotes(file, segments, notes, warnings);
@@ -57,7 +57,7 @@ export function* openElfCore(file: DumpFile): Routine<DumpImage> {
     throw new FormatError(
       "MALFORMED_DUMP",
       { file: file.name, offset: layout.phnum, field: "e_phnum" },
-      `no usable PT_LOAD segment, so no memory${warnings.list().map((text) => `; ${text}`)}`,
+      `no usable PT_LOAD segment, so no memory${warnings.suffix}`,
     );
   }
   const pieces = layIntervals(loads, "first");

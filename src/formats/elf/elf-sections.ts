@@ -13,6 +13,8 @@ import { type ElfHeader, headerWord, readSectionZero, wordAt } from "./elf-heade
 const SHN_XINDEX = 0xffff;
 /** A Xen core has eight. */
 const MAX_SECTIONS = 65_536;
+/** Bytes of a section header; 40 and 64 are written. More would make the table larger than its sections justify. */
+const MAX_ENTRY = 256;
 /** Bytes of names that are read. */
 const MAX_NAMES = 2 ** 20;
 const MAX_NAME = 64;
@@ -40,8 +42,12 @@ export function* readSections(file: DumpFile, header: ElfHeader, warnings: Warni
   const { section } = layout;
   const offset = headerWord(header, layout.shoff, "e_shoff");
   const entrySize = fields.u16(layout.shentsize);
-  if (entrySize < section.size) {
-    fields.malformed(layout.shentsize, "e_shentsize", `${entrySize}: must be at least ${section.size}`);
+  if (entrySize < section.size || entrySize > MAX_ENTRY) {
+    fields.malformed(
+      layout.shentsize,
+      "e_shentsize",
+      `${entrySize}: must be from ${section.size} to ${MAX_ENTRY}`,
+    );
   }
   let count = fields.u16(layout.shnum);
   let namesIndex = fields.u16(layout.shstrndx);

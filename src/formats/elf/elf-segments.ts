@@ -27,8 +27,9 @@ const PN_XNUM = 0xffff;
 const TABLE_CHUNK = 2 ** 20;
 /** 66,000 segments have been seen; the columns of this many take 100 MB. */
 const MAX_SEGMENTS = 4_000_000;
-/** Program headers of any type: a sparse file has room for any number of empty ones. */
+/** Program headers of any type, and their bytes: a sparse file has room for any number of empty ones, of any size. */
 const MAX_HEADERS = 2 * MAX_SEGMENTS;
+const MAX_TABLE = 64 * MAX_HEADERS;
 /** PT_NOTE segments; dumps have one, or one a CPU. */
 const MAX_NOTE_SEGMENTS = 1024;
 
@@ -43,14 +44,17 @@ export interface ProgramHeaderTable {
 }
 
 /** Finds the program headers. @throws {FormatError} if there are none, or not one of them is in the file. */
-export function* findProgramHeaders(file: DumpFile, header: ElfHeader): Routine<ProgramHeaderTable> {
+export function* findProgramHeaders(
+  file: DumpFile,
+  header: ElfHeader,
+  warnings: Warnings,
+): Routine<ProgramHeaderTable> {
   const { fields, layout } = header;
   const offset = headerWord(header, layout.phoff, "e_phoff");
   const entrySize = fields.u16(layout.phentsize);
   let count = fields.u16(layout.phnum);
   if (count === PN_XNUM) {
-    const section = yield* readSectionZero(file, header, "the number of segments (PN_XNUM)");
-    count = section.u32(layout.section.info);
+    count = yield* readExtendedCount(file, header, warnings);
   }
   if (count === 0) fields.malformed(layout.phnum, "e_phnum", "no program headers, so no memory");
   if (entrySize < layout.program.size) {
@@ -68,6 +72,23 @@ export function* findProgramHeaders(file: DumpFile, header: ElfHeader): Routine<
     );
   }
   return { offset, entrySize, count };
+}
+
+/** The number of program headers in section header 0; where that is damaged, the least that PN_XNUM stands for. */
+function* readExtendedCount(file: DumpFile, header: ElfHeader, warnings: Warnings): Routine<number> {
+  const { layout } = header;
+  let problem: string;
+  try {
+    const section = yield* readSectionZero(file, header, "the number of segments (PN_XNUM)");
+    const count = section.u32(layout.section.info);
+    if (count >= PN_XNUM) return count;
+    problem = `sh_info of section header 0 is ${count}, where e_phnum says that there are ${PN_XNUM} or more`;
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    problem = error.message;
+  }
+  warnings.add(`${problem}: the first ${PN_XNUM} program headers are read, memory of others is missing`);
+  return PN_XNUM;
 }
 
 /** Notes of a PT_NOTE segment. */
@@ -94,6 +115,19 @@ export class Segments {
   virtualAtZero = 0;
   virtual = 0;
 
+  /**
+   * File offset of the first segment's bytes behind the program headers. What lies there is memory or notes, and no
+   * header, whatever `e_phnum` says.
+   */
+  dataAt = Number.POSITIVE_INFINITY;
+  /** Whether the program headers ended there. */
+  ended = false;
+
+  /** Notes that a segment's bytes begin at `offset`. @param headerAt File offset of its program header. */
+  begin(offset: number, headerAt: number): void {
+    if (offset > headerAt && offset < this.dataAt) this.dataAt = offset;
+  }
+
   /** Every segment is at physical address 0 while it has a virtual one: a dump by virtual addresses only. */
   get allAtZero(): boolean {
     return this.count > 0 && this.physicalAtZero === this.count && this.virtualAtZero < this.count;
@@ -117,21 +151,36 @@ export function* readSegments(
   }
   const count = Math.min(table.count, inFile);
   if (count > MAX_HEADERS) tooMany(file, layout, `${table.count} program headers`, MAX_HEADERS);
+  if (count * entrySize > MAX_TABLE) {
+    header.fields.malformed(
+      layout.phentsize,
+      "e_phentsize",
+      `${count} program headers of ${entrySize} bytes each: memtool reads ${MAX_TABLE} bytes of them`,
+    );
+  }
   const segments = new Segments();
   const perChunk = Math.max(1, Math.floor(TABLE_CHUNK / entrySize));
-  for (let first = 0; first < count; first += perChunk) {
+  for (let first = 0; first < count && !segments.ended; first += perChunk) {
     const entries = Math.min(perChunk, count - first);
     const at = offset + first * entrySize;
     const bytes = yield* readStructure(file, at, entries * entrySize, "program headers");
     const fields = new Fields(file.name, at, bytes, littleEndian);
     for (let i = 0; i < entries; i++) {
       const entry = i * entrySize;
+      if (at + entry + entrySize > segments.dataAt) {
+        warnings.add(
+          `e_phnum is ${table.count}, and the bytes of a segment begin at file offset ${hex(segments.dataAt)}: only the ` +
+            `${first + i} program headers before that are read`,
+        );
+        segments.ended = true;
+        break;
+      }
       const type = fields.u32(entry);
       if (type === PT_NOTE) {
-        addNotes(fields, layout, entry, first + i, segments, warnings);
+        addNotes(fields, layout, at, entry, first + i, segments, warnings);
       } else if (type === PT_LOAD) {
         if (segments.count === MAX_SEGMENTS) tooMany(file, layout, "more memory segments", MAX_SEGMENTS);
-        addLoad(file, fields, layout, entry, first + i, segments, warnings);
+        addLoad(file, fields, layout, at, entry, first + i, segments, warnings);
       }
     }
   }
@@ -155,6 +204,7 @@ function tooMany(file: DumpFile, layout: ElfLayout, what: string, limit: number)
 function addNotes(
   fields: Fields,
   layout: ElfLayout,
+  at: number,
   entry: number,
   index: number,
   segments: Segments,
@@ -164,10 +214,11 @@ function addNotes(
   const offset = wordAt(fields, layout, entry + program.offset);
   const size = wordAt(fields, layout, entry + program.filesz);
   if (offset === undefined || size === undefined || segments.notes.length >= MAX_NOTE_SEGMENTS) {
-    const at = hex(wideWordAt(fields, layout, entry + program.offset));
-    warnings.add(`program header ${index}: its notes at ${at} are ignored`);
+    const place = hex(wideWordAt(fields, layout, entry + program.offset));
+    warnings.add(`program header ${index}: its notes at ${place} are ignored`);
     return;
   }
+  if (size > 0) segments.begin(offset, at + entry);
   segments.notes.push({ offset, size, align: wordAt(fields, layout, entry + program.align) ?? 0 });
 }
 
@@ -176,6 +227,7 @@ function addLoad(
   file: DumpFile,
   fields: Fields,
   layout: ElfLayout,
+  at: number,
   entry: number,
   index: number,
   segments: Segments,
@@ -195,7 +247,7 @@ function addLoad(
     return;
   }
   if (start === undefined || offset === undefined || stored === undefined || size === undefined) {
-    const [name, at] =
+    const [name, field] =
       start === undefined
         ? (["p_paddr", program.paddr] as const)
         : offset === undefined
@@ -204,7 +256,7 @@ function addLoad(
             ? (["p_filesz", program.filesz] as const)
             : (["p_memsz", program.memsz] as const);
     warnings.add(
-      `program header ${index}: ${name} ${hex(wideWordAt(fields, layout, entry + at))} is beyond 2^53: the segment is ignored`,
+      `program header ${index}: ${name} ${hex(wideWordAt(fields, layout, entry + field))} is beyond 2^53: the segment is ignored`,
     );
     return;
   }
@@ -220,7 +272,10 @@ function addLoad(
   }
   const { loads } = segments;
   const inFile = Math.max(0, Math.min(stored, file.size - offset));
-  if (inFile > 0) loads.push(start, start + inFile, offset);
+  if (inFile > 0) {
+    loads.push(start, start + inFile, offset);
+    segments.begin(offset, at + entry);
+  }
   if (inFile < stored) {
     loads.push(start + inFile, start + stored, AT_TRUNCATED);
     warnings.add(

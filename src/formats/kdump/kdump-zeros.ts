@@ -24,8 +24,22 @@ interface Body {
 /** Bodies by file offset. */
 type Bodies = Map<number, Body>;
 
-/** Whether the first body of a file is one of zeros: pages of zeros are then in the file, not left out of it. */
+/**
+ * Whether the first body of a file is one of zeros: pages of zeros are then in the file, not left out of it. The first
+ * page's body is that one or the next; if it is elsewhere, zeros behind the descriptors are only room that a writer left
+ * for more of them.
+ */
 export function* storesZeros(layout: KdumpLayout, part: KdumpPart): Routine<boolean> {
+  const { blockSize, littleEndian } = layout;
+  const at = firstBodyAt(layout, part);
+  const { bytes, holes } = yield* readPartial(part.file, part.descriptorsAt, DESCRIPTOR_SIZE);
+  if (holes.length > 0) return false;
+  const first = offsetOf(bytes, 0, littleEndian);
+  if (first !== at && first !== at + blockSize) return false;
+  return yield* isFirstBodyZero(layout, part);
+}
+
+function* isFirstBodyZero(layout: KdumpLayout, part: KdumpPart): Routine<boolean> {
   const body = { size: layout.blockSize, flags: 0, zero: undefined };
   return yield* isZeroBody(layout, part, firstBodyAt(layout, part), body);
 }
@@ -45,7 +59,7 @@ export function* findZeroPages(layout: KdumpLayout, lost: PageBitmap | undefined
     const bodies: Bodies = new Map();
     const first: Body = { size: layout.blockSize, flags: 0, zero: undefined };
     bodies.set(firstBodyAt(layout, part), first);
-    first.zero = yield* storesZeros(layout, part);
+    first.zero = yield* isFirstBodyZero(layout, part);
     yield* markZeros(layout, part, bodies, lost, zeros, true);
     for (const [offset, body] of bodies) {
       if (body.zero !== undefined) continue;

@@ -71,7 +71,7 @@ export function* openAvml(file: DumpFile, context: FormatContext): Routine<DumpI
     throw new FormatError(
       "MALFORMED_DUMP",
       { file: file.name, offset: 0, field: "AVML header" },
-      `no block of memory${warnings.list().map((text) => `; ${text}`)}`,
+      `no block of memory${warnings.suffix}`,
     );
   }
   const pieces = layRanges(ranges, zeros === 0 && largest <= AVML_BLOCK, warnings);

@@ -42,7 +42,7 @@ export function* openLime(file: DumpFile): Routine<DumpImage> {
     throw new FormatError(
       "MALFORMED_DUMP",
       { file: file.name, offset: 0, field: "LiME header" },
-      `no range of memory${warnings.list().map((text) => `; ${text}`)}`,
+      `no range of memory${warnings.suffix}`,
     );
   }
   const count = ranges.length;

@@ -61,9 +61,10 @@ function walk(
     const nameSize = fields.u32(offset);
     const size = fields.u32(offset + 4);
     const type = fields.u32(offset + 8);
-    // Padding between notes (/proc/vmcore reserves room for CPUs that are not there).
-    if (nameSize === 0 && size === 0 && type === 0) {
-      offset += padding === 8 ? 8 : HEADER;
+    // Padding between notes (/proc/vmcore reserves room for CPUs that are not there), of any length: notes have names.
+    if (nameSize === 0 && size === 0) {
+      do offset += padding;
+      while (offset + HEADER <= length && fields.u32(offset) === 0);
       continue;
     }
     const nameAt = offset + HEADER;

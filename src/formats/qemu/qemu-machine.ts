@@ -2,7 +2,7 @@
  * Where QEMU's machines have their RAM: a migration stream names RAM blocks, not physical addresses.
  *
  * Sources, all QEMU: hw/i386/pc_piix.c (`pc_init1`: RAM of 3.5 GiB or more is split at 3 GiB, and at 3.5 GiB before
- * machine version 2.0 and in isapc), pc_q35.c (2.75 GiB or more: split at 2 GiB), microvm.c (3 GiB), pc.c (the rest at
+ * machine version 2.0 and in isapc), pc_q35.c (2.75 GiB or more: split at 2 GiB, and at 2.75 GiB before 2.0), microvm.c (3 GiB), pc.c (the rest at
  * 4 GiB; beyond 1012 GiB guests with an AMD processor have it at 1 TiB), pc_sysfw.c and x86.c (firmware ends at 4 GiB);
  * hw/arm/virt.c (1 GiB), hw/riscv/virt.c (2 GiB), hw/ppc/spapr.c and hw/s390x/s390-virtio-ccw.c (0); hw/core/numa.c
  * (the blocks of NUMA nodes follow each other).
@@ -10,6 +10,7 @@
 import { hex } from "../../io/index.js";
 import type { Warnings } from "../errors.js";
 import { Intervals, layIntervals } from "../pieces.js";
+import { bytesCovered } from "../raw/raw-map.js";
 import type { Architecture, RawRange } from "../types.js";
 import type { RamBlock } from "./qemu-ram-records.hot.js";
 
@@ -55,7 +56,7 @@ export function placeRam(
   memoryMap: readonly RawRange[] | undefined,
   warnings: Warnings,
 ): PlacedRam {
-  const main = mainBlocks(blocks);
+  const main = mainBlocks(blocks, warnings);
   const size = main.reduce((sum, block) => sum + block.length, 0);
   const { architecture, parts } = layoutOf(machine, main[0]?.name ?? "", size, warnings);
   const wanted =
@@ -64,11 +65,17 @@ export function placeRam(
   const found = new Intervals();
   for (const { start, offset, length } of wanted) {
     const end = Math.min(offset + length, size);
-    if (!(start >= 0 && offset >= 0 && end > offset && start + length <= Number.MAX_SAFE_INTEGER)) {
+    if (!(end > offset && start + length <= Number.MAX_SAFE_INTEGER)) {
       warnings.add(
         `no RAM of the stream is at physical address ${hex(start)}: it has ${hex(size)} bytes of it`,
       );
       continue;
+    }
+    if (end < offset + length) {
+      warnings.add(
+        `the memory map reaches beyond the RAM of the stream, which has ${hex(size)} bytes: there is none from physical ` +
+          `address ${hex(start + end - offset)} to ${hex(start + length)}`,
+      );
     }
     let at = 0;
     for (const block of main) {
@@ -78,6 +85,10 @@ export function placeRam(
         found.push(start + from - offset, start + to - offset, block.base * pageSize + from - at);
       at += block.length;
     }
+  }
+  const unused = memoryMap === undefined ? 0 : size - bytesCovered(memoryMap, size);
+  if (unused > 0) {
+    warnings.add(`${unused} bytes of RAM are in no range of the memory map, and can't be read through it`);
   }
   if (architecture === "x86_64") placeFirmware(blocks, pageSize, found);
   const placed = new Set(main);
@@ -92,7 +103,7 @@ export function placeRam(
   return { places: layIntervals(found, "first"), architecture, main };
 }
 
-function mainBlocks(blocks: readonly RamBlock[]): readonly RamBlock[] {
+function mainBlocks(blocks: readonly RamBlock[], warnings: Warnings): readonly RamBlock[] {
   const nodes = blocks.filter(({ name }) => NODE_RAM.test(name));
   if (nodes.length > 0) {
     const number = ({ name }: RamBlock) => Number(NODE_RAM.exec(name)?.[1]);
@@ -105,6 +116,12 @@ function mainBlocks(blocks: readonly RamBlock[]): readonly RamBlock[] {
     (best, block) => (best === undefined || block.length > best.length ? block : best),
     undefined,
   );
+  if (largest !== undefined && others.length > 1) {
+    warnings.add(
+      `no RAM block has a name that memtool knows as main RAM's: the largest, ${largest.name}, is taken for all of it; if the ` +
+        "guest has several NUMA nodes, this is at wrong addresses",
+    );
+  }
   return largest === undefined ? [] : [largest];
 }
 
@@ -139,10 +156,11 @@ function layoutOf(machine: string | undefined, ram: string, size: number, warnin
     },
   });
   if (machine !== undefined) {
-    if (/^pc-q35-/.test(machine)) return split(machine, 0xb000_0000, 2 * GIB);
+    // Before version 2.0 low RAM was not cut down to whole GiB.
+    const old = Number(version?.[1] ?? 9) < 2;
+    if (/^pc-q35-/.test(machine)) return split(machine, 0xb000_0000, old ? 0xb000_0000 : 2 * GIB);
     if (/^(?:pc-i440fx-|pc-\d|xenfv)/.test(machine)) {
-      const low = Number(version?.[1] ?? 9) < 2 ? 0xe000_0000 : 3 * GIB;
-      return split(machine, 0xe000_0000, low);
+      return split(machine, 0xe000_0000, old ? 0xe000_0000 : 3 * GIB);
     }
     if (machine === "isapc") return split(machine, 0xe000_0000, 0xe000_0000);
     if (machine === "microvm") return split(machine, 3 * GIB, 3 * GIB);

@@ -48,6 +48,8 @@ export interface RamSections {
 export interface StreamEnd {
   /** Whether all of RAM was sent. */
   readonly complete: boolean;
+  /** Whether RAM's last section was read: background snapshots are complete without one. */
+  readonly last: boolean;
   /** Why not, and where. */
   readonly cut: string | undefined;
   readonly position: number;
@@ -63,8 +65,10 @@ export function* readSections(window: StreamWindow, from: number, ram: RamSectio
   const skipped = new Set<string>();
   let position = from;
   let ramId: number | undefined;
+  let type = EOF;
   const ended = (complete: boolean, cut?: string): StreamEnd => ({
     complete,
+    last: complete && type === END,
     cut: cut === undefined ? undefined : `${cut}, at file offset ${hex(position)}`,
     position,
     found: ramId !== undefined,
@@ -74,9 +78,16 @@ export function* readSections(window: StreamWindow, from: number, ram: RamSectio
     const loaded = yield* window.load(position, HEADER);
     const short = (length: number) => loaded < length;
     if (short(1)) return ended(false, "the stream ends before the end of RAM");
-    const type = window.u8(position);
-    if (type === EOF)
-      return ended(ramId !== undefined, ramId === undefined ? "the stream holds no RAM" : undefined);
+    const before = type;
+    type = window.u8(position);
+    if (type === EOF) {
+      if (ramId === undefined) return ended(false, "the stream holds no RAM");
+      // Background snapshots send no last section of RAM, but devices behind it. Zeros behind RAM are a file that was not
+      // written to its end.
+      return before === FULL
+        ? ended(true)
+        : ended(false, "the end of the stream before the last section of RAM");
+    }
     if (type === COMMAND || type === VMDESCRIPTION) {
       const head = 5;
       if (short(head)) return ended(false, "the stream ends in a command");
@@ -97,6 +108,7 @@ export function* readSections(window: StreamWindow, from: number, ram: RamSectio
       if (names.size > MAX_SECTIONS)
         return ended(false, `more than ${MAX_SECTIONS} sections before the end of RAM`);
       content += 1 + length + 8;
+      if (type === START && id === ramId) return ended(false, "RAM begins a second time");
       if (name === "ram" && type === START && ramId === undefined) ramId = id;
     }
     if (id !== ramId || type === FULL) {

@@ -59,7 +59,7 @@ export function* openQemuStream(file: DumpFile, context: FormatContext): Routine
   }
   const { list, log } = stream;
   for (const block of list.mapped) {
-    if (yield* logMapped(window, block, config.pageSize, log, end.complete)) continue;
+    if (yield* logMapped(window, block, config.pageSize, log, end.last)) continue;
     warnings.add(
       `the file ends at ${hex(file.size)}, before all of the RAM block ${block.block.name} (mapped-ram): copy the stream again`,
     );

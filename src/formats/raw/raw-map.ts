@@ -169,6 +169,18 @@ export function checkRawMap(ranges: readonly RawRange[], name: string): void {
   }
 }
 
+/** Bytes of what has `size` of them that some range shows. */
+export function bytesCovered(ranges: readonly RawRange[], size: number): number {
+  let covered = 0;
+  let at = 0;
+  for (const { start, end, offset } of [...ranges].sort((a, b) => a.offset - b.offset)) {
+    const until = Math.min(size, offset + end - start);
+    if (until > at) covered += until - Math.max(at, offset);
+    at = Math.max(at, until);
+  }
+  return covered;
+}
+
 function rangeName({ start, end, offset }: RawRange): string {
   return `${boundName(start)}-${boundName(end)}@${boundName(offset)}`;
 }

@@ -19,7 +19,7 @@ import { PhysicalMap } from "../../memory/physical-map.js";
 import { Warnings } from "../errors.js";
 import { AT_TRUNCATED, Intervals, layIntervals, mapOfPieces, NO_MEMORY, PieceIo } from "../pieces.js";
 import type { DumpFile, DumpImage, Format, FormatContext, RawRange } from "../types.js";
-import { checkRawMap } from "./raw-map.js";
+import { bytesCovered } from "./raw-map.js";
 import { type ZeroRanges, zeroMap } from "./raw-zeros.js";
 
 /** What is opened when nothing else is recognised. */
@@ -44,7 +44,6 @@ export function* openRaw(file: DumpFile, context?: FormatContext): Routine<DumpI
 }
 
 function openMapped(file: DumpFile, ranges: readonly RawRange[]): DumpImage {
-  checkRawMap(ranges, file.name);
   const warnings = new Warnings();
   const pieces = piecesOf(file, ranges, warnings);
   const count = ranges.length === 1 ? "1 range" : `${ranges.length} ranges`;
@@ -83,18 +82,6 @@ function piecesOf(file: DumpFile, ranges: readonly RawRange[], warnings: Warning
     );
   }
   return layIntervals(pieces, "first");
-}
-
-/** Bytes of the file that some range shows. */
-function bytesCovered(ranges: readonly RawRange[], size: number): number {
-  let covered = 0;
-  let at = 0;
-  for (const { start, end, offset } of [...ranges].sort((a, b) => a.offset - b.offset)) {
-    const until = Math.min(size, offset + end - start);
-    if (until > at) covered += until - Math.max(at, offset);
-    at = Math.max(at, until);
-  }
-  return covered;
 }
 
 /** `mapWithZeros` of an image, where the file tells of its holes. */

@@ -8,7 +8,7 @@ import type { Routine } from "../../io/index.js";
 import type { Warnings } from "../errors.js";
 import { Fields, readLeniently } from "../fields.js";
 import type { Architecture, CpuState, DumpFile } from "../types.js";
-import { TagReader, type VmwareHeader, type VmwareTag } from "./vmware-tags.js";
+import { TagReader, tagBudget, type VmwareHeader, type VmwareTag } from "./vmware-tags.js";
 
 /** The order of the block `gpregs`. */
 const GENERAL = "rax rcx rdx rbx rbp rsp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split(" ");
@@ -47,9 +47,10 @@ export function* readVmwareCpus(
     }
     registers[name] = value;
   };
+  const budget = tagBudget();
   for (const group of header.groups) {
-    if (group.name !== "cpu" || group.tagsAt === undefined) continue;
-    const tags = new TagReader(file, header, group.tagsAt);
+    if (group.name !== "cpu" || group.tagsAt === undefined || budget.left <= 0) continue;
+    const tags = new TagReader(file, header, group.tagsAt, budget);
     for (let tag = yield* tags.next(); tag !== undefined; tag = yield* tags.next()) {
       if (tag.name === "cpu:numVCPUs" && tag.value !== undefined) count = Number(tag.value);
       const cpu = tag.indices[0];

@@ -16,7 +16,7 @@ const GROUP_SIZE = 80;
 const NAME_SIZE = 64;
 /** A hundred or so have been seen. */
 const MAX_GROUPS = 4096;
-/** Tags of a group that are looked at. */
+/** Tags that are looked at, of all groups of a kind together: any number of groups may lie at the same place. */
 const MAX_TAGS = 1_000_000;
 const COMPRESSED = 62;
 const BLOCK = 63;
@@ -92,6 +92,16 @@ export interface VmwareTag {
   readonly value: bigint | undefined;
 }
 
+/** How many more tags are read. */
+export interface TagBudget {
+  left: number;
+}
+
+/** A budget for all groups of a kind. */
+export function tagBudget(): TagBudget {
+  return { left: MAX_TAGS };
+}
+
 /** Reads the tags of a group one after the other. Each begins behind the one before, so there is an end. */
 export class TagReader {
   readonly #file: DumpFile;
@@ -99,21 +109,25 @@ export class TagReader {
   #at: number;
   #window = new Fields("", 0, new Uint8Array(0));
   #windowAt = 0;
-  #count = 0;
+  readonly #budget: TagBudget;
   /** Why the tags ended before their end was marked; `undefined` while they did not. */
   cut: string | undefined;
 
-  /** @param at File offset of the first tag. */
-  constructor(file: DumpFile, header: VmwareHeader, at: number) {
+  /**
+   * @param at     File offset of the first tag.
+   * @param budget Shared by readers that one file can make any number of.
+   */
+  constructor(file: DumpFile, header: VmwareHeader, at: number, budget = tagBudget()) {
     this.#file = file;
     this.#sizeBytes = header.sizeBytes;
     this.#at = at;
+    this.#budget = budget;
   }
 
   /** The next tag; `undefined` behind the last, and where nothing more can be read (then `cut` says why). */
   *next(): Routine<VmwareTag | undefined> {
     const start = this.#at;
-    if (this.#count++ === MAX_TAGS) return this.#stop(`it has more than ${MAX_TAGS} tags`);
+    if (this.#budget.left-- <= 0) return this.#stop(`there are more than ${MAX_TAGS} tags`);
     if (!(start + 2 <= this.#file.size)) return this.#stop(`the file ends at ${hex(this.#file.size)}`);
     const windowEnd = this.#windowAt + this.#window.bytes.length;
     if (start < this.#windowAt || (start + MAX_TAG > windowEnd && windowEnd < this.#file.size)) {

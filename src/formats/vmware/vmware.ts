@@ -38,13 +38,7 @@ export const vmware: Format = {
 export function* openVmware(file: DumpFile, context: FormatContext): Routine<DumpImage> {
   const head = yield* readStructure(file, 0, Math.min(4, file.size), "first bytes");
   if (isVmwareSnapshot(head)) {
-    if (context.memoryMap !== undefined) {
-      throw new FormatError(
-        "BAD_MEMORY_MAP",
-        { file: file.name },
-        "the snapshot state says itself where its memory lies: leave the map out, or give it with the .vmem file",
-      );
-    }
+    if (context.memoryMap !== undefined) refuseMap(file);
     return yield* openSnapshot(file, undefined, (extension) => context.beside?.(otherName(file, extension)));
   }
   if (!isVmem(file.name)) {
@@ -61,6 +55,16 @@ export function* openVmware(file: DumpFile, context: FormatContext): Routine<Dum
     if (snapshot !== undefined) return yield* openSnapshot(snapshot, file, () => undefined);
   }
   return yield* openAlone(file, context);
+}
+
+/** A map is for the `.vmem`: nobody knows the offsets of memory in a snapshot state. */
+function refuseMap(file: DumpFile): never {
+  throw new FormatError(
+    "BAD_MEMORY_MAP",
+    { file: file.name },
+    "a memory map is for the .vmem, and this is VMware's snapshot state, which says itself where memory lies: leave the " +
+      "map out, or give the .vmem",
+  );
 }
 
 /** A `.vmem` without its snapshot state. */
@@ -212,7 +216,16 @@ function* readMemoryGroup(
     }
     warnings.add(`${snapshot.name}: the group "memory" is cut short: ${tags.cut}`);
   }
-  const count = regionsCount ?? 0;
+  const claimed = regionsCount ?? "missing";
+  // Whoever has no regions describes none: read as one piece, memory would seem to be where it is not.
+  const guessed = (regionsCount ?? 0) === 0;
+  const count = guessed ? Math.max(0, ...[...found.keys()].map((index) => index + 1)) : (regionsCount ?? 0);
+  if (guessed ? count > 0 : [...found.keys()].some((index) => index >= count)) {
+    const what = guessed ? "they are read all the same" : "those beyond are ignored";
+    warnings.add(
+      `${snapshot.name}: regionsCount is ${claimed}, and ${found.size} regions are described: ${what}`,
+    );
+  }
   const regions: Region[] = [];
   for (const [index, { regionPPN, regionPageNum, regionSize }] of [...found].sort(([a], [b]) => a - b)) {
     if (index >= count) continue;
@@ -220,7 +233,7 @@ function* readMemoryGroup(
     regions.push({ regionPPN, regionPageNum, regionSize });
   }
   if (regions.length < count) {
-    const lost = `regionsCount is ${count}, and ${regions.length} regions are described whole`;
+    const lost = `regionsCount is ${claimed}, and ${regions.length} regions are described whole`;
     if (regions.length === 0) {
       throw new FormatError(
         tags.cut === undefined ? "MALFORMED_DUMP" : "TRUNCATED_DUMP",
@@ -301,7 +314,7 @@ function layRegions(memory: Memory, layout: MemoryGroup, snapshot: DumpFile, war
     throw new FormatError(
       "MALFORMED_DUMP",
       { file: snapshot.name, field: "regionSize" },
-      `all regions are empty, so there is no memory${warnings.list().map((text) => `; ${text}`)}`,
+      `all regions are empty, so there is no memory${warnings.suffix}`,
     );
   }
   return pieces;

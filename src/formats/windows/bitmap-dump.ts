@@ -244,7 +244,7 @@ export class BitmapIo implements PacketIo<number>, ColumnIo {
       const room = end * pageSize - at;
       rest = piece.length > room ? piece.split(room) : undefined;
       const moved = piece.length;
-      if (kind === PRESENT) this.#file.sendIo(index.offsetOf(page) + at - page * pageSize, piece);
+      if (kind === PRESENT) this.#file.sendIo(index.offsetOf(page) + (at - page * pageSize), piece);
       else piece.fail(FAULTS[kind] as Fault);
       at += moved;
     }

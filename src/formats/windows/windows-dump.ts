@@ -160,7 +160,7 @@ function* openRanges(
     throw new FormatError(
       "MALFORMED_DUMP",
       { file: file.name, offset: layout.size, field: "page ranges" },
-      `no usable range, so no memory${warnings.list().map((text) => `; ${text}`)}`,
+      `no usable range, so no memory${warnings.suffix}`,
     );
   }
   return runs.done("range", warnings);

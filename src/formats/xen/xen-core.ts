@@ -62,7 +62,7 @@ export function* openXenCore(file: DumpFile): Routine<DumpImage> {
     throw new FormatError(
       "TRUNCATED_DUMP",
       { file: file.name, offset: table.offset, field: table.name || "table of frames" },
-      `none of its pages has an address, so no memory${warnings.list().map((text) => `; ${text}`)}`,
+      `none of its pages has an address, so no memory${warnings.suffix}`,
     );
   }
   if (facts.pages !== undefined && facts.pages !== BigInt(frames.total)) {

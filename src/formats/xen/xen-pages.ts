@@ -70,9 +70,9 @@ export function* readFrames(file: DumpFile, from: FrameTable, warnings: Warnings
   for (let first = 0; first < count && !runs.full; first += TABLE_CHUNK / entrySize) {
     const size = Math.min(TABLE_CHUNK, (count - first) * entrySize);
     const { bytes, holes } = yield* readPartial(file, table.offset + first * entrySize, size);
-    // An entry that can't be read is no entry, not page 0.
+    // An entry of which a part can't be read is no entry, not page 0.
     for (const { start, end } of holes) {
-      bytes.fill(0xff, start - (start % entrySize), end);
+      bytes.fill(0xff, start - (start % entrySize), Math.ceil(end / entrySize) * entrySize);
       unread += end - start;
     }
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
