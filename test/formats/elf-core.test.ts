@@ -74,7 +74,9 @@ describe("as QEMU 7.2 writes it", () => {
 it("where segments overlap the first one with bytes wins, in any order", () => {
   const model = new ImageModel(700);
   const [a, b, c] = [pattern(300, 1), pattern(300, 2), pattern(200, 3)];
+  const d = pattern(50, 4);
   model.mark(400, 700, "excluded");
+  model.present(600, d);
   model.present(0, c);
   model.present(50, b);
   model.present(100, a);
@@ -83,9 +85,29 @@ it("where segments overlap the first one with bytes wins, in any order", () => {
       { physical: 100, bytes: a, memorySize: 600 },
       { physical: 50, bytes: b },
       { physical: 0, bytes: c },
+      { physical: 600, bytes: d },
     ]),
   );
   expectImage(image, model);
+});
+
+it("segments that overlap by physical addresses alone are no mappings: what has no bytes was left out", () => {
+  const image = openBytes(
+    writeElf(
+      [
+        { physical: 0, bytes, memorySize: 8192 },
+        { physical: 2048, bytes: pattern(2048, 2) },
+      ],
+      { notes: [prstatus(1, 100), qemuState(200, 0x1000)] },
+    ),
+  );
+  expect(image.map.reasonOf(5000)).toBe("unknown");
+  expect(image.warnings).toEqual([]);
+});
+
+it("a core whose segments are all empty is an error", () => {
+  const none = new Uint8Array(0);
+  expect(() => openBytes(writeElf([{ physical: 0x1000, bytes: none }]))).toThrow(/no usable PT_LOAD segment/);
 });
 
 it("66,000 segments (PN_XNUM), scattered and overlapping, are opened in a moment", () => {
