@@ -79,7 +79,7 @@ export function withMapping(io: PacketIo<number>, pieces: readonly Mapping[]): P
       rest = piece.length > room ? piece.split(room) : undefined;
       const length = piece.length;
       if (inside) {
-        io.sendIo((targets[i] as number) + at - start, piece);
+        io.sendIo((targets[i] as number) + (at - start), piece);
         i++;
       } else {
         piece.fail(OUTSIDE);

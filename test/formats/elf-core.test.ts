@@ -74,7 +74,9 @@ describe("as QEMU 7.2 writes it", () => {
 it("where segments overlap the first one with bytes wins, in any order", () => {
   const model = new ImageModel(700);
   const [a, b, c] = [pattern(300, 1), pattern(300, 2), pattern(200, 3)];
+  const d = pattern(50, 4);
   model.mark(400, 700, "excluded");
+  model.present(600, d);
   model.present(0, c);
   model.present(50, b);
   model.present(100, a);
@@ -83,9 +85,29 @@ it("where segments overlap the first one with bytes wins, in any order", () => {
       { physical: 100, bytes: a, memorySize: 600 },
       { physical: 50, bytes: b },
       { physical: 0, bytes: c },
+      { physical: 600, bytes: d },
     ]),
   );
   expectImage(image, model);
+});
+
+it("segments that overlap by physical addresses alone are no mappings: what has no bytes was left out", () => {
+  const image = openBytes(
+    writeElf(
+      [
+        { physical: 0, bytes, memorySize: 8192 },
+        { physical: 2048, bytes: pattern(2048, 2) },
+      ],
+      { notes: [prstatus(1, 100), qemuState(200, 0x1000)] },
+    ),
+  );
+  expect(image.map.reasonOf(5000)).toBe("unknown");
+  expect(image.warnings).toEqual([]);
+});
+
+it("a core whose segments are all empty is an error", () => {
+  const none = new Uint8Array(0);
+  expect(() => openBytes(writeElf([{ physical: 0x1000, bytes: none }]))).toThrow(/no usable PT_LOAD segment/);
 });
 
 it("66,000 segments (PN_XNUM), scattered and overlapping, are opened in a moment", () => {
@@ -499,12 +521,18 @@ describe("program headers that are not what the header says", () => {
     ] as const) {
       view.setBigUint64(at, value, true);
     }
-    const memory = [{ physical: 0x1000, bytes: forged }];
-    const image = openBytes(phnum(writeElf(memory), 3));
-    expect([...image.map.ranges()]).toEqual([{ start: 0x1000, end: 0x1038, state: "present" }]);
+    const memory = [
+      { physical: 0x1000, bytes: forged },
+      { physical: 0x2000, bytes: new Uint8Array(100) },
+    ];
+    const image = openBytes(phnum(writeElf(memory), 4));
+    expect([...image.map.ranges()]).toEqual([
+      { start: 0x1000, end: 0x1038, state: "present" },
+      { start: 0x2000, end: 0x2064, state: "present" },
+    ]);
     expect(image.warnings).toEqual([
       expect.stringMatching(
-        /e_phnum is 3, and the bytes of a segment begin at file offset 0xb0: only the 2 /,
+        /e_phnum is 4, and the bytes of a segment begin at file offset 0xe8: only the 3 /,
       ),
     ]);
   });
@@ -540,9 +568,10 @@ describe("program headers that are not what the header says", () => {
 });
 
 it("an odd address near 2^53 reads its own byte, not its neighbour's", () => {
-  const start = 2 ** 53 - 8192;
+  // The bytes begin at file offset 176: from some on, the sum of both is beyond 2^53.
+  const start = 2 ** 53 - 4098;
   const image = openBytes(writeElf([{ physical: start, bytes }]));
-  for (const offset of [1, 2, 3, 4095]) {
+  for (const offset of [1, 3999, 4001, 4095]) {
     expect(readInto(image.io, start + offset, 1).sync()).toEqual(bytes.subarray(offset, offset + 1));
   }
 });

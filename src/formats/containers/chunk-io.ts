@@ -143,7 +143,7 @@ export class ChunkIo implements PacketIo<number>, Drain {
         here.fail(NO_MEMORY);
         continue;
       }
-      const position = (targets[i] as number) + at - start;
+      const position = (targets[i] as number) + (at - start);
       const group = this.#groups.groupAt(position);
       const room = Math.min((ends[i] as number) - at, this.#groups.endOf(group) - position);
       rest = here.length > room ? here.split(room) : undefined;
@@ -194,7 +194,7 @@ export class ChunkIo implements PacketIo<number>, Drain {
   /** What waited for a table lies in one piece and in its group. */
   #readWith(table: ChunkTable, address: number, view: BoundView): void {
     const i = this.#pieces.indexAfter(address);
-    const position = (this.#pieces.targets[i] as number) + address - (this.#pieces.starts[i] as number);
+    const position = (this.#pieces.targets[i] as number) + (address - (this.#pieces.starts[i] as number));
     this.#readChunks(table, i, position, address, view);
   }
 

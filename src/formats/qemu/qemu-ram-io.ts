@@ -60,7 +60,7 @@ export class RamIo implements PacketIo<number> {
       const room = (inside ? (ends[i] as number) : start) - at;
       rest = piece.length > room ? piece.split(room) : undefined;
       const moved = piece.length;
-      if (inside) this.#read((targets[i++] as number) + at - start, piece);
+      if (inside) this.#read((targets[i++] as number) + (at - start), piece);
       else piece.fail(NO_MEMORY);
       at += moved;
     }
