@@ -8,7 +8,7 @@
 import { type Routine, readPartial } from "../../io/index.js";
 import { type PageBitmap, PageBitmapBuilder } from "../bitmap.hot.js";
 import type { KdumpLayout, KdumpPart } from "./kdump-layout.js";
-import { DESCRIPTOR_SIZE, flagsOf, offsetOf, sizeOf, visitDescriptors } from "./kdump-page-desc.js";
+import { flagsOf, offsetOf, sizeOf, visitDescriptors } from "./kdump-page-desc.js";
 
 /** Shared bodies of a file that are looked at. */
 const MAX_BODIES = 256;
@@ -27,7 +27,7 @@ type Bodies = Map<number, Body>;
 /** Whether the first body of a file is one of zeros: pages of zeros are then in the file, not left out of it. */
 export function* storesZeros(layout: KdumpLayout, part: KdumpPart): Routine<boolean> {
   const body = { size: layout.blockSize, flags: 0, zero: undefined };
-  return yield* isZeroBody(layout, part, firstBodyAt(layout, part), body);
+  return yield* isZeroBody(layout, part, part.bodiesAt, body);
 }
 
 /**
@@ -44,7 +44,7 @@ export function* findZeroPages(layout: KdumpLayout, lost: PageBitmap | undefined
   for (const part of parts.list) {
     const bodies: Bodies = new Map();
     const first: Body = { size: layout.blockSize, flags: 0, zero: undefined };
-    bodies.set(firstBodyAt(layout, part), first);
+    bodies.set(part.bodiesAt, first);
     first.zero = yield* storesZeros(layout, part);
     yield* markZeros(layout, part, bodies, lost, zeros, true);
     for (const [offset, body] of bodies) {
@@ -58,12 +58,6 @@ export function* findZeroPages(layout: KdumpLayout, lost: PageBitmap | undefined
   const all = new PageBitmapBuilder(stored.length);
   for (const [part, bodies] of found) yield* markZeros(layout, part, bodies, lost, all, false);
   return all.build();
-}
-
-/** File offset of the first body: right behind the descriptors. */
-function firstBodyAt({ stored }: KdumpLayout, { descriptorsAt, end, firstRank }: KdumpPart): number {
-  const rank = end < stored.length ? stored.rank(end) : stored.count;
-  return descriptorsAt + (rank - firstRank) * DESCRIPTOR_SIZE;
 }
 
 /** Marks pages of a file whose bodies are known to be zeros. @param collect Takes down other bodies that are shared. */
