@@ -35,8 +35,9 @@ export class DecodeJob {
   readonly bytes: number;
   /** The decompressed pages, one after the other. */
   readonly output: Uint8Array;
-  /** Nonzero for each page of `output` that is valid. */
+  /** Nonzero for each page of `output` that is valid by now; for whoever uses them, see `finish`. */
   readonly valid: Uint8Array;
+  readonly #finished: Uint8Array;
   readonly #words: Int32Array;
   readonly #ends: Int32Array;
   readonly #input: Uint8Array;
@@ -51,6 +52,8 @@ export class DecodeJob {
     this.#words = new Int32Array(this.memory, 0, HEADER_WORDS);
     this.#ends = new Int32Array(this.memory, endsAt, pages);
     this.valid = new Uint8Array(this.memory, validAt, pages);
+    // Only whoever made the job finishes it.
+    this.#finished = new Uint8Array(memory === undefined ? pages : 0);
     this.#input = new Uint8Array(this.memory, inputAt, bytes);
     this.output = new Uint8Array(this.memory, inputAt + bytes, bytes);
     if (memory === undefined) this.#words[NEXT] = CLOSED;
@@ -115,8 +118,12 @@ export class DecodeJob {
     }
   }
 
-  /** Closes it, once what others have claimed is done or took too long. */
-  finish(): void {
+  /**
+   * Closes it, once what others have claimed is done or took too long.
+   *
+   * @returns nonzero for each page of `output` that is valid; helpers that are late change nothing in it.
+   */
+  finish(): Uint8Array {
     const words = this.#words;
     for (;;) {
       const done = Atomics.load(words, DONE);
@@ -124,5 +131,9 @@ export class DecodeJob {
       if (Atomics.wait(words, DONE, done, PATIENCE) === "timed-out") break;
     }
     Atomics.store(words, NEXT, CLOSED);
+    // By atomic reads: after a plain one, a processor may read of a page what was there before it was decompressed.
+    const count = words[COUNT] as number;
+    for (let i = 0; i < count; i++) this.#finished[i] = Atomics.load(this.valid, i);
+    return this.#finished;
   }
 }

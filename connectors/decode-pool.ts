@@ -68,9 +68,9 @@ export class DecodePool implements PagesDecoder {
     job.open(codec, inputs, outputLength);
     this.#callHelpers(job, inputs);
     job.work(nodeDecoders);
-    job.finish();
+    const valid = job.finish();
     try {
-      use(job.output, job.valid);
+      use(job.output, valid);
     } finally {
       this.#spare.push(job);
     }

@@ -1,10 +1,11 @@
 import { type ColumnIo, sendColumn } from "../io/column.js";
-import { defaultScheduler, Io, type PacketIo, type Routine } from "../io/index.js";
+import { defaultScheduler, Io, type PacketIo, type Routine, readPartial } from "../io/index.js";
 import { checkSize, formatNamed, formatOf, HEAD_SIZE } from "./detect.js";
 import { FormatError } from "./errors.js";
 import { readStructure } from "./fields.js";
+import { raw } from "./raw/raw.js";
 import { checkRawMap } from "./raw/raw-map.js";
-import type { DumpFile, DumpImage, FormatContext, OpenDumpOptions } from "./types.js";
+import type { DumpFile, DumpImage, Format, FormatContext, OpenDumpOptions } from "./types.js";
 
 /** Containers in containers: kdump in flattened is one. */
 const MAX_DEPTH = 4;
@@ -31,7 +32,7 @@ export function detectFormat(file: DumpFile): Io<string> {
 
 function* detectRoutine(file: DumpFile): Routine<string> {
   checkSize(file);
-  return formatOf(file, yield* readHead(file)).name;
+  return (yield* detect(file)).name;
 }
 
 /**
@@ -56,7 +57,7 @@ function* openRoutine(file: DumpFile, options: OpenDumpOptions, depth: number): 
     );
   }
   const { format, parts = [], ...inner } = options;
-  const chosen = format === undefined ? formatOf(file, yield* readHead(file)) : formatNamed(file, format);
+  const chosen = format === undefined ? yield* detect(file) : formatNamed(file, format);
   const other = parts[0];
   if (other !== undefined && chosen.takesParts !== true) {
     throw new FormatError(
@@ -85,6 +86,13 @@ function* openRoutine(file: DumpFile, options: OpenDumpOptions, depth: number): 
   return yield* chosen.open(file, context);
 }
 
-function* readHead(file: DumpFile): Routine<Uint8Array> {
-  return yield* readStructure(file, 0, Math.min(HEAD_SIZE, file.size), "first bytes");
+/** The format by what can be read of the first bytes; but what is known by nothing (`raw`) only by all of them. */
+function* detect(file: DumpFile): Routine<Format> {
+  const size = Math.min(HEAD_SIZE, file.size);
+  const { bytes, holes } = yield* readPartial(file, 0, size);
+  const readable = holes[0]?.start ?? size;
+  const found = readable === 0 ? raw : formatOf(file, bytes.subarray(0, readable));
+  // For its error.
+  if (found === raw && readable < size) yield* readStructure(file, 0, size, "first bytes");
+  return found;
 }

@@ -155,6 +155,18 @@ describe("a decode pool", () => {
     await helper.terminate();
   });
 
+  it("has results that no helper changes that comes late", () => {
+    const job = new DecodeJob(inputs.length, inputs.length * PAGE);
+    job.open("inflate", inputs, PAGE);
+    job.work({});
+    const valid = job.finish();
+    job.valid[3] = 1;
+    expect(valid.some((each) => each !== 0)).toBe(false);
+    job.open("inflate", inputs, PAGE);
+    job.work(nodeDecoders);
+    expect(job.finish().every((each) => each === 1)).toBe(true);
+  });
+
   it("lets a result be used while more jobs are done, and never mixes them up", async () => {
     const helped = new DecodePool({ threads: 2, worthwhile: 1, startAfter: 0 });
     let used = 0;

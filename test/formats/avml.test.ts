@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type DumpFile, FormatError, openDump } from "../../src/formats/index.js";
 import { fault, readInto, readPartial } from "../../src/io/index.js";
 import { PAGE_SIZE } from "../../src/io/page-slab.hot.js";
+import { badSectors } from "../support/bad-sectors.js";
 import { pattern } from "../support/bytes.js";
 import { openBytes, testFile } from "../support/dump.js";
 import { readDamaged } from "../support/format-suite.js";
@@ -70,6 +71,24 @@ describe("blocks", () => {
     });
     expect(readInto(image.io, 0x4000, 0x2000).sync()).toEqual(new Uint8Array(0x2000));
     expect(readInto(image.io, 0x2000, 0x1000).sync()).toEqual(pattern(4096, 2));
+  });
+
+  it("memory that ends in what looks like a header is memory", () => {
+    const bytes = pattern(4096, 1);
+    const header = writeAvml([
+      { start: 0x10_0000, last: 0x1f_ffff, bytes: bytes.subarray(0, 1), headerOnly: true },
+    ]);
+    bytes.set(header.subarray(0, 24), bytes.length - 24);
+    const image = openBytes(
+      writeAvml([
+        { start: 0x1000, bytes: pattern(4096, 3) },
+        { start: 0x2000, bytes },
+        { start: 0x3000, bytes: pattern(4096, 5) },
+      ]),
+    );
+    expect(image.details).toMatchObject({ blocks: 3 });
+    expect(image.map.stateOf(0x10_0000)).toBe("outside");
+    expect(readInto(image.io, 0x2000, 4096).sync()).toEqual(bytes);
   });
 
   it("a header at the very end may be a block of zeros or a cut: it is missing, with a warning", () => {
@@ -309,6 +328,26 @@ describe("damage", () => {
     expect(readInto(image.io, 0x1000, 4096).sync()).toEqual(pattern(4096, 1));
     expect(image.map.stateOf(0x3000)).toBe("excluded");
     expect(readInto(image.io, 0x5000, 4096).sync()).toEqual(pattern(4096, 5));
+  });
+
+  it.each([
+    ["header", 0, 16],
+    ["stream's identifier", HEADER, 4],
+    ["size behind a stream", -8, 8],
+  ])("a %s that can't be read takes no more than its block away", (_, from, length) => {
+    const blocks = [1, 3, 5].map((seed) => ({ start: seed * 0x1000, bytes: pattern(4096, seed) }));
+    const file = writeAvml(blocks);
+    const [, second, third] = headersOf(file) as [number, number, number];
+    const start = (from < 0 ? third : second) + from;
+    const image = openDump(badSectors(file, [{ start, end: start + length }])).sync();
+    expect(readInto(image.io, 0x1000, 4096).sync()).toEqual(pattern(4096, 1));
+    expect(readInto(image.io, 0x5000, 4096).sync()).toEqual(pattern(4096, 5));
+    const { good, bytes } = readPartial(image.io, 0x3000, 4096).sync();
+    for (const range of good) {
+      expectBytes(bytes.subarray(range.start, range.end), pattern(4096, 3).subarray(range.start, range.end));
+    }
+    if (from < 0) expect(good).toEqual([{ start: 0, end: 4096 }]);
+    else expect(good).toEqual([]);
   });
 
   it("garbage behind the last block is a warning", () => {

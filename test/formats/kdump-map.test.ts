@@ -43,7 +43,13 @@ it("a kdump's map is that of the list of its pages, in every answer", () => {
           const start = ends[i - 1] ?? 0;
           const lack = i % 2 === 0 ? ("truncated" as const) : ("incomplete" as const);
           const describedEnd = Math.min(end, Math.max(start, cut));
-          const none = { file: testFile(new Uint8Array(1)), descriptorsAt: 0, firstRank: 0, described: 0 };
+          const none = {
+            file: testFile(new Uint8Array(1)),
+            descriptorsAt: 0,
+            bodiesAt: 0,
+            firstRank: 0,
+            described: 0,
+          };
           return { ...none, start, end, describedEnd: cut >= start && cut < end ? describedEnd : end, lack };
         });
         const partOf = (pfn: number) => parts.find(({ end }) => pfn < end) as KdumpPart;

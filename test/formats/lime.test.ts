@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { openDump } from "../../src/formats/index.js";
 import { readInto, readPartial } from "../../src/io/index.js";
+import { badSectors } from "../support/bad-sectors.js";
 import { pattern } from "../support/bytes.js";
 import { openBytes, testFile } from "../support/dump.js";
 import { writeLime } from "../support/write-lime.js";
@@ -152,5 +153,58 @@ describe("AVML without compression", () => {
     expect(readInto(image.io, 0x100, 0x100).sync()).toEqual(new Uint8Array(0x100));
     expect(readInto(image.io, 0x4000, 16).sync()).toEqual(second.bytes.subarray(0, 16));
     expect(image.mapWithZeros?.().sync().bytesZero).toBe(0x100);
+  });
+
+  it("such a range may be one of the last, where its bytes would reach beyond the file", () => {
+    const zero = writeLime([{ start: 0x10_0000, bytes: new Uint8Array(0), last: 0x1f_ffff }]);
+    const image = openBytes(
+      new Uint8Array([...writeLime([first]), ...zero, ...zero, ...writeLime([second])]),
+    );
+    expect(image.warnings.filter((text) => !text.includes("overlap"))).toEqual([]);
+    expect(image.details).toMatchObject({ ranges: 4, zeroRanges: 2 });
+    expect(readInto(image.io, 0x4000, 16).sync()).toEqual(second.bytes.subarray(0, 16));
+    expect(readInto(image.io, 0x10_0000, 64).sync()).toEqual(new Uint8Array(64));
+  });
+
+  it("thousands of such ranges take a read for many of them, not two for each", () => {
+    const zero = writeLime([{ start: 0x10_0000, bytes: new Uint8Array(0), last: 0x10_0000 + 0x3_000f }]);
+    const headers = new Uint8Array(20_000 * HEADER + 0x4_0000);
+    for (let i = 0; i < 20_000; i++) headers.set(zero, i * HEADER);
+    const inner = testFile(headers);
+    let reads = 0;
+    const counted = {
+      ...inner,
+      sendIo: (offset: number, view: Parameters<typeof inner.sendIo>[1]) => {
+        reads++;
+        inner.sendIo(offset, view);
+      },
+    };
+    expect(openDump(counted).sync().details).toMatchObject({ zeroRanges: 19_999 });
+    expect(reads).toBeLessThan(100);
+  });
+});
+
+describe("a header that can't be read", () => {
+  it("ends the index there, with its offset; what comes before is read", () => {
+    const file = writeLime([first, second]);
+    const start = HEADER + first.bytes.length;
+    const image = openDump(badSectors(file, [{ start, end: start + 8 }])).sync();
+    expect(image.warnings.join()).toMatch(/the LiME header at file offset 0x1020 could not be read/);
+    expect(readInto(image.io, first.start, first.bytes.length).sync()).toEqual(first.bytes);
+  });
+
+  it("is only one that lies there itself, not one beside bytes that can't be read", () => {
+    const file = writeLime([first, second]);
+    const start = 2 * HEADER + first.bytes.length + 8;
+    const image = openDump(
+      badSectors(file, [
+        { start: 40, end: 50 },
+        { start, end: start + 8 },
+      ]),
+    ).sync();
+    expect(image.warnings).toEqual([]);
+    expect(readPartial(image.io, second.start, 20).sync().holes).toMatchObject([
+      { start: 8, end: 16, state: "gone" },
+    ]);
   });
 });

@@ -113,6 +113,8 @@ it.each([
   ["cut", file.subarray(0, -1), /this is a zstd file: /],
   ["shorter than a table", zstdFrame(Uint8Array.of(1)).subarray(0, 12), /this is a zstd file: /],
   ["with a frame of 4 GiB", lied({ length: 0xffffffff }), /has a frame of 4294967295 bytes, more than/],
+  ["with a frame that takes no bytes", lied({ stored: 0 }), /has a frame of 5000 bytes that takes none/],
+  ["with a frame that takes 4 GiB", lied({ stored: 0xffffffff }), /has a frame that takes 4294967295 bytes/],
   ["with sizes that do not add up", lied({ stored: 77 }), /says that the frames end at 0x/],
   ["with more frames than there is room for", counted(0xffff), /of 65535 frames does not fit in the file/],
   ["with thousands of millions of frames", counted(0xffff_ffff), /seekable, of 4294967295 frames/],
@@ -121,6 +123,14 @@ it.each([
 ])("one %s is refused, with the command that unpacks it", (_, bytes, problem) => {
   expect(() => openBytes(bytes)).toThrow(problem);
   expect(() => openBytes(bytes)).toThrow("run zstd -d -k 'test.dump' -o 'test.dump.unpacked'");
+});
+
+it("hands a memory map on to a raw image in it, and to nothing else", () => {
+  const memoryMap = [{ start: 0x10_0000, end: 0x10_0000 + ram.length, offset: 0 }];
+  const image = openBytes(writeZstdSeekable(ram, { frame: 5000 }), { memoryMap });
+  expect(image.format).toBe("raw");
+  expect(readInto(image.io, 0x10_0000, 16).sync()).toEqual(ram.subarray(0, 16));
+  expect(() => openBytes(file, { memoryMap })).toThrow(/a memory map is for raw images/);
 });
 
 it("without a decoder it is refused, with the command that unpacks it", () => {

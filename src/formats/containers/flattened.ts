@@ -13,6 +13,8 @@ import { Intervals, layIntervals, PieceIo, TRUNCATED } from "../pieces.js";
 import type { DumpFile, DumpImage, Format, FormatContext } from "../types.js";
 
 const HEADER_SIZE = 4096;
+/** What of the header is not empty: signature, type, version. */
+const HEADER_FIELDS = 32;
 const BLOCK_HEADER_SIZE = 16;
 /** Blocks are mostly larger than this: a window holds the next header, seldom the one after it. */
 const SMALL_WINDOW = 512;
@@ -88,7 +90,7 @@ export function* rearrange(file: DumpFile): Routine<RearrangedFile> {
 }
 
 function* checkHeader(file: DumpFile): Routine<void> {
-  const header = yield* readStructure(file, 0, HEADER_SIZE, "flattened header");
+  const header = yield* readStructure(file, 0, HEADER_FIELDS, "flattened header");
   const view = new DataView(header.buffer, header.byteOffset);
   for (const [offset, field] of [
     [16, "type"],
@@ -102,6 +104,17 @@ function* checkHeader(file: DumpFile): Routine<void> {
         `${value}, where makedumpfile writes 1; rearrange the dump with makedumpfile -R`,
       );
     }
+  }
+}
+
+/** A block header, and what lies behind it, up to `length` bytes, if that can be read. @throws {FormatError} */
+function* readBlockHeaders(file: DumpFile, at: number, length: number): Routine<Uint8Array> {
+  const what = "flattened block header";
+  try {
+    return yield* readStructure(file, at, length, what);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    return yield* readStructure(file, at, BLOCK_HEADER_SIZE, what);
   }
 }
 
@@ -127,7 +140,12 @@ function* readBlocks(
     if (at < windowAt || at + BLOCK_HEADER_SIZE > windowAt + window.length) {
       const small = blocks > 16 && sizes / blocks < LARGE_WINDOW / 16;
       const length = Math.min(small ? LARGE_WINDOW : SMALL_WINDOW, file.size - at);
-      window = yield* readStructure(file, at, length, "flattened block header");
+      try {
+        window = yield* readBlockHeaders(file, at, length);
+      } catch (error) {
+        if (!(error instanceof FormatError) || blocks === 0) throw error;
+        return cut(`the block header at ${hex(at)} could not be read`);
+      }
       view = new DataView(window.buffer, window.byteOffset);
       windowAt = at;
     }

@@ -29,6 +29,8 @@ const RESERVED = 0x7c;
 const MAX_FRAMES = 8 * 2 ** 20;
 /** A frame is decompressed whole, for each read of a part of it that is not kept; the decoder takes no larger ones. */
 const MAX_FRAME = 16 * 2 ** 20;
+/** No encoder makes more of a frame than this. */
+const MAX_STORED = 2 * MAX_FRAME;
 /** Bytes of a table read at once. */
 const TABLE_PIECE = 2 ** 20;
 const CACHE_BYTES = 32 * 2 ** 20;
@@ -38,6 +40,7 @@ const BEYOND = fault("outside", "address", "format");
 /** Zstd files: those that are seekable are containers, whose content is detected again. */
 export const zstdSeekable: Format = {
   name: "zstd-seekable",
+  takesMap: true,
   detect: (head) => hasText(head, "\x28\xb5\x2f\xfd") || compressionOf(head) === ZSTD,
   open: openZstd,
 };
@@ -115,6 +118,8 @@ function* readTable(file: DumpFile): Routine<ChunkTable> {
       const stored = piece.u32(i * entrySize);
       const length = piece.u32(i * entrySize + 4);
       if (length > MAX_FRAME) damaged(`has a frame of ${length} bytes, more than ${MAX_FRAME}`);
+      if (length > 0 && stored === 0) damaged(`has a frame of ${length} bytes that takes none in the file`);
+      if (length > 0 && stored > MAX_STORED) damaged(`has a frame that takes ${stored} bytes in the file`);
       if (length > 0) frames.push(length, offset, stored);
       offset += stored;
     }

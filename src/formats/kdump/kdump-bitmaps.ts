@@ -5,7 +5,7 @@
  * of the pages that are there. Each file of a dump that was split has all of both, so that what can't be read of one is
  * taken from another; where they differ, the files are of different dumps.
  */
-import { hex, type Routine } from "../../io/index.js";
+import { hex, type Routine, readPartial } from "../../io/index.js";
 import { type PageBitmap, PageBitmapBuilder, type PageWindow } from "../bitmap.hot.js";
 import { FormatError, type Warnings } from "../errors.js";
 import { readLeniently } from "../fields.js";
@@ -31,6 +31,8 @@ export interface KdumpBitmaps {
   readonly anywhere: PageBitmap;
   /** Pages that are RAM; `undefined` if there is no bitmap of them. */
   readonly ram: PageBitmap | undefined;
+  /** Whether `ram` says the same as `anywhere`, as far as that could be read. */
+  readonly alike: boolean;
   /** Whether every byte of the second bitmap could be read. */
   readonly complete: boolean;
 }
@@ -59,11 +61,12 @@ export function* readBitmaps(
   const at = (1 + subBlocks) * blockSize;
   let pages = header.maxPages;
   const needed = Math.ceil(Math.ceil(pages / 8) / blockSize);
-  if (needed > bitmapBlocks) {
-    warnings.add(
-      `max_mapnr says ${pages} pages, and the bitmap has room for ${bitmapBlocks * blockSize * 8}: the rest is ignored`,
-    );
-    pages = bitmapBlocks * blockSize * 8;
+  // Of diskdump, a dump that left out nothing has one (crash's `dump_is_partial`); kdump has two, whatever it left out.
+  const two = !header.isDiskdump || (bitmapBlocks >= 2 * needed && bitmapBlocks >= 2);
+  const room = (two ? Math.floor(bitmapBlocks / 2) : bitmapBlocks) * blockSize * 8;
+  if (pages > room) {
+    warnings.add(`max_mapnr says ${pages} pages, and the bitmap has room for ${room}: the rest is ignored`);
+    pages = room;
   }
   const bytes = Math.ceil(pages / 8);
   if (bytes > MAX_BITMAP) {
@@ -73,7 +76,6 @@ export function* readBitmaps(
       `${pages} pages: memtool reads dumps of up to ${MAX_BITMAP * 8} pages`,
     );
   }
-  const two = bitmapBlocks >= 2 * needed && bitmapBlocks >= 2;
   const secondAt = two ? at + Math.floor(bitmapBlocks / 2) * blockSize : at;
   const end = descriptorsAt(header);
   for (const { file } of files) {
@@ -87,18 +89,29 @@ export function* readBitmaps(
   const stored = new PageBitmapBuilder(pages, windows);
   const all = windows === undefined ? undefined : new PageBitmapBuilder(pages);
   const builders = all === undefined ? [stored] : [stored, all];
-  const missing = yield* readBitmap(files, secondAt, bytes, "second", builders, warnings);
+  const readable = yield* readBitmap(files, secondAt, bytes, "second", builders, warnings);
+  const storedPages = stored.build();
+  const anywhere = all?.build() ?? storedPages;
   let ram: PageBitmap | undefined;
+  let alike = false;
   if (two) {
     const builder = new PageBitmapBuilder(pages);
-    yield* readBitmap(files, at, bytes, "first", [builder], warnings);
+    const same = new PageBitmapBuilder(pages, [{ start: 0, end: 8 * readable }]);
+    yield* readBitmap(files, at, bytes, "first", readable < bytes ? [builder, same] : [builder], warnings);
     ram = builder.build();
+    alike = (readable < bytes ? same.build() : ram).equals(anywhere);
   }
-  const storedPages = stored.build();
-  return { stored: storedPages, anywhere: all?.build() ?? storedPages, ram, complete: missing === 0 };
+  return { stored: storedPages, anywhere, ram, alike, complete: readable === bytes };
 }
 
-/** Reads a bitmap in pieces into builders. @returns how many bytes of it could not be read. */
+/**
+ * Reads a bitmap in pieces into builders.
+ *
+ * What of the first bitmap can't be read is clear. The second one ends there: where a page lies depends on how many bits are
+ * set before its own, so that those behind can't be found.
+ *
+ * @returns how many bytes of it went into the builders.
+ */
 function* readBitmap(
   files: readonly FileOfPages[],
   offset: number,
@@ -110,22 +123,55 @@ function* readBitmap(
   let missing = 0;
   for (let at = 0; at < length; at += PIECE) {
     const size = Math.min(PIECE, length - at);
-    let piece = yield* readLeniently((files[0] as FileOfPages).file, offset + at, size);
-    for (let i = 1; i < files.length && piece.missing > 0; i++) {
-      const other = yield* readLeniently((files[i] as FileOfPages).file, offset + at, size);
-      if (other.missing < piece.missing) piece = other;
-    }
-    missing += piece.missing;
-    if (piece.missing === 0) {
+    const { bytes, holes } = yield* readPiece(files, offset + at, size);
+    const [hole] = holes;
+    if (hole === undefined) {
       for (let i = 1; i < files.length; i++) {
-        yield* compare(files[0] as FileOfPages, files[i] as FileOfPages, offset, at, piece.bytes);
+        yield* compare(files[0] as FileOfPages, files[i] as FileOfPages, offset, at, bytes);
       }
+    } else if (which === "second") {
+      for (const builder of builders) builder.push(bytes.subarray(0, hole.start));
+      const readable = at + hole.start;
+      warnings.add(
+        `bytes of the second bitmap are missing, from file offset ${hex(offset + readable)} on: ` +
+          `pages from ${hex(8 * readable)} on can't be found`,
+      );
+      return readable;
     }
-    for (const builder of builders) builder.push(piece.bytes);
+    for (const { start, end } of holes) missing += end - start;
+    for (const builder of builders) builder.push(bytes);
   }
   if (missing > 0)
-    warnings.add(`${missing} bytes of the ${which} bitmap are missing: their pages are not shown`);
-  return missing;
+    warnings.add(`${missing} bytes of the first bitmap are missing: their pages are not shown`);
+  return length;
+}
+
+/** A stretch of all files alike, of which what one lacks is taken from another; what all lack is zeros, and a hole. */
+function* readPiece(
+  files: readonly FileOfPages[],
+  offset: number,
+  length: number,
+): Routine<{ readonly bytes: Uint8Array; readonly holes: readonly Hole[] }> {
+  const { bytes, holes } = yield* readPartial((files[0] as FileOfPages).file, offset, length);
+  let left: readonly Hole[] = holes;
+  for (let i = 1; i < files.length && left.length > 0; i++) {
+    const still: Hole[] = [];
+    for (const { start, end } of left) {
+      const other = yield* readPartial((files[i] as FileOfPages).file, offset + start, end - start);
+      for (const good of other.good)
+        bytes.set(other.bytes.subarray(good.start, good.end), start + good.start);
+      for (const hole of other.holes) still.push({ start: start + hole.start, end: start + hole.end });
+    }
+    left = still;
+  }
+  for (const { start, end } of left) bytes.fill(0, start, end);
+  return { bytes, holes: left };
+}
+
+/** Bytes from `start` to `end` (exclusive). */
+interface Hole {
+  readonly start: number;
+  readonly end: number;
 }
 
 /** Compares a piece of a bitmap with what another file has of its own pages there. @throws {FormatError} */

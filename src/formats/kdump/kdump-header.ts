@@ -45,6 +45,7 @@ export interface FilePart {
 /** What header and sub-header say. */
 export interface KdumpHeader {
   readonly signature: string;
+  readonly isDiskdump: boolean;
   readonly version: number;
   readonly abi: Abi;
   readonly littleEndian: boolean;
@@ -148,6 +149,7 @@ export function* readKdumpHeader(file: DumpFile, warnings: Warnings): Routine<Kd
   const status = header.number("status");
   const base = {
     signature,
+    isDiskdump,
     version,
     abi,
     littleEndian,
@@ -250,8 +252,10 @@ function checkHeader(header: Members<HeaderMember>): void {
   }
   const subBlocks = header.signed("sub_hdr_size");
   if (subBlocks < 0) header.malformed("sub_hdr_size", `${subBlocks} blocks`);
-  if (header.number("bitmap_blocks") === 0) {
-    header.malformed("bitmap_blocks", "0: a dump without a bitmap has no pages");
+  const bitmapBlocks = header.number("bitmap_blocks");
+  if (bitmapBlocks === 0) header.malformed("bitmap_blocks", "0: a dump without a bitmap has no pages");
+  if (bitmapBlocks === 1 && header.text("signature") === KDUMP) {
+    header.malformed("bitmap_blocks", "1, and there are two bitmaps");
   }
 }
 

@@ -18,6 +18,8 @@ export interface KdumpPart {
   readonly end: number;
   /** File offset of its first page descriptor. */
   readonly descriptorsAt: number;
+  /** File offset behind the last of them, where pages' bytes begin. */
+  readonly bodiesAt: number;
   /** Rank, among `stored` pages, of the one that its first descriptor is of. */
   readonly firstRank: number;
   /** Descriptors that lie in the file. */

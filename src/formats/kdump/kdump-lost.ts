@@ -4,12 +4,21 @@
  */
 import type { Routine } from "../../io/index.js";
 import { type PageBitmap, PageBitmapBuilder } from "../bitmap.hot.js";
-import { readLeniently } from "../fields.js";
 import type { KdumpLayout, KdumpPart } from "./kdump-layout.js";
-import { DESCRIPTOR_SIZE, flagsOf, offsetOf, sizeOf, visitDescriptors } from "./kdump-page-desc.js";
+import {
+  DESCRIPTOR_SIZE,
+  flagsOf,
+  offsetOf,
+  readDescriptors,
+  sizeOf,
+  visitDescriptors,
+} from "./kdump-page-desc.js";
 
-/** Writers append, so the last descriptors name the end of the file; zero pages share an early one. */
+/** Descriptors that are looked at first. */
 const LAST = 256;
+/** Those before them, at a time and at most: of 16 GiB of zeros that end a dump. */
+const PIECE = 65_536;
+const MOST = 4 * 2 ** 20;
 
 /** What was found. */
 export interface LostPages {
@@ -30,21 +39,13 @@ export function* findLostPages(
   layout: KdumpLayout,
   incomplete: (part: KdumpPart) => boolean,
 ): Routine<LostPages> {
-  const { stored, littleEndian } = layout;
+  const { stored } = layout;
   const flags = new Set<number>();
   const counts = new Map<KdumpPart, number>();
   const broken: KdumpPart[] = [];
   for (const part of layout.parts.list) {
-    const { file, described, descriptorsAt } = part;
-    const last = Math.min(LAST, described);
-    const at = descriptorsAt + (described - last) * DESCRIPTOR_SIZE;
-    const { bytes } = yield* readLeniently(file, at, last * DESCRIPTOR_SIZE);
-    let whole = !incomplete(part);
-    for (let row = 0; row < bytes.length; row += DESCRIPTOR_SIZE) {
-      if (isLost(bytes, row, littleEndian, file.size)) whole = false;
-      else flags.add(flagsOf(bytes, row, littleEndian));
-    }
-    if (!whole) broken.push(part);
+    const isWhole = yield* seemsWhole(layout, part, flags);
+    if (!isWhole || incomplete(part)) broken.push(part);
   }
   if (broken.length === 0) return { pages: undefined, counts, flags };
   const lost = new PageBitmapBuilder(stored.length);
@@ -52,13 +53,45 @@ export function* findLostPages(
     const { size } = part.file;
     let count = 0;
     yield* visitDescriptors(layout, part, (pfn, bytes, at) => {
-      if (!isLost(bytes, at, littleEndian, size)) return;
+      if (!isLost(bytes, at, layout.littleEndian, size)) return;
       lost.set(pfn);
       count++;
     });
     if (count > 0) counts.set(part, count);
   }
   return { pages: lost.build(), counts, flags };
+}
+
+/**
+ * Whether the pages are there that the last descriptors name: writers append, so they name the end of the file. But pages
+ * of zeros share a body, an early one, so of a dump that ends with those the last other page is looked for.
+ */
+function* seemsWhole(layout: KdumpLayout, part: KdumpPart, flags: Set<number>): Routine<boolean> {
+  const { littleEndian } = layout;
+  const { size } = part.file;
+  const stop = Math.max(0, part.described - MOST);
+  let body = -1;
+  for (let end = part.described; end > stop; ) {
+    const first = Math.max(stop, end - (end === part.described ? LAST : PIECE));
+    const { bytes, isUnreadable } = yield* readDescriptors(part, first, end - first);
+    let isWhole = true;
+    let differ = false;
+    for (let row = 0; row < end - first; row++) {
+      if (isUnreadable(row)) continue;
+      const at = row * DESCRIPTOR_SIZE;
+      if (isLost(bytes, at, littleEndian, size)) {
+        isWhole = false;
+        continue;
+      }
+      if (end === part.described) flags.add(flagsOf(bytes, at, littleEndian));
+      const offset = offsetOf(bytes, at, littleEndian);
+      differ ||= body >= 0 && offset !== body;
+      body = offset;
+    }
+    if (!isWhole || differ) return isWhole;
+    end = first;
+  }
+  return true;
 }
 
 /** Offsets above 2^53 are inexact here, and beyond every file. */

@@ -3,8 +3,7 @@
  * that say how they are compressed, and page flags (64 bits), which are 0. The same under every ABI, in the machine's
  * byte order.
  */
-import type { Routine } from "../../io/index.js";
-import { readLeniently } from "../fields.js";
+import { type Routine, readPartial } from "../../io/index.js";
 import type { KdumpLayout, KdumpPart } from "./kdump-layout.js";
 
 /** Bytes of a descriptor. */
@@ -40,14 +39,41 @@ function u32(bytes: Uint8Array, at: number, littleEndian: boolean): number {
 /** Is shown a page's descriptor, in `bytes` at `at`. */
 export type DescriptorVisitor = (pfn: number, bytes: Uint8Array, at: number) => void;
 
-/** Shows all descriptors of a file that are of pages read from it, in their order; those that can't be read as zeros. */
+/** Descriptors that were read. */
+export interface DescriptorRows {
+  /** Of those that the file lacks: zeros. */
+  readonly bytes: Uint8Array;
+  /** Whether a row, of what was read, could not be read though the file has it. */
+  isUnreadable(row: number): boolean;
+}
+
+/**
+ * Reads rows of a file's descriptors. What a file that was cut lacks is zeros; what could not be read says nothing of what
+ * the file holds.
+ */
+export function* readDescriptors(part: KdumpPart, first: number, count: number): Routine<DescriptorRows> {
+  const { bytes, holes } = yield* readPartial(
+    part.file,
+    part.descriptorsAt + first * DESCRIPTOR_SIZE,
+    count * DESCRIPTOR_SIZE,
+  );
+  const unreadable = holes.filter(({ state }) => state !== "excluded");
+  for (const { start, end } of holes) bytes.fill(0, start, end);
+  const isUnreadable = (row: number) => {
+    const at = row * DESCRIPTOR_SIZE;
+    return unreadable.some(({ start, end }) => start < at + DESCRIPTOR_SIZE && end > at);
+  };
+  return { bytes, isUnreadable: unreadable.length === 0 ? () => false : isUnreadable };
+}
+
+/** Shows all descriptors of a file that are of pages read from it, in their order, but for those that can't be read. */
 export function* visitDescriptors(
   layout: KdumpLayout,
   part: KdumpPart,
   visit: DescriptorVisitor,
 ): Routine<void> {
   const { stored } = layout;
-  const { file, descriptorsAt, firstRank } = part;
+  const { firstRank } = part;
   if (part.start >= stored.length) return;
   let row = stored.rank(part.start) - firstRank;
   const end = part.describedEnd < stored.length ? stored.rank(part.describedEnd) : stored.count;
@@ -55,14 +81,10 @@ export function* visitDescriptors(
   let page = part.start;
   while (row < rows) {
     const count = Math.min(PIECE, rows - row);
-    const { bytes } = yield* readLeniently(
-      file,
-      descriptorsAt + row * DESCRIPTOR_SIZE,
-      count * DESCRIPTOR_SIZE,
-    );
+    const { bytes, isUnreadable } = yield* readDescriptors(part, row, count);
     for (let i = 0; i < count; i++) {
       if (!stored.has(page)) page = stored.runEnd(page);
-      visit(page, bytes, i * DESCRIPTOR_SIZE);
+      if (!isUnreadable(i)) visit(page, bytes, i * DESCRIPTOR_SIZE);
       page++;
     }
     row += count;

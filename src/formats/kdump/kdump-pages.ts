@@ -21,6 +21,7 @@ import {
   type Scheduler,
 } from "../../io/index.js";
 import type { PageSlab } from "../../io/page-slab.hot.js";
+import type { PageBitmap } from "../bitmap.hot.js";
 import { Fetch, type Want } from "../fetch.js";
 import { excluded, NO_MEMORY } from "../pieces.js";
 import type { DumpFile } from "../types.js";
@@ -71,6 +72,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   readonly #file: DumpFile;
   readonly #layout: KdumpLayout;
   readonly #slab: PageSlab;
+  readonly #lost: PageBitmap | undefined;
   readonly #descriptors: KdumpDescriptors;
   readonly #decoding: PageDecoding;
   readonly #pending = new Map<number, PendingPage>();
@@ -90,11 +92,13 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   /**
    * @param file For its name and scheduler: the dump's first file.
    * @param slab Keeps what was decompressed; its page size divides the block size.
+   * @param lost Pages that have a descriptor and no data, as the map has them.
    */
-  constructor(file: DumpFile, layout: KdumpLayout, slab: PageSlab) {
+  constructor(file: DumpFile, layout: KdumpLayout, slab: PageSlab, lost: PageBitmap | undefined) {
     this.#file = file;
     this.#layout = layout;
     this.#slab = slab;
+    this.#lost = lost;
     this.#runPart = layout.parts.list[0] as KdumpPart;
     this.#descriptors = new KdumpDescriptors(layout, this);
     this.#decoding = new PageDecoding(layout, slab);
@@ -192,8 +196,10 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     const size = sizeOf(bytes, at, littleEndian);
     const flags = flagsOf(bytes, at, littleEndian);
     // makedumpfile leaves the descriptors of pages that it had no room for empty.
-    if (offset === 0 || offset + size > part.file.size) return view.fail(MISSING[part.lack]);
-    if (size > blockSize) return view.fail(BAD_DESCRIPTOR);
+    if (this.#lost?.has(pfn) === true) return view.fail(MISSING[part.lack]);
+    // Neither headers nor descriptors are a page's bytes, and in a file that is whole none lie behind its end.
+    const isThere = offset >= part.bodiesAt && offset + size <= part.file.size;
+    if (!isThere || size > blockSize) return view.fail(BAD_DESCRIPTOR);
     if (flags === 0) {
       if (size !== blockSize) return view.fail(BAD_DESCRIPTOR);
       part.file.sendIo(offset + want.offset, view);

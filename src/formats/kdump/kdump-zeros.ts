@@ -31,7 +31,7 @@ type Bodies = Map<number, Body>;
  */
 export function* storesZeros(layout: KdumpLayout, part: KdumpPart): Routine<boolean> {
   const { blockSize, littleEndian } = layout;
-  const at = firstBodyAt(layout, part);
+  const at = part.bodiesAt;
   const { bytes, holes } = yield* readPartial(part.file, part.descriptorsAt, DESCRIPTOR_SIZE);
   if (holes.length > 0) return false;
   const first = offsetOf(bytes, 0, littleEndian);
@@ -41,7 +41,7 @@ export function* storesZeros(layout: KdumpLayout, part: KdumpPart): Routine<bool
 
 function* isFirstBodyZero(layout: KdumpLayout, part: KdumpPart): Routine<boolean> {
   const body = { size: layout.blockSize, flags: 0, zero: undefined };
-  return yield* isZeroBody(layout, part, firstBodyAt(layout, part), body);
+  return yield* isZeroBody(layout, part, part.bodiesAt, body);
 }
 
 /**
@@ -58,7 +58,7 @@ export function* findZeroPages(layout: KdumpLayout, lost: PageBitmap | undefined
   for (const part of parts.list) {
     const bodies: Bodies = new Map();
     const first: Body = { size: layout.blockSize, flags: 0, zero: undefined };
-    bodies.set(firstBodyAt(layout, part), first);
+    bodies.set(part.bodiesAt, first);
     first.zero = yield* isFirstBodyZero(layout, part);
     yield* markZeros(layout, part, bodies, lost, zeros, true);
     for (const [offset, body] of bodies) {
@@ -72,12 +72,6 @@ export function* findZeroPages(layout: KdumpLayout, lost: PageBitmap | undefined
   const all = new PageBitmapBuilder(stored.length);
   for (const [part, bodies] of found) yield* markZeros(layout, part, bodies, lost, all, false);
   return all.build();
-}
-
-/** File offset of the first body: right behind the descriptors. */
-function firstBodyAt({ stored }: KdumpLayout, { descriptorsAt, end, firstRank }: KdumpPart): number {
-  const rank = end < stored.length ? stored.rank(end) : stored.count;
-  return descriptorsAt + (rank - firstRank) * DESCRIPTOR_SIZE;
 }
 
 /** Marks pages of a file whose bodies are known to be zeros. @param collect Takes down other bodies that are shared. */

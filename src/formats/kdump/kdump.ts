@@ -79,7 +79,7 @@ export function* openKdump(file: DumpFile, context: FormatContext): Routine<Dump
     description:
       `kdump-compressed dump, version ${header.version}, ${layout.stored.count} pages of ${header.blockSize} bytes` +
       (count === 1 ? "" : `, in ${count} files`),
-    io: new KdumpPages(file, layout, slab),
+    io: new KdumpPages(file, layout, slab, lost.pages),
     slab,
     get map() {
       map ??= new KdumpMap(layout, lost.pages);
@@ -126,7 +126,7 @@ function* readLayout(
   const bitmaps = yield* readBitmaps(header, filesOfPages(files), windows, warnings);
   const { stored, anywhere } = bitmaps;
   // With dump level 0 nothing was filtered, so what is not there is no RAM. Else it tells nothing if both are alike.
-  const ram = header.dumpLevel !== 0 && bitmaps.ram?.equals(anywhere) === true ? undefined : bitmaps.ram;
+  const ram = header.dumpLevel !== 0 && bitmaps.alike ? undefined : bitmaps.ram;
   const parts = new KdumpParts(
     files.map((opened, i) => partOf(opened, ranges[i] as PageWindow, stored, warnings)),
   );
@@ -203,7 +203,8 @@ function partOf(
     );
   }
   const lack = header.incomplete ? "incomplete" : "truncated";
-  return { file, start, end, descriptorsAt: at, firstRank, described, describedEnd, lack };
+  const bodiesAt = at + count * DESCRIPTOR_SIZE;
+  return { file, start, end, descriptorsAt: at, bodiesAt, firstRank, described, describedEnd, lack };
 }
 
 function warnOfMissing(

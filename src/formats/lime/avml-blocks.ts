@@ -10,7 +10,7 @@
  * AVML from March 2025 to March 2026 writes only the header of a block that is all zero.
  */
 import { hex, type Routine } from "../../io/index.js";
-import type { Warnings } from "../errors.js";
+import { FormatError, type Warnings } from "../errors.js";
 import { readLeniently } from "../fields.js";
 import type { DumpFile } from "../types.js";
 import { HeaderWindow } from "./header-window.js";
@@ -110,7 +110,7 @@ export interface FoundBlocks {
   readonly part: PartOfBlock | undefined;
 }
 
-/** Finds the blocks; what is wrong with them becomes warnings. @throws {FormatError} if the file can't be read. */
+/** Finds the blocks; what is wrong with them, or can't be read, becomes warnings. */
 export function* findBlocks(file: DumpFile, warnings: Warnings): Routine<FoundBlocks> {
   const budget = { left: MAX_BLOCKS };
   const last = yield* walkBack(file, file.size, budget);
@@ -139,16 +139,18 @@ function* walkBack(file: DumpFile, to: number, budget: { left: number }): Routin
   const blocks = new AvmlBlocks();
   let at = to;
   while (at >= RANGE_HEADER && budget.left-- > 0) {
-    let index = yield* window.load(at - RANGE_HEADER, RANGE_HEADER);
+    let index = yield* window.tryLoad(at - RANGE_HEADER, RANGE_HEADER);
+    if (index < 0) break;
     let header = at - RANGE_HEADER;
     let size = NO_STREAM;
-    // The size behind a stream is not 0, as the end of a header is.
-    if (!isRangeHeader(window.bytes, index, AVML_KIND)) {
-      size = sizeAt(window.bytes, index + RANGE_HEADER - TRAILER);
+    // A header ends with zeros, and the size behind a stream is not 0: so memory that ends in a header is not taken for one.
+    const trailer = sizeAt(window.bytes, index + RANGE_HEADER - TRAILER);
+    if (trailer !== 0 || !isRangeHeader(window.bytes, index, AVML_KIND)) {
+      size = trailer;
       header = at - TRAILER - size - RANGE_HEADER;
       if (!(size >= LEAST_STREAM && header >= 0)) break;
-      index = yield* window.load(header, RANGE_HEADER);
-      if (!isRangeHeader(window.bytes, index, AVML_KIND)) break;
+      index = yield* window.tryLoad(header, RANGE_HEADER);
+      if (index < 0 || !isRangeHeader(window.bytes, index, AVML_KIND)) break;
     } else if (at === file.size) {
       // A block of zeros, or one that was cut right behind its header.
       break;
@@ -220,7 +222,8 @@ function* walkOn(
   while (at < until) {
     if (at + RANGE_HEADER > until) return stop(cutAt(file, "AVML header", at));
     if (budget.left-- <= 0) return stop(`the file has more than ${MAX_BLOCKS} blocks`);
-    const index = yield* window.load(at, Math.min(2 * RANGE_HEADER, until - at));
+    const index = yield* window.tryLoad(at, Math.min(2 * RANGE_HEADER, until - at));
+    if (index < 0) return stop(`the AVML header at file offset ${hex(at)} could not be read`);
     if (!isRangeHeader(window.bytes, index, AVML_KIND)) {
       return stop(`there is no AVML header at file offset ${hex(at)}, where one should be`);
     }
@@ -235,7 +238,13 @@ function* walkOn(
       continue;
     }
     const length = range.end - range.start;
-    const walk = yield* walkSnappy(file, { offset: stream, limit: until, exact: false, position: 0, length });
+    let walk: SnappyWalk;
+    try {
+      walk = yield* walkSnappy(file, { offset: stream, limit: until, exact: false, position: 0, length });
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      return stop(`the block at file offset ${hex(at)} could not be read through (${error.message})`);
+    }
     if (walk.state !== "whole") {
       const part = partOf(range, at, walk, isEnd);
       const where = `physical memory ${hex(part.until)} to ${hex(part.end)} is missing`;
@@ -249,8 +258,8 @@ function* walkOn(
       at = until;
       return stop(cutAt(file, "size behind the block", walk.end));
     }
-    const trailer = yield* window.load(walk.end, TRAILER);
-    if (sizeAt(window.bytes, trailer) !== size) {
+    const trailer = yield* window.tryLoad(walk.end, TRAILER);
+    if (trailer >= 0 && sizeAt(window.bytes, trailer) !== size) {
       warnings.add(`the size behind the block at file offset ${hex(at)} is not that of its stream, ${size}`);
     }
     at = walk.end + TRAILER;

@@ -3,6 +3,7 @@
  * windows. Where they lie far apart, a window holds little more than one; where they turn out close, many at once.
  */
 import type { Routine } from "../../io/index.js";
+import { FormatError } from "../errors.js";
 import { readStructure } from "../fields.js";
 import type { DumpFile } from "../types.js";
 
@@ -53,8 +54,25 @@ export class HeaderWindow {
     const size = Math.max(length, close ? LARGE : SMALL);
     const from = this.#backward ? Math.max(0, at + length - size) : at;
     const wanted = Math.min(size, this.#file.size - from);
-    this.bytes = yield* readStructure(this.#file, from, wanted, this.#what);
-    this.#at = from;
-    return at - from;
+    try {
+      this.bytes = yield* readStructure(this.#file, from, wanted, this.#what);
+      this.#at = from;
+    } catch (error) {
+      if (!(error instanceof FormatError) || wanted === length) throw error;
+      // What could not be read may lie beside it.
+      this.bytes = yield* readStructure(this.#file, at, length, this.#what);
+      this.#at = at;
+    }
+    return at - this.#at;
+  }
+
+  /** The same, but -1 for one that can't be read: what lies before it can be, and so may what lies behind. */
+  *tryLoad(at: number, length: number): Routine<number> {
+    try {
+      return yield* this.load(at, length);
+    } catch (error) {
+      if (error instanceof FormatError) return -1;
+      throw error;
+    }
   }
 }

@@ -94,6 +94,14 @@ function* readRanges(file: DumpFile, kind: HeaderKind, warnings: Warnings): Rout
   let at = 0;
   /** Where the last range's bytes begin, if it may turn out to have none; else -1. */
   let before = -1;
+  const isHeaderAt = function* (offset: number): Routine<boolean> {
+    const index = yield* window.tryLoad(offset, RANGE_HEADER);
+    return index >= 0 && isRangeHeader(window.bytes, index, kind);
+  };
+  /** Whether the last range has no bytes: AVML of 2025 writes only the header of a small range that is all zero. */
+  const isEmpty = function* (): Routine<boolean> {
+    return before >= 0 && (yield* isHeaderAt(before));
+  };
   const stop = (why: string): Ranges => {
     warnings.add(`${why}; what comes before is readable; copy the dump again if it was cut`);
     return { ranges, zeros, largest };
@@ -102,10 +110,10 @@ function* readRanges(file: DumpFile, kind: HeaderKind, warnings: Warnings): Rout
     if (at + RANGE_HEADER > file.size) {
       return stop(`the file ends at ${hex(file.size)}, inside the LiME header at ${hex(at)}`);
     }
-    const index = yield* window.load(at, RANGE_HEADER);
+    const index = yield* window.tryLoad(at, RANGE_HEADER);
+    if (index < 0) return stop(`the LiME header at file offset ${hex(at)} could not be read`);
     if (!isRangeHeader(window.bytes, index, kind)) {
-      // AVML of 2025 writes only the header of a small range that is all zero.
-      if (before >= 0 && isRangeHeader(window.bytes, yield* window.load(before, RANGE_HEADER), kind)) {
+      if (yield* isEmpty()) {
         ranges.targets[ranges.length - 1] = AT_ZERO;
         zeros++;
         at = before;
@@ -129,6 +137,12 @@ function* readRanges(file: DumpFile, kind: HeaderKind, warnings: Warnings): Rout
       warnings.add(`the LiME header at file offset ${hex(at - RANGE_HEADER)} is of no bytes`);
     }
     const inFile = Math.min(size, file.size - at);
+    // Where one had no bytes, or there is no room for them, what looks like the next header is one.
+    if ((zeros > 0 || inFile < size) && (yield* isEmpty())) {
+      ranges.push(start, end, AT_ZERO);
+      zeros++;
+      continue;
+    }
     if (inFile > 0) ranges.push(start, start + inFile, at);
     if (inFile < size) {
       ranges.push(start + inFile, end, AT_TRUNCATED);
