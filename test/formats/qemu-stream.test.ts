@@ -546,7 +546,7 @@ describe("what can't be read is said", () => {
     expect(Number(at)).toBeLessThan(third + PAGE);
     expect(image.map.reasonOf(3 * PAGE)).toBe("unknown");
     expect(readInto(image.io, 0, PAGE).sync()).toEqual(page(1));
-    for (const at of [20, 120]) {
+    for (const at of [2, 20, 70]) {
       expect(() => open(at)).toThrow(expect.objectContaining({ code: "UNREADABLE_DUMP" }));
     }
   });
