@@ -308,6 +308,15 @@ describe("where RAM is", () => {
     expect(image.details.ramBlocks).toMatch(/^ram-node59999 0x400, .* and 59936 more$/);
   });
 
+  it("the first flash ends at 4 GiB, the second one below it", () => {
+    const flash = (i: number) => ({ name: `system.flash${i}`, length: (i + 1) * PAGE });
+    const blocks = [{ name: "pc.ram", length: 4 * PAGE }, flash(1), flash(0)];
+    const pages = [sent(0, page(5), "system.flash0"), sent(1, page(6), "system.flash1")];
+    const image = openBytes(write({ blocks, rounds: [pages] }));
+    expect(readInto(image.io, 4 * GIB - PAGE, PAGE).sync()).toEqual(page(5));
+    expect(readInto(image.io, 4 * GIB - 2 * PAGE, PAGE).sync()).toEqual(page(6));
+  });
+
   it("the firmware's ROM ends at 4 GiB, and a DIMM whose address nobody knows is named in a warning", () => {
     const image = openBytes(
       write({
