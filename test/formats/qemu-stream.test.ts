@@ -1,7 +1,10 @@
+import { deflateSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { openDump } from "../../src/formats/index.js";
+import { nodeDecoders } from "../../connectors/node-decoders.js";
+import { dumpFile, openDump } from "../../src/formats/index.js";
 import { applyXbzrle } from "../../src/formats/qemu/xbzrle.js";
-import { all, readInto, readPartial } from "../../src/io/index.js";
+import { all, readInto, readPartial, SourceIo } from "../../src/io/index.js";
+import { memorySource } from "../suite/memory-source.js";
 import { pattern } from "../support/bytes.js";
 import { expectImage, ImageModel, openBytes, testFile } from "../support/dump.js";
 import { text } from "../support/formats/text.js";
@@ -305,6 +308,15 @@ describe("where RAM is", () => {
     expect(image.details.ramBlocks).toMatch(/^ram-node59999 0x400, .* and 59936 more$/);
   });
 
+  it("the first flash ends at 4 GiB, the second one below it", () => {
+    const flash = (i: number) => ({ name: `system.flash${i}`, length: (i + 1) * PAGE });
+    const blocks = [{ name: "pc.ram", length: 4 * PAGE }, flash(1), flash(0)];
+    const pages = [sent(0, page(5), "system.flash0"), sent(1, page(6), "system.flash1")];
+    const image = openBytes(write({ blocks, rounds: [pages] }));
+    expect(readInto(image.io, 4 * GIB - PAGE, PAGE).sync()).toEqual(page(5));
+    expect(readInto(image.io, 4 * GIB - 2 * PAGE, PAGE).sync()).toEqual(page(6));
+  });
+
   it("the firmware's ROM ends at 4 GiB, and a DIMM whose address nobody knows is named in a warning", () => {
     const image = openBytes(
       write({
@@ -528,6 +540,26 @@ describe("what can't be read is said", () => {
     expect(readInto(image.io, 0, PAGE).sync()).toEqual(page(1));
   });
 
+  it("a file that can't be read on is no stream that ends: the place and the fault are named", () => {
+    const bytes = write({ rounds: [[sent(0, page(1)), sent(1, page(2)), sent(2, page(3))]] });
+    const open = (start: number) => {
+      const source = new SourceIo(memorySource(bytes, { broken: [{ start, end: bytes.length }] }));
+      return openDump(dumpFile(source, bytes.length, "bad-disk"), { format: "qemu-stream" }).sync();
+    };
+    const third = bytes.length - 100 - PAGE;
+    const image = open(third);
+    const [, at, why] =
+      /^the file can't be read at offset (0x\w+) \((\w+)\): pages/.exec(image.warnings.join()) ?? [];
+    expect(why).toBe("io");
+    expect(Number(at)).toBeGreaterThanOrEqual(third);
+    expect(Number(at)).toBeLessThan(third + PAGE);
+    expect(image.map.reasonOf(3 * PAGE)).toBe("unknown");
+    expect(readInto(image.io, 0, PAGE).sync()).toEqual(page(1));
+    for (const at of [2, 20, 70]) {
+      expect(() => open(at)).toThrow(expect.objectContaining({ code: "UNREADABLE_DUMP" }));
+    }
+  });
+
   it("a page of a block that is in no list, or beyond its end, ends the stream there", () => {
     for (const [bad, message] of [
       [sent(0, page(2), "pc.rom"), /RAM block is in no list, at file offset/],
@@ -555,6 +587,35 @@ it("pages sent one after another are read with the file's reads side by side: tw
   const before = file.source.counters.batches;
   all(Array.from({ length: 20 }, (_, i) => readInto(image.io, i * 10 * PAGE, 10 * PAGE))).sync();
   expect(file.source.counters.batches - before).toBeLessThanOrEqual(2);
+});
+
+it("more compressed pages than are read at once wait, and each is answered, whatever comes first", async () => {
+  // 1,500 pages of 64 KiB: half again as much as is under way at most.
+  const count = 1500;
+  const encoded = deflateSync(new Uint8Array(65_536).fill(3));
+  const pages = Array.from(
+    { length: count },
+    (_, i): StreamPage => ({ block: "pc.ram", page: i, kind: "compress", encoded }),
+  );
+  const bytes = writeQemuStream({
+    machine: "pc-q35-7.2",
+    pageBits: 16,
+    blocks: [{ name: "pc.ram", length: count * 65_536 }],
+    rounds: [pages],
+  });
+  for (const cacheBytes of [0, 2 ** 20]) {
+    const image = await openDump(testFile(bytes, "async"), { decoders: nodeDecoders, cacheBytes });
+    const stops = pages.map(() => new AbortController());
+    const results = pages.map((_, i) =>
+      readPartial(image.io, i * 65_536 + 9, 4, i % 3 === 0 ? { signal: stops[i]?.signal } : {}).promise(),
+    );
+    for (const stop of stops) stop.abort();
+    for (const [i, { bytes: read, holes }] of (await Promise.all(results)).entries()) {
+      if (i % 3 !== 0 && (holes.length > 0 || String(read) !== "3,3,3,3"))
+        expect([i, read, holes]).toBe("3s");
+    }
+    expect(await readInto(image.io, 0, 4)).toEqual(new Uint8Array(4).fill(3));
+  }
 });
 
 describe("mapped-ram", () => {

@@ -64,6 +64,12 @@ describe("a raw image with a memory map", () => {
   it("that leaves bytes of the file out says how many", () => {
     const image = openBytes(bytes, { memoryMap: map([0, 0x1000, 0x800], [0x5000, 0x6000, 0x1000]) });
     expect(image.warnings).toEqual([expect.stringMatching(/^10240 bytes of the file are in no range/)]);
+    // One range inside another, then one that overlaps both: bytes count once.
+    const nested = map([0, 0x3000, 0], [0x3000, 0x3800, 0x800], [0x4000, 0x5000, 0x2800]);
+    const { warnings } = openBytes(bytes, { memoryMap: nested });
+    expect(warnings.join()).toMatch(
+      new RegExp(`^${bytes.length - 0x3800} bytes of the file are in no range`),
+    );
   });
 
   it.each([

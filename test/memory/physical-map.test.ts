@@ -139,3 +139,12 @@ describe("PhysicalMap", () => {
     expect(() => PhysicalMap.none.range(0)).toThrow(RangeError);
   });
 });
+
+it("counts bytes that are marked as zero among those present", () => {
+  const map = PhysicalMap.from([
+    { start: 0, end: 5, state: "present" },
+    { start: 5, end: 7, state: "present", zero: true },
+    { start: 7, end: 20, state: "excluded" },
+  ]);
+  expect([map.bytesPresent, map.bytesZero, map.bytesExcluded]).toEqual([7, 2, 13]);
+});

@@ -37,6 +37,9 @@ export function* readConfig(window: StreamWindow): Routine<StreamConfig> {
   const loaded = yield* window.load(0, Math.min(HEAD, window.file.size));
   const need = (end: number, field: string) => {
     if (end <= loaded) return;
+    if (window.problem !== undefined) {
+      throw new FormatError("UNREADABLE_DUMP", { file, offset: loaded, field }, window.problem);
+    }
     throw new FormatError(
       "TRUNCATED_DUMP",
       { file, offset: loaded, field },

@@ -40,7 +40,10 @@ export const qemuStream: Format = {
 export function* openQemuStream(file: DumpFile, context: FormatContext): Routine<DumpImage> {
   const warnings = new Warnings();
   const window = new StreamWindow(file);
-  if ((yield* window.load(0, 4)) < 4 || !hasText(window.bytes, "QEVM")) {
+  if ((yield* window.load(0, 4)) < 4 && window.problem !== undefined) {
+    throw new FormatError("UNREADABLE_DUMP", { file: file.name, offset: 0, field: "magic" }, window.problem);
+  }
+  if (!hasText(window.bytes, "QEVM")) {
     throw new FormatError(
       "MALFORMED_DUMP",
       { file: file.name, offset: 0, field: "magic" },
@@ -49,10 +52,16 @@ export function* openQemuStream(file: DumpFile, context: FormatContext): Routine
   }
   const config = yield* readConfig(window);
   const stream = new Stream(window, config, warnings);
-  const end = yield* readSections(window, config.end, stream);
+  const read = yield* readSections(window, config.end, stream);
+  const problem = read.complete ? undefined : window.problem;
+  const end = problem === undefined ? read : { ...read, cut: problem };
   if (!end.found) {
     throw new FormatError(
-      end.cut?.includes("ends") === true ? "TRUNCATED_DUMP" : "MALFORMED_DUMP",
+      problem !== undefined
+        ? "UNREADABLE_DUMP"
+        : end.cut?.includes("ends") === true
+          ? "TRUNCATED_DUMP"
+          : "MALFORMED_DUMP",
       { file: file.name, offset: end.position, field: "section ram" },
       `${end.cut ?? "there is no RAM in the stream"}; copy the stream again, or save the memory anew`,
     );
@@ -70,7 +79,7 @@ export function* openQemuStream(file: DumpFile, context: FormatContext): Routine
     pages: log.lay(),
     stride: log.stride,
     pageSize: config.pageSize,
-    reason: end.complete ? "unknown" : "incomplete",
+    reason: end.complete || problem !== undefined ? "unknown" : "incomplete",
   };
   warn(end, stream, config, context, warnings);
   const map = mapOfRam(layout, false);

@@ -1,5 +1,6 @@
 /** A file that is read from front to back, a window at a time: for streams whose records have no index. */
-import { type Routine, readPartial } from "../../io/index.js";
+import { hex, type Routine, readPartial } from "../../io/index.js";
+import { TRUNCATED } from "../pieces.js";
 import type { DumpFile } from "../types.js";
 
 /** Bytes read at once: large enough that a disk reads them in sequence, small enough to stay in the processor's cache. */
@@ -13,6 +14,8 @@ export class StreamWindow {
   view: DataView;
   /** File offset of the first byte of `bytes`. */
   start = 0;
+  /** Where and why the last `load` met bytes that the file has and that can't be read: a bad sector, a file that shrank. */
+  unreadable: { readonly at: number; readonly state: string } | undefined;
   readonly #memory: Uint8Array;
 
   /** @param size Bytes of the window. */
@@ -39,10 +42,22 @@ export class StreamWindow {
     if (wanted > 0) {
       const { holes } = yield* readPartial(this.file, offset, this.#memory.subarray(0, wanted));
       readable = holes[0]?.start ?? wanted;
+      const [hole] = holes;
+      this.unreadable =
+        hole === undefined || hole.fault === TRUNCATED
+          ? undefined
+          : { at: offset + hole.start, state: String(hole.state) };
     }
     this.bytes = this.#memory.subarray(0, readable);
     this.view = new DataView(this.#memory.buffer, this.#memory.byteOffset, readable);
     return readable;
+  }
+
+  /** Why the file can't be read on, in words; `undefined` if it ends. */
+  get problem(): string | undefined {
+    if (this.unreadable === undefined) return undefined;
+    const { at, state } = this.unreadable;
+    return `the file can't be read at offset ${hex(at)} (${state})`;
   }
 
   /** A byte at a file offset that is loaded. */

@@ -25,9 +25,8 @@ const samples = fc
   .record({
     stored: fc.array(fc.boolean(), { minLength: 1, maxLength: 40 }),
     seed: fc.nat(),
-    noEnd: fc.boolean(),
   })
-  .map(({ stored, seed, noEnd }): DumpSample => {
+  .map(({ stored, seed }): DumpSample => {
     const model = new ImageModel(stored.length * PAGE);
     const pages = new Map<number, Uint8Array>();
     stored.forEach((here, i) => {
@@ -43,7 +42,6 @@ const samples = fc
         capabilities,
         blocks,
         rounds: [[]],
-        noEnd,
       }),
       model,
     };
