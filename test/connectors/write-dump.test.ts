@@ -22,6 +22,7 @@ const FORMATS = { raw: "raw", elf: "elf-core", kdump: "kdump" } as const;
 interface Options extends ConvertModelOptions {
   readonly compression?: "none" | "zlib" | "zstd";
   readonly notes?: DumpNotes;
+  readonly dumpLevel?: number;
 }
 
 async function write(
@@ -44,6 +45,7 @@ async function write(
     compression,
     pool,
     excludeZero,
+    dumpLevel: options.dumpLevel,
     window: 65_536,
   });
   return { file: sink.file(copied.written.size), copied };
@@ -170,6 +172,9 @@ describe("particulars", () => {
     };
     expect(await level(zeros)).toEqual([0, undefined]);
     expect(await level(zeros, true)).toEqual([1, "zero"]);
+    // So many that the room for their descriptors is larger than a page: it must not be taken for a page of zeros.
+    const many = [run("present", 8192, 2), run("zero", 400 * 4096), run("present", 4096)];
+    expect(await level(many, true)).toEqual([1, "zero"]);
     expect(await level([...zeros, run("truncated", 4096)], true)).toEqual([0, "unknown"]);
     expect(await level([...zeros, run("failed", 4096)], true)).toEqual([0, "unknown"]);
     expect(await level([run("present", 8192), run("user", 4096)])).toEqual([8, "user"]);
@@ -182,6 +187,30 @@ describe("particulars", () => {
       0,
       undefined,
     ]);
+  });
+
+  it("a kdump names the filters of what it is written of, if those are all that it lacks anything for", async () => {
+    const runs = [run("present", 8192, 2), run("unknown", 4096), run("zero", 4096)];
+    const level = async (some: ModelRun[], dumpLevel: number, excludeZero = false) => {
+      const { file } = await write(modelMemory(some).physical, "kdump", { dumpLevel, excludeZero });
+      const image = openBytes(file);
+      return [image.details.dumpLevel, image.map.reasonOf(8192)];
+    };
+    expect(await level(runs, 31)).toEqual([31, "unknown"]);
+    expect(await level(runs, 30, true)).toEqual([31, "unknown"]);
+    // A single filter would be taken for the reason.
+    expect(await level(runs, 1)).toEqual([0, "unknown"]);
+    expect(await level([...runs, run("failed", 4096)], 31)).toEqual([0, "unknown"]);
+    expect(await level([...runs, run("truncated", 4096)], 31)).toEqual([0, "unknown"]);
+    expect(await level([run("present", 16_384, 2)], 31)).toEqual([0, undefined]);
+  });
+
+  it("zeros of a part of a page that are left out are counted, and no byte beside them", async () => {
+    const runs = [run("present", 4096, 2), run("zero", 100), run("outside", 3996), run("present", 4096)];
+    const { physical, source } = modelMemory(runs);
+    const { file, copied } = await write(physical, "kdump", { excludeZero: true });
+    expect(copied.written).toMatchObject({ zeroExcluded: 100, padded: 0 });
+    expectConverted(file, source, "kdump", { excludeZero: true });
   });
 
   it("an ELF core of more segments than e_phnum can say holds all of them", async () => {
