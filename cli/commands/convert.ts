@@ -75,7 +75,10 @@ function parseRanges(text: string): { readonly start: number; readonly end: numb
     const start = Number(parseSize(match[1] as string));
     const second = Number(parseSize(match[3] as string));
     const end = match[2] === "+" ? start + second : second;
-    if (!(start < end && end <= Number.MAX_SAFE_INTEGER)) {
+    if (end > Number.MAX_SAFE_INTEGER) {
+      throw new UsageError(`--keep ${text}: "${part}" ends beyond 2^53, the highest physical address`);
+    }
+    if (!(start < end)) {
       throw new UsageError(
         `--keep ${text}: "${part}" is no range: its end is not behind its start (ends are exclusive)`,
       );
@@ -93,6 +96,8 @@ export async function convert(session: Session, path: string, options: ConvertOp
   let interrupted = 0;
   const handlers = Object.entries(SIGNALS).map(([name, status]) => {
     const handler = () => {
+      // Who asks twice does not want to wait for what is under way.
+      if (interrupted !== 0) process.exit(status);
       interrupted = status;
       stop.abort();
     };
