@@ -8,7 +8,7 @@ import {
 import { MemtoolError } from "../../src/io/index.js";
 import { EXIT, statusOf, UsageError } from "../errors.js";
 import { parseSize } from "../parse.js";
-import { toJson } from "../render/escape.js";
+import { escapeText, toJson } from "../render/escape.js";
 import { bytesText, hex } from "../render/numbers.js";
 import { fields } from "../render/table.js";
 import type { Session } from "../session.js";
@@ -154,7 +154,7 @@ function summaryText(summary: ConvertSummary): string {
   const { format, compress, size, allocated, present, zeroExcluded, failed, verified } = summary;
   const text = (bytes: number) => (bytes === 0 ? undefined : bytesText(bytes));
   return fields([
-    ["wrote", summary.path],
+    ["wrote", escapeText(summary.path)],
     [
       "format",
       compress === undefined

@@ -360,6 +360,41 @@ describe("verify", () => {
     await machine.close();
   });
 
+  /** Verifies a kdump of one memory as if it were of another. */
+  async function verifyOther(written: Uint8Array, source: Uint8Array, exclude?: "zero") {
+    const first = await openInput({ file: written, name: "written" });
+    await convert(first, at("new.kdump"), { ...note, exclude, force: true });
+    await first.close();
+    const machine = await openInput({ file: source });
+    const physical = machine.physical as PhysicalMemory;
+    try {
+      return await verifyDump(physical, new DumpPlan(physical.map), at("new.kdump"), "kdump", {
+        pageSize: 4096,
+        excludeZero: exclude === "zero",
+      });
+    } finally {
+      await machine.close();
+    }
+  }
+
+  it("finds a page that was left out and is not of zeros", async () => {
+    const zeros = Uint8Array.from(RAM).fill(0, 4096, 8192);
+    expect(await verifyOther(elf(zeros), elf(zeros), "zero")).toMatchObject({ bytes: RAM.length });
+    await expect(verifyOther(elf(zeros), elf(), "zero")).rejects.toThrow(
+      /0x11000: there in the source, excluded in the dump/,
+    );
+  });
+
+  it("finds pages of a kdump that are excluded and should be no RAM, and the other way round", async () => {
+    const of = (memorySize: number) =>
+      writeElf([
+        { physical: 0, bytes: RAM.subarray(0, 4096), memorySize },
+        { physical: 65_536, bytes: RAM },
+      ]);
+    await expect(verifyOther(of(4096), of(12_288))).rejects.toThrow(/0x1000: excluded in .*, outside in/);
+    await expect(verifyOther(of(12_288), of(4096))).rejects.toThrow(/0x1000: outside in .*, excluded in/);
+  });
+
   it("finds notes that differ, are missing, or are too many", async () => {
     const machine = await openElf();
     const physical = machine.physical as PhysicalMemory;

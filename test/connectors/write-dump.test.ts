@@ -150,6 +150,33 @@ describe("particulars", () => {
     }
   });
 
+  it.each(["raw", "elf", "kdump", "lime"] as const)(
+    "memory of %s that is still being written is not read over",
+    async (format) => {
+      const { physical, source } = modelMemory([run("present", 5 * 65_536, 3)]);
+      const memory = new MemorySink();
+      // Takes bytes only when they are waited for.
+      const late: { readonly offset: number; readonly bytes: Uint8Array }[] = [];
+      const sink = {
+        write: (offset: number, bytes: Uint8Array) => void late.push({ offset, bytes }),
+        settle: async () => {
+          for (const { offset, bytes } of late.splice(0)) memory.write(offset, bytes);
+        },
+      };
+      const { written } = await writeDump(physical, sink, {
+        plan: new DumpPlan(physical.map),
+        facts: new DumpFacts({ cpus: [], architecture: "x86_64" }),
+        format,
+        pageSize: 4096,
+        compression: "none",
+        pool,
+        excludeZero: false,
+        window: 65_536,
+      });
+      expectConverted(memory.file(written.size), source, format);
+    },
+  );
+
   it("pages of zeros of a kdump share one body, and a page that does not shrink is stored as it is", async () => {
     const { physical } = modelMemory([
       run("zero", 10 * 4096),
@@ -312,6 +339,32 @@ describe("notes", () => {
     expect(view.getBigUint64(408, true)).toBe(1_700_000_000n);
     expect(view.getInt32(460, true)).toBe(2);
     expect(openBytes(file).details.headerVersion).toBe(6);
+  });
+
+  it("a kdump's headers say how many pages there are, and where notes are, as makedumpfile's do", async () => {
+    const notes: DumpNotes = { cpus: [], architecture: "x86_64", vmcoreinfo, raw };
+    const { physical: some } = modelMemory([
+      run("present", 3 * 4096, 2),
+      run("unknown", 4096),
+      run("outside", 4096),
+      run("present", 4096, 4),
+    ]);
+    const { file } = await write(some, "kdump", { notes });
+    const view = new DataView(file.buffer, file.byteOffset);
+    // diskdump_mod.h: status to nr_cpus of `struct disk_dump_header`.
+    const words = Array.from({ length: 10 }, (_, i) => view.getUint32(424 + 4 * i, true));
+    expect(words).toEqual([1, 4096, 1, 2, 6, 5, 0, 4, 0, 2]);
+    // `struct kdump_sub_header`.
+    expect(view.getBigInt64(4096, true)).toBe(-4096n);
+    expect([view.getInt32(4104, true), view.getInt32(4108, true)]).toEqual([0, 0]);
+    const long = Array.from({ length: 11 }, (_, i) => Number(view.getBigUint64(4112 + 8 * i, true)));
+    const [start, end, vmcoreinfoAt, vmcoreinfoSize, notesAt, notesSize, ...others] = long;
+    expect([start, end, ...others]).toEqual([0, 0, 0, 0, 0, 0, 6]);
+    expect(vmcoreinfoSize).toBe(vmcoreinfo.length);
+    expect(file.subarray(vmcoreinfoAt, (vmcoreinfoAt as number) + vmcoreinfo.length)).toEqual(vmcoreinfo);
+    // The note's own header: 12 bytes, and its name padded to 12.
+    expect(vmcoreinfoAt).toBe((notesAt as number) + (notesSize as number) - ((vmcoreinfo.length + 3) & ~3));
+    expect(view.getUint32((vmcoreinfoAt as number) - 20, true)).toBe(vmcoreinfo.length);
   });
 
   it("VMCOREINFO that lies apart from the notes is among them in the new dump", async () => {
