@@ -5,7 +5,6 @@ import {
   type Encoders,
   type KdumpCompression,
   type KeptRange,
-  type WrittenDump,
 } from "../src/formats/index.js";
 import { type AbortSignalLike, type ExcludedReason, hex, MemtoolError } from "../src/io/index.js";
 import { KernelNotFoundError } from "../src/linux/index.js";
@@ -15,7 +14,13 @@ import { nodeEncoders } from "./node-encoders.js";
 import type { Machine } from "./open.js";
 import { OutputFile } from "./output-file.js";
 import { type Verified, verifyDump } from "./verify-dump.js";
-import { CONVERT_FORMATS, type ConvertFormat, type FailedRange, writeDump } from "./write-dump.js";
+import {
+  CONVERT_FORMATS,
+  type ConvertFormat,
+  type CopiedDump,
+  type FailedRange,
+  writeDump,
+} from "./write-dump.js";
 
 /** Options of {@link convert}. */
 export interface ConvertOptions {
@@ -120,6 +125,7 @@ export async function convert(
       compression: compress,
       pool,
       excludeZero: options.exclude === "zero",
+      dumpLevel: dumpLevelOf(machine, options),
       signal: options.signal,
       onProgress: (done) => options.onProgress?.("writing", done, plan.bytesPresent),
     });
@@ -129,12 +135,13 @@ export async function convert(
       throw new MemtoolError("NOTHING_READ", `${machine.name}: none of its memory could be read (${state})`);
     }
     await file.complete(written.size);
-    warnings.push(...lossesOf(format, plan, written, options));
+    warnings.push(...lossesOf(format, plan, copied, options));
     let verified: Verified | undefined;
     if (options.verify === true) {
       verified = await verifyDump(physical, plan, file.temporary, format, {
         pageSize,
         excludeZero: options.exclude === "zero",
+        notes: facts.notes,
         signal: options.signal,
         onProgress: (done, total) => options.onProgress?.("verifying", done, total),
       });
@@ -240,7 +247,7 @@ async function factsOf(
   let why = "it has no VMCOREINFO note";
   if (options.vmcoreinfo !== "note") {
     try {
-      const kernel = await machine.linux();
+      const kernel = await unlessAborted(machine.linux(), options.signal);
       if (kernel.origin.verified) {
         // The only kernels that are found by a scan are those of x86-64.
         return new DumpFacts({ architecture: "x86_64", ...notes }, encodeLatin1(kernel.vmcoreinfo.text));
@@ -255,17 +262,57 @@ async function factsOf(
   return new DumpFacts(notes);
 }
 
+/** Waits no longer once the signal fires: looking through gigabytes takes its time. @throws {MemtoolError} `ABORTED` */
+async function unlessAborted<T>(promise: PromiseLike<T>, signal: AbortSignalLike | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(new MemtoolError("ABORTED", "interrupted"));
+    signal.addEventListener("abort", stop);
+  });
+  if (signal.aborted) stop();
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** What the filters of a kdump left out; 0 if more than that is to be missing. */
+function dumpLevelOf({ image }: Machine, { keep }: ConvertOptions): number {
+  const level = keep === undefined ? image?.details.dumpLevel : 0;
+  return typeof level === "number" ? level : 0;
+}
+
 /** Of the guest; 4 KiB where nothing says so. */
 function pageSizeOf(facts: DumpFacts): number {
   const size = Number(facts.value("PAGESIZE") ?? 0);
   return [4096, 8192, 16_384, 65_536].includes(size) ? size : 4096;
 }
 
+/** Addresses of one block of a page bitmap, of pages of 4 KiB. */
+const BITMAP_BLOCK = 4096 * 8 * 4096;
+
+/**
+ * Whether the last memory is a PC's firmware, with none of the RAM near it. makedumpfile leaves such a ROM out of its own
+ * dumps: it lowers `max_mapnr` to the end of Linux's mem_map, and before it filters a dump again, that dump's too. What it
+ * then computes as the size of a bitmap is too small (get_mem_map, prepare_bitmap2_buffer, copy_bitmap_file in makedumpfile.c).
+ */
+function endsInRom(plan: DumpPlan): boolean {
+  if (plan.presentEnd !== 2 ** 32 || plan.end !== plan.presentEnd) return false;
+  let below = 0;
+  for (const { start, end, state, reason } of plan.ranges()) {
+    if (end < plan.end && (state === "present" || reason !== "or outside")) below = end;
+    else if (end === plan.end && plan.end - start > 2 ** 24) return false;
+  }
+  return below > 0 && Math.ceil(below / BITMAP_BLOCK) < Math.ceil(plan.end / BITMAP_BLOCK);
+}
+
 /** What the new file can't say, each a sentence. */
 function lossesOf(
   format: ConvertFormat,
   plan: DumpPlan,
-  written: WrittenDump,
+  { written, failed }: CopiedDump,
   options: ConvertOptions,
 ): string[] {
   const losses: string[] = [];
@@ -283,6 +330,11 @@ function lossesOf(
         `a raw image ends with the last byte that is there: ${plan.end - plan.presentEnd} bytes behind it are missing`,
       );
     }
+    if (failed > 0) {
+      losses.push(
+        `a raw image can't say what could not be read: those ${failed} bytes read as zeros, or are missing at its end`,
+      );
+    }
     return losses;
   }
   if (format === "lime" && excluded > unsure) {
@@ -294,6 +346,12 @@ function lossesOf(
   if (unsure > 0 && !kept) {
     losses.push(
       `of ${unsure} bytes the source can't tell whether they were left out or are no RAM: the new file says no RAM`,
+    );
+  }
+  if (format === "kdump" && endsInRom(plan)) {
+    losses.push(
+      "makedumpfile can't filter the new dump further, since memory ends in a ROM below 4 GiB, far behind the RAM " +
+        "(it looks for the second bitmap in the wrong place, as in QEMU's kdump); for that write an ELF core, --to elf",
     );
   }
   if (written.zeroExcluded > 0) {

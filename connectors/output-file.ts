@@ -10,6 +10,7 @@ import {
   linkSync,
   lstatSync,
   openSync,
+  realpathSync,
   renameSync,
   type Stats,
   statSync,
@@ -62,12 +63,16 @@ export class OutputFile implements DumpSink {
     this.temporary = temporary;
     this.#fd = fd;
     this.#force = force;
+    unfinished.add(temporary);
+    if (unfinished.size === 1) process.on("exit", removeUnfinished);
   }
 
   /** @throws {OutputError} `OUTPUT_EXISTS`, `SAME_FILE`, `NOT_A_FILE`, `NO_PERMISSION`, `NO_SUCH_FOLDER` … */
-  static create(path: string, options: OutputFileOptions = {}): OutputFile {
+  static create(given: string, options: OutputFileOptions = {}): OutputFile {
     const { force = false, sources = [] } = options;
-    checkReplaced(path, force, sources);
+    if (/[/\\]$/.test(given))
+      throw new OutputError("NOT_A_FILE", given, "this is a folder; name a file in it");
+    const path = checkReplaced(given, force, sources);
     const temporary = `${path}.partial-${randomBytes(6).toString("hex")}`;
     let fd: number;
     try {
@@ -76,9 +81,7 @@ export class OutputFile implements DumpSink {
     } catch (error) {
       const code = errnoName(error);
       if (code === "ENOENT" || code === "ENOTDIR") {
-        throw new OutputError("NO_SUCH_FOLDER", path, `there is no folder ${dirname(path)}`, {
-          cause: error,
-        });
+        throw noFolder(path, error);
       }
       throw explain(path, error, "could not be made");
     }
@@ -147,6 +150,7 @@ export class OutputFile implements DumpSink {
       if (this.#force) renameSync(this.temporary, this.path);
       else nameAnew(this.temporary, this.path);
       this.#open = false;
+      finished(this.temporary);
       await promisify(close)(this.#fd);
     } catch (error) {
       throw error instanceof OutputError ? error : explain(this.path, error, "could not be renamed to that");
@@ -160,13 +164,33 @@ export class OutputFile implements DumpSink {
     this.#open = false;
     this.#queue.length = 0;
     await this.settle().catch(() => {});
-    for (const step of [() => unlinkSync(this.temporary), () => closeSync(this.#fd)]) {
-      try {
-        step();
-      } catch {
-        // It is gone already.
-      }
+    remove(this.temporary);
+    finished(this.temporary);
+    try {
+      closeSync(this.#fd);
+    } catch {
+      // Nothing of it is of use any more.
     }
+  }
+}
+
+/** Temporary names, for a process that ends before anybody could discard them. */
+const unfinished = new Set<string>();
+
+function removeUnfinished(): void {
+  for (const path of unfinished) remove(path);
+}
+
+function finished(temporary: string): void {
+  unfinished.delete(temporary);
+  if (unfinished.size === 0) process.off("exit", removeUnfinished);
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // It is gone already.
   }
 }
 
@@ -189,17 +213,19 @@ function exists(path: string): OutputError {
   return new OutputError("OUTPUT_EXISTS", path, "there is a file of that name; --force replaces it");
 }
 
-function checkReplaced(path: string, force: boolean, sources: readonly string[]): void {
+/** @returns the file to write: what a link leads to, so that the link stays one. */
+function checkReplaced(path: string, force: boolean, sources: readonly string[]): string {
   let stats: Stats | undefined;
   try {
     stats = statSync(path, { throwIfNoEntry: false });
   } catch (error) {
+    if (errnoName(error) === "ENOTDIR") throw noFolder(path, error);
     throw explain(path, error, "could not be looked at");
   }
   if (stats === undefined) {
     // A link that leads nowhere is there all the same.
     if (!force && isThere(path)) throw exists(path);
-    return;
+    return path;
   }
   for (const source of sources) {
     const other = statSync(source, { throwIfNoEntry: false });
@@ -212,6 +238,15 @@ function checkReplaced(path: string, force: boolean, sources: readonly string[])
     throw new OutputError("NOT_A_FILE", path, `this is ${kind}`);
   }
   if (!force) throw exists(path);
+  return isLink(path) ? realpathSync(path) : path;
+}
+
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+}
+
+function noFolder(path: string, cause: unknown): OutputError {
+  return new OutputError("NO_SUCH_FOLDER", path, `there is no folder ${dirname(path)}`, { cause });
 }
 
 function isThere(path: string): boolean {
@@ -237,8 +272,14 @@ function syncFolder(path: string): void {
 }
 
 const PROBLEMS: Readonly<Record<string, readonly [code: string, problem: string]>> = {
-  ENOSPC: ["NO_SPACE", "no space is left on the disk; write to another, or compress: --to kdump"],
-  EDQUOT: ["NO_SPACE", "the disk quota is used up; write to another disk, or compress: --to kdump"],
+  ENOSPC: [
+    "NO_SPACE",
+    "no space is left on the disk; write to another, or write less: --to kdump compresses, --keep RANGES leaves out",
+  ],
+  EDQUOT: [
+    "NO_SPACE",
+    "the disk quota is used up; write to another disk, or write less: --to kdump compresses, --keep RANGES leaves out",
+  ],
   EFBIG: ["TOO_LARGE", "the file system or the limit of the shell (ulimit -f) allows no file of that size"],
   EROFS: ["NO_PERMISSION", "the file system is read-only"],
   EACCES: ["NO_PERMISSION", "no permission to make a file there"],

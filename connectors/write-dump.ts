@@ -45,6 +45,8 @@ export interface WriteDumpOptions {
   readonly pool: EncodePool;
   /** Only kdump: leaves out pages of zeros. */
   readonly excludeZero: boolean;
+  /** Only kdump: the `dump_level` of what the memory comes from. */
+  readonly dumpLevel?: number | undefined;
   readonly signal?: AbortSignalLike | undefined;
   /** Bytes that are read at once; a multiple of the page size. Default: 4 MiB. */
   readonly window?: number | undefined;

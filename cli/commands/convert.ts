@@ -8,7 +8,7 @@ import {
 import { MemtoolError } from "../../src/io/index.js";
 import { EXIT, statusOf, UsageError } from "../errors.js";
 import { parseSize } from "../parse.js";
-import { toJson } from "../render/escape.js";
+import { escapeText, toJson } from "../render/escape.js";
 import { bytesText, hex } from "../render/numbers.js";
 import { fields } from "../render/table.js";
 import type { Session } from "../session.js";
@@ -75,7 +75,10 @@ function parseRanges(text: string): { readonly start: number; readonly end: numb
     const start = Number(parseSize(match[1] as string));
     const second = Number(parseSize(match[3] as string));
     const end = match[2] === "+" ? start + second : second;
-    if (!(start < end && end <= Number.MAX_SAFE_INTEGER)) {
+    if (end > Number.MAX_SAFE_INTEGER) {
+      throw new UsageError(`--keep ${text}: "${part}" ends beyond 2^53, the highest physical address`);
+    }
+    if (!(start < end)) {
       throw new UsageError(
         `--keep ${text}: "${part}" is no range: its end is not behind its start (ends are exclusive)`,
       );
@@ -93,6 +96,8 @@ export async function convert(session: Session, path: string, options: ConvertOp
   let interrupted = 0;
   const handlers = Object.entries(SIGNALS).map(([name, status]) => {
     const handler = () => {
+      // Who asks twice does not want to wait for what is under way.
+      if (interrupted !== 0) process.exit(status);
       interrupted = status;
       stop.abort();
     };
@@ -149,7 +154,7 @@ function summaryText(summary: ConvertSummary): string {
   const { format, compress, size, allocated, present, zeroExcluded, failed, verified } = summary;
   const text = (bytes: number) => (bytes === 0 ? undefined : bytesText(bytes));
   return fields([
-    ["wrote", summary.path],
+    ["wrote", escapeText(summary.path)],
     [
       "format",
       compress === undefined

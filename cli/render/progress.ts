@@ -3,6 +3,7 @@ import { bytesText } from "./numbers.js";
 /** Where a bar is drawn. */
 export interface ProgressStream {
   readonly isTTY?: boolean | undefined;
+  /** 0 where nobody has said how wide it is. */
   readonly columns?: number | undefined;
   write(text: string): unknown;
 }
@@ -37,7 +38,7 @@ export class Progress {
     const full = Math.round(part * WIDTH);
     const bar = `${"█".repeat(full)}${"░".repeat(WIDTH - full)}`;
     const line = `${what} ${bar} ${Math.floor(part * 100)}% of ${bytesText(total)}`;
-    this.#stream.write(`\r\x1b[K${line.slice(0, (this.#stream.columns ?? 80) - 1)}`);
+    this.#stream.write(`\r\x1b[K${line.slice(0, (this.#stream.columns || 80) - 1)}`);
   }
 
   /** Takes the bar away: before anything else is written to the terminal, and at the end. */

@@ -75,6 +75,18 @@ describe("the shipped fixture", () => {
   });
 });
 
+it("a name with controls in it is shown without them", async () => {
+  const { status, out } = await memtool([
+    "convert",
+    at("e\x1b[31mvil.lime"),
+    "--keep",
+    "0-4K",
+    "-f",
+    FIXTURE,
+  ]);
+  expect([status, out]).toEqual([0, expect.stringMatching(/^wrote .*e\\x1b\[31mvil\.lime\n/)]);
+});
+
 describe("what is wrong", () => {
   it.each([
     [["convert"], /no file to write/],

@@ -280,6 +280,16 @@ describe("a progress bar", () => {
     expect(written.slice(1)).toEqual(["\r\x1b[K"]);
   });
 
+  it("is whole on a terminal that does not say how wide it is", () => {
+    const written: string[] = [];
+    let now = 0;
+    const stream = { isTTY: true, columns: 0, write: (text: string) => written.push(text) };
+    const progress = new Progress(stream, () => now);
+    now = 5000;
+    progress.update("reading", 5, 10);
+    expect(written[0]).toMatch(/50% of 10 bytes$/);
+  });
+
   it("never appears where there is no terminal", () => {
     const written: string[] = [];
     let now = 0;

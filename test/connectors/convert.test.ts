@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -22,7 +22,7 @@ import {
   registerConnector,
 } from "../../connectors/connectors.js";
 import { verifyDump } from "../../connectors/verify-dump.js";
-import { DumpPlan } from "../../src/formats/index.js";
+import { DumpPlan, type RawNote } from "../../src/formats/index.js";
 import type { PhysicalMemory } from "../../src/memory/index.js";
 import { memorySource } from "../suite/memory-source.js";
 import { pattern } from "../support/bytes.js";
@@ -49,7 +49,9 @@ const READERS = { raw: "raw", elf: "elf-core", kdump: "kdump", lime: "lime" } as
 
 /** Writes a dump's files, and opens them. */
 async function openInput(input: DumpInput): Promise<Machine> {
-  const { file, name = "source.dump", parts = [], beside = {}, format, memoryMap } = input;
+  const { file, parts = [], beside = {}, format, memoryMap } = input;
+  // Some are made to lie in a folder.
+  const name = basename(input.name ?? "source.dump");
   writeFileSync(at(name), file);
   for (const [other, bytes] of Object.entries(beside)) writeFileSync(at(other), bytes);
   const paths = parts.map((bytes, i) => {
@@ -164,6 +166,9 @@ describe("what can't be read", () => {
       });
       await machine.close();
       await expectConverted(at(`new.${to}`), source, to);
+      const zeros = /those 12288 bytes read as zeros/;
+      if (to === "raw") expect(summary.warnings).toContainEqual(expect.stringMatching(zeros));
+      else expect(summary.warnings.join()).not.toMatch(zeros);
     }
   });
 
@@ -301,6 +306,118 @@ describe("verify", () => {
     ).rejects.toThrow(/outside in the source, excluded in the dump/);
   });
 
+  /** Verifies a dump as if its source failed with a page of it; `seen` is the memory as it was when that was written. */
+  async function expectNotReadable(format: ConvertFormat, failed: "stored" | "zeros") {
+    const pages = (bad: boolean) =>
+      [0, 1, 2].map((pfn) => ({
+        pfn,
+        bytes: pfn === 1 && failed === "zeros" ? new Uint8Array(4096) : pattern(4096, 2 * pfn + 2),
+        ...(pfn === 1 && bad ? { stored: { flags: 1, bytes: pattern(100, 1) } } : {}),
+      }));
+    const options = { maxPages: 3, dumpLevel: 0 };
+    const whole = await openInput({ file: writeKdump(pages(false), options), name: "whole" });
+    await convert(whole, at(`new.${format}`), note);
+    await whole.close();
+    const machine = await openInput({ file: writeKdump(pages(true), options) });
+    const physical = machine.physical as PhysicalMemory;
+    const plan = new DumpPlan(physical.map);
+    const check = { pageSize: 4096, excludeZero: false };
+    try {
+      return await verifyDump(physical, plan, at(`new.${format}`), format, check);
+    } finally {
+      await machine.close();
+    }
+  }
+
+  it.each(CONVERT_FORMATS)("finds in %s what the source can't read", async (format) => {
+    await expect(expectNotReadable(format, "stored")).rejects.toThrow(
+      /0x1000: not readable .*malformed.* in the source/,
+    );
+  });
+
+  it("takes zeros for what could not be read in a raw image, and in nothing else", async () => {
+    expect(await expectNotReadable("raw", "zeros")).toMatchObject({ bytes: 8192 });
+    newFolder();
+    await expect(expectNotReadable("elf", "zeros")).rejects.toThrow(/0x1000: not readable/);
+  });
+
+  it("finds bytes in a raw image where the source has none", async () => {
+    const file = writeElf([
+      { physical: 0, bytes: RAM.subarray(0, 4096) },
+      { physical: 8192, bytes: RAM.subarray(0, 4096) },
+    ]);
+    const machine = await openInput({ file });
+    const physical = machine.physical as PhysicalMemory;
+    await convert(machine, at("new.raw"));
+    const bytes = readFileSync(at("new.raw"));
+    bytes[5000] = 7;
+    writeFileSync(at("new.raw"), bytes);
+    const check = verifyDump(physical, new DumpPlan(physical.map), at("new.raw"), "raw", {
+      pageSize: 4096,
+      excludeZero: false,
+    });
+    await expect(check).rejects.toThrow(/0x1388: missing in the source, 0x07 in the dump/);
+    await machine.close();
+  });
+
+  /** Verifies a kdump of one memory as if it were of another. */
+  async function verifyOther(written: Uint8Array, source: Uint8Array, exclude?: "zero") {
+    const first = await openInput({ file: written, name: "written" });
+    await convert(first, at("new.kdump"), { ...note, exclude, force: true });
+    await first.close();
+    const machine = await openInput({ file: source });
+    const physical = machine.physical as PhysicalMemory;
+    try {
+      return await verifyDump(physical, new DumpPlan(physical.map), at("new.kdump"), "kdump", {
+        pageSize: 4096,
+        excludeZero: exclude === "zero",
+      });
+    } finally {
+      await machine.close();
+    }
+  }
+
+  it("finds a page that was left out and is not of zeros", async () => {
+    const zeros = Uint8Array.from(RAM).fill(0, 4096, 8192);
+    expect(await verifyOther(elf(zeros), elf(zeros), "zero")).toMatchObject({ bytes: RAM.length });
+    await expect(verifyOther(elf(zeros), elf(), "zero")).rejects.toThrow(
+      /0x11000: there in the source, excluded in the dump/,
+    );
+  });
+
+  it("finds pages of a kdump that are excluded and should be no RAM, and the other way round", async () => {
+    const of = (memorySize: number) =>
+      writeElf([
+        { physical: 0, bytes: RAM.subarray(0, 4096), memorySize },
+        { physical: 65_536, bytes: RAM },
+      ]);
+    await expect(verifyOther(of(4096), of(12_288))).rejects.toThrow(/0x1000: excluded in .*, outside in/);
+    await expect(verifyOther(of(12_288), of(4096))).rejects.toThrow(/0x1000: outside in .*, excluded in/);
+  });
+
+  it("finds notes that differ, are missing, or are too many", async () => {
+    const machine = await openElf();
+    const physical = machine.physical as PhysicalMemory;
+    await convert(machine, at("new.elf"), note);
+    await convert(machine, at("new.kdump"), note);
+    const [first] = machine.image?.notes.raw ?? [];
+    if (first === undefined) throw new Error("no note");
+    const verify = (format: ConvertFormat, notes: readonly RawNote[]) =>
+      verifyDump(physical, new DumpPlan(physical.map), at(`new.${format}`), format, {
+        pageSize: 4096,
+        excludeZero: false,
+        notes,
+      });
+    const other = { ...first, description: first.description.map((byte, i) => (i === 200 ? ~byte : byte)) };
+    for (const format of ["elf", "kdump"] as const) {
+      expect((await verify(format, [first])).bytes).toBe(RAM.length);
+      for (const notes of [[], [other], [first, first], [{ ...first, type: 6 }], [{ ...first, name: "X" }]]) {
+        await expect(verify(format, notes)).rejects.toThrow(/the notes that were written differ/);
+      }
+    }
+    await machine.close();
+  });
+
   it("of what changes while it is read can't be asked for", async () => {
     registerConnector("convert-live", {
       kind: "physical",
@@ -318,7 +435,43 @@ describe("verify", () => {
   });
 });
 
+describe("what makedumpfile can't filter", () => {
+  // Layout of QEMU's PC: RAM from 0 on, and a ROM that ends at 4 GiB.
+  const rom = { physical: 2 ** 32 - 8192, bytes: RAM.subarray(0, 8192) };
+  const warned = async (segments: Parameters<typeof writeElf>[0], to: ConvertFormat) => {
+    const machine = await openInput({ file: writeElf(segments) });
+    const { warnings } = await convert(machine, at(`new.${to}`), note);
+    await machine.close();
+    newFolder();
+    return warnings.some((warning) => /makedumpfile can't filter .* --to elf/.test(warning));
+  };
+
+  it("is a kdump whose last memory is a ROM far behind the RAM, and nothing else", async () => {
+    const ram = { physical: 0, bytes: RAM };
+    expect(await warned([ram, rom], "kdump")).toBe(true);
+    expect(await warned([ram, rom], "elf")).toBe(false);
+    expect(await warned([ram], "kdump")).toBe(false);
+    const above = { physical: 2 ** 32, bytes: RAM };
+    expect(await warned([ram, rom, above], "kdump")).toBe(false);
+    // RAM that the same block of a bitmap covers.
+    const near = { physical: 2 ** 32 - 2 ** 26, bytes: RAM };
+    expect(await warned([ram, near, rom], "kdump")).toBe(false);
+  });
+});
+
 describe("all or nothing", () => {
+  it("looking for the kernel ends with an abort, too", async () => {
+    const machine = await openElf();
+    const controller = new AbortController();
+    // Never answers.
+    Object.defineProperty(machine, "linux", { value: () => new Promise(() => {}) });
+    const promise = convert(machine, at("new.elf"), { signal: controller.signal });
+    controller.abort();
+    await expect(promise).rejects.toMatchObject({ code: "ABORTED" });
+    await machine.close();
+    expect(readdirSync(folder)).toEqual(["source.dump"]);
+  });
+
   it("an abort leaves no file", async () => {
     const machine = await openElf();
     const controller = new AbortController();

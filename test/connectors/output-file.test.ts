@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -73,6 +74,32 @@ describe("a file that appears whole or not at all", () => {
     expect(readdirSync(folder)).toEqual(["a"]);
   });
 
+  it("replaces by force the file that a link leads to, and leaves the link", async () => {
+    mkdirSync(at("there"));
+    writeFileSync(at("there/a"), "old");
+    symlinkSync(at("there/a"), at("link"));
+    expect(() => OutputFile.create(at("link"))).toThrow(/there is a file of that name/);
+    const file = OutputFile.create(at("link"), { force: true });
+    file.write(0, bytes("new"));
+    await file.complete(3);
+    await file.commit();
+    expect(readlinkSync(at("link"))).toBe(at("there/a"));
+    expect(readFileSync(at("there/a"), "latin1")).toBe("new");
+    expect(readdirSync(at("there"))).toEqual(["a"]);
+    expect(readdirSync(folder).sort()).toEqual(["link", "there"]);
+  });
+
+  it("is gone when the process ends before anybody could discard it", async () => {
+    const listeners = process.listeners("exit");
+    const files = Array.from({ length: 20 }, (_, i) => OutputFile.create(at(`a${i}`)));
+    const [onExit, ...others] = process.listeners("exit").filter((one) => !listeners.includes(one));
+    expect(others).toEqual([]);
+    onExit?.(0);
+    expect(readdirSync(folder)).toEqual([]);
+    for (const file of files) await file.discard();
+    expect(process.listeners("exit")).toEqual(listeners);
+  });
+
   it("never replaces what is being read, whatever its name", () => {
     writeFileSync(at("source"), "x");
     symlinkSync(at("source"), at("link"));
@@ -86,6 +113,9 @@ describe("a file that appears whole or not at all", () => {
   it("never replaces what is no regular file", () => {
     expect(() => OutputFile.create(folder, { force: true })).toThrow(/a folder; name a file in it/);
     expect(() => OutputFile.create("/dev/null", { force: true })).toThrow(/no regular file/);
+    writeFileSync(at("file"), "");
+    expect(() => OutputFile.create(at("file/a"))).toThrow(/there is no folder .*file$/);
+    expect(() => OutputFile.create(at("missing/"))).toThrow(/missing\/: this is a folder; name a file in it/);
     expect(() => OutputFile.create(at("missing/a"))).toThrow(/there is no folder .*missing/);
     expect(() => OutputFile.create(at("x".repeat(300)))).toThrow(/name is too long/);
   });

@@ -22,6 +22,7 @@ const FORMATS = { raw: "raw", elf: "elf-core", kdump: "kdump" } as const;
 interface Options extends ConvertModelOptions {
   readonly compression?: "none" | "zlib" | "zstd";
   readonly notes?: DumpNotes;
+  readonly dumpLevel?: number;
 }
 
 async function write(
@@ -44,6 +45,7 @@ async function write(
     compression,
     pool,
     excludeZero,
+    dumpLevel: options.dumpLevel,
     window: 65_536,
   });
   return { file: sink.file(copied.written.size), copied };
@@ -148,6 +150,33 @@ describe("particulars", () => {
     }
   });
 
+  it.each(["raw", "elf", "kdump", "lime"] as const)(
+    "memory of %s that is still being written is not read over",
+    async (format) => {
+      const { physical, source } = modelMemory([run("present", 5 * 65_536, 3)]);
+      const memory = new MemorySink();
+      // Takes bytes only when they are waited for.
+      const late: { readonly offset: number; readonly bytes: Uint8Array }[] = [];
+      const sink = {
+        write: (offset: number, bytes: Uint8Array) => void late.push({ offset, bytes }),
+        settle: async () => {
+          for (const { offset, bytes } of late.splice(0)) memory.write(offset, bytes);
+        },
+      };
+      const { written } = await writeDump(physical, sink, {
+        plan: new DumpPlan(physical.map),
+        facts: new DumpFacts({ cpus: [], architecture: "x86_64" }),
+        format,
+        pageSize: 4096,
+        compression: "none",
+        pool,
+        excludeZero: false,
+        window: 65_536,
+      });
+      expectConverted(memory.file(written.size), source, format);
+    },
+  );
+
   it("pages of zeros of a kdump share one body, and a page that does not shrink is stored as it is", async () => {
     const { physical } = modelMemory([
       run("zero", 10 * 4096),
@@ -170,6 +199,9 @@ describe("particulars", () => {
     };
     expect(await level(zeros)).toEqual([0, undefined]);
     expect(await level(zeros, true)).toEqual([1, "zero"]);
+    // So many that the room for their descriptors is larger than a page: it must not be taken for a page of zeros.
+    const many = [run("present", 8192, 2), run("zero", 400 * 4096), run("present", 4096)];
+    expect(await level(many, true)).toEqual([1, "zero"]);
     expect(await level([...zeros, run("truncated", 4096)], true)).toEqual([0, "unknown"]);
     expect(await level([...zeros, run("failed", 4096)], true)).toEqual([0, "unknown"]);
     expect(await level([run("present", 8192), run("user", 4096)])).toEqual([8, "user"]);
@@ -182,6 +214,30 @@ describe("particulars", () => {
       0,
       undefined,
     ]);
+  });
+
+  it("a kdump names the filters of what it is written of, if those are all that it lacks anything for", async () => {
+    const runs = [run("present", 8192, 2), run("unknown", 4096), run("zero", 4096)];
+    const level = async (some: ModelRun[], dumpLevel: number, excludeZero = false) => {
+      const { file } = await write(modelMemory(some).physical, "kdump", { dumpLevel, excludeZero });
+      const image = openBytes(file);
+      return [image.details.dumpLevel, image.map.reasonOf(8192)];
+    };
+    expect(await level(runs, 31)).toEqual([31, "unknown"]);
+    expect(await level(runs, 30, true)).toEqual([31, "unknown"]);
+    // A single filter would be taken for the reason.
+    expect(await level(runs, 1)).toEqual([0, "unknown"]);
+    expect(await level([...runs, run("failed", 4096)], 31)).toEqual([0, "unknown"]);
+    expect(await level([...runs, run("truncated", 4096)], 31)).toEqual([0, "unknown"]);
+    expect(await level([run("present", 16_384, 2)], 31)).toEqual([0, undefined]);
+  });
+
+  it("zeros of a part of a page that are left out are counted, and no byte beside them", async () => {
+    const runs = [run("present", 4096, 2), run("zero", 100), run("outside", 3996), run("present", 4096)];
+    const { physical, source } = modelMemory(runs);
+    const { file, copied } = await write(physical, "kdump", { excludeZero: true });
+    expect(copied.written).toMatchObject({ zeroExcluded: 100, padded: 0 });
+    expectConverted(file, source, "kdump", { excludeZero: true });
   });
 
   it("an ELF core of more segments than e_phnum can say holds all of them", async () => {
@@ -283,6 +339,32 @@ describe("notes", () => {
     expect(view.getBigUint64(408, true)).toBe(1_700_000_000n);
     expect(view.getInt32(460, true)).toBe(2);
     expect(openBytes(file).details.headerVersion).toBe(6);
+  });
+
+  it("a kdump's headers say how many pages there are, and where notes are, as makedumpfile's do", async () => {
+    const notes: DumpNotes = { cpus: [], architecture: "x86_64", vmcoreinfo, raw };
+    const { physical: some } = modelMemory([
+      run("present", 3 * 4096, 2),
+      run("unknown", 4096),
+      run("outside", 4096),
+      run("present", 4096, 4),
+    ]);
+    const { file } = await write(some, "kdump", { notes });
+    const view = new DataView(file.buffer, file.byteOffset);
+    // diskdump_mod.h: status to nr_cpus of `struct disk_dump_header`.
+    const words = Array.from({ length: 10 }, (_, i) => view.getUint32(424 + 4 * i, true));
+    expect(words).toEqual([1, 4096, 1, 2, 6, 5, 0, 4, 0, 2]);
+    // `struct kdump_sub_header`.
+    expect(view.getBigInt64(4096, true)).toBe(-4096n);
+    expect([view.getInt32(4104, true), view.getInt32(4108, true)]).toEqual([0, 0]);
+    const long = Array.from({ length: 11 }, (_, i) => Number(view.getBigUint64(4112 + 8 * i, true)));
+    const [start, end, vmcoreinfoAt, vmcoreinfoSize, notesAt, notesSize, ...others] = long;
+    expect([start, end, ...others]).toEqual([0, 0, 0, 0, 0, 0, 6]);
+    expect(vmcoreinfoSize).toBe(vmcoreinfo.length);
+    expect(file.subarray(vmcoreinfoAt, (vmcoreinfoAt as number) + vmcoreinfo.length)).toEqual(vmcoreinfo);
+    // The note's own header: 12 bytes, and its name padded to 12.
+    expect(vmcoreinfoAt).toBe((notesAt as number) + (notesSize as number) - ((vmcoreinfo.length + 3) & ~3));
+    expect(view.getUint32((vmcoreinfoAt as number) - 20, true)).toBe(vmcoreinfo.length);
   });
 
   it("VMCOREINFO that lies apart from the notes is among them in the new dump", async () => {

@@ -39,6 +39,11 @@ export interface KdumpWriterOptions {
   readonly encode?: EncodePages | undefined;
   /** Leaves pages of zeros out; they are then excluded, for being zero. */
   readonly excludeZero?: boolean | undefined;
+  /**
+   * `dump_level` of the dump that the memory comes from, if filters are the only cause for which it lacks anything:
+   * makedumpfile and crash go by it, and one that names several filters has no single reason.
+   */
+  readonly dumpLevel?: number | undefined;
 }
 
 const HEADER_SIZE = 464;
@@ -51,6 +56,11 @@ const LEVELS: Readonly<Partial<Record<ExcludedReason, number>>> = { zero: 1, cac
 /** 32 TiB of RAM in 4 KiB pages; our reader takes as many. */
 const MAX_PAGES = 2 ** 33;
 const U32 = 0xffffffff;
+/**
+ * Written behind descriptors that turned out fewer than there is room for: a page of zeros there would be taken for the
+ * body that pages of zeros share, which makedumpfile and QEMU write right behind the descriptors.
+ */
+const UNUSED_ROOM = Uint8Array.from("(room for descriptors of zero pages)", (c) => c.charCodeAt(0));
 
 /** See the module's comment. */
 export class KdumpWriter implements DumpWriter {
@@ -60,6 +70,7 @@ export class KdumpWriter implements DumpWriter {
   readonly #compression: KdumpCompression;
   readonly #encode: EncodePages | undefined;
   readonly #excludeZero: boolean;
+  readonly #sourceLevel: number;
   /** Nobody knows whether what is missing is RAM: both bitmaps are alike then, as QEMU writes them. */
   readonly #alike: boolean;
   readonly #maxPages: number;
@@ -67,6 +78,8 @@ export class KdumpWriter implements DumpWriter {
   readonly #subBlocks: number;
   readonly #bitmapBlocks: number;
   readonly #descriptorsAt: number;
+  /** Bytes for the most descriptors that there can be. */
+  readonly #room: number;
   readonly #ram: BitmapStream;
   readonly #stored: BitmapStream;
   readonly #reasons = new Set<ExcludedReason>();
@@ -83,19 +96,21 @@ export class KdumpWriter implements DumpWriter {
   #partBytes = 0;
   #partIsRam = false;
   #partFailed = false;
+  #failed = false;
   #zeroExcluded = 0;
   #padded = 0;
   #dropped = 0;
 
   /** @throws {MemtoolError} `TOO_LARGE` if the memory's addresses go beyond what the format can hold. */
   constructor(sink: DumpSink, options: KdumpWriterOptions) {
-    const { plan, facts, pageSize, compression, encode, excludeZero = false } = options;
+    const { plan, facts, pageSize, compression, encode, excludeZero = false, dumpLevel = 0 } = options;
     this.#sink = sink;
     this.#facts = facts;
     this.#pageSize = pageSize;
     this.#compression = compression;
     this.#encode = encode;
     this.#excludeZero = excludeZero;
+    this.#sourceLevel = dumpLevel;
     const reasons = [...plan.excluded.keys()];
     this.#alike = !excludeZero && reasons.length === 1 && reasons[0] === "or outside";
     const { pages, stored } = countPages(plan, pageSize);
@@ -112,7 +127,8 @@ export class KdumpWriter implements DumpWriter {
     this.#bitmapBlocks = 2 * perBitmap;
     const bitmapAt = (1 + this.#subBlocks) * pageSize;
     this.#descriptorsAt = bitmapAt + this.#bitmapBlocks * pageSize;
-    this.#dataAt = Math.ceil((this.#descriptorsAt + stored * DESCRIPTOR_SIZE) / pageSize) * pageSize;
+    this.#room = stored * DESCRIPTOR_SIZE;
+    this.#dataAt = Math.ceil((this.#descriptorsAt + this.#room) / pageSize) * pageSize;
     this.#ram = new BitmapStream(sink, bitmapAt, perBitmap * pageSize);
     this.#stored = new BitmapStream(sink, bitmapAt + perBitmap * pageSize, perBitmap * pageSize);
   }
@@ -147,6 +163,7 @@ export class KdumpWriter implements DumpWriter {
     const whole = Math.ceil(start / size);
     const wholeEnd = Math.floor(end / size);
     this.#reasons.add(reason);
+    this.#failed ||= failed;
     if (start < whole * size) mark(whole - 1);
     if (whole < wholeEnd) {
       this.#closePart();
@@ -175,7 +192,15 @@ export class KdumpWriter implements DumpWriter {
   #closePart(): void {
     const page = this.#open;
     if (page < 0) return;
-    if (this.#partBytes > 0 && !this.#partFailed) {
+    if (
+      this.#partBytes > 0 &&
+      !this.#partFailed &&
+      this.#excludeZero &&
+      isZero(this.#part, 0, this.#pageSize)
+    ) {
+      this.#markRam(page, page + 1);
+      this.#zeroExcluded += this.#partBytes;
+    } else if (this.#partBytes > 0 && !this.#partFailed) {
       this.#padded += this.#pageSize - this.#partBytes;
       this.#store(page, this.#part);
     } else {
@@ -261,6 +286,7 @@ export class KdumpWriter implements DumpWriter {
     this.flush();
     this.#ram.finish();
     this.#stored.finish();
+    this.#markUnusedRoom();
     this.#writeHeaders();
     return {
       size: this.#dataAt,
@@ -268,6 +294,15 @@ export class KdumpWriter implements DumpWriter {
       padded: this.#padded,
       dropped: this.#dropped,
     };
+  }
+
+  #markUnusedRoom(): void {
+    const room = this.#room - this.#stored.count * DESCRIPTOR_SIZE;
+    if (room < DESCRIPTOR_SIZE) return;
+    this.#sink.write(
+      this.#descriptorsAt + this.#stored.count * DESCRIPTOR_SIZE,
+      UNUSED_ROOM.subarray(0, Math.min(room, UNUSED_ROOM.length)),
+    );
   }
 
   #writeHeaders(): void {
@@ -311,21 +346,22 @@ export class KdumpWriter implements DumpWriter {
   /**
    * What filters left out. Where something is missing for another reason it is 0, "nobody says why": one filter named
    * would be taken for the reason of all that is missing. So it is where nothing is: with a filter, equal bitmaps mean
-   * that the file can't tell what is missing from what is no RAM.
+   * that the file can't tell what is missing from what is no RAM. Several filters of the source are named as they were;
+   * a single one only if its reader took it for the reason.
    */
   #dumpLevel(): number {
     if (this.#alike) return 1;
     const reasons = new Set(this.#reasons);
     reasons.delete("or outside");
-    if (this.#zeroExcluded > 0) reasons.add("zero");
-    if (this.#ram.count === this.#stored.count) return 0;
-    let level = 0;
+    if (this.#ram.count === this.#stored.count || this.#failed) return 0;
+    const several = (this.#sourceLevel & (this.#sourceLevel - 1)) !== 0;
+    let level = this.#zeroExcluded > 0 ? (LEVELS.zero as number) : 0;
     for (const reason of reasons) {
-      const bit = LEVELS[reason];
-      if (bit === undefined) return 0;
-      level |= bit;
+      const bits = LEVELS[reason] ?? (reason === "unknown" && several ? this.#sourceLevel : 0);
+      if (bits === 0) return 0;
+      level |= bits;
     }
-    return this.#dropped > 0 ? 0 : level;
+    return level;
   }
 }
 
