@@ -1,14 +1,18 @@
 /** memtool/connectors: what opens targets on Node. @module */
-export { type ConvertOptions, type ConvertSummary, convert } from "./convert.js";
+export { type ConvertOptions, type ConvertSummary, convert } from "./convert/convert.js";
+export { OutputError } from "./convert/output-file.js";
+export type { Verified } from "./convert/verify-dump.js";
+export { CONVERT_FORMATS, type ConvertFormat, type FailedRange } from "./convert/write-dump.js";
 export { ConnectorError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
 export type { FileHole, Holes } from "./file-holes.js";
+export { Machine } from "./machine.js";
 export { type InlineSource, isInline, type MappedFileSource, mapFile } from "./mapped-file.js";
 export { readMemoryMap } from "./memory-map.js";
 export { nodeDecoders } from "./node-decoders.js";
 export { nodeEncoders } from "./node-encoders.js";
-export { Machine, type OpenOptions, type OpenTarget, open } from "./open.js";
-export { OutputError } from "./output-file.js";
+export { open } from "./open.js";
+export type { OpenOptions, OpenTarget } from "./open-options.js";
 export { openProcess, type ProcessMap, type ProcessOptions, type ProcessSource } from "./proc-mem.js";
 export {
   type Connector,
@@ -20,6 +24,4 @@ export {
   parseTarget,
   registerConnector,
 } from "./registry.js";
-export type { Verified } from "./verify-dump.js";
 export { openInWorker, type WorkerSourceOptions } from "./worker-source.js";
-export { CONVERT_FORMATS, type ConvertFormat, type FailedRange } from "./write-dump.js";

@@ -1,6 +1,6 @@
 /** The worker's side of the encode pool: takes part in each job that it is told of. */
 import { parentPort } from "node:worker_threads";
-import { EncodeJob } from "../encode-job.js";
+import { EncodeJob } from "../convert/encode-job.js";
 import { nodeEncoders } from "../node-encoders.js";
 
 /** A job to take part in. @internal */

@@ -21,7 +21,7 @@ import {
   open,
   registerConnector,
 } from "../../connectors/connectors.js";
-import { verifyDump } from "../../connectors/verify-dump.js";
+import { verifyDump } from "../../connectors/convert/verify-dump.js";
 import { DumpPlan, type RawNote } from "../../src/formats/index.js";
 import type { PhysicalMemory } from "../../src/memory/index.js";
 import { memorySource } from "../suite/memory-source.js";

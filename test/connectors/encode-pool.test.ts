@@ -1,6 +1,6 @@
 import { inflateSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
-import { EncodePool } from "../../connectors/encode-pool.js";
+import { EncodePool } from "../../connectors/convert/encode-pool.js";
 import { nodeEncoders } from "../../connectors/node-encoders.js";
 import { pattern } from "../support/bytes.js";
 

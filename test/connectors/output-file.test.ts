@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { OutputFile } from "../../connectors/output-file.js";
+import { OutputFile } from "../../connectors/convert/output-file.js";
 
 const root = mkdtempSync(join(tmpdir(), "memtool-output-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

@@ -1,10 +1,10 @@
 /** What is written reads back as the model says, whatever the memory and the format. */
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { EncodePool } from "../../connectors/encode-pool.js";
+import { EncodePool } from "../../connectors/convert/encode-pool.js";
+import { type ConvertFormat, type CopiedDump, writeDump } from "../../connectors/convert/write-dump.js";
 import { nodeDecoders } from "../../connectors/node-decoders.js";
 import { nodeEncoders } from "../../connectors/node-encoders.js";
-import { type ConvertFormat, type CopiedDump, writeDump } from "../../connectors/write-dump.js";
 import { DumpFacts, type DumpNotes, DumpPlan, type KeptRange } from "../../src/formats/index.js";
 import { readPartial } from "../../src/io/index.js";
 import { PhysicalMap, type PhysicalMemory } from "../../src/memory/index.js";

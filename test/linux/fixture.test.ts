@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Machine, open } from "../../connectors/open.js";
+import type { Machine } from "../../connectors/machine.js";
+import { open } from "../../connectors/open.js";
 
 const DUMP = "fixtures/linux-6.1-x86_64.kdump";
 const truth = JSON.parse(readFileSync("fixtures/linux-6.1-x86_64.truth.json", "utf8"));

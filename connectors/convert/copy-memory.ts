@@ -1,7 +1,7 @@
 /** Goes over the memory of a machine in order, window by window, and tells what each part of it is. */
-import type { DumpPlan } from "../src/formats/index.js";
-import { type AbortSignalLike, type FaultState, type Hole, MemtoolError } from "../src/io/index.js";
-import type { PhysicalMemory, PhysicalRange } from "../src/memory/index.js";
+import type { DumpPlan } from "../../src/formats/index.js";
+import { type AbortSignalLike, type FaultState, type Hole, MemtoolError } from "../../src/io/index.js";
+import type { PhysicalMemory, PhysicalRange } from "../../src/memory/index.js";
 
 /** Bytes that are read at once. */
 export const WINDOW = 4 * 2 ** 20;

@@ -4,7 +4,7 @@
  * Whoever takes part (the thread that asks and its helpers) claims `CLAIM` pages at a time with an atomic counter,
  * until none is left. So a helper that comes late, or not at all, costs nothing but its help.
  */
-import type { Encoder, Encoders } from "../src/formats/index.js";
+import type { Encoder, Encoders } from "../../src/formats/index.js";
 
 const NEXT = 0;
 const DONE = 1;

@@ -3,10 +3,10 @@
  */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import type { Encoder, Encoders } from "../src/formats/index.js";
+import type { Encoder, Encoders } from "../../src/formats/index.js";
+import type { EncodeRequest } from "../worker/encode-worker.js";
+import { workerOptions, workerUrl } from "../worker-url.js";
 import { EncodeJob, type EncoderName } from "./encode-job.js";
-import type { EncodeRequest } from "./worker/encode-worker.js";
-import { workerOptions, workerUrl } from "./worker-url.js";
 
 /** Bytes of pages in a job: 25 ms of work of two processors. */
 const JOB_BYTES = 4 * 2 ** 20;

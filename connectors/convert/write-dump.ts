@@ -11,9 +11,9 @@ import {
   LimeWriter,
   RawWriter,
   type WrittenDump,
-} from "../src/formats/index.js";
-import type { AbortSignalLike, FaultState } from "../src/io/index.js";
-import type { PhysicalMemory, PhysicalRange } from "../src/memory/index.js";
+} from "../../src/formats/index.js";
+import type { AbortSignalLike, FaultState } from "../../src/io/index.js";
+import type { PhysicalMemory, PhysicalRange } from "../../src/memory/index.js";
 import { copyMemory, type MemoryReceiver } from "./copy-memory.js";
 import type { EncodePool } from "./encode-pool.js";
 

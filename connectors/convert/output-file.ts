@@ -19,9 +19,9 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import type { DumpSink } from "../src/formats/index.js";
-import { MemtoolError } from "../src/io/index.js";
-import { errnoName } from "./errors.js";
+import type { DumpSink } from "../../src/formats/index.js";
+import { MemtoolError } from "../../src/io/index.js";
+import { errnoName } from "../errors.js";
 
 /** Writes under way at once: Node has four threads for them. */
 const PARALLEL = 4;

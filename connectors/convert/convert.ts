@@ -5,13 +5,13 @@ import {
   type Encoders,
   type KdumpCompression,
   type KeptRange,
-} from "../src/formats/index.js";
-import { type AbortSignalLike, type ExcludedReason, hex, MemtoolError } from "../src/io/index.js";
-import { KernelNotFoundError } from "../src/linux/index.js";
-import { encodeLatin1, type PhysicalMemory } from "../src/memory/index.js";
+} from "../../src/formats/index.js";
+import { type AbortSignalLike, type ExcludedReason, hex, MemtoolError } from "../../src/io/index.js";
+import { KernelNotFoundError } from "../../src/linux/index.js";
+import { encodeLatin1, type PhysicalMemory } from "../../src/memory/index.js";
+import type { Machine } from "../machine.js";
+import { nodeEncoders } from "../node-encoders.js";
 import { EncodePool } from "./encode-pool.js";
-import { nodeEncoders } from "./node-encoders.js";
-import type { Machine } from "./open.js";
 import { OutputFile } from "./output-file.js";
 import { type Verified, verifyDump } from "./verify-dump.js";
 import {

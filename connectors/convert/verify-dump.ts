@@ -1,10 +1,11 @@
 /** Reads a dump that was written back, and compares it with what it was written of. */
 
-import { type DumpPlan, FORMATS, type RawNote } from "../src/formats/index.js";
-import { type AbortSignalLike, type FaultState, type Hole, hex, MemtoolError } from "../src/io/index.js";
-import type { PhysicalMemory, PhysicalRange, RangeState } from "../src/memory/index.js";
+import { type DumpPlan, FORMATS, type RawNote } from "../../src/formats/index.js";
+import { type AbortSignalLike, type FaultState, type Hole, hex, MemtoolError } from "../../src/io/index.js";
+import type { PhysicalMemory, PhysicalRange, RangeState } from "../../src/memory/index.js";
+import type { Machine } from "../machine.js";
+import { open } from "../open.js";
 import { copyMemory, WINDOW } from "./copy-memory.js";
-import { type Machine, open } from "./open.js";
 import type { ConvertFormat } from "./write-dump.js";
 
 /** Options of {@link verifyDump}. */

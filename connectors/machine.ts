@@ -1,0 +1,264 @@
+/** An opened target: the layers of its machine, all on one scheduler. */
+import type { DumpImage } from "../src/formats/index.js";
+import { type Column, type ColumnIo, SAFE_HIGH, sendColumn, sendRecords } from "../src/io/column.js";
+import {
+  type Address,
+  type BoundView,
+  defaultScheduler,
+  Io,
+  MemtoolError,
+  OUTSIDE,
+  type PacketIo,
+  type Routine,
+  type Scheduler,
+  type SourceIo,
+} from "../src/io/index.js";
+import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } from "../src/linux/index.js";
+import { AddressSpace, type PhysicalMemory } from "../src/memory/index.js";
+import { TableCache, VirtualMemory } from "../src/paging/index.js";
+import type { DecodePool } from "./decode-pool.js";
+import type { FileSource } from "./file.js";
+import type { FilesBeside } from "./files-beside.js";
+import { hostWasm } from "./host-wasm.js";
+import type { OpenOptions } from "./open-options.js";
+import type { Connector } from "./registry.js";
+
+/** What `open` put together. @internal */
+export interface Layers {
+  readonly image: DumpImage | undefined;
+  readonly physical: PhysicalMemory | undefined;
+  /** Helps to decompress the dump's pages. */
+  readonly pool?: DecodePool;
+  readonly files?: FilesBeside;
+}
+
+/** Five-level paging, in CR4 (Intel SDM vol. 3A, 2.5). */
+const CR4_LA57 = 1n << 12n;
+
+/** An opened target: its memory, and what was found in it. */
+export class Machine {
+  /** As opened: `file:vmcore`, `proc:1234`. */
+  readonly name: string;
+  /** As `FORMATS` name it: `raw`, `elf-core`; the connector's kind where there is no dump. */
+  readonly format: string;
+  /** The dump's headers, map and notes. */
+  readonly image: DumpImage | undefined;
+  /** Physical memory, where the target is one. */
+  readonly physical: PhysicalMemory | undefined;
+  /** The source at the bottom, with its counters. */
+  readonly source: SourceIo;
+  /** Drives every layer of this machine. */
+  readonly scheduler: Scheduler;
+  readonly #options: OpenOptions;
+  readonly #pool: DecodePool | undefined;
+  readonly #files: FilesBeside | undefined;
+  readonly #identity: AddressSpace<Address>;
+  /** The page tables of every root: processes share the kernel's, and the bound is one for all of them. */
+  readonly #tableCache = new TableCache({ wasm: hostWasm });
+  /** The address space of the root that was given, with the tables that it has read. */
+  #ofRoot: VirtualMemory | undefined;
+  #kernel: LinuxKernel | undefined;
+  #noKernel: KernelNotFoundError | undefined;
+
+  /** Use {@link open}. @internal */
+  constructor(source: SourceIo, kind: Connector["kind"], layers: Layers, options: OpenOptions) {
+    this.name = source.name;
+    this.source = source;
+    this.scheduler = source.scheduler ?? defaultScheduler;
+    this.image = layers.image;
+    this.physical = layers.physical;
+    this.#pool = layers.pool;
+    this.#files = layers.files;
+    this.format = layers.image?.format ?? kind;
+    this.#options = options;
+    const { physical } = layers;
+    this.#identity =
+      physical === undefined
+        ? new AddressSpace<Address>(source, { name: source.name })
+        : new AddressSpace<Address>(new IdentityIo(physical), { name: "physical memory", ...physical.abi });
+  }
+
+  /**
+   * The address space that is used by default, addressed by `bigint`: that of `root` where one was given; the
+   * kernel's where one was found; the process's own; else physical memory.
+   */
+  get memory(): AddressSpace<Address> {
+    const { root } = this.#options;
+    if (root === undefined || this.physical === undefined) return this.#kernel?.memory ?? this.#identity;
+    this.#ofRoot ??= this.addressSpace(root);
+    return this.#ofRoot;
+  }
+
+  /** The kernel, if it has been found already. */
+  get kernel(): LinuxKernel | undefined {
+    return this.#kernel;
+  }
+
+  /** Why no kernel was found, if one was looked for. */
+  get noKernel(): KernelNotFoundError | undefined {
+    return this.#noKernel;
+  }
+
+  /**
+   * The Linux kernel in this memory, looked for if it has not been found yet.
+   *
+   * @throws {KernelNotFoundError} with what to give instead.
+   */
+  linux(): Io<LinuxKernel> {
+    return Io.of(this.scheduler, linuxRoutine, this as Machine, true);
+  }
+
+  /** @internal */
+  *findLinux(scan: boolean): Routine<LinuxKernel> {
+    if (this.#kernel !== undefined) return this.#kernel;
+    const { physical, image } = this;
+    if (physical === undefined) {
+      throw new KernelNotFoundError(
+        "NO_KERNEL",
+        `${this.name} is one process's memory: there is no kernel in it`,
+      );
+    }
+    const architecture = image?.notes.architecture;
+    try {
+      if (architecture !== undefined && architecture !== "x86_64") {
+        throw new KernelNotFoundError(
+          "OTHER_ARCHITECTURE",
+          `no Linux kernel looked for: this is a dump of ${architecture}, and memtool knows the page tables of x86-64 ` +
+            "only; --physical reads its physical memory",
+        );
+      }
+      this.#kernel = yield* findKernel(physical, {
+        map: physical.map,
+        note: image?.notes.vmcoreinfo,
+        root: this.#options.root,
+        scan,
+        live: this.source.source.supports.live,
+        tableCache: this.#tableCache,
+        maxAge: this.#options.maxAge,
+        onProgress: this.#options.onProgress,
+      });
+      this.#noKernel = undefined;
+      return this.#kernel;
+    } catch (error) {
+      if (error instanceof KernelNotFoundError) this.#noKernel = error;
+      throw error;
+    }
+  }
+
+  /** Does what `OpenOptions.kernel` asks for. @internal */
+  async prepare(): Promise<void> {
+    const kernel = this.#options.kernel ?? "scan";
+    if (this.physical === undefined || kernel === "none") return;
+    try {
+      await Io.of(this.scheduler, linuxRoutine, this as Machine, kernel === "scan");
+    } catch (error) {
+      if (!(error instanceof KernelNotFoundError)) throw error;
+    }
+  }
+
+  /**
+   * The address space of a page-table root. All of a machine's keep their tables in one cache.
+   *
+   * @param root Physical address of the top table (x86-64: CR3 without its low 12 bits).
+   * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process; `OTHER_PAGING`, `FIVE_LEVEL_PAGING`
+   * where the dump says that its tables are of a format that can't be walked yet.
+   */
+  addressSpace(root: number): VirtualMemory {
+    const { physical } = this;
+    if (physical === undefined) {
+      throw new MemtoolError(
+        "NO_PHYSICAL_MEMORY",
+        `${this.name} has no page tables: it is one process's memory`,
+      );
+    }
+    this.#checkPaging();
+    const { live } = this.source.source.supports;
+    return new VirtualMemory(physical, {
+      root,
+      live,
+      name: `root 0x${root.toString(16)}`,
+      tableCache: this.#tableCache,
+      maxAge: this.#options.maxAge,
+    });
+  }
+
+  /** Tables of another format, walked as x86-64's of four levels, would give wrong addresses without a word. */
+  #checkPaging(): void {
+    const notes = this.image?.notes;
+    const architecture = notes?.architecture;
+    if (architecture !== undefined && architecture !== "x86_64") {
+      throw new MemtoolError(
+        "OTHER_PAGING",
+        `${this.name}: page tables of ${architecture} aren't supported yet; --physical reads its physical memory`,
+      );
+    }
+    const text = notes?.vmcoreinfo;
+    const ofKernel = text === undefined ? undefined : parseVmcoreinfo(text).numbers.get("pgtable_l5_enabled");
+    const ofCpu = notes?.cpus.some(({ registers }) => ((registers.cr4 ?? 0n) & CR4_LA57) !== 0n);
+    if (ofKernel === 1n || ofCpu === true || this.#noKernel?.code === "FIVE_LEVEL_PAGING") {
+      throw new MemtoolError(
+        "FIVE_LEVEL_PAGING",
+        `${this.name}: it runs with five-level paging, which isn't supported yet; --physical reads its physical memory`,
+      );
+    }
+  }
+
+  /** Paths of the files that it is read from. */
+  get paths(): readonly string[] {
+    const { path } = this.source.source as Partial<FileSource>;
+    return [...(path === undefined ? [] : [path]), ...(this.#files?.paths ?? [])];
+  }
+
+  /** Bytes of the source; of a dump of several files, of all of them. */
+  get size(): number {
+    return this.source.ranges.end + (this.#files?.size ?? 0);
+  }
+
+  /** Waits for what is in flight, and lets go of the target. Idempotent. */
+  async close(): Promise<void> {
+    try {
+      await this.source.close();
+      await this.#files?.close();
+    } finally {
+      await this.#pool?.close();
+    }
+  }
+
+  /** For `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {
+  return yield* machine.findLinux(scan);
+}
+
+/** Physical memory under 64-bit addresses. */
+class IdentityIo implements PacketIo<Address>, ColumnIo {
+  readonly scheduler: Scheduler;
+  readonly #physical: PhysicalMemory;
+
+  constructor(physical: PhysicalMemory) {
+    this.#physical = physical;
+    this.scheduler = physical.scheduler;
+  }
+
+  sendIo(address: Address, view: BoundView): void {
+    const number = Number(address);
+    if (Number.isSafeInteger(number)) this.#physical.sendIo(number, view);
+    else view.fail(OUTSIDE);
+  }
+
+  sendColumn(column: Column, from: number, view: BoundView): void {
+    const { words, size } = column;
+    const until = 2 * (from + view.length / size);
+    for (let i = 2 * from + 1; i < until; i += 2) {
+      if ((words[i] as number) >= SAFE_HIGH) {
+        sendRecords(this, column, from, view);
+        return;
+      }
+    }
+    sendColumn(this.#physical, column, from, view);
+  }
+}

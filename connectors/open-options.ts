@@ -1,0 +1,53 @@
+/** What to open, and how. */
+import type { RawRange } from "../src/formats/index.js";
+
+/**
+ * What to open: the path of a dump, the paths of all files of a dump that was split, in any order, or a connector in
+ * the form `name[:target[:key=value,…]]`.
+ */
+export type OpenTarget = string | readonly string[] | { readonly connector: string };
+
+/** Options of {@link open}. */
+export interface OpenOptions {
+  /** The dump's format, instead of what its content says: a name of `FORMATS`, such as `raw`. */
+  readonly format?: string | undefined;
+  /** Physical address of a page-table root: `memory` is then its address space. */
+  readonly root?: number | undefined;
+  /** Allow writes, where the target can; default false. */
+  readonly write?: boolean | undefined;
+  /**
+   * Map the file into memory instead of reading it with positioned reads; default false. Random reads are faster, but
+   * a file that becomes shorter meanwhile can end the program: see {@link mapFile}. Reads are then in no batch, so the
+   * source's counters do not count them.
+   */
+  readonly map?: boolean | undefined;
+  /**
+   * Where a raw image's bytes belong: ranges, or a text that {@link readMemoryMap} takes (ranges such as
+   * `0-3G@0,4G-5G@3G`, or the path of a file of them or of the text of /proc/iomem). Of a QEMU stream, where its main RAM
+   * belongs. Other dumps say it themselves, and refuse a map.
+   */
+  readonly memoryMap?: readonly RawRange[] | string | undefined;
+  /**
+   * Tell zeros apart that the file doesn't store, as holes of the file system: a raw image's `image.mapWithZeros` is
+   * then there if the file has such holes and the optional package `ffi-rs` is installed, which is loaded (some 15 ms).
+   * Default false.
+   */
+  readonly holes?: boolean | undefined;
+  /**
+   * Bytes of memory to keep cached, decompressed pages of a dump among them; default 32 MiB, or none over a mapped
+   * file whose pages are not compressed.
+   */
+  readonly cacheBytes?: number | undefined;
+  /**
+   * For live memory: milliseconds that page tables may be old when a request begins; default 0, so that they are shared
+   * within a batch only. Until then a change of them is not seen; see `VirtualMemory.flush`.
+   */
+  readonly maxAge?: number | undefined;
+  /**
+   * How far to go for a kernel before `open` resolves: `scan` all RAM unless the dump's note will do (default), the
+   * `note` only, or `none`. `linux()` scans in any case.
+   */
+  readonly kernel?: "scan" | "note" | "none" | undefined;
+  /** Progress of a scan: bytes done, and in all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
