@@ -106,6 +106,15 @@ describe("a flattened dump", () => {
     expect(readPartial(image.io, 7 * PAGE, PAGE).sync().good).toEqual([]);
   });
 
+  it("that was cut in a file of the full length ends at the first header of zeros, not at the last", () => {
+    const cut = flat.slice();
+    cut.fill(0, PAGE + 9 * (PAGE + 16));
+    const image = openBytes(cut);
+    expect(image.warnings.join()).toMatch(/the block header at 0xa090 is all zeros/);
+    expect(image.details).toMatchObject({ flattenedBlocks: 9 });
+    expect(readPartial(image.io, 7 * PAGE, PAGE).sync().holes).toMatchObject([{ state: "excluded" }]);
+  });
+
   it("is all there where only bytes around the headers can't be read", () => {
     const bad = [
       { start: 512, end: 1024 },

@@ -99,7 +99,9 @@ export function* readBitmaps(
     const same = new PageBitmapBuilder(pages, [{ start: 0, end: 8 * readable }]);
     yield* readBitmap(files, at, bytes, "first", readable < bytes ? [builder, same] : [builder], warnings);
     ram = builder.build();
-    alike = (readable < bytes ? same.build() : ram).equals(anywhere);
+    const compared = readable < bytes ? same.build() : ram;
+    // Of nothing nothing is known.
+    alike = compared.equals(anywhere) && (readable === bytes || compared.count > 0);
   }
   return { stored: storedPages, anywhere, ram, alike, complete: readable === bytes };
 }
