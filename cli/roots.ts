@@ -1,11 +1,11 @@
 /** The page-table roots that are known in a target. */
 import type { Machine } from "../connectors/connectors.js";
+import { type Root, rootName } from "../src/paging/index.js";
 import { rootOf } from "./parse.js";
 
 /** A root, and who says that it is one. */
 export interface KnownRoot {
-  /** Physical address of the top table. */
-  readonly root: number;
+  readonly root: Root;
   readonly from: string;
 }
 
@@ -20,6 +20,8 @@ export function rootsOf(machine: Machine, own: KnownRoot | undefined): KnownRoot
     if (registers.cr3 !== undefined) found.push({ root: rootOf(registers.cr3), from: `CR3 of CPU ${cpu}` });
   }
   const { kernel } = machine;
-  if (kernel !== undefined) found.push({ root: kernel.memory.root, from: "kernel" });
-  return found.filter(({ root }, i) => found.findIndex((other) => other.root === root) === i);
+  if (kernel !== undefined) found.push({ root: kernel.memory.roots, from: "kernel" });
+  return found.filter(
+    ({ root }, i) => found.findIndex((other) => rootName(other.root) === rootName(root)) === i,
+  );
 }

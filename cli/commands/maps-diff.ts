@@ -1,4 +1,4 @@
-import { diffMaps, type VirtualMemory, type VirtualRange } from "../../src/paging/index.js";
+import { diffMaps, rootName, type VirtualMemory, type VirtualRange } from "../../src/paging/index.js";
 import { statusOf } from "../errors.js";
 import { DIFFERENCE_HEADING, differenceJson, differenceText } from "../render/difference.js";
 import { toJson } from "../render/escape.js";
@@ -19,7 +19,8 @@ export async function mapsDiff(
   let unknown = 0;
   for await (const difference of diffMaps(memory, other, range)) {
     if (!any && !json) {
-      const name = session.space.name === "kernel" ? `kernel (root ${hex(memory.root)})` : session.space.name;
+      const name =
+        session.space.name === "kernel" ? `kernel (root ${rootName(memory.roots)})` : session.space.name;
       out.text(
         `- only in ${name}\n+ only in root ${hex(root)}\n~ in both, not the same\n? can't be told\n\n`,
       );

@@ -1,9 +1,9 @@
-import type { VirtualMemory, VirtualRange } from "../../src/paging/index.js";
+import { rootName, type VirtualMemory, type VirtualRange } from "../../src/paging/index.js";
 import { statusOf } from "../errors.js";
 import { MapCells } from "../map-cells.js";
 import { escapeText } from "../render/escape.js";
 import { mapsSvg } from "../render/maps-svg.js";
-import { bytesText, hex } from "../render/numbers.js";
+import { bytesText } from "../render/numbers.js";
 import type { Session } from "../session.js";
 import { writeWhole } from "../write-file.js";
 
@@ -25,7 +25,7 @@ export async function mapsPicture(
     else mapped += pages;
   }
   const size = bytesText(BigInt(mapped) * 4096n);
-  const kernel = space.name === "kernel" ? `kernel, root ${hex(memory.root)}` : space.name;
+  const kernel = space.name === "kernel" ? `kernel, root ${rootName(memory.roots)}` : space.name;
   const svg = mapsSvg(
     { cells, contents: drawn.contents, totals: drawn.totals },
     {

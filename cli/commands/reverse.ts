@@ -1,4 +1,10 @@
-import { findMappings, type PhysicalSpan, type ReverseResult } from "../../src/paging/index.js";
+import {
+  findMappings,
+  type PhysicalSpan,
+  type ReverseResult,
+  type Root,
+  rootName,
+} from "../../src/paging/index.js";
 import { statusOf, UsageError } from "../errors.js";
 import { readLines } from "../lines.js";
 import { parsePhysical, parseSize } from "../parse.js";
@@ -55,14 +61,16 @@ export async function reverse(
     bad = read.bad;
     spans = read.spans;
   }
-  const own = { root: memory.root, from: session.space.name };
+  const own = { root: memory.roots, from: session.space.name };
   const roots = options.allRoots === true ? rootsOf(session.machine, own).map(({ root }) => root) : undefined;
   const targets = areRanges ? spans : spans.map(({ start }) => start);
   const results =
     roots === undefined
       ? memory.reverse(targets as PhysicalSpan[])
       : findMappings(
-          roots.map((root) => (root === memory.root ? memory : session.machine.addressSpace(root))),
+          roots.map((root) =>
+            root === memory.roots ? memory : session.machine.addressSpace(root as number),
+          ),
           targets as PhysicalSpan[],
         );
   const found = new Found(spans);
@@ -173,7 +181,7 @@ function reportMissing(
   session: Session,
   missing: readonly PhysicalSpan[],
   areRanges: boolean,
-  roots: readonly number[] | undefined,
+  roots: readonly Root[] | undefined,
 ): void {
   if (missing.length === 0) return;
   const { name } = session.space;
@@ -192,10 +200,10 @@ class Untold {
   count = 0;
   readonly #lines: string[] = [];
 
-  add(result: ReverseResult, roots: readonly number[] | undefined): void {
+  add(result: ReverseResult, roots: readonly Root[] | undefined): void {
     this.count++;
     if (this.#lines.length >= LISTED || result.state === undefined) return;
-    this.#lines.push(runText(result) + (roots === undefined ? "" : `, root ${hex(result.root)}`));
+    this.#lines.push(runText(result) + (roots === undefined ? "" : `, root ${rootName(result.root)}`));
   }
 
   report(session: Session): void {

@@ -1,5 +1,5 @@
 /** What `maps --diff` shows: ranges in which two address spaces differ. */
-import type { DifferenceSide, MapDifference, UnknownSide } from "../../src/paging/index.js";
+import type { DifferenceSide, MapDifference, SwappedSide, UnknownSide } from "../../src/paging/index.js";
 import { sizeText } from "./area.js";
 import { reasonText } from "./hole.js";
 import { bytesText, hex, hex16 } from "./numbers.js";
@@ -28,7 +28,10 @@ export function differenceText(difference: MapDifference): string {
   }
 }
 
-function sideText(side: DifferenceSide): string {
+type Side = DifferenceSide | SwappedSide;
+
+function sideText(side: Side): string {
+  if (side.state !== undefined) return side.state;
   const frames = side.physical === undefined ? "" : `, at ${hex(side.physical)}`;
   return `${rightsText(side).padEnd(10)}  ${sizesText(side)}${frames}`;
 }
@@ -40,6 +43,9 @@ function sizesText({ pageSizes }: DifferenceSide): string {
 /** Only what differs is shown from both sides. */
 function changeText(change: Extract<MapDifference, { kind: "changed" }>): string {
   const { first, second, frames, rights, pageSize } = change;
+  if (first.state !== undefined || second.state !== undefined) {
+    return `${sideText(first)} → ${sideText(second)}`;
+  }
   const parts: string[] = [];
   if (rights) parts.push(`${rightsText(first)} → ${rightsText(second)}`);
   else parts.push(rightsText(first).padEnd(10));
@@ -60,9 +66,8 @@ export function differenceJson(difference: MapDifference): Record<string, unknow
   const { start, end, kind, ...rest } = difference;
   const sides: Record<string, unknown> = {};
   for (const name of ["first", "second"] as const) {
-    const side =
-      name in rest ? (rest as Partial<Record<typeof name, DifferenceSide | UnknownSide>>)[name] : undefined;
-    if (side !== undefined) sides[name] = "state" in side ? side : sideJson(side);
+    const side = name in rest ? (rest as Partial<Record<typeof name, Side | UnknownSide>>)[name] : undefined;
+    if (side !== undefined) sides[name] = side.state === undefined ? sideJson(side) : side;
   }
   const { frames, rights, pageSize } = rest as Partial<Extract<MapDifference, { kind: "changed" }>>;
   const changes = kind === "changed" ? { frames, rights, pageSize } : {};

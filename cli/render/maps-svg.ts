@@ -52,9 +52,7 @@ const COLOURS = {
 /** The colour of an address space's pages. */
 function colourOf(access: Access | undefined): string {
   if (access === undefined) return "url(#unknown)";
-  const { writable, executable, user } = access;
-  // Formats without it have no pages that can't be read.
-  const readable = (access as { readonly readable?: boolean }).readable ?? true;
+  const { readable, writable, executable, user } = access;
   const kind = writable
     ? executable
       ? "both"

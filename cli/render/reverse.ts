@@ -1,13 +1,19 @@
 /** What `translate --reverse` shows: mappings of physical addresses, or of ranges of them. */
-import type { InRoots, ReverseMapping, ReverseResult } from "../../src/paging/index.js";
-import { bytesText, hex, hex16 } from "./numbers.js";
+import {
+  type InRoots,
+  type ReverseMapping,
+  type ReverseResult,
+  type Root,
+  rootName,
+} from "../../src/paging/index.js";
+import { bytesText, hex16 } from "./numbers.js";
 import { RUN_HEADING, rightsText, runJson, runText } from "./translation.js";
 
 /** Roots that a line names; the rest is counted. */
 const NAMED = 4;
 
 /** The headings of {@link reverseText}. */
-export function reverseHeading(areRanges: boolean, roots: readonly number[] | undefined): string {
+export function reverseHeading(areRanges: boolean, roots: readonly Root[] | undefined): string {
   const heading = areRanges ? RUN_HEADING : "PHYSICAL            VIRTUAL             PAGES  RIGHTS";
   return roots === undefined ? heading : `${heading.padEnd(heading.length - 6 + RIGHTS)}  ROOTS`;
 }
@@ -23,7 +29,7 @@ const RIGHTS = "rwx kernel global".length;
 export function reverseText(
   result: ReverseMapping,
   areRanges: boolean,
-  roots: readonly number[] | undefined,
+  roots: readonly Root[] | undefined,
 ): string {
   const { virtual, physical, length, pageSize } = result;
   let text: string;
@@ -39,9 +45,9 @@ export function reverseText(
   return roots === undefined ? text : `${text.padEnd(rights + RIGHTS)}  ${rootsText(result, roots)}`;
 }
 
-function rootsText({ roots }: InRoots, all: readonly number[]): string {
+function rootsText({ roots }: InRoots, all: readonly Root[]): string {
   if (roots.length === all.length && all.length > 1) return `all ${all.length}`;
-  const named = roots.slice(0, NAMED).map(hex).join(", ");
+  const named = roots.slice(0, NAMED).map(rootName).join(", ");
   return roots.length > NAMED ? `${named} and ${roots.length - NAMED} more` : named;
 }
 
@@ -49,9 +55,10 @@ function rootsText({ roots }: InRoots, all: readonly number[]): string {
 export function reverseJson(
   result: ReverseResult,
   areRanges: boolean,
-  roots: readonly number[] | undefined,
+  roots: readonly Root[] | undefined,
 ): Record<string, unknown> {
-  const inRoots = roots === undefined ? { root: hex(result.root) } : { roots: result.roots.map(hex) };
+  const inRoots =
+    roots === undefined ? { root: rootName(result.root) } : { roots: result.roots.map(rootName) };
   if (result.state !== undefined) return { ...runJson(result), ...inRoots };
   const { virtual, length } = result;
   const run = { ...result, start: virtual, end: virtual + BigInt(length), state: undefined };

@@ -39,7 +39,7 @@ export function runJson(run: MapRun): Record<string, unknown> {
 /** What a failed translation says of itself. */
 export type Failure = Pick<UnmappedAddress, "state" | "level" | "entry" | "cause">;
 /** What is shown of rights. */
-export type Allowed = Pick<MappedAddress, "writable" | "user" | "executable">;
+export type Allowed = Pick<MappedAddress, "readable" | "writable" | "user" | "executable">;
 
 /** The same for `--json`. */
 export function failureJson({ state, level, entry, cause }: Failure): Record<string, unknown> {
@@ -47,8 +47,8 @@ export function failureJson({ state, level, entry, cause }: Failure): Record<str
 }
 
 /** Rights as `--json` has them. */
-export function rightsJson({ writable, user, executable }: Allowed): Record<string, boolean> {
-  return { writable, user, executable };
+export function rightsJson({ readable, writable, user, executable }: Allowed): Record<string, boolean> {
+  return { readable, writable, user, executable };
 }
 
 function stepJson(step: WalkStep): Record<string, unknown> {
@@ -58,7 +58,7 @@ function stepJson(step: WalkStep): Record<string, unknown> {
     level,
     name,
     index,
-    entryAddress: hex(entryAddress),
+    ...(entryAddress === undefined ? {} : { entryAddress: hex(entryAddress) }),
     entry: hex(entry),
     present,
     leaf,
@@ -68,8 +68,8 @@ function stepJson(step: WalkStep): Record<string, unknown> {
 }
 
 /** `rwx user`, `r-- kernel`. */
-export function rightsText({ writable, user, executable }: Allowed): string {
-  return `r${writable ? "w" : "-"}${executable ? "x" : "-"} ${user ? "user" : "kernel"}`;
+export function rightsText({ readable, writable, user, executable }: Allowed): string {
+  return `${readable ? "r" : "-"}${writable ? "w" : "-"}${executable ? "x" : "-"} ${user ? "user" : "kernel"}`;
 }
 
 /** Runs that differ in this alone are runs of their own: kernels without page-table isolation have it everywhere. */
@@ -113,7 +113,8 @@ export function walkText(walk: Walk): string {
 }
 
 function stepText({ level, name, index, entryAddress, entry, present, flags }: WalkStep): string {
-  const where = `level ${level}  ${name.padEnd(5)}  [${String(index).padStart(3)}] at ${hex16(entryAddress)}`;
+  const at = entryAddress === undefined ? "in a register".padEnd(21) : `at ${hex16(entryAddress)}`;
+  const where = `level ${level}  ${name.padEnd(5)}  [${String(index).padStart(3)}] ${at}`;
   return `${where}  ${hex16(entry)}  ${present ? flagsText(flags) : "not present"}`;
 }
 

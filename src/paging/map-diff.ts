@@ -9,19 +9,28 @@ import {
   accessBits,
   accessFields,
   firstPage,
+  kindOfRow,
+  MAPPED,
   PAGE_BYTES,
   pageAddress,
   pageCount,
   sizesOf,
+  UNKNOWN as UNKNOWN_ROW,
 } from "./run-pages.js";
 import { sharedParts } from "./shared-parts.js";
 
-/** How one of two spaces maps what differs. */
+/** How one of two spaces maps what differs; `state` tells whether it does. */
 export interface DifferenceSide extends Access {
   /** Physical address of the first byte, if the whole is contiguous there. */
   readonly physical?: number;
   /** Sizes of its pages in bytes, ascending. */
   readonly pageSizes: readonly number[];
+  readonly state?: undefined;
+}
+
+/** It is not in RAM there, but elsewhere. */
+export interface SwappedSide {
+  readonly state: "swapped";
 }
 
 /** Why one of two spaces can't be told of. */
@@ -39,13 +48,13 @@ export type MapDifference = {
   /** Exclusive; may be 2^64. */
   readonly end: bigint;
 } & (
-  | { readonly kind: "only-first"; readonly first: DifferenceSide }
-  | { readonly kind: "only-second"; readonly second: DifferenceSide }
+  | { readonly kind: "only-first"; readonly first: DifferenceSide | SwappedSide }
+  | { readonly kind: "only-second"; readonly second: DifferenceSide | SwappedSide }
   | {
       readonly kind: "changed";
-      readonly first: DifferenceSide;
-      readonly second: DifferenceSide;
-      /** What of it differs: one at least. */
+      readonly first: DifferenceSide | SwappedSide;
+      readonly second: DifferenceSide | SwappedSide;
+      /** What of it differs: one at least. (Of what is swapped out, where it is.) */
       readonly frames: boolean;
       readonly rights: boolean;
       readonly pageSize: boolean;
@@ -100,6 +109,11 @@ class Side {
 
   get fault(): number {
     return this.runs.faults[this.row] as number;
+  }
+
+  /** `MAPPED`, `SWAPPED_OUT` or `UNKNOWN`. */
+  get kind(): number {
+    return kindOfRow(this.runs, this.row);
   }
 
   get rights(): number {
@@ -158,7 +172,8 @@ class Found {
     this.#next = this.#next === physical ? physical + pages * PAGE_BYTES : -1;
   }
 
-  mapped(): DifferenceSide {
+  mapped(): DifferenceSide | SwappedSide {
+    if (this.#fault !== 0) return { state: "swapped" };
     const found = { pageSizes: sizesOf(this.#runs.mmu, this.#levels), ...accessFields(this.#rights) };
     return this.#next < 0 ? found : { physical: this.#physical, ...found };
   }
@@ -244,15 +259,19 @@ class Growing {
 
 /** How the pages from `page` on differ; 0 if they don't. */
 function compare(page: number, first: Side | undefined, second: Side | undefined): number {
-  const firstFault = first?.fault ?? 0;
-  const secondFault = second?.fault ?? 0;
-  if (firstFault !== 0 || secondFault !== 0) {
-    if (first !== undefined && second !== undefined && firstFault === secondFault && first.hasEntryOf(second))
-      return 0;
-    return UNKNOWN | (firstFault === 0 ? 0 : ONLY_FIRST) | (secondFault === 0 ? 0 : ONLY_SECOND);
+  const firstKind = first?.kind ?? MAPPED;
+  const secondKind = second?.kind ?? MAPPED;
+  if (first !== undefined && second !== undefined && first.fault === second.fault && first.fault !== 0) {
+    if (first.hasEntryOf(second)) return 0;
+  }
+  if (firstKind === UNKNOWN_ROW || secondKind === UNKNOWN_ROW) {
+    return (
+      UNKNOWN | (firstKind === UNKNOWN_ROW ? ONLY_FIRST : 0) | (secondKind === UNKNOWN_ROW ? ONLY_SECOND : 0)
+    );
   }
   if (first === undefined) return ONLY_SECOND;
   if (second === undefined) return ONLY_FIRST;
+  if (firstKind !== MAPPED || secondKind !== MAPPED) return CHANGED | FRAMES;
   const size = (side: Side) => side.runs.pageSize(side.row);
   const changed =
     (first.physicalAt(page) === second.physicalAt(page) ? 0 : FRAMES) |
@@ -299,7 +318,7 @@ export function* diffMapsRoutine(
 }
 
 function brokenOnes(first: Side | undefined, second: Side | undefined): (Side | undefined)[] {
-  return [first, second].map((side) => (side?.fault === 0 ? undefined : side));
+  return [first, second].map((side) => (side?.kind === UNKNOWN_ROW ? side : undefined));
 }
 
 /** The parts of a range that two spaces don't share, in pages of 4 KiB: ascending, disjoint. */

@@ -3,7 +3,17 @@ import type { Routine } from "../io/index.js";
 import { RunPass } from "./maps.js";
 import type { PageTableIo } from "./page-table-io.js";
 import { RUN_ROWS, RunColumns } from "./run-columns.js";
-import { type Access, accessBits, accessFields, firstPage, PAGE_BYTES, pageCount } from "./run-pages.js";
+import {
+  type Access,
+  accessBits,
+  accessFields,
+  firstPage,
+  kindOfRow,
+  MAPPED,
+  PAGE_BYTES,
+  pageCount,
+  SWAPPED_OUT,
+} from "./run-pages.js";
 
 /** Mappings of one page size with one set of rights. */
 export interface SummaryRow extends Access {
@@ -19,6 +29,8 @@ export interface SummaryRow extends Access {
 export interface MapSummary {
   /** By page size, ascending, then by rights; only what there is. */
   readonly rows: readonly SummaryRow[];
+  /** Pages of the system that are not in RAM now. */
+  readonly swapped: { readonly ranges: number; readonly bytes: bigint };
   /** What can't be told: tables that are missing, entries that are malformed. */
   readonly unknown: { readonly ranges: number; readonly bytes: bigint };
 }
@@ -34,14 +46,16 @@ export function* summaryRoutine(io: PageTableIo, from: number, to: number): Rout
   /** Pages of their own size, and of 4 KiB, by level and rights. */
   const pages = new Float64Array((mmu.levels + 1) * RIGHTS);
   const small = new Float64Array((mmu.levels + 1) * RIGHTS);
-  let ranges = 0;
-  let unknown = 0;
+  const swapped = { ranges: 0, pages: 0 };
+  const unknown = { ranges: 0, pages: 0 };
   while (yield* pass.next()) {
     for (let row = 0; row < runs.length; row++) {
       const count = pageCount(runs, row);
-      if (runs.faults[row] !== 0) {
-        ranges++;
-        unknown += count;
+      const kind = kindOfRow(runs, row);
+      if (kind !== MAPPED) {
+        const sum = kind === SWAPPED_OUT ? swapped : unknown;
+        sum.ranges++;
+        sum.pages += count;
         continue;
       }
       const level = runs.levels[row] as number;
@@ -66,5 +80,9 @@ export function* summaryRoutine(io: PageTableIo, from: number, to: number): Rout
       });
     }
   }
-  return { rows, unknown: { ranges, bytes: BigInt(unknown) * BigInt(PAGE_BYTES) } };
+  return { rows, swapped: inBytes(swapped), unknown: inBytes(unknown) };
+}
+
+function inBytes({ ranges, pages }: { readonly ranges: number; readonly pages: number }) {
+  return { ranges, bytes: BigInt(pages) * BigInt(PAGE_BYTES) };
 }

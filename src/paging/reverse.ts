@@ -5,16 +5,18 @@ import { RunPass } from "./maps.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import type { Targets } from "./reverse-targets.js";
+import { type Rights, rightsFields } from "./rights.js";
+import type { Root } from "./root.js";
 import { type BrokenRun, RUN_ROWS, RunColumns } from "./run-columns.js";
+import { kindOfRow, SWAPPED_OUT } from "./run-pages.js";
 import { sharedParts } from "./shared-parts.js";
-import { type Rights, rightsFields } from "./translation.js";
 
 /** Which address spaces a result holds for. */
 export interface InRoots {
-  /** Physical address of the top table; of several, the first. */
-  readonly root: number;
+  /** Physical address of the top table (or of both); of several spaces, the first one's. */
+  readonly root: Root;
   /** All of them, in the order in which the spaces were given. */
-  readonly roots: readonly number[];
+  readonly roots: readonly Root[];
 }
 
 /** Virtual memory that maps what was asked for. */
@@ -65,11 +67,11 @@ function* search(
   sink: Sink<ReverseResult>,
   pass: RunPass,
   targets: Targets,
-  roots: readonly number[],
+  roots: readonly Root[],
 ): Routine<void> {
   const { runs } = pass;
   const { starts, ends } = targets;
-  const root = roots[0] as number;
+  const root = roots[0] as Root;
   while (yield* pass.next()) {
     for (
       let row = findTargets(runs, 0, targets);
@@ -78,6 +80,8 @@ function* search(
     ) {
       const start = runs.physical[row] as number;
       if (start < 0) {
+        // What is swapped out has no physical address.
+        if (kindOfRow(runs, row) === SWAPPED_OUT) continue;
         yield sink.emit({ ...(runs.row(row) as BrokenRun), root, roots });
         continue;
       }

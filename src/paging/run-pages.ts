@@ -2,10 +2,10 @@
  * Runs in pages of 4 KiB, whatever the format's smallest page is: exact in a double, and comparable between formats. And
  * what their rights say to people.
  */
+import { faultState } from "../io/index.js";
 import type { CompiledMmu } from "./mmu.js";
-import { GLOBAL } from "./mmu.js";
+import { GLOBAL, type Rights, rightsFields } from "./rights.js";
 import { addressOf, type RunColumns } from "./run-columns.js";
-import { type Rights, rightsFields } from "./translation.js";
 
 /** Bytes of a page here. */
 export const PAGE_BYTES = 4096;
@@ -22,6 +22,18 @@ export function accessBits(rights: number): number {
 export function accessFields(rights: number): Access {
   const { global: _, ...access } = rightsFields(accessBits(rights));
   return access;
+}
+
+/** What a row is: mapped, known to be elsewhere, or not known. */
+export const MAPPED = 0;
+export const SWAPPED_OUT = 1;
+export const UNKNOWN = 2;
+
+/** See {@link MAPPED}. */
+export function kindOfRow(runs: RunColumns, row: number): number {
+  const fault = runs.faults[row] as number;
+  if (fault === 0) return MAPPED;
+  return faultState(fault) === "swapped" ? SWAPPED_OUT : UNKNOWN;
 }
 
 /** Number of the page that a row begins at. */

@@ -7,7 +7,7 @@
  * Tables below the top are not compared.
  */
 import type { PacketIo, Routine } from "../io/index.js";
-import { fetchTables } from "./fetch-tables.js";
+import { arrivals, fetchTables } from "./fetch-tables.js";
 import type { CompiledMmu } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
 import type { TableFetch } from "./table-fetch.js";
@@ -45,8 +45,7 @@ class Kin {
   /** Notes the entries of a space's top table. */
   add(member: number, words: Uint32Array, base: number): void {
     const { mmu } = this;
-    const last = (mmu.loMask[mmu.levels] as number) | (mmu.hiMask[mmu.levels] as number);
-    for (let index = 0; index <= last; index++) {
+    for (let index = 0; index < mmu.rootEntries; index++) {
       const lo = words[base + 2 * index] as number;
       const hi = words[base + 2 * index + 1] as number;
       if ((lo | hi) === 0) continue;
@@ -109,7 +108,7 @@ export function* sharedParts(spaces: readonly PageTableIo[]): Routine<SharedPart
       members.forEach((member, i) => {
         const io = spaces[member] as PageTableIo;
         const table = tables[i];
-        const slot = io.cache.find(io.root);
+        const slot = io.cache.find(io.rootKey);
         if (table !== undefined && table.fault === 0 && table.faults === undefined) {
           kin.add(member, table.words, 0);
         } else if (table === undefined && slot >= 0) {
@@ -147,8 +146,24 @@ function* readTops(spaces: readonly PageTableIo[]): Routine<(TableFetch | undefi
   const [first] = spaces;
   if (first === undefined) return [];
   first.beginRequest();
-  return yield* fetchTables(
-    first,
-    spaces.map(({ root }) => root),
-  );
+  const { cache } = first;
+  if (first.mmu.plainRoot) {
+    return yield* fetchTables(
+      first,
+      spaces.map(({ rootKey }) => rootKey),
+    );
+  }
+  // Each knows itself how its root is read.
+  const unsent: TableFetch[] = [];
+  const tables = spaces.map((io) => {
+    if (cache.find(io.rootKey) >= 0) return undefined;
+    const known = cache.broken.get(io.rootKey) ?? cache.flightOf(io.rootKey);
+    if (known !== undefined) return known;
+    const fetch = io.makeFetch(io.rootKey);
+    unsent.push(fetch);
+    return fetch;
+  });
+  const waiting = new Set(tables.filter((table) => table !== undefined));
+  yield* arrivals(first, [...waiting], unsent);
+  return tables;
 }

@@ -38,6 +38,7 @@ function found(results: Iterable<ReverseResult>): string[] {
   return [...results].flatMap((result) => {
     expect(result.root).toBe(result.roots[0]);
     return result.roots.map((root) => {
+      if (typeof root !== "number") throw new Error("a pair");
       if (result.state !== undefined)
         return line(root, result.start, -1, Number(result.end - result.start), result.state);
       const { virtual, physical, length, pageSize, writable, user, executable, global } = result;

@@ -1,7 +1,24 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Scheduler } from "../../src/io/index.js";
-import { diffMaps, type MapDifference, type RunColumns, VirtualMemory } from "../../src/paging/index.js";
+import {
+  ABSENT,
+  aarch64,
+  type DifferenceSide,
+  diffMaps,
+  ELSEWHERE,
+  findMappings,
+  type MapDifference,
+  type MmuDef,
+  type ReverseMapping,
+  type RunColumns,
+  type SwappedSide,
+  TableCache,
+  VirtualMemory,
+  withAbsentEntries,
+  X86_32,
+  X86_64,
+} from "../../src/paging/index.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 import { kinSpaces, type ReferencePage, referencePages, referenceRuns } from "../support/kin-spaces.js";
 import type { ReferenceRun } from "../support/reference-walker.js";
@@ -129,7 +146,11 @@ describe("summary", () => {
     const dummy = new DummyMachine({ frames: 4 });
     dummy.lose(dummy.root);
     const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root });
-    expect(memory.summary().sync()).toEqual({ rows: [], unknown: { ranges: 2, bytes: 1n << 48n } });
+    expect(memory.summary().sync()).toEqual({
+      rows: [],
+      swapped: { ranges: 0, bytes: 0n },
+      unknown: { ranges: 2, bytes: 1n << 48n },
+    });
   });
 });
 
@@ -163,15 +184,7 @@ function differences(
 }
 
 function whatOf(difference: MapDifference): string {
-  const rights = ({
-    writable,
-    user,
-    executable,
-  }: {
-    writable: boolean;
-    user: boolean;
-    executable: boolean;
-  }) => JSON.stringify({ writable, user, executable });
+  const rights = (side: DifferenceSide | SwappedSide) => (side.state ?? keyOf(side as never)) as string;
   if (difference.kind === "only-first") return `only-first ${rights(difference.first)}`;
   if (difference.kind === "only-second") return `only-second ${rights(difference.second)}`;
   if (difference.kind === "unknown")
@@ -264,6 +277,131 @@ describe("diffMaps", () => {
     expect([...diffMaps(second, second).sync()]).toEqual(
       halves.map((half) => ({ ...half, first: unknown, second: unknown })),
     );
+  });
+});
+
+/** Entries whose bit 1 is set are swapped out, as are no others that aren't present. */
+const SWAPPING: MmuDef = withAbsentEntries(X86_64, {
+  name: "test",
+  read: (_level, lo) => ((lo & 2) === 0 ? ABSENT : ELSEWHERE),
+  describe: () => ({ kind: "swap" }),
+});
+
+describe("pages that are swapped out", () => {
+  const dummy = new DummyMachine({ frames: 64 });
+  const other = dummy.frame();
+  const put = (page: bigint, first: bigint, second: bigint) => {
+    dummy.writeEntry(dummy.entryAt(page * PAGE, 1), first);
+    dummy.writeEntry(dummy.entryAt(page * PAGE, 1, other), second);
+  };
+  put(0n, 0x1000_0002n, 0x1000_0002n);
+  put(1n, 0x2000_0002n, 0x3000_0002n);
+  put(2n, 0x4000_0002n, 0x5007n);
+  put(3n, 0x5007n, 0x6000_0002n);
+  put(4n, 0x7000_0002n, 0n);
+  put(5n, 0n, 0x7000_0002n);
+  put(6n, 0x8000_0002n, 0x9000_0000n);
+  const [first, second] = [dummy.root, other].map(
+    (root) => new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu: SWAPPING }),
+  ) as [VirtualMemory, VirtualMemory];
+
+  it("are no mapping of a physical address, and nothing that can't be told", () => {
+    expect([...first.reverse({ start: 0, end: 2 ** 50 }).sync()]).toMatchObject([
+      { virtual: 3n * PAGE, physical: 0x5000, length: 4096 },
+    ]);
+  });
+
+  it("are counted by themselves", () => {
+    expect(first.summary().sync()).toMatchObject({
+      rows: [{ pages: 1 }],
+      swapped: { bytes: 5n * PAGE },
+      unknown: { ranges: 0, bytes: 0n },
+    });
+  });
+
+  it("differ where the slot does, and from what is mapped", () => {
+    const found = [...diffMaps(first, second).sync()];
+    expect(found.map((each) => [each.start / PAGE, each.end / PAGE, whatOf(each)])).toEqual([
+      [1n, 2n, "changed swapped swapped true false false"],
+      [2n, 3n, expect.stringMatching(/^changed swapped {.*} true false false$/)],
+      [3n, 4n, expect.stringMatching(/^changed {.*} swapped true false false$/)],
+      [4n, 5n, "only-first swapped"],
+      [5n, 6n, "only-second swapped"],
+      [6n, 7n, "only-first swapped"],
+    ]);
+  });
+});
+
+describe("other formats", () => {
+  const aarch = aarch64({ granule: 4096, bits: 48 });
+  /** Spaces of two processes: a lower root each, and the kernel's. */
+  function pairs() {
+    const dummy = new DummyMachine({ frames: 64 });
+    const [upper, ...lower] = [dummy.frame(), dummy.frame(), dummy.frame()];
+    const put = (root: number, virtual: bigint, leaf: bigint) => {
+      let table = root;
+      for (let shift = 39n; shift > 12n; shift -= 9n) {
+        const at = table + Number((virtual >> shift) & 511n) * 8;
+        if (dummy.readEntry(at) === 0n) dummy.writeEntry(at, BigInt(dummy.frame()) | 3n);
+        table = Number(dummy.readEntry(at) & 0xffff_ffff_f000n);
+      }
+      dummy.writeEntry(table + Number((virtual >> 12n) & 511n) * 8, leaf);
+    };
+    // Arm ARM, D8.3.1.2: a page's descriptor has bits 1 and 0 set; AF is bit 10.
+    put(upper as number, 0xffff_0000_1234_5000n, 0x1000_0403n);
+    put(lower[0] as number, 0x7000n, 0x1000_0443n);
+    put(lower[1] as number, 0x9000n, 0x1000_0443n);
+    const source = dummy.sourceIo();
+    const roots = lower.map((root) => ({ lower: root, upper: upper as number }));
+    const tableCache = new TableCache({ mmu: aarch });
+    const spaces = roots.map((root) => new VirtualMemory(source, { root, mmu: aarch, tableCache }));
+    return { source, roots, spaces };
+  }
+
+  it("with two roots share the kernel's half, which is visited once", () => {
+    const { source, roots, spaces } = pairs();
+    const found = [...findMappings(spaces, 0x1000_0010).sync()] as ReverseMapping[];
+    expect(found.map(({ virtual, roots: of }) => [virtual, of])).toEqual([
+      [0x7010n, [roots[0]]],
+      [0xffff_0000_1234_5010n, roots],
+      [0x9010n, [roots[1]]],
+    ]);
+    // Four tables each.
+    expect(source.counters.bytes).toBe(3 * 4 * 4096);
+    const [first, second] = spaces as [VirtualMemory, VirtualMemory];
+    expect([...diffMaps(first, second).sync()]).toMatchObject([
+      { start: 0x7000n, kind: "only-first" },
+      { start: 0x9000n, kind: "only-second" },
+    ]);
+  });
+
+  it("of 32 bits are counted, and searched to their end", () => {
+    const dummy = new DummyMachine({ frames: 16 });
+    const [root, table] = [dummy.frame(), dummy.frame()];
+    // Intel SDM vol. 3A, 4.3: entries of 4 bytes; 0x83 is a page of 4 MiB.
+    dummy.words.setUint32(root + 4 * 0x3ff, 0x0080_0083, true);
+    dummy.words.setUint32(root, table | 7, true);
+    dummy.words.setUint32(table + 4 * 5, 0x0080_1007, true);
+    const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu: X86_32 });
+    const found = [...memory.reverse(0x80_1234).sync()] as ReverseMapping[];
+    expect(found.map(({ virtual, pageSize }) => [virtual, pageSize])).toEqual([
+      [0x5234n, 4096],
+      [0xffc0_1234n, 4 << 20],
+    ]);
+    expect(
+      memory
+        .summary()
+        .sync()
+        .rows.map(({ pageSize, pages }) => [pageSize, pages]),
+    ).toEqual([
+      [4096, 1],
+      [4 << 20, 1],
+    ]);
+    expect([...findMappings([memory], 0x80_1234).sync()]).toEqual(found);
+    expect([...memory.areas().sync()].map(({ start, end }) => [start, end])).toEqual([
+      [0x5000n, 0x6000n],
+      [0xffc0_0000n, 0x1_0000_0000n],
+    ]);
   });
 });
 
