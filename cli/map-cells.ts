@@ -1,11 +1,14 @@
 /** An address space in so many cells as a picture can show: what lies side by side with the same rights, as one. */
+import { faultState } from "../src/io/index.js";
 import { type Access, GLOBAL, type RunColumns } from "../src/paging/index.js";
 
 /** What pages of a cell are. */
 export interface Content {
-  /** Undefined for what can't be told. */
+  /** Undefined for what is not mapped. */
   readonly access: Access | undefined;
-  /** Bytes of a page; 0 for what can't be told. */
+  /** Whether it is swapped out; what is neither that nor mapped can't be told. */
+  readonly swapped: boolean;
+  /** Bytes of a page; 0 for what is not mapped. */
   readonly pageSize: number;
 }
 
@@ -21,8 +24,9 @@ export interface Cell {
 /** Cells that a picture is made of. */
 export const MAX_CELLS = 1500;
 
-/** The key of what can't be told. */
+/** Keys of what is not mapped. */
 const UNKNOWN = -1;
+const SWAPPED = -2;
 
 /**
  * Takes runs, ascending, and keeps at most twice as many cells as wanted: when there are more, those that are smallest and
@@ -42,16 +46,22 @@ export class MapCells {
     this.#limit = limit;
   }
 
+  /** Cells that are kept now. */
+  get size(): number {
+    return this.#cells.length;
+  }
+
   /** Takes a batch of runs. */
   take(runs: RunColumns): void {
     for (let row = 0; row < runs.length; row++) {
       const start = runs.starts[row] as bigint;
       const from = Number(start >> 12n);
       const pages = (runs.lengths[row] as number) / 4096;
-      const broken = runs.faults[row] !== 0;
+      const fault = runs.faults[row] as number;
+      const absent = fault === 0 ? 0 : faultState(fault) === "swapped" ? SWAPPED : UNKNOWN;
       // Bits of rights that differ in "global" alone look the same.
-      const bits = broken ? UNKNOWN : (runs.rights[row] as number) & ~GLOBAL;
-      const key = broken ? UNKNOWN : bits * 8 + (runs.levels[row] as number);
+      const bits = absent === 0 ? (runs.rights[row] as number) & ~GLOBAL : absent;
+      const key = absent === 0 ? bits * 8 + (runs.levels[row] as number) : absent;
       if (!this.contents.has(key)) this.contents.set(key, contentOf(runs, row));
       this.#add(from, from + pages, bits, key, pages);
     }
@@ -104,8 +114,8 @@ export class MapCells {
 function contentOf(runs: RunColumns, row: number): Content {
   const run = runs.row(row);
   return run.state === undefined
-    ? { access: run, pageSize: run.pageSize }
-    : { access: undefined, pageSize: 0 };
+    ? { access: run, swapped: false, pageSize: run.pageSize }
+    : { access: undefined, swapped: run.state === "swapped", pageSize: 0 };
 }
 
 /** What a picture loses if two neighbours become one: the gap, and how the smaller one looks. */

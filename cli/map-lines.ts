@@ -29,7 +29,7 @@ export interface MapLine {
 export interface Region {
   readonly from: number;
   to: number;
-  /** Pages of 4 KiB that are mapped, or can't be told of. */
+  /** Pages of 4 KiB that are not a gap. */
   mapped: number;
 }
 

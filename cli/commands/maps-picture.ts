@@ -21,8 +21,9 @@ export async function mapsPicture(
   let mapped = 0;
   let unknown = 0;
   for (const [key, pages] of drawn.totals) {
-    if (drawn.contents.get(key)?.access === undefined) unknown += pages;
-    else mapped += pages;
+    const content = drawn.contents.get(key);
+    if (content?.access !== undefined) mapped += pages;
+    else if (content?.swapped !== true) unknown += pages;
   }
   const size = bytesText(BigInt(mapped) * 4096n);
   const kernel = space.name === "kernel" ? `kernel, root ${rootName(memory.roots)}` : space.name;

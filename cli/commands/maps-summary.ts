@@ -26,10 +26,11 @@ export async function mapsSummary(
   range: VirtualRange,
 ): Promise<number> {
   const summary = await memory.summary(range);
-  const { rows, unknown } = summary;
+  const { rows, swapped, unknown } = summary;
+  const any = rows.length !== 0 || swapped.ranges !== 0;
   const json = session.options.json === true;
   if (json) session.out.text(`${toJson(summaryJson(summary))}\n`);
-  else if (rows.length !== 0) session.out.text(summaryText(summary, session.environment.style.heading));
+  else if (any) session.out.text(summaryText(summary, session.environment.style.heading));
   else session.warn(`nothing is mapped from ${hex(range.start)} to ${hex(range.end)}`);
   await session.out.flush();
   if (unknown.ranges !== 0) {
@@ -38,7 +39,7 @@ export async function mapsSummary(
       `${bytesText(unknown.bytes)} in ${ranges} could not be told of: page tables are missing or malformed (maps shows which)`,
     );
   }
-  return statusOf(rows.length !== 0, unknown.ranges !== 0);
+  return statusOf(any, unknown.ranges !== 0);
 }
 
 /** Sum of bytes. */
@@ -59,7 +60,7 @@ function byRights(rows: readonly SummaryRow[]): Map<string, SummaryRow[]> {
 }
 
 /** Pages of each size by rights, and what they come to. */
-export function summaryText({ rows }: MapSummary, heading: (text: string) => string): string {
+export function summaryText({ rows, swapped }: MapSummary, heading: (text: string) => string): string {
   const sizes = [...new Set(rows.map(({ pageSize }) => pageSize))].sort((a, b) => a - b);
   const line = (name: string, some: readonly SummaryRow[]) => [
     name,
@@ -79,12 +80,16 @@ export function summaryText({ rows }: MapSummary, heading: (text: string) => str
     [...groups, line("all", rows)],
   );
   const [first = "", ...rest] = text.split("\n");
-  const totals = KINDS.map(([name, is]) => [name, bytesText(bytesOf(rows.filter(is)))] as const);
+  const totals: (readonly [string, string | undefined])[] = KINDS.map(([name, is]) => [
+    name,
+    bytesText(bytesOf(rows.filter(is))),
+  ]);
+  totals.push(["swapped out", swapped.ranges === 0 ? undefined : bytesText(swapped.bytes)]);
   return `${heading(first)}\n${rest.join("\n")}\n${fields(totals)}`;
 }
 
 /** One object; bytes are numbers (multiples of 4096: exact). */
-function summaryJson({ rows, unknown }: MapSummary): Record<string, unknown> {
+function summaryJson({ rows, swapped, unknown }: MapSummary): Record<string, unknown> {
   const sums = KINDS.map(([name, is]) => [
     name === "writable and executable" ? "writableAndExecutable" : name,
     Number(bytesOf(rows.filter(is))),
@@ -92,6 +97,7 @@ function summaryJson({ rows, unknown }: MapSummary): Record<string, unknown> {
   return {
     bytes: Number(bytesOf(rows)),
     ...Object.fromEntries(sums),
+    swapped: Number(swapped.bytes),
     unknown: { ranges: unknown.ranges, bytes: Number(unknown.bytes) },
     rows: rows.map((row) => ({
       pageSize: row.pageSize,

@@ -89,7 +89,8 @@ async function listMaps(
       if (!json && !good && !bad)
         out.text(`${style.heading(rights === true ? AREA_HEADING : RUN_HEADING)}\n`);
       none = false;
-      if (run.state === undefined) good = true;
+      // (Of what is swapped out, that is known.)
+      if (run.state === undefined || run.state === "swapped") good = true;
       else bad = true;
       const line = "pageSizes" in run ? [areaJson(run), areaText(run)] : [runJson(run), runText(run)];
       if (json) out.text(`${toJson(line[0])}\n`);

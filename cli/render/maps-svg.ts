@@ -3,7 +3,6 @@
  * logarithm of its size, and so have gaps, but less of it; regions that large gaps part are lines of their own. It stands
  * by itself, with its legend in it, and follows the viewer's preference for light or dark.
  */
-import type { Access } from "../../src/paging/index.js";
 import type { Cell, Content } from "../map-cells.js";
 import { cellWidth, gapWidth, type MapLine, placeCells, type Region } from "../map-lines.js";
 import { bytesText, hex16 } from "./numbers.js";
@@ -49,9 +48,9 @@ const COLOURS = {
   both: ["#ff8f87", "#cf222e"],
 } as const;
 
-/** The colour of an address space's pages. */
-function colourOf(access: Access | undefined): string {
-  if (access === undefined) return "url(#unknown)";
+/** The colour of pages. */
+function colourOf({ access, swapped }: Content): string {
+  if (access === undefined) return swapped ? "#e3b341" : "url(#unknown)";
   const { readable, writable, executable, user } = access;
   const kind = writable
     ? executable
@@ -63,6 +62,12 @@ function colourOf(access: Access | undefined): string {
         ? "read"
         : "none";
   return COLOURS[kind][user ? 0 : 1];
+}
+
+/** What they are, in words. */
+function nameOf({ access, swapped }: Content): string {
+  if (access !== undefined) return rightsText(access);
+  return swapped ? "swapped out" : "unknown: page tables are missing or malformed";
 }
 
 /** Over the colour of pages by size: the smallest plain, then hatched, then crossed. */
@@ -189,11 +194,11 @@ ${this.#parts.join("\n")}
     const rects: string[] = [];
     let top = y;
     for (const [key, pages] of kinds) {
-      const { access, pageSize } = contents.get(key) as Content;
+      const content = contents.get(key) as Content;
       const high = lowest + (spare * pages) / sum;
       const place = `x="${at}" y="${round(top)}" width="${wide}" height="${round(high)}"`;
-      rects.push(`<rect ${place} fill="${colourOf(access)}"/>`);
-      const hatch = this.#hatchOf(pageSize);
+      rects.push(`<rect ${place} fill="${colourOf(content)}"/>`);
+      const hatch = this.#hatchOf(content.pageSize);
       if (hatch !== undefined) rects.push(`<rect ${place} fill="${hatch}"/>`);
       top += high;
     }
@@ -208,11 +213,9 @@ ${this.#parts.join("\n")}
   #about(cell: Cell, kinds: readonly (readonly [number, number])[]): string {
     const { contents } = this.#drawn;
     const parts = kinds.map(([key, pages]) => {
-      const { access, pageSize } = contents.get(key) as Content;
-      const size = bytesText(BigInt(pages) * PAGE);
-      return access === undefined
-        ? `${size} that can't be told of`
-        : `${size} ${rightsText(access)} in pages of ${bytesText(pageSize)}`;
+      const content = contents.get(key) as Content;
+      const size = `${bytesText(BigInt(pages) * PAGE)} ${nameOf(content)}`;
+      return content.pageSize === 0 ? size : `${size} in pages of ${bytesText(content.pageSize)}`;
     });
     return `${addressText(cell.from)} to ${addressText(cell.to)}: ${parts.join(", ")}`;
   }
@@ -227,11 +230,7 @@ ${this.#parts.join("\n")}
   #legend(lines: readonly MapLine[]): void {
     const { contents } = this.#drawn;
     const colours = new Map<string, string>();
-    for (const { access } of contents.values()) {
-      const name =
-        access === undefined ? "can't be told: tables are missing or malformed" : rightsText(access);
-      colours.set(name, colourOf(access));
-    }
+    for (const content of contents.values()) colours.set(nameOf(content), colourOf(content));
     const swatch = (fill: string, hatch: string | undefined) => (x: number, y: number) => {
       const place = `x="${x}" y="${y}" width="16" height="13"`;
       this.#parts.push(`<rect ${place} fill="${fill}"/>`);
@@ -291,8 +290,9 @@ ${this.#parts.join("\n")}
     const { contents, totals } = this.#drawn;
     const rows = new Map<string, { pages: number; sizes: Set<number> }>();
     for (const [key, pages] of totals) {
-      const { access, pageSize } = contents.get(key) as Content;
-      const name = access === undefined ? "unknown" : rightsText(access);
+      const content = contents.get(key) as Content;
+      const name = content.access === undefined && !content.swapped ? "unknown" : nameOf(content);
+      const { pageSize } = content;
       const row = rows.get(name) ?? { pages: 0, sizes: new Set() };
       row.pages += pages;
       if (pageSize !== 0) row.sizes.add(pageSize);

@@ -22,7 +22,6 @@ export function bytesText(size: bigint | number): string {
   }
   if (unit === 0 && value === 1) return "1 byte";
   const rounded = value.toFixed(1);
-  if (rounded === "1024.0" && value !== 1024 && unit < UNITS.length - 1) return `about 1 ${UNITS[unit + 1]}`;
   if (Number.isInteger(value)) return `${value} ${UNITS[unit]}`;
   return rounded.endsWith(".0")
     ? `about ${rounded.slice(0, -2)} ${UNITS[unit]}`
