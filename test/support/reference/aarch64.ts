@@ -34,11 +34,13 @@ export interface AArch64Options {
   readonly largeAddresses?: boolean;
   /** TCR.HPDn: attributes of table descriptors are ignored. */
   readonly hierarchicalDisabled?: boolean;
+  /** TCR.HD: hardware clears AP[2] of a descriptor with DBM when it is written to, so that it is writable. */
+  readonly dirtyState?: boolean;
 }
 
 /** The format of one half. */
 export function aarch64(options: AArch64Options): ReferenceFormat {
-  const { granule, half, hierarchicalDisabled = false } = options;
+  const { granule, half, hierarchicalDisabled = false, dirtyState = false } = options;
   const large = options.largeAddresses ?? options.bits > 48;
   /** Bits of an offset in a page; a table of a page's size resolves three fewer, as a descriptor has eight bytes. */
   const pageBits = { 4096: 12, 16384: 14, 65536: 16 }[granule];
@@ -89,7 +91,7 @@ export function aarch64(options: AArch64Options): ReferenceFormat {
     const grants: Grants = {
       readable: true,
       // AP[2:1], in bits 7:6: AP[2] is read-only, AP[1] is access from EL0. EL0 may execute what it can't read.
-      writable: !bit(descriptor, 7),
+      writable: !bit(descriptor, 7) || (dirtyState && bit(descriptor, 51)),
       user: bit(descriptor, 6),
       userExecutable: !bit(descriptor, 54),
       kernelExecutable: !bit(descriptor, 53),

@@ -15,7 +15,7 @@ export interface Grants {
   readonly writable: boolean;
   /** Data access in user mode (EL0, U-mode, CPL 3). */
   readonly user: boolean;
-  /** Instruction fetch in user mode. */
+  /** Instruction fetch in user mode, as far as it reaches the page: on x86 and RISC-V that is `user`'s to say. */
   readonly userExecutable: boolean;
   /** Instruction fetch in kernel mode, as far as the tables say: no SMEP, WXN, or the like. */
   readonly kernelExecutable: boolean;
@@ -51,9 +51,11 @@ export type Decoded =
     }
   | {
       readonly is: "page";
-      /** Physical address of the page's first byte. */
+      /** Physical address of the first byte, and bytes, of what the entry translates. */
       readonly base: bigint;
       readonly size: bigint;
+      /** If the page is smaller: the entry is one of several equal ones (RISC-V's NAPOT). */
+      readonly pageSize?: bigint;
       readonly grants: Grants;
       readonly global: boolean;
       readonly attributes: Attributes;
@@ -86,9 +88,9 @@ export interface ReferenceFormat {
 /** Reads the bytes of an entry at a physical address, little-endian; a string is the state of a failed read. */
 export type ReadEntry = (physical: bigint, bytes: 4 | 8) => bigint | string;
 
-/** An address space: one root, or AArch64's two, each with a format of its own. */
+/** An address space: one root, or AArch64's two, each with a format of its own; one may be absent (TCR.EPDn). */
 export interface ReferenceSpace {
-  readonly parts: readonly { readonly format: ReferenceFormat; readonly root: bigint }[];
+  readonly parts: readonly { readonly format: ReferenceFormat; readonly root: bigint | undefined }[];
 }
 
 export interface ReferenceMapping extends Grants {

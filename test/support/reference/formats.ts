@@ -36,6 +36,7 @@ export interface AArch64Case {
   readonly upper: number;
   readonly largeAddresses: boolean;
   readonly hierarchicalDisabled: boolean;
+  readonly dirtyState: boolean;
 }
 
 const LOW = 0x4000_0000;
@@ -51,16 +52,17 @@ const x86 = (format: ReferenceFormat, writer: EntryWriter, high: number, rootAli
 
 /** Bit 51 and bits below it, aligned for the largest page. */
 const HIGH_51 = 2 ** 51 + 2 ** 45 + 2 ** 40;
-/** A multiple of 2^48, the size of Sv57's petapages, that a double still counts in bytes. */
-const HIGH_RISCV = 2 ** 52 + 2 ** 48;
+/** A multiple of 2^48, the size of Sv57's petapages. */
+const HIGH_RISCV = 2 ** 51 + 2 ** 48;
 
 function arm(options: AArch64Case): TestedFormat {
-  const { granule, lower, upper, largeAddresses, hierarchicalDisabled } = options;
+  const { granule, lower, upper, largeAddresses, hierarchicalDisabled, dirtyState } = options;
+  const registers = { granule, largeAddresses, hierarchicalDisabled, dirtyState };
   const parts = [
-    aarch64({ granule, bits: lower, half: "lower", largeAddresses, hierarchicalDisabled }),
-    aarch64({ granule, bits: upper, half: "upper", largeAddresses, hierarchicalDisabled }),
+    aarch64({ ...registers, bits: lower, half: "lower" }),
+    aarch64({ ...registers, bits: upper, half: "upper" }),
   ];
-  const off = hierarchicalDisabled ? " without hierarchical attributes" : "";
+  const off = `${hierarchicalDisabled ? ", HPD" : ""}${dirtyState ? ", HD" : ""}`;
   const size = lower === upper ? `${lower}` : `${lower} and ${upper}`;
   return {
     name: `aarch64, ${granule / 1024} KiB, ${size} bits${largeAddresses ? ", 52-bit physical" : ""}${off}`,
@@ -78,9 +80,9 @@ function arm(options: AArch64Case): TestedFormat {
 }
 
 const plain = (granule: 4096 | 16384 | 65536, lower: number, upper = lower): TestedFormat =>
-  arm({ granule, lower, upper, largeAddresses: false, hierarchicalDisabled: false });
+  arm({ granule, lower, upper, largeAddresses: false, hierarchicalDisabled: false, dirtyState: false });
 const large = (granule: 4096 | 16384 | 65536, lower: number, upper = lower): TestedFormat =>
-  arm({ granule, lower, upper, largeAddresses: true, hierarchicalDisabled: false });
+  arm({ granule, lower, upper, largeAddresses: true, hierarchicalDisabled: false, dirtyState: false });
 
 export const TESTED_FORMATS: readonly TestedFormat[] = [
   x86(X86_32, writeX86_32, 0xa3_4000_0000),
@@ -100,7 +102,14 @@ export const TESTED_FORMATS: readonly TestedFormat[] = [
   plain(4096, 48),
   large(4096, 48),
   large(4096, 52),
-  arm({ granule: 4096, lower: 48, upper: 48, largeAddresses: false, hierarchicalDisabled: true }),
+  arm({
+    granule: 4096,
+    lower: 48,
+    upper: 48,
+    largeAddresses: false,
+    hierarchicalDisabled: true,
+    dirtyState: false,
+  }),
   plain(16384, 36),
   plain(16384, 47),
   plain(16384, 48),
@@ -109,5 +118,28 @@ export const TESTED_FORMATS: readonly TestedFormat[] = [
   plain(65536, 48),
   large(65536, 48),
   large(65536, 52),
-  arm({ granule: 65536, lower: 52, upper: 52, largeAddresses: true, hierarchicalDisabled: true }),
+  arm({
+    granule: 65536,
+    lower: 52,
+    upper: 52,
+    largeAddresses: true,
+    hierarchicalDisabled: true,
+    dirtyState: false,
+  }),
+  arm({
+    granule: 4096,
+    lower: 48,
+    upper: 48,
+    largeAddresses: false,
+    hierarchicalDisabled: false,
+    dirtyState: true,
+  }),
+  arm({
+    granule: 16384,
+    lower: 52,
+    upper: 52,
+    largeAddresses: true,
+    hierarchicalDisabled: false,
+    dirtyState: true,
+  }),
 ];

@@ -26,8 +26,8 @@ const PICKS = 6;
 interface RandomEntry {
   readonly table: number;
   readonly pick: number;
-  /** `down`: a table, or a page at the last level. `odd`: the form of a page wherever it is, aligned or not. */
-  readonly kind: "down" | "large" | "absent" | "odd";
+  /** `down`: a table, or a page at the last level. `odd`: the form of a page wherever it is, aligned or not. `junk`: any bits. */
+  readonly kind: "down" | "large" | "absent" | "odd" | "junk";
   readonly target: number;
   /** Leads to a frame that is no table of the next level. */
   readonly astray: boolean;
@@ -44,6 +44,8 @@ export interface RandomTables {
   readonly missing: readonly { readonly frame: number; readonly block: number }[];
   /** Where the roots lie in their frames, in steps of their alignment. */
   readonly rootSteps: number;
+  /** Of two roots: which are there. */
+  readonly halves: "both" | "lower" | "upper";
   readonly seed: number;
 }
 
@@ -69,6 +71,7 @@ const entry: fc.Arbitrary<RandomEntry> = fc.record({
     { weight: 4, arbitrary: fc.constant("large" as const) },
     { weight: 2, arbitrary: fc.constant("absent" as const) },
     { weight: 2, arbitrary: fc.constant("odd" as const) },
+    { weight: 1, arbitrary: fc.constant("junk" as const) },
   ),
   target: fc.nat({ max: 255 }),
   astray: fc.nat({ max: 9 }).map((n) => n === 9),
@@ -88,6 +91,10 @@ export const randomTables: fc.Arbitrary<RandomTables> = fc.record({
     },
   ),
   rootSteps: fc.nat({ max: 1000 }),
+  halves: fc.oneof(
+    { weight: 6, arbitrary: fc.constant("both" as const) },
+    { weight: 1, arbitrary: fc.constantFrom("lower" as const, "upper" as const) },
+  ),
   seed: fc.nat(),
 });
 
@@ -103,10 +110,12 @@ function indexOf({ high, low }: ReferenceLevel, pick: number): bigint {
 export class RandomMachine {
   readonly bytes: Uint8Array;
   readonly format: TestedFormat;
-  readonly roots: readonly number[];
+  /** Physical addresses of the roots; `undefined` for a half that has none. */
+  readonly roots: readonly (number | undefined)[];
   readonly space: ReferenceSpace;
   readonly #missing = new Set<number>();
   readonly #view: DataView;
+  readonly #rootOffset: number;
 
   constructor(format: TestedFormat, tables: RandomTables) {
     this.format = format;
@@ -122,9 +131,14 @@ export class RandomMachine {
     }
     // Roots lie in the first frames of the low island: of short ones, anywhere in their frame.
     const rootOffset = (tables.rootSteps * rootAlign) % frame;
-    this.roots = parts.map((_, i) => (islands[0] as number) + i * frame + rootOffset);
+    this.#rootOffset = rootOffset;
+    const absent = parts.length === 1 || tables.halves === "both" ? -1 : tables.halves === "lower" ? 1 : 0;
+    this.roots = parts.map((_, i) => (i === absent ? undefined : this.frameAt(i) + rootOffset));
     this.space = {
-      parts: parts.map((part, i) => ({ format: part, root: BigInt(this.roots[i] as number) })),
+      parts: parts.map((part, i) => {
+        const root = this.roots[i];
+        return { format: part, root: root === undefined ? undefined : BigInt(root) };
+      }),
     };
     for (const wish of tables.entries) this.#write(wish);
     for (const { frame: lost, block } of tables.missing) {
@@ -148,7 +162,7 @@ export class RandomMachine {
     const root = parts[index];
     if (root !== undefined) {
       const tables = root.levels[0] as ReferenceLevel;
-      return { at: this.roots[index] as number, tables, entryBytes: root.entryBytes };
+      return { at: this.frameAt(index) + this.#rootOffset, tables, entryBytes: root.entryBytes };
     }
     // Of two halves, the one with more levels says what the tables below the root look like.
     const [part] = [...parts].sort((a, b) => b.levels.length - a.levels.length);
@@ -177,6 +191,7 @@ export class RandomMachine {
   #entry(wish: RandomEntry, level: number): bigint {
     const { writer } = this.format;
     const { free, generous } = wish;
+    if (wish.kind === "junk") return free | ~writer.absentMask;
     if (wish.kind === "absent") return free & writer.absentMask;
     const table = wish.kind === "down" || (wish.kind === "large" && !writer.pageLevels.includes(level));
     if (table && level > 1) {

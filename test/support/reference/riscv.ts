@@ -10,6 +10,8 @@
  * - D, A or U in an entry that leads to a table.
  * Also `malformed`: a superpage whose physical address is not aligned (step 6), and an entry of the last level that
  * leads to a table (step 4).
+ * Ours, not the manual's: `malformed` where the page number reaches 2^40, for physical addresses end at 2^52 here
+ * (the manual's at 2^56).
  * Not counted: A = 0, or D = 0 and written (a fault or an update, by implementation).
  */
 import { bit, bits, field } from "./bits.js";
@@ -36,6 +38,7 @@ function decode(level: number, entry: bigint): Decoded {
   const napot = bit(entry, 63);
   if (write && !read) return MALFORMED;
   if (bits(entry, 58, 54) !== 0n) return MALFORMED;
+  if (bits(entry, 53, 50) !== 0n) return MALFORMED;
   const physical = bits(entry, 53, 10) << 12n;
   if (!read && !execute) {
     if (level === 1) return MALFORMED;
@@ -48,13 +51,14 @@ function decode(level: number, entry: bigint): Decoded {
     readable: read,
     writable: write,
     user,
-    userExecutable: execute && user,
+    userExecutable: execute,
     kernelExecutable: execute && !user,
   };
   const attributes = { accessed, dirty };
   if (napot) {
     if (level !== 1 || bits(entry, 13, 10) !== 0b1000n) return MALFORMED;
-    return { is: "page", base: field(physical, 55, 16), size: 1n << 16n, grants, global, attributes };
+    const base = field(physical, 55, 16);
+    return { is: "page", base, size: 1n << 16n, pageSize: 1n << 12n, grants, global, attributes };
   }
   const size = 1n << BigInt(12 + 9 * (level - 1));
   if (physical % size !== 0n) return MALFORMED;

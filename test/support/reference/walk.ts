@@ -4,7 +4,11 @@
  * - a walk follows every table it is led to; the list of runs calls an entry `malformed` that leads back to a table
  *   on its own path, and one that leads to a table it has listed before once it saw more than 4,096 such repeats;
  * - `table-missing` names the level of the table that could not be read. Its `entry` is the one that led there if no
- *   entry of the table can be read, else zero: of a table that is there in part, the entry itself is unknown.
+ *   entry of the table can be read, else zero: of a table that is there in part, the entry itself is unknown;
+ * - a root that is shorter than the tables below it (PAE's, AArch64's with few bits) is no table for loops: the memory
+ *   at its address, read as one, is another;
+ * - of two roots, an absent one is an absent entry of the first level, or of one above it that chooses between whole
+ *   roots.
  */
 import {
   type Decoded,
@@ -61,6 +65,10 @@ function and(a: Grants, b: Grants): Grants {
 
 const entriesOf = ({ high, low }: ReferenceLevel): bigint => 1n << BigInt(high - low + 1);
 
+/** Whether a format's root is as long as the tables below it. */
+const isWhole = ({ levels: [root, next] }: ReferenceFormat): boolean =>
+  root !== undefined && next !== undefined && entriesOf(root) === entriesOf(next);
+
 /** What a table says: its entries that are not absent, and its stretches that could not be read. */
 interface Listed {
   readonly found: readonly (
@@ -101,6 +109,11 @@ export function walk(
   const steps: ReferenceStep[] = [];
   for (const { format, root } of space.parts) {
     if (!rangesOf(format).some(({ start, end }) => start <= va && va < end)) continue;
+    if (root === undefined) {
+      const top = format.levels[0] as ReferenceLevel;
+      const level = isWhole(format) ? top.level + 1 : top.level;
+      return { steps, result: { state: "not-present", level, entry: 0n } };
+    }
     let grants = GRANTS_ALL;
     let global = false;
     let table = root;
@@ -123,7 +136,8 @@ export function walk(
       global ||= decoded.global;
       if (decoded.is === "page") {
         const physical = decoded.base + (va % decoded.size);
-        return { steps, result: { physical, pageSize: decoded.size, ...grants, global } };
+        const pageSize = decoded.pageSize ?? decoded.size;
+        return { steps, result: { physical, pageSize, ...grants, global } };
       }
       table = decoded.next;
       pointer = entry;
@@ -145,6 +159,7 @@ export function maps(read: ReadEntry, space: ReferenceSpace): ReferenceRun[] {
   const lists = new Map<string, Listed>();
   let repeats = 0;
   for (const { format, root } of space.parts) {
+    if (root === undefined) continue;
     /** Tables are listed once: a memory of a few frames is walked through thousands of paths. */
     const listed = (level: ReferenceLevel, table: bigint) => {
       const key = `${format.name}:${level.level}:${table}`;
@@ -186,25 +201,27 @@ export function maps(read: ReadEntry, space: ReferenceSpace): ReferenceRun[] {
         const global = all || decoded.global;
         if (decoded.is === "page") {
           const physical = decoded.base + (start % decoded.size);
-          pieces.push({ start, end, physical, pageSize: decoded.size, ...grants, global });
+          const pageSize = decoded.pageSize ?? decoded.size;
+          pieces.push({ start, end, physical, pageSize, ...grants, global });
           continue;
         }
         const { next } = decoded;
         const below = format.levels[depth + 1] as ReferenceLevel;
         const cause = listed(below, next).missing;
-        if ([...path, table].includes(next)) {
+        const tablesAbove = depth === 0 && !isWhole(format) ? [] : [...path, table];
+        if (tablesAbove.includes(next)) {
           pieces.push(malformed);
         } else if (cause !== undefined) {
           pieces.push({ start, end, state: "table-missing", level: level - 1, entry, cause });
         } else {
-          const key = `${format.name}:${level - 1}:${next}`;
+          const key = `${level - 1}:${next}`;
           if (seen.has(key)) repeats++;
           if (seen.has(key) && repeats > MAX_REPEATS) {
             pieces.push(malformed);
             continue;
           }
           seen.add(key);
-          visit(depth + 1, next, base + found.index * size, [...path, table], grants, global);
+          visit(depth + 1, next, base + found.index * size, tablesAbove, grants, global);
         }
       }
     };

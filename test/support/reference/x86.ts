@@ -29,15 +29,14 @@ import {
 
 /**
  * 4.6.1: writes need R/W = 1 in every entry, user mode needs U/S = 1 in every entry, fetches need XD = 0 in every
- * entry; fetches in user mode need both. What can be translated can be read.
+ * entry. What can be translated can be read.
  */
 function grants(entry: bigint, executeDisable: boolean): Grants {
-  const user = bit(entry, 2);
   return {
     readable: true,
     writable: bit(entry, 1),
-    user,
-    userExecutable: user && !executeDisable,
+    user: bit(entry, 2),
+    userExecutable: !executeDisable,
     kernelExecutable: !executeDisable,
   };
 }
