@@ -178,10 +178,12 @@ export class RandomMachine {
     const { level } = tables;
     const value = this.#entry(wish, level);
     const flipped = wish.flip === undefined ? 0n : 1n << BigInt(this.#flip(wish.flip, writer.delicate));
+    const written = BigInt.asUintN(8 * entryBytes, value ^ flipped);
+    if (writer.isLookalike?.(written) === true) return;
     const address = at + Number(indexOf(tables, wish.pick)) * entryBytes;
     const offset = this.offset(address);
-    if (entryBytes === 4) this.#view.setUint32(offset, Number(BigInt.asUintN(32, value ^ flipped)), true);
-    else this.#view.setBigUint64(offset, BigInt.asUintN(64, value ^ flipped), true);
+    if (entryBytes === 4) this.#view.setUint32(offset, Number(written), true);
+    else this.#view.setBigUint64(offset, written, true);
   }
 
   #flip(n: number, delicate: readonly number[]): number {

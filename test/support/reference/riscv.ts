@@ -10,7 +10,8 @@
  * - D, A or U in an entry that leads to a table.
  * Also `malformed`: a superpage whose physical address is not aligned (step 6), and an entry of the last level that
  * leads to a table (step 4).
- * Ours, not the manual's: `malformed` where the page number reaches 2^40, for physical addresses end at 2^52 here
+ * Ours, not the manual's: only a page's own G makes it global (that of a pointer "implies that all mappings in the
+ * subsequent levels are global"; a hint, of which no system makes use), and `malformed` where the page number reaches 2^40, for physical addresses end at 2^52 here
  * (the manual's at 2^56).
  * Not counted: A = 0, or D = 0 and written (a fault or an update, by implementation).
  */
@@ -43,7 +44,7 @@ function decode(level: number, entry: bigint): Decoded {
   if (!read && !execute) {
     if (level === 1) return MALFORMED;
     if (dirty || accessed || user || memoryType !== 0n || napot) return MALFORMED;
-    return { is: "table", next: physical, grants: GRANTS_ALL, global };
+    return { is: "table", next: physical, grants: GRANTS_ALL, global: false };
   }
   if (memoryType === 3n) return MALFORMED;
   // "Irrespective of SUM, the supervisor may not execute code on pages with U=1."

@@ -21,6 +21,11 @@ export interface EntryWriter {
   readonly absentMask: bigint;
   /** Bits that matter more than others when one is turned over. */
   readonly delicate: readonly number[];
+  /**
+   * Not written: the core takes it for another entry. (Of its results only `entry` would differ, for which 64 bits have no
+   * room; see `RISCV_FORM`.)
+   */
+  readonly isLookalike?: (entry: bigint) => boolean;
   /** Bits of a page's size at a level. */
   sizeBits(level: number): number;
   table(wish: EntryWish): bigint;
@@ -104,7 +109,11 @@ export const writeEpt: EntryWriter = {
   },
 };
 
+/** Bits 58:50, all of them reserved or too high for an address. */
+const RISCV_RESERVED = mask(58, 50);
+
 export const writeRiscv: EntryWriter = {
+  isLookalike: (entry) => (entry & (RISCV_RESERVED | one(63))) === RISCV_RESERVED,
   pageLevels: [1, 2, 3, 4, 5],
   absentMask: ~1n,
   delicate: [0, 1, 2, 3, 4, 6, 7, 10, 13, 14, 19, 28, 53, 54, 58, 59, 60, 61, 62, 63],

@@ -5,12 +5,13 @@
  *
  * Reserved in every processor of the format, so `malformed` in a present entry:
  * - two levels, 4 MiB page: bit 21 (table 4-4: PSE-36 gives bits 20:13 to the address, at most);
- * - PAE: bits 2:1, 8:5 and 63:52 of a PDPTE (table 4-8; AMD APM figure 5-10: MBZ); bits 62:52 of a PDE or PTE (tables 4-9 to 4-11);
+ * - PAE: bits 2:1, 8:6 and 63:52 of a PDPTE (table 4-8; AMD APM figure 5-10: MBZ); bits 62:52 of a PDE or PTE (tables 4-9 to 4-11);
  *   bits 20:13 of a 2 MiB page (table 4-9);
  * - four and five levels: bit 7 of a PML5E or PML4E (tables 4-14, 4-15); bits 29:13 of a 1 GiB page (table 4-16);
  *   bits 20:13 of a 2 MiB page (table 4-18).
  * Not counted: bits from MAXPHYADDR to 51 (address bits here, and encryption bits on some), bit 63 without EFER.NXE,
- * bit 8 of a PML4E (MBZ for AMD, ignored by Intel).
+ * bit 8 of a PML4E (MBZ for AMD, ignored by Intel), bit 5 of a PDPTE (reserved in the manuals, but QEMU's processor
+ * notes there that the entry was used).
  *
  * Features taken as on: CR4.PSE with PSE-36, EFER.NXE, 1 GiB pages. Rights are what the tables grant: supervisor mode
  * may execute what user mode may (no SMEP), read-only is read-only (CR0.WP).
@@ -86,7 +87,7 @@ export const X86_PAE: ReferenceFormat = {
   decode(level, entry) {
     if (!bit(entry, 0)) return ABSENT;
     if (level === 3) {
-      if (bits(entry, 2, 1) !== 0n || bits(entry, 8, 5) !== 0n || bits(entry, 63, 52) !== 0n)
+      if (bits(entry, 2, 1) !== 0n || bits(entry, 8, 6) !== 0n || bits(entry, 63, 52) !== 0n)
         return MALFORMED;
       return { is: "table", next: field(entry, 51, 12), grants: GRANTS_ALL, global: false };
     }
