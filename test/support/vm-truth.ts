@@ -84,7 +84,9 @@ export function mappedRuns(runs: readonly MapRun[]): MappedRun[] {
   return runs.flatMap((run) => {
     if (run.state === undefined) return [run];
     if (run.state === "swapped") return [];
-    throw new Error(`${run.start.toString(16)}: ${run.state}, entry 0x${run.entry.toString(16)} of level ${run.level}`);
+    throw new Error(
+      `${run.start.toString(16)}: ${run.state}, entry 0x${run.entry.toString(16)} of level ${run.level}`,
+    );
   });
 }
 
@@ -111,17 +113,18 @@ export function howOf(run: MappedRun, withSize: boolean): string {
  * The listing has the last entries' bits only. Linux grants everything in the entries above, but for two things: entries
  * of the kernel's half do not let users in (arch/x86/include/asm/pgtable_types.h, _KERNPG_TABLE), save those to the page
  * of vsyscalls; and with page-table isolation, the kernel's copy of a root makes the user's half no-execute
- * (arch/x86/mm/pti.c, __pti_set_user_pgtbl).
+ * (arch/x86/mm/pti.c, __pti_set_user_pgtbl), where the root's entries can say so: not with PAE.
  */
-export function expectedOfTlb(truth: Truth, stop: Stop, isolated: boolean): ListedRun[] {
+export function expectedOfTlb(truth: Truth, stop: Stop): ListedRun[] {
   const half = kernelHalf(truth);
   const inKernel = stop === truth.stops.kernel;
-  const pae = truth.paging?.format !== "x86-32";
+  const format = truth.paging?.format ?? "x86-64";
+  const poisoned = isIsolated(truth) && inKernel && format.startsWith("x86-64");
   return joined(
     stop.mappings.map(({ start, end, physical, flags, pageSize }) => {
       const [noExecute, global, , , , , , user, writable] = flags;
       const ofUsers = BigInt(start) < half;
-      const executable = (noExecute === "-" || !pae) && !(isolated && inKernel && ofUsers);
+      const executable = noExecute === "-" && !(poisoned && ofUsers);
       const how = [
         "r",
         letter(writable === "W", "w"),
@@ -141,10 +144,18 @@ function isVsyscall(start: string): boolean {
   return start === "0xffffffffff600000";
 }
 
-/** QEMU's listing of a RISC-V stop. Its entries above the last have no rights of their own. */
+const NAPOT = 0x1_0000n;
+
+/**
+ * QEMU's listing of a RISC-V stop. Its entries above the last have no rights of their own.
+ *
+ * QEMU 7.2 lists a page of 64 KiB (Svnapot) as sixteen small ones, all at the address that the entries hold: that of the page
+ * with 0x8000 in it, which says that it has 64 KiB.
+ */
 export function expectedOfRiscv(mappings: readonly TlbRun[]): ListedRun[] {
+  const listed = mappings.map((run) => ({ ...run, start: BigInt(run.start), end: BigInt(run.end) }));
   return joined(
-    mappings.map(({ start, end, physical, flags }) => {
+    listed.map(({ start, end, physical, flags }, i) => {
       const [read, write, execute, user, global] = flags;
       const how = [
         letter(read === "r", "r"),
@@ -154,7 +165,12 @@ export function expectedOfRiscv(mappings: readonly TlbRun[]): ListedRun[] {
         letter(user === "u", "u"),
         letter(global === "g", "g"),
       ].join("");
-      return { start: BigInt(start), end: BigInt(end), physical: Number(physical), how };
+      const isNapot = [listed[i - 1], listed[i + 1]].some(
+        (other) =>
+          other?.physical === physical && other.start / NAPOT === start / NAPOT && physical.endsWith("8000"),
+      );
+      const at = Number(physical) - (isNapot ? 0x8000 - Number(start % NAPOT) : 0);
+      return { start, end, physical: at, how };
     }),
   );
 }
@@ -175,6 +191,14 @@ export function expectedOfPagemap(pages: readonly ProgramRun[], hidden: readonly
     if (start < end) runs.push({ start, end, physical: physical(start), how: "" });
   }
   return joined(runs);
+}
+
+/** Mappings of device memory and the like (VM_PFNMAP), which pagemap leaves out. */
+export function untoldRanges(truth: Truth): { start: bigint; end: bigint }[] {
+  const maps = truth.processes.find(({ pid }) => pid === truth.pid)?.maps ?? [];
+  return maps
+    .filter(({ path }) => path === "[vvar]" || path === "[vvar_vclock]")
+    .map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
 }
 
 /** Runs of the pattern program's regions in which every page is PROT_NONE with its data in RAM. */
