@@ -11,6 +11,10 @@
  * - AArch64 since 6.10 (arch/arm64/include/asm/pgtable-prot.h, f0f5863a0fb0, 55564814a838): bit 11 (`PTE_PRESENT_INVALID`); it
  *   is a PROT_NONE page if user mode can neither read nor execute it (`pte_protnone`). Before: bit 58 (`PTE_PROT_NONE`,
  *   3676f9ef5481) a PROT_NONE page, bit 59 (`PMD_PRESENT_INVALID`, 5.10, b65399f6111b) a large page that is being changed.
+ * - The kernel takes pages of its own out of its map by clearing the present bit (KFENCE's guard pages, secret memory, debugging of
+ *   freed pages: arch/x86/mm/pat/set_memory.c, arch/x86/include/asm/kfence.h, arch/arm64/mm/pageattr.c). Their entries have
+ *   what no swap entry has: on x86 the accessed bit (5), which `__swp_entry_to_pte` leaves alone because of an erratum, or, as
+ *   complements of all that they were, bit 7; with two levels the dirty bit (6); on AArch64 bit 1.
  *
  * Everything else that is not zero is a swap entry (`swap-entries.ts`): the number of a swap area and a page in it, or of a
  * special kind (`swap-types.ts`) and a frame or a note. Of frames, since 6.1, only as many bits count as physical addresses
@@ -95,8 +99,12 @@ function x86PhysicalBits({ entryBytes, splits }: EntryFormat): number {
 
 /** What an entry is that names a page in RAM. */
 const NEITHER = 0;
+/** Hidden from the program, and from the processor. */
 const PROT_NONE = 1;
+/** A large page whose entry is being changed, with its rights. */
 const INVALIDATED = 2;
+/** A page that the kernel took out of its own map. */
+const UNMAPPED = 3;
 
 /** Kinds of swap types as numbers, for the walker. */
 const SWAPPED_OUT = 0;
@@ -239,7 +247,8 @@ abstract class LinuxEntries implements AbsentEntries {
 
   /** What to say of a page in RAM. */
   protected noteOf(present: number, _lo: number, _hi: number): { note?: string } {
-    return present === INVALIDATED ? { note: "a large page that is being changed: it keeps its rights" } : {};
+    if (present === INVALIDATED) return { note: "a large page that is being changed: it keeps its rights" };
+    return present === UNMAPPED ? { note: "taken out of the kernel's own map" } : {};
   }
 }
 
@@ -257,6 +266,8 @@ function maskFrom(from: number, base: number): number {
   return from <= base ? -1 : from >= base + 32 ? 0 : -1 << (from - base);
 }
 
+const ACCESSED = 1 << 5;
+const DIRTY = 1 << 6;
 const PSE = 1 << 7;
 const PROT_NONE_X86 = 1 << 8;
 
@@ -265,8 +276,10 @@ class X86Entries extends LinuxEntries {
   readonly #inverted: SwapLayout;
   readonly #plain: SwapLayout;
   readonly #pae: boolean;
-  /** Since 4.19 all do it; of older ones, each entry tells. */
+  /** Since 4.19 all swap entries are complemented; of older ones, each tells. */
   readonly #always: boolean;
+  /** Bits of which one set in an entry of the last level makes it none of a swap area. */
+  readonly #notSwap: number;
   readonly #addressLo: Int32Array;
   readonly #addressHi: Int32Array;
 
@@ -277,6 +290,8 @@ class X86Entries extends LinuxEntries {
     this.#inverted = invertedLayout(release, this.#pae);
     this.#plain = this.#pae ? PLAIN_PAE : plainLayout64(release);
     this.#always = Number.isFinite(release) && release >= releaseOf(4, 19);
+    const early = !pae && release < releaseOf(4, 8);
+    this.#notSwap = (early ? 0 : ACCESSED) | (!pae && release >= releaseOf(4, 14) ? PSE : 0);
     this.#addressLo = Int32Array.from(this.shifts, (shift) => maskFrom(Math.max(12, shift), 0));
     let high = 0xf_ffff;
     for (const bit of paging.notAddress ?? []) if (bit >= 32) high &= ~(1 << (bit - 32));
@@ -284,32 +299,23 @@ class X86Entries extends LinuxEntries {
   }
 
   protected present(level: number, lo: number, hi: number, page: AbsentPage): number {
-    const hidden = (lo & PROT_NONE_X86) !== 0;
-    const large = (lo & PSE) !== 0;
-    if (level === 1 ? !hidden : !large) return NEITHER;
-    const flip = this.#always || (hi & (1 << 18)) !== 0 ? -1 : 0;
+    const kind = presentX86(level, lo, this.#notSwap);
+    if (kind === NEITHER) return NEITHER;
+    const flip = isComplement(hi) ? -1 : 0;
     page.lo = (lo ^ flip) & (this.#addressLo[level] as number);
     page.hi = (hi ^ flip) & (this.#addressHi[level] as number);
-    if (hidden) {
-      page.rights = 0;
-      return PROT_NONE;
-    }
     page.rights =
-      READABLE |
-      (((lo & 2) >>> 1) * WRITABLE) |
-      (((lo & 4) >>> 2) * USER) |
-      (hi < 0 ? 0 : USER_EXECUTABLE | KERNEL_EXECUTABLE);
-    return INVALIDATED;
+      kind === INVALIDATED ? rightsX86(lo) | (hi < 0 ? 0 : USER_EXECUTABLE | KERNEL_EXECUTABLE) : 0;
+    return kind;
   }
 
   protected override noteOf(present: number, lo: number, hi: number): { note?: string } {
-    if (present === INVALIDATED) return super.noteOf(present, lo, hi);
-    const inverted = this.#always || (hi & (1 << 18)) !== 0;
-    return inverted ? { note: "the entry holds the complement of its address" } : {};
+    if (present !== PROT_NONE) return super.noteOf(present, lo, hi);
+    return isComplement(hi) ? { note: "the entry holds the complement of its address" } : {};
   }
 
   protected layoutOf(_level: number, lo: number, hi: number): SwapLayout | undefined {
-    if ((lo & (PROT_NONE_X86 | 1)) !== 0) return undefined;
+    if ((lo & (PROT_NONE_X86 | 1 | this.#notSwap)) !== 0) return undefined;
     if (this.#always) return this.#inverted;
     // No area has 2^49 pages, so the highest bits of its complement are set. PAE's old layout leaves the low word 0.
     const inverted = this.#pae ? lo >>> 9 !== 0 : (hi & (1 << 26)) !== 0;
@@ -317,32 +323,51 @@ class X86Entries extends LinuxEntries {
   }
 }
 
+/** Whether an entry holds the complement of an address: no address has bit 50. */
+function isComplement(hi: number): boolean {
+  return (hi & (1 << 18)) !== 0;
+}
+
+/** What an entry is that names a page in RAM. @param notSwap See `X86Entries`. */
+function presentX86(level: number, lo: number, notSwap: number): number {
+  if (level === 1) {
+    if ((lo & PROT_NONE_X86) !== 0) return PROT_NONE;
+    return (lo & notSwap) !== 0 ? UNMAPPED : NEITHER;
+  }
+  if ((lo & PSE) === 0) return NEITHER;
+  if ((lo & PROT_NONE_X86) !== 0) return PROT_NONE;
+  // Only the kernel's own pages are not for users (and those that PROT_NONE hides, while their entry is being changed).
+  return (lo & 4) !== 0 ? INVALIDATED : UNMAPPED;
+}
+
+/** Rights by bits 1 and 2. */
+function rightsX86(lo: number): number {
+  return READABLE | ((lo & 2) !== 0 ? WRITABLE : 0) | ((lo & 4) !== 0 ? USER : 0);
+}
+
 /** x86 with entries of 4 bytes. */
 class X86WordEntries extends LinuxEntries {
   readonly #layout: SwapLayout;
+  /** Before 4.0, bit 6 is that of a page of a file that is mapped in another order (`_PAGE_FILE`): nothing is in RAM. */
+  readonly #notSwap: number;
 
   constructor(paging: EntryFormat, types: SwapTypes, release: number, physicalBits: number) {
     super(paging, types, release, physicalBits, 2);
     this.#layout = layout32(release);
+    this.#notSwap = release < releaseOf(4, 0) ? 0 : DIRTY;
   }
 
   protected present(level: number, lo: number, _hi: number, page: AbsentPage): number {
-    const hidden = (lo & PROT_NONE_X86) !== 0;
-    if (level === 1 ? !hidden : (lo & PSE) === 0) return NEITHER;
+    const kind = presentX86(level, lo, this.#notSwap);
+    if (kind === NEITHER) return NEITHER;
     page.lo = lo & maskFrom(this.shifts[level] as number, 0);
     page.hi = 0;
-    page.rights = hidden
-      ? 0
-      : READABLE |
-        (((lo & 2) >>> 1) * WRITABLE) |
-        (((lo & 4) >>> 2) * USER) |
-        USER_EXECUTABLE |
-        KERNEL_EXECUTABLE;
-    return hidden ? PROT_NONE : INVALIDATED;
+    page.rights = kind === INVALIDATED ? rightsX86(lo) | USER_EXECUTABLE | KERNEL_EXECUTABLE : 0;
+    return kind;
   }
 
   protected layoutOf(_level: number, lo: number, _hi: number): SwapLayout | undefined {
-    return (lo & (PROT_NONE_X86 | 1)) !== 0 ? undefined : this.#layout;
+    return (lo & (PROT_NONE_X86 | 1 | DIRTY)) !== 0 ? undefined : this.#layout;
   }
 }
 
@@ -373,7 +398,7 @@ class Aarch64Entries extends LinuxEntries {
     page.hi = high & maskFrom(shift, 32);
     // AP[2] (read-only), unless the hardware is to clear it at the first write (DBM); AP[1] (user); UXN; PXN.
     page.rights =
-      kind === PROT_NONE
+      kind !== INVALIDATED
         ? 0
         : READABLE |
           ((lo & (1 << 7)) === 0 || (hi & (1 << 19)) !== 0 ? WRITABLE : 0) |
@@ -386,16 +411,12 @@ class Aarch64Entries extends LinuxEntries {
   #kindOf(level: number, lo: number, hi: number): number {
     // Above the last level, bit 1 would be that of a table.
     if ((lo & 1) !== 0 || (level > 1 && (lo & 2) !== 0)) return NEITHER;
-    if (this.#overlaid) {
-      if ((lo & (1 << 11)) === 0) return NEITHER;
-      return (lo & (1 << 6)) === 0 && (hi & (1 << 22)) !== 0 ? PROT_NONE : INVALIDATED;
+    if (this.#overlaid ? (lo & (1 << 11)) !== 0 : (hi & (1 << 26)) !== 0) {
+      const hidden = !this.#overlaid || ((lo & (1 << 6)) === 0 && (hi & (1 << 22)) !== 0);
+      return hidden ? PROT_NONE : INVALIDATED;
     }
-    if ((hi & (1 << 26)) !== 0) return PROT_NONE;
-    return level > 1 && (hi & (1 << 27)) !== 0 ? INVALIDATED : NEITHER;
-  }
-
-  protected override noteOf(present: number): { note?: string } {
-    return present === INVALIDATED ? { note: "a page that is being changed: it keeps its rights" } : {};
+    if (level === 1) return (lo & 2) !== 0 ? UNMAPPED : NEITHER;
+    return !this.#overlaid && (hi & (1 << 27)) !== 0 ? INVALIDATED : NEITHER;
   }
 
   protected layoutOf(_level: number, lo: number, hi: number): SwapLayout | undefined {

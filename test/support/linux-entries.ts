@@ -81,6 +81,8 @@ export interface EntryWriter {
     physical: bigint,
     rights: { writable: boolean; user: boolean; executable: boolean },
   ): bigint | undefined;
+  /** Pages that the kernel takes out of its own map: every way in which it does that at this level. */
+  unmapped(release: Release, level: number, physical: bigint): bigint[];
 }
 
 const PSE = 1n << 7n;
@@ -110,7 +112,7 @@ function x86(
     splits,
     address: [12, 51],
     releases,
-    // The bit that tells the layouts apart must not be in use, as with any swap area that there could be.
+    // The bit that tells the layouts apart must not be in use: no swap area is so large.
     offsetBits: (release) => (pae ? 22 : inverts(release) ? 49 : 44),
     physicalBits,
     maxLevel: pae ? 2 : 3,
@@ -125,6 +127,17 @@ function x86(
       if (level === 1) return undefined;
       const flags = (1n << 5n) | (writable ? 2n : 0n) | (user ? 4n : 0n) | (executable ? 0n : NX);
       return pfnX86(release, level, physical, flags, PTE_PFN_MASK);
+    },
+    unmapped(release, level, physical) {
+      // change_page_attr_clear(_PAGE_PRESENT), with what __PAGE_KERNEL and __PAGE_KERNEL_RO have left; bit 8 is cleared.
+      const cleared = [1n << 5n, (1n << 5n) | (1n << 6n) | 2n].map((flags) =>
+        pfnX86(release, level, physical, flags | NX, PTE_PFN_MASK),
+      );
+      if (level > 1) return cleared;
+      // kfence_protect_page: clears the present bit alone (bit 8 stays); newer ones store the complement of the whole.
+      const kernel = physical | NX | GLOBAL | (1n << 6n) | (1n << 5n) | 2n;
+      const all = [kernel, ...(atLeast(release, [4, 8]) || pae ? cleared : cleared.slice(1, 1))];
+      return atLeast(release, [6, 1]) && !pae ? [...all, ~(kernel | 1n) & M64] : all;
     },
   };
 }
@@ -148,6 +161,8 @@ const X86_WORD: EntryWriter = {
   protNone: (_release, level, physical) => physical | GLOBAL | (1n << 5n) | (level > 1 ? PSE : 0n),
   invalidated: (_release, level, physical, { writable, user }) =>
     level === 1 ? undefined : physical | PSE | (writable ? 2n : 0n) | (user ? 4n : 0n),
+  unmapped: (release, level, physical) =>
+    atLeast(release, [4, 0]) ? [physical | (1n << 6n) | (1n << 5n) | 2n | (level > 1 ? PSE : 0n)] : [],
 };
 
 const NG = 1n << 11n;
@@ -204,6 +219,9 @@ function aarch64(granule: number, physical52: boolean): EntryWriter {
         (executable ? 0n : UXN | PXN)
       );
     },
+    // set_memory_valid: clears PTE_VALID; PAGE_KERNEL has nG where the kernel's and the user's tables are apart.
+    unmapped: (_release, level, physical) =>
+      level > 1 ? [] : [0n, NG].map((own) => pte(physical) | 2n | own | UXN | PXN | (1n << 10n)),
   };
 }
 
