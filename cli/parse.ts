@@ -1,4 +1,5 @@
 /** What people type, to values. Pure; everything that is wrong is a {@link UsageError}. */
+import type { SwapArea } from "../connectors/connectors.js";
 import { UsageError } from "./errors.js";
 
 /** 2^64: the end of every address space. */
@@ -127,4 +128,15 @@ export function parseRoot(text: string): number {
   // Intel SDM vol. 3A, 4.5: bits 51 to 12 of CR3 hold the root; below are flags or the PCID, bit 63 is "no flush".
   const root = Number((base + offset) & 0xf_ffff_ffff_f000n);
   return root;
+}
+
+/** A swap area as `--swap` names it: `FILE`, or `TYPE=FILE` with the number that Linux has for it. @throws {UsageError} */
+export function parseSwapArea(text: string): SwapArea {
+  const match = /^(\d{1,3})=(.*)$/s.exec(text);
+  const path = match === null ? text : (match[2] as string);
+  if (path === "") throw new UsageError(`--swap: the name of the file is empty: "${text}"`);
+  if (match === null) return path;
+  const type = Number(match[1]);
+  if (type > 31) throw new UsageError(`--swap ${text.slice(0, 80)}: swap areas have numbers from 0 to 31`);
+  return { type, path };
 }

@@ -7,6 +7,7 @@ import { MAPPING_HEADING, type Mapping, mappingJson, mappingText } from "../rend
 import { hex } from "../render/numbers.js";
 import { RUN_HEADING, runJson, runText } from "../render/translation.js";
 import type { Session } from "../session.js";
+import { describeEntry, noteSwapped } from "../swapped.js";
 import { pageTablesOf } from "./translate.js";
 
 /** Options as the command line has them. */
@@ -38,7 +39,9 @@ export async function maps(
     if (!json && !good && !bad) out.text(`${session.environment.style.heading(RUN_HEADING)}\n`);
     if (run.state === undefined) good = true;
     else bad = true;
-    out.text(json ? `${toJson(runJson(run))}\n` : `${runText(run)}\n`);
+    const absent = run.state === "swapped" ? describeEntry(memory, run.level, run.entry) : undefined;
+    out.text(json ? `${toJson(runJson(run, absent))}\n` : `${runText(run, absent)}\n`);
+    if (absent !== undefined) noteSwapped(session, run.start, absent);
     await out.settle();
   }
   if (!good && !bad && !json) session.warn(`nothing is mapped from ${hex(start)} to ${hex(end)}`);

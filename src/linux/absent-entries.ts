@@ -11,10 +11,14 @@
  * - AArch64 since 6.10 (arch/arm64/include/asm/pgtable-prot.h, f0f5863a0fb0, 55564814a838): bit 11 (`PTE_PRESENT_INVALID`); it
  *   is a PROT_NONE page if user mode can neither read nor execute it (`pte_protnone`). Before: bit 58 (`PTE_PROT_NONE`,
  *   3676f9ef5481) a PROT_NONE page, bit 59 (`PMD_PRESENT_INVALID`, 5.10, b65399f6111b) a large page that is being changed.
- * - The kernel takes pages of its own out of its map by clearing the present bit (KFENCE's guard pages, secret memory, debugging of
- *   freed pages: arch/x86/mm/pat/set_memory.c, arch/x86/include/asm/kfence.h, arch/arm64/mm/pageattr.c). Their entries have
- *   what no swap entry has: on x86 the accessed bit (5), which `__swp_entry_to_pte` leaves alone because of an erratum, or, as
- *   complements of all that they were, bit 7; with two levels the dirty bit (6); on AArch64 bit 1.
+ *
+ * Not there, though the entry names a page: the kernel takes pages out of its own map by clearing the present bit (freed parts of
+ * its image, KFENCE's guard pages, secret memory, debugging of freed pages: arch/x86/mm/pat/set_memory.c,
+ * arch/x86/include/asm/kfence.h, arch/arm64/mm/pageattr.c). Such an entry has what no swap entry has: on x86 the accessed bit (5),
+ * which `__swp_entry_to_pte` leaves alone because of an erratum, or, as the complement of all that it was, bit 7; or bit 8 and an
+ * address that is not complemented though the release does it; before 4.8 and with two levels the dirty bit (6); on AArch64 bit 1. (There, since
+ * 6.10, those of a kernel with page-table isolation look like PROT_NONE pages.) On x86, an entry with bit 8 and address 0 is a
+ * place that is kept free (`cea_map_percpu_pages`): frame 0 is nobody's.
  *
  * Everything else that is not zero is a swap entry (`swap-entries.ts`): the number of a swap area and a page in it, or of a
  * special kind (`swap-types.ts`) and a frame or a note. Of frames, since 6.1, only as many bits count as physical addresses
@@ -105,6 +109,16 @@ const PROT_NONE = 1;
 const INVALIDATED = 2;
 /** A page that the kernel took out of its own map. */
 const UNMAPPED = 3;
+/** A place that is kept free. */
+const KEPT_FREE = 4;
+
+const NOTES: readonly string[] = [
+  "",
+  "PROT_NONE",
+  "a large page that is being changed, with its rights",
+  "taken out of the kernel's own map",
+  "kept free",
+];
 
 /** Kinds of swap types as numbers, for the walker. */
 const SWAPPED_OUT = 0;
@@ -182,7 +196,8 @@ abstract class LinuxEntries implements AbsentEntries {
 
   read(level: number, lo: number, hi: number, page: AbsentPage): number {
     if (level > this.#maxLevel) return ABSENT;
-    if (this.present(level, lo, hi, page) !== NEITHER) return IN_RAM;
+    const present = this.present(level, lo, hi, page);
+    if (present !== NEITHER) return present === PROT_NONE || present === INVALIDATED ? IN_RAM : ABSENT;
     const layout = this.layoutOf(level, lo, hi);
     if (layout === undefined) return ABSENT;
     splitSwap(swap, layout, lo, hi);
@@ -216,8 +231,12 @@ abstract class LinuxEntries implements AbsentEntries {
     const hi = words[1] as number;
     if (entry === 0n || level > this.#maxLevel) return { kind: "absent" };
     const present = this.present(level, lo, hi, found);
-    if (present !== NEITHER)
-      return { kind: "prot-none", physical: addressOf(found), ...this.noteOf(present, lo, hi) };
+    if (present !== NEITHER) {
+      const note = this.noteOf(present, lo, hi);
+      if (present === KEPT_FREE) return { kind: "absent", note };
+      const physical = addressOf(found);
+      return { kind: present === UNMAPPED ? "absent" : "prot-none", physical, note };
+    }
     const layout = this.layoutOf(level, lo, hi);
     if (layout === undefined) return { kind: "absent" };
     splitSwap(swap, layout, lo, hi);
@@ -246,9 +265,8 @@ abstract class LinuxEntries implements AbsentEntries {
   }
 
   /** What to say of a page in RAM. */
-  protected noteOf(present: number, _lo: number, _hi: number): { note?: string } {
-    if (present === INVALIDATED) return { note: "a large page that is being changed: it keeps its rights" };
-    return present === UNMAPPED ? { note: "taken out of the kernel's own map" } : {};
+  protected noteOf(present: number, _lo: number, _hi: number): string {
+    return NOTES[present] as string;
   }
 }
 
@@ -291,7 +309,9 @@ class X86Entries extends LinuxEntries {
     this.#plain = this.#pae ? PLAIN_PAE : plainLayout64(release);
     this.#always = Number.isFinite(release) && release >= releaseOf(4, 19);
     const early = !pae && release < releaseOf(4, 8);
-    this.#notSwap = (early ? 0 : ACCESSED) | (!pae && release >= releaseOf(4, 14) ? PSE : 0);
+    // While bit 5 was one of the type's, bit 6 was free (since 4.0: before, it was `_PAGE_FILE`).
+    if (early) this.#notSwap = release < releaseOf(4, 0) ? 0 : DIRTY;
+    else this.#notSwap = ACCESSED | (!pae && release >= releaseOf(4, 14) ? PSE : 0);
     this.#addressLo = Int32Array.from(this.shifts, (shift) => maskFrom(Math.max(12, shift), 0));
     let high = 0xf_ffff;
     for (const bit of paging.notAddress ?? []) if (bit >= 32) high &= ~(1 << (bit - 32));
@@ -306,12 +326,16 @@ class X86Entries extends LinuxEntries {
     page.hi = (hi ^ flip) & (this.#addressHi[level] as number);
     page.rights =
       kind === INVALIDATED ? rightsX86(lo) | (hi < 0 ? 0 : USER_EXECUTABLE | KERNEL_EXECUTABLE) : 0;
-    return kind;
+    if (kind !== PROT_NONE) return kind;
+    if (this.#always && flip === 0) return UNMAPPED;
+    return (page.lo | page.hi) === 0 ? KEPT_FREE : PROT_NONE;
   }
 
-  protected override noteOf(present: number, lo: number, hi: number): { note?: string } {
-    if (present !== PROT_NONE) return super.noteOf(present, lo, hi);
-    return isComplement(hi) ? { note: "the entry holds the complement of its address" } : {};
+  protected override noteOf(present: number, lo: number, hi: number): string {
+    const note = super.noteOf(present, lo, hi);
+    return present === PROT_NONE && isComplement(hi)
+      ? `${note}, the entry holds the complement of its address`
+      : note;
   }
 
   protected layoutOf(_level: number, lo: number, hi: number): SwapLayout | undefined {
@@ -363,7 +387,7 @@ class X86WordEntries extends LinuxEntries {
     page.lo = lo & maskFrom(this.shifts[level] as number, 0);
     page.hi = 0;
     page.rights = kind === INVALIDATED ? rightsX86(lo) | USER_EXECUTABLE | KERNEL_EXECUTABLE : 0;
-    return kind;
+    return kind === PROT_NONE && page.lo === 0 ? KEPT_FREE : kind;
   }
 
   protected layoutOf(_level: number, lo: number, _hi: number): SwapLayout | undefined {

@@ -135,8 +135,8 @@ function x86(
       );
       if (level > 1) return cleared;
       // kfence_protect_page: clears the present bit alone (bit 8 stays); newer ones store the complement of the whole.
-      const kernel = physical | NX | GLOBAL | (1n << 6n) | (1n << 5n) | 2n;
-      const all = [kernel, ...(atLeast(release, [4, 8]) || pae ? cleared : cleared.slice(1, 1))];
+      const kernel = physical | NX | (1n << 6n) | (1n << 5n) | 2n | (inverts(release) ? GLOBAL : 0n);
+      const all = [kernel, ...(atLeast(release, [4, 8]) || pae ? cleared : cleared.slice(1))];
       return atLeast(release, [6, 1]) && !pae ? [...all, ~(kernel | 1n) & M64] : all;
     },
   };
@@ -219,9 +219,13 @@ function aarch64(granule: number, physical52: boolean): EntryWriter {
         (executable ? 0n : UXN | PXN)
       );
     },
-    // set_memory_valid: clears PTE_VALID; PAGE_KERNEL has nG where the kernel's and the user's tables are apart.
-    unmapped: (_release, level, physical) =>
-      level > 1 ? [] : [0n, NG].map((own) => pte(physical) | 2n | own | UXN | PXN | (1n << 10n)),
+    // set_memory_valid: clears PTE_VALID; PAGE_KERNEL has nG where the kernel's and the user's tables are apart. (Since 6.10 that
+    // is the mark of PROT_NONE pages, and such an entry the same as theirs.)
+    unmapped(release, level, physical) {
+      if (level > 1) return [];
+      const marks = atLeast(release, [6, 10]) ? [0n] : [0n, NG];
+      return marks.map((own) => pte(physical) | 2n | own | UXN | PXN | (1n << 10n));
+    },
   };
 }
 
