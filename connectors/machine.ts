@@ -165,12 +165,17 @@ export class Machine {
     }
   }
 
-  /** Does what `OpenOptions.kernel` asks for. @internal */
+  /** Does what `OpenOptions.kernel` asks for, and checks what else was given by what was found. @internal */
   async prepare(): Promise<void> {
     const kernel = this.#options.kernel ?? "scan";
-    if (this.physical === undefined || kernel === "none") return;
+    if (this.physical !== undefined && kernel !== "none") await this.#prepareKernel(kernel === "scan");
+    const pageSize = this.#vmcoreinfo?.pageSize;
+    if (pageSize !== undefined) this.#swap?.checkPageSize(pageSize);
+  }
+
+  async #prepareKernel(scan: boolean): Promise<void> {
     try {
-      await Io.of(this.scheduler, linuxRoutine, this as Machine, kernel === "scan");
+      await Io.of(this.scheduler, linuxRoutine, this as Machine, scan);
       // Processes' page tables have what the kernel's own has not.
       if (this.#options.root !== undefined) await this.swapTypes();
     } catch (error) {

@@ -37,7 +37,8 @@ export async function maps(
   let bad = false;
   for await (const run of memory.maps({ start, end })) {
     if (!json && !good && !bad) out.text(`${session.environment.style.heading(RUN_HEADING)}\n`);
-    if (run.state === undefined) good = true;
+    // A page in a swap area is a mapping like others; only its bytes are not in RAM.
+    if (run.state === undefined || run.state === "swapped") good = true;
     else bad = true;
     const absent = run.state === "swapped" ? describeEntry(memory, run.level, run.entry) : undefined;
     out.text(json ? `${toJson(runJson(run, absent))}\n` : `${runText(run, absent)}\n`);
