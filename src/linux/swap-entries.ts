@@ -15,6 +15,9 @@
  * AArch64, arch/arm64/include/asm/pgtable.h, "Encode and decode a swap entry":
  * - since 6.10 (55564814a838) type in bits 6 to 10, offset in bits 12 to 61; bit 2 exclusive, bit 3 write-protected by userfaultfd;
  * - since 5.19 (570ef363509b) type in bits 3 to 7, offset in bits 8 to 57, bit 2 exclusive; before, type in bits 2 to 7.
+ *
+ * RISC-V with 64 bits, arch/riscv/include/asm/pgtable.h: since 6.3 type in bits 7 to 11, offset from bit 12 on, bit 6 exclusive;
+ * before, type in bits 6 to 10, offset from bit 11 on.
  */
 import { releaseOf } from "./release.js";
 
@@ -107,6 +110,19 @@ export function layoutAarch64(release: number): SwapLayout {
     offsetBits: 50,
     inverted: false,
     flags,
+  };
+}
+
+/** The layout of RISC-V with 64 bits. */
+export function layoutRiscv(release: number): SwapLayout {
+  const early = release < releaseOf(6, 3);
+  return {
+    typeBit: early ? 6 : 7,
+    typeMask: 31,
+    offsetBit: early ? 11 : 12,
+    offsetBits: early ? 53 : 52,
+    inverted: false,
+    flags: early ? [] : [{ bit: 6, name: EXCLUSIVE }],
   };
 }
 

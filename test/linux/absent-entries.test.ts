@@ -41,6 +41,8 @@ function interpreterOf(writer: EntryWriter, release: Release, config?: SwapConfi
   return entries;
 }
 
+const isX86 = ({ architecture }: EntryWriter) => architecture === "x86_64" || architecture === "i386";
+
 /** The bytes that an entry of a level covers. */
 function sizeAt({ splits }: EntryWriter, level: number): bigint {
   return 1n << BigInt(splits.slice(-level).reduce((sum, bits) => sum + bits, 0));
@@ -49,7 +51,7 @@ function sizeAt({ splits }: EntryWriter, level: number): bigint {
 /** Physical addresses of pages of a level: up to 1 PiB on x86, whose complements are told by bit 50. */
 function pageAt(writer: EntryWriter, level: number): fc.Arbitrary<bigint> {
   const size = sizeAt(writer, level);
-  const bits = writer.architecture === "aarch64" ? writer.physicalBits : Math.min(50, writer.physicalBits);
+  const bits = isX86(writer) ? Math.min(50, writer.physicalBits) : writer.physicalBits;
   return fc.bigInt(0n, (1n << BigInt(bits)) / size - 1n).map((number) => number * size);
 }
 
@@ -73,7 +75,7 @@ describe.each(cases)("entries that are not present: %s", (_name, writer, release
         levelOf(writer).chain((level) => fc.tuple(fc.constant(level), pageAt(writer, level))),
         ([level, physical]) => {
           const entry = writer.protNone(release, level, physical);
-          if (physical === 0n && writer.architecture !== "aarch64") {
+          if (physical === 0n && isX86(writer)) {
             // Frame 0 is nobody's: a place that the kernel keeps free.
             expect(readEntry(entries, level, entry).answer).toBe(ABSENT);
             expect(entries.describe(level, entry)).toEqual({ kind: "absent", note: "kept free" });
@@ -97,7 +99,7 @@ describe.each(cases)("entries that are not present: %s", (_name, writer, release
         ([level, physical], rights) => {
           const entry = writer.invalidated(release, level, physical, rights);
           if (entry === undefined) return;
-          if (writer.architecture !== "aarch64" && !rights.user) {
+          if (isX86(writer) && !rights.user) {
             // No page of a user: one that the kernel took out of its own map.
             expect(readEntry(entries, level, entry).answer).toBe(ABSENT);
             return;
@@ -229,6 +231,8 @@ function flagOf({ architecture, entryBytes, splits }: EntryWriter, release: Rele
       ? { bit: 8n, name: "write-protected by userfaultfd" }
       : { bit: 4n, name: "exclusive" };
   }
+  if (architecture === "riscv64")
+    return atLeast(release, [6, 3]) ? { bit: 64n, name: "exclusive" } : undefined;
   if (entryBytes === 4 || splits.length === 4)
     return atLeast(release, [6, 3]) ? { bit: 128n, name: "exclusive" } : undefined;
   if (!atLeast(release, [4, 14])) return { bit: 128n, name: "soft-dirty" };

@@ -229,6 +229,36 @@ function aarch64(granule: number, physical52: boolean): EntryWriter {
   };
 }
 
+/** The bits of RISC-V's entries: V, R, W, X, U, G. */
+const [R, W, X, U, G] = [2n, 4n, 8n, 16n, 32n];
+const ppn = (physical: bigint) => (physical >> 12n) << 10n;
+
+const RISCV: EntryWriter = {
+  name: "RISC-V",
+  architecture: "riscv64",
+  entryBytes: 8,
+  splits: [9, 9, 9, 9, 12],
+  address: [12, 55],
+  releases: [
+    [5, 19],
+    [6, 1],
+    [6, 3],
+    [6, 12],
+  ],
+  offsetBits: () => 52,
+  physicalBits: 52,
+  maxLevel: 3,
+  swap: (release, type, offset) =>
+    atLeast(release, [6, 3]) ? (type << 7n) | (offset << 12n) : (type << 6n) | (offset << 11n),
+  // PAGE_NONE, and pmd_mkinvalid, which clears V and G.
+  protNone: (_release, _level, physical) => ppn(physical) | G | R | (1n << 6n),
+  invalidated: (_release, level, physical, { writable, user, executable }) =>
+    level === 1
+      ? undefined
+      : ppn(physical) | R | (writable ? W : 0n) | (user ? U : 0n) | (executable ? X : 0n) | (1n << 6n),
+  unmapped: () => [],
+};
+
 /** Every architecture and format. */
 export const ENTRY_WRITERS: readonly EntryWriter[] = [
   x86("x86-64", [9, 9, 9, 9, 12], 46, [
@@ -260,4 +290,5 @@ export const ENTRY_WRITERS: readonly EntryWriter[] = [
   aarch64(16, false),
   aarch64(16, true),
   aarch64(12, true),
+  RISCV,
 ];
