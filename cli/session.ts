@@ -212,7 +212,7 @@ function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefi
         `${machine.name} is one process's memory: there are no physical addresses or page tables`,
       );
     }
-    return { name: machine.name, memory: machine.memory, ranges: () => machine.source.ranges };
+    return { name: machine.name, memory: machine.memory, ranges: machine.ranges };
   }
   if (root !== undefined) {
     const virtual = machine.addressSpace(root);

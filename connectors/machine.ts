@@ -14,13 +14,14 @@ import {
   type SourceIo,
 } from "../src/io/index.js";
 import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } from "../src/linux/index.js";
-import { AddressSpace, type PhysicalMemory } from "../src/memory/index.js";
+import { AddressSpace, type PhysicalMemory, RangeSpace, type SpaceRange } from "../src/memory/index.js";
 import { TableCache, VirtualMemory } from "../src/paging/index.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
 import { hostWasm } from "./host-wasm.js";
 import type { OpenOptions } from "./open-options.js";
+import type { ProcessMap } from "./proc-mem.js";
 import type { Connector } from "./registry.js";
 
 /** What `open` put together. @internal */
@@ -31,6 +32,9 @@ export interface Layers {
   readonly pool?: DecodePool;
   readonly files?: FilesBeside;
 }
+
+/** A range of an address space without page tables, with as much as the connector knows of it. */
+export type MappedRange = SpaceRange & Partial<ProcessMap>;
 
 /** Five-level paging, in CR4 (Intel SDM vol. 3A, 2.5). */
 const CR4_LA57 = 1n << 12n;
@@ -45,6 +49,8 @@ export class Machine {
   readonly image: DumpImage | undefined;
   /** Physical memory, where the target is one. */
   readonly physical: PhysicalMemory | undefined;
+  /** The address space, where the target is none of physical memory: the mappings of a process. */
+  readonly ranges: RangeSpace<MappedRange> | undefined;
   /** The source at the bottom, with its counters. */
   readonly source: SourceIo;
   /** Drives every layer of this machine. */
@@ -72,10 +78,15 @@ export class Machine {
     this.format = layers.image?.format ?? kind;
     this.#options = options;
     const { physical } = layers;
-    this.#identity =
-      physical === undefined
-        ? new AddressSpace<Address>(source, { name: source.name })
-        : new AddressSpace<Address>(new IdentityIo(physical), { name: "physical memory", ...physical.abi });
+    if (physical === undefined) {
+      this.ranges = new RangeSpace(source, () => rangesOf(source), { name: source.name });
+      this.#identity = this.ranges;
+    } else {
+      this.#identity = new AddressSpace(new IdentityIo(physical), {
+        name: "physical memory",
+        ...physical.abi,
+      });
+    }
   }
 
   /**
@@ -228,6 +239,13 @@ export class Machine {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** The ranges as the connector knows them; bounds alone where it knows no more. */
+function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
+  const { maps } = source as { maps?: () => readonly ProcessMap[] };
+  if (maps !== undefined) return maps.call(source);
+  return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
 }
 
 function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {

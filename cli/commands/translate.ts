@@ -8,6 +8,7 @@ import { toJson } from "../render/escape.js";
 import { translationJson, translationText, walkText } from "../render/translation.js";
 import { TranslationLines } from "../render/translation-lines.js";
 import type { Session } from "../session.js";
+import { rangeTranslate } from "./ranges.js";
 
 /** Options as the command line has them. */
 export interface TranslateCommandOptions {
@@ -39,6 +40,9 @@ export async function translate(
   addresses: readonly string[],
   options: TranslateCommandOptions,
 ): Promise<number> {
+  const { ranges } = session.space;
+  if (ranges !== undefined && options.walk !== true)
+    return rangeTranslate(session, ranges, addresses, options.stdin === true);
   const memory = pageTablesOf(session, "translate");
   let good = false;
   let bad = false;
