@@ -27,7 +27,7 @@ export class TranslationLines {
   readonly #json: boolean;
   readonly #head: Uint8Array;
   readonly #bytes = new Uint8Array(SIZE);
-  /** By level · 16 + rights. */
+  /** By level · 64 + rights. */
   readonly #mapped: (Template | undefined)[] = [];
   /** By fault. */
   readonly #failed = new Map<number, Template>();
@@ -53,7 +53,7 @@ export class TranslationLines {
     this.#at = 0;
     for (; row < length; row++) {
       const fault = faults[row] as number;
-      const kind = ((levels[row] as number) << 4) | (rights[row] as number);
+      const kind = ((levels[row] as number) << 6) | (rights[row] as number);
       const template =
         (fault === 0 ? this.#mapped[kind] : this.#failed.get(fault)) ??
         this.#learn(columns, row, fault, kind);

@@ -37,14 +37,14 @@ export function runJson(run: MapRun): Record<string, unknown> {
 }
 
 type Failure = Pick<UnmappedAddress, "state" | "level" | "entry" | "cause">;
-type Allowed = Pick<MappedAddress, "writable" | "user" | "executable">;
+type Allowed = Pick<MappedAddress, "readable" | "writable" | "user" | "executable">;
 
 function failureJson({ state, level, entry, cause }: Failure): Record<string, unknown> {
   return { state, level, entry: hex(entry), ...(cause === undefined ? {} : { cause }) };
 }
 
-function rightsJson({ writable, user, executable }: Allowed): Record<string, boolean> {
-  return { writable, user, executable };
+function rightsJson({ readable, writable, user, executable }: Allowed): Record<string, boolean> {
+  return { readable, writable, user, executable };
 }
 
 function stepJson(step: WalkStep): Record<string, unknown> {
@@ -54,7 +54,7 @@ function stepJson(step: WalkStep): Record<string, unknown> {
     level,
     name,
     index,
-    entryAddress: hex(entryAddress),
+    ...(entryAddress === undefined ? {} : { entryAddress: hex(entryAddress) }),
     entry: hex(entry),
     present,
     leaf,
@@ -64,8 +64,8 @@ function stepJson(step: WalkStep): Record<string, unknown> {
 }
 
 /** `rwx user`, `r-- kernel`. */
-export function rightsText({ writable, user, executable }: Allowed): string {
-  return `r${writable ? "w" : "-"}${executable ? "x" : "-"} ${user ? "user" : "kernel"}`;
+export function rightsText({ readable, writable, user, executable }: Allowed): string {
+  return `${readable ? "r" : "-"}${writable ? "w" : "-"}${executable ? "x" : "-"} ${user ? "user" : "kernel"}`;
 }
 
 /** Runs that differ in this alone are runs of their own: kernels without page-table isolation have it everywhere. */
@@ -108,7 +108,8 @@ export function walkText(walk: Walk): string {
 }
 
 function stepText({ level, name, index, entryAddress, entry, present, flags }: WalkStep): string {
-  const where = `level ${level}  ${name.padEnd(5)}  [${String(index).padStart(3)}] at ${hex16(entryAddress)}`;
+  const at = entryAddress === undefined ? "in a register".padEnd(21) : `at ${hex16(entryAddress)}`;
+  const where = `level ${level}  ${name.padEnd(5)}  [${String(index).padStart(3)}] ${at}`;
   return `${where}  ${hex16(entry)}  ${present ? flagsText(flags) : "not present"}`;
 }
 

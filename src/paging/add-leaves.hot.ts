@@ -1,4 +1,5 @@
 /** The runs that the leaves of a table make: one plain loop over its entries, which stores only where a run begins. */
+import { LEAF, NOT_PRESENT } from "./entry-kinds.js";
 import type { RunColumns } from "./run-columns.js";
 
 /** Scattered pages side by side from which on their columns are written one by one: with fewer, that costs more. */
@@ -14,8 +15,8 @@ const NOWHERE = 1;
  * @param base  Where entry 0 lies in it.
  * @param vpn   Page number of what entry 0 covers.
  * @param above Rights of the entries above it.
- * @returns the entry that it stopped before: the one behind `last`; or one that points to a table, that is malformed,
- * or for which there is no room.
+ * @returns the entry that it stopped before: the one behind `last`; or one that points to a table, that is malformed, that
+ * is not present but may mean something, or for which there is no room.
  */
 export function addLeaves(
   runs: RunColumns,
@@ -28,14 +29,14 @@ export function addLeaves(
   above: number,
 ): number {
   const { mmu, startWords, lengths, physical, rights } = runs;
-  const { presentMask, grants, pagesIn4GiB } = mmu;
+  const { presentMask, grants, kinds, pagesIn4GiB } = mmu;
   const lastRow = runs.capacity - 1;
   const reservedLo = mmu.leafReservedLo[level] as number;
   const reservedHi = mmu.leafReservedHi[level] as number;
   const addressLo = mmu.leafAddressLo[level] as number;
   const addressHi = mmu.leafAddressHi[level] as number;
-  const leafMask = mmu.leafMask[level] as number;
-  const leafInvert = mmu.leafInvert[level] as number;
+  const kindsAt = level << 12;
+  const isOdd = mmu.def.absentEntries !== undefined;
   // All but the address: an entry in which these are as in the one before it is present, sound, and grants the same.
   const fixedLo = ~addressLo | reservedLo;
   const fixedHi = ~addressHi | reservedHi;
@@ -76,8 +77,14 @@ export function addLeaves(
     const entryLo = (words[word] as number) | 0;
     const entryHi = (words[word + 1] as number) | 0;
     if ((entryLo & fixedLo) !== bits || (entryHi & fixedHi) !== highBits) {
-      if ((entryLo & presentMask) === 0) continue;
-      if (((entryLo & leafMask) === 0 ? 0 : 1) === leafInvert) break;
+      if ((entryLo & presentMask) === 0) {
+        // (The operating system may mean something by it.)
+        if (isOdd && (entryLo | entryHi) !== 0) break;
+        continue;
+      }
+      const kind = kinds[kindsAt | (entryLo & 0xfff)] as number;
+      if (kind === NOT_PRESENT && !isOdd) continue;
+      if (kind !== LEAF) break;
       if (((entryLo & reservedLo) | (entryHi & reservedHi)) !== 0) break;
       bits = entryLo & fixedLo;
       highBits = entryHi & fixedHi;

@@ -14,6 +14,7 @@ import {
   type Wait,
   type Waker,
 } from "../io/index.js";
+import { widen } from "./entry-forms.hot.js";
 import type { TableCache } from "./table-cache.hot.js";
 import { TableFetch, type TablesUnderWay } from "./table-fetch.js";
 
@@ -35,6 +36,8 @@ export class ColumnFetch implements Output, TablesUnderWay, Wait {
   /** The first of the slots that they land in; -1 if they are copied to theirs. */
   readonly #slot: number;
   readonly #packet: Packet;
+  /** Where they are, in the walker's form: where they landed, unless their entries grew. */
+  #words: Uint32Array;
   /** Of tables that others wait for, too. */
   readonly #joined = new Map<number, TableFetch>();
   #index: Map<number, number> | undefined;
@@ -51,14 +54,15 @@ export class ColumnFetch implements Output, TablesUnderWay, Wait {
     this.#cache = cache;
     this.#generation = cache.generation;
     this.#remember = remember;
-    const slot = cache.pin(addresses.length);
-    const words = addresses.length * cache.tableWords;
+    // (Where entries grow, they can't land in their place.)
+    const slot = cache.entryBytes === 4 ? -1 : cache.pin(addresses.length);
+    const words = (addresses.length * cache.storedBytes) / 4;
     this.#slot = slot;
-    this.#packet = Packet.reading(
+    this.#words =
       slot < 0
         ? new Uint32Array(words)
-        : cache.arena.subarray(slot * cache.tableWords, slot * cache.tableWords + words),
-    );
+        : cache.arena.subarray(slot * cache.tableWords, slot * cache.tableWords + words);
+    this.#packet = Packet.reading(this.#words);
     cache.columns.push(this);
   }
 
@@ -99,7 +103,7 @@ export class ColumnFetch implements Output, TablesUnderWay, Wait {
   send(physical: PacketIo<number>): void {
     this.#isSent = true;
     const { addresses } = this;
-    const column: Column = { words: new Uint32Array(2 * addresses.length), size: this.#cache.tableBytes };
+    const column: Column = { words: new Uint32Array(2 * addresses.length), size: this.#cache.storedBytes };
     for (let i = 0; i < addresses.length; i++) {
       const address = addresses[i] as number;
       column.words[2 * i] = address >>> 0;
@@ -130,6 +134,7 @@ export class ColumnFetch implements Output, TablesUnderWay, Wait {
     this.#hasCome = true;
     const cache = this.#cache;
     this.#leaveColumns();
+    this.#bringToForm();
     const wanted = this.#isWanted;
     const broken = this.#packet.firstFault === 0 ? undefined : this.#holesByTable();
     // Before anyone is told, who may have everything forgotten.
@@ -175,10 +180,22 @@ export class ColumnFetch implements Output, TablesUnderWay, Wait {
     return false;
   }
 
+  #bringToForm(): void {
+    const { entryBytes, entries, form, tableWords } = this.#cache;
+    const { length } = this.addresses;
+    if (entryBytes === 4) {
+      const stored = this.#words;
+      this.#words = new Uint32Array(2 * stored.length);
+      widen(stored, this.#words);
+    }
+    if (form !== undefined) {
+      for (let i = 0; i < length; i++) form.rewrite(this.#words, i * tableWords, entries, 0);
+    }
+  }
+
   #wordsOf(i: number): Uint32Array {
-    const { tableWords, tableBytes } = this.#cache;
-    const { bytes } = this.#packet;
-    return new Uint32Array(bytes.buffer, bytes.byteOffset + i * tableBytes, tableWords);
+    const { tableWords } = this.#cache;
+    return this.#words.subarray(i * tableWords, (i + 1) * tableWords);
   }
 
   #list(broken: ReadonlyMap<number, unknown> | undefined): void {
@@ -211,7 +228,7 @@ export class ColumnFetch implements Output, TablesUnderWay, Wait {
 
   /** The holes of each table that has any, by its place in the column. */
   #holesByTable(): Map<number, Hole[]> {
-    const { tableBytes } = this.#cache;
+    const { storedBytes: tableBytes } = this.#cache;
     const byTable = new Map<number, Hole[]>();
     for (const hole of this.#packet.holes()) {
       const last = Math.floor((hole.end - 1) / tableBytes);

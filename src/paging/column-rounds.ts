@@ -7,13 +7,14 @@ import { HIGH } from "../io/address.js";
 import type { Routine } from "../io/index.js";
 import type { ColumnFetch } from "./column-fetch.js";
 import { ASKED_ROW_SHIFT, BLOCK, type ColumnWalker, LEFT_ROW } from "./column-walker.hot.js";
-import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
+import { LEAF, MISSING } from "./entry-kinds.js";
 import type { PageTableIo } from "./page-table-io.js";
+import { ALL_RIGHTS } from "./rights.js";
 import { MAX_ROWS, MAX_TABLES, RowList } from "./row-list.js";
 import type { RowsByHand } from "./rows-by-hand.js";
 import type { TableFetch } from "./table-fetch.js";
 import type { TranslationColumns } from "./translation.js";
-import { kindOf, LEAF, MISSING, rightsOf } from "./walk.hot.js";
+import { kindOf, leafRights, tableRights } from "./walk.hot.js";
 import { WantedBy, WantedTables } from "./wanted-tables.js";
 
 /** See the module's comment. */
@@ -219,7 +220,7 @@ export class ColumnRounds {
       const hi = cache.arena[2 * at + 1] as number;
       const kind = kindOf(mmu, level, lo, hi);
       if (kind === LEAF) {
-        cache.linkLeaf(at, level, rightsOf(mmu, lo, hi));
+        cache.linkLeaf(at, level, leafRights(mmu, lo, hi));
         continue;
       }
       const address = ((hi & mmu.tableAddressHi) >>> 0) * HIGH + ((lo & mmu.tableAddressLo) >>> 0);
@@ -227,7 +228,7 @@ export class ColumnRounds {
       // (A table has one link; the entries that share it would take it from each other.)
       if (slot >= 0 && !linked.has(address / 4096)) {
         linked.add(address / 4096);
-        if (cache.linkTable(at, level, rightsOf(mmu, lo, hi) | GLOBAL, slot)) this.#hasTaken = true;
+        if (cache.linkTable(at, level, tableRights(mmu, level, lo, hi), slot)) this.#hasTaken = true;
       } else if (slot < 0 && kind === MISSING && this.#isWanted(address)) {
         const asker = asked[2 * i + 1] as number;
         const row = from + (asker >>> ASKED_ROW_SHIFT);
@@ -265,8 +266,9 @@ export class ColumnRounds {
       const entry = wanted.entries[place] as number;
       const slot = cache.find(wanted.addresses[place] as number);
       if (slot < 0) continue;
-      const own = rightsOf(mmu, wanted.entryLo[place] as number, wanted.entryHi[place] as number);
-      cache.linkTable(entry >>> 3, entry & 7, own | GLOBAL, slot);
+      const level = entry & 7;
+      const own = tableRights(mmu, level, wanted.entryLo[place] as number, wanted.entryHi[place] as number);
+      cache.linkTable(entry >>> 3, level, own, slot);
     }
     wanted.clear();
   }

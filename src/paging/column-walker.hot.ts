@@ -14,7 +14,8 @@ import {
   LINK_TAG,
   type LinkedTables,
 } from "./links.js";
-import { ALL_RIGHTS, type CompiledMmu } from "./mmu.js";
+import { type CompiledMmu, SOUND } from "./mmu.js";
+import { ALL_RIGHTS } from "./rights.js";
 import { indexAt, isCanonical } from "./walk.hot.js";
 
 /** Rows of a block: what is noted of them stays in the processor's second-level cache. */
@@ -27,7 +28,7 @@ export const BY_HAND = -0x80000000;
 /** The row of what is in `left`. */
 export const LEFT_ROW = 0x7fffffff;
 /** In the second word of what is in `asked`; below are the rights. */
-export const ASKED_ROW_SHIFT = 4;
+export const ASKED_ROW_SHIFT = 6;
 
 /** See the module's comment. Its columns are the same arrays in every block. */
 export interface ColumnWalker {
@@ -44,7 +45,7 @@ export interface ColumnWalker {
   readonly left: Int32Array;
   /**
    * After `walk`, two words for each entry of which it is not known what it is: (slot·entries + index)·8 + level; and
-   * row·16 + the rights down to its table, of the first row that came there. Each is asked about once, until it is linked
+   * row·64 + the rights down to its table, of the first row that came there. Each is asked about once, until it is linked
    * or its link becomes 0 again.
    */
   readonly asked: Uint32Array;
@@ -81,7 +82,7 @@ export class PlainWalker implements ColumnWalker {
     const mmu = this.#mmu;
     const { arena, links } = this.#cache;
     const { words, physical, levels, left, asked } = this;
-    const { grants, presentMask, tableShift } = mmu;
+    const { grants, tableShift } = mmu;
     let leftCount = 0;
     let askedCount = 0;
     for (let row = 0; row < rows; row++) {
@@ -125,11 +126,12 @@ export class PlainWalker implements ColumnWalker {
       if (level === 1) {
         const reserved =
           (entryLo & (mmu.leafReservedLo[1] as number)) | (entryHi & (mmu.leafReservedHi[1] as number));
-        if ((entryLo & presentMask) === 0 || reserved !== 0) {
+        const granted = grants[entryLo & 0xfff] as number;
+        if ((granted & SOUND) === 0 || reserved !== 0) {
           left[leftCount++] = row | BY_HAND;
           continue;
         }
-        rights &= (grants[entryLo & 0xfff] as number) & (grants[4096 | (entryHi >>> 20)] as number);
+        rights &= granted & (grants[4096 | (entryHi >>> 20)] as number);
       }
       const high = (entryHi & (mmu.leafAddressHi[level] as number)) | (hi & (mmu.offsetHi[level] as number));
       const low = (entryLo & (mmu.leafAddressLo[level] as number)) | (lo & (mmu.offsetLo[level] as number));

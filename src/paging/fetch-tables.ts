@@ -51,13 +51,14 @@ export function* fetchTables(
   const { cache } = io;
   const waiting = new Set<TableFetch>();
   const wanted = new Set<number>();
+  const unsent: TableFetch[] = [];
   for (const address of addresses) {
     if (wanted.has(address) || cache.find(address) >= 0) continue;
     const known = cache.broken.get(address) ?? cache.flightOf(address);
-    if (known === undefined) wanted.add(address);
-    else waiting.add(known);
+    if (known !== undefined) waiting.add(known);
+    else if (address >= 0) wanted.add(address);
+    else unsent.push(io.makeFetch(address)); // (A root that is no table like others.)
   }
-  const unsent: TableFetch[] = [];
   let column: ColumnFetch | undefined;
   if (wanted.size !== 0 && cache.hasRoom(wanted.size)) {
     column = io.makeColumnFetch([...wanted]);

@@ -1,25 +1,47 @@
 /** Virtual memory by page tables. Start with `virtual-memory.ts`, then `page-table-io.ts` and `mmu.ts`. @module */
+export { type Aarch64Options, aarch64 } from "./aarch64.js";
+export {
+  ABSENT,
+  type AbsentEntries,
+  type AbsentEntry,
+  AbsentPage,
+  ELSEWHERE,
+  IN_RAM,
+} from "./absent-entries.js";
 export type { VirtualRange } from "./maps.js";
 export {
   type BitRange,
-  EXECUTABLE,
-  GLOBAL,
+  type EntryAttribute,
+  type EntryForm,
+  type EntryPattern,
   type MmuDef,
   type ReservedBits,
-  type RightBit,
+  type RightRule,
+  withAbsentEntries,
+  withoutAddressBits,
+} from "./mmu-def.js";
+export { EPT4, EPT5, NPT4, NPT5 } from "./nested-formats.js";
+export { PageTableIo, type PageTableOptions, type SwapAreas } from "./page-table-io.js";
+export {
+  EXECUTABLE,
+  GLOBAL,
+  KERNEL_EXECUTABLE,
+  READABLE,
+  type Rights,
   USER,
+  USER_EXECUTABLE,
   WRITABLE,
-} from "./mmu.js";
-export { PageTableIo, type PageTableOptions } from "./page-table-io.js";
+} from "./rights.js";
+export { SV39, SV48, SV57 } from "./riscv.js";
+export type { Root, RootPair } from "./root.js";
 export { type BrokenRun, type MappedRun, type MapRun, RunColumns } from "./run-columns.js";
 export { TableCache, type TableCacheOptions } from "./table-cache.hot.js";
 export {
   type MappedAddress,
-  type Rights,
   type Translation,
   TranslationColumns,
   type UnmappedAddress,
 } from "./translation.js";
 export { VirtualMemory } from "./virtual-memory.js";
 export type { Walk, WalkStep } from "./walk-steps.js";
-export { X86_64 } from "./x86-64.js";
+export { X86_32, X86_64, X86_64_LA57, X86_PAE } from "./x86.js";

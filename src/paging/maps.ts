@@ -2,13 +2,23 @@
 import { HIGH } from "../io/address.js";
 import type { Address, Fault, Routine, Sink } from "../io/index.js";
 import { addLeaves } from "./add-leaves.hot.js";
+import { LEAF, MISSING, NOT_PRESENT, SWAPPED } from "./entry-kinds.js";
 import { fetchTables } from "./fetch-tables.js";
-import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
+import { ALL_RIGHTS } from "./rights.js";
 import { addressOf, type MapRun, RUN_ROWS, RunColumns } from "./run-columns.js";
 import type { TableFetch } from "./table-fetch.js";
 import { checkColumns } from "./translation.js";
-import { kindOf, LEAF, MISSING, malformedAt, NOT_PRESENT, rightsOf, tableMissing } from "./walk.hot.js";
+import {
+  absentKind,
+  absentPage,
+  kindOf,
+  leafRights,
+  malformedAt,
+  swappedAt,
+  tableMissing,
+  tableRights,
+} from "./walk.hot.js";
 
 /** A range of virtual addresses; `end` is exclusive and may be 2^64. */
 export interface VirtualRange {
@@ -74,7 +84,7 @@ class MapScan {
   readonly #from: number;
   readonly #to: number;
   readonly #places: Place[];
-  /** Page numbers of the tables visited, by level. */
+  /** Addresses of the tables visited, by level. */
   readonly #seen: Set<number>[];
   #repeats = 0;
   /** Level of the table under way; 0 before the root, above the root at the end. */
@@ -118,7 +128,7 @@ class MapScan {
   #go(): number {
     const top = this.#io.mmu.levels;
     if (this.#level === 0) {
-      const status = this.#enter(top, this.#io.root, 0, ALL_RIGHTS, 0, 0);
+      const status = this.#enter(top, this.#io.rootKey, 0, ALL_RIGHTS, 0, 0);
       if (status !== DONE) return status;
     }
     while (this.#level <= top) {
@@ -152,7 +162,10 @@ class MapScan {
       }
     }
     let { index } = place;
-    while (index <= last && ((words[base + 2 * index] as number) & mmu.presentMask) === 0) index++;
+    const isOdd = mmu.def.absentEntries !== undefined;
+    for (; index <= last && ((words[base + 2 * index] as number) & mmu.presentMask) === 0; index++) {
+      if (isOdd && (words[base + 2 * index] !== 0 || words[base + 2 * index + 1] !== 0)) break;
+    }
     place.index = index;
   }
 
@@ -174,9 +187,16 @@ class MapScan {
     const kind = kindOf(mmu, level, lo, hi);
     if (kind === MISSING) {
       const address = ((hi & mmu.tableAddressHi) >>> 0) * HIGH + ((lo & mmu.tableAddressLo) >>> 0);
-      return this.#enter(level - 1, address, vpn, place.rights & (rightsOf(mmu, lo, hi) | GLOBAL), lo, hi);
+      return this.#enter(level - 1, address, vpn, place.rights & tableRights(mmu, level, lo, hi), lo, hi);
     }
     if (kind === NOT_PRESENT) {
+      const meant = absentKind(mmu, level, lo, hi);
+      if (meant === SWAPPED) return this.#addBroken(place, vpn, pages, swappedAt(level), lo, hi);
+      if (meant === LEAF) {
+        const rights = place.rights & absentPage.rights;
+        const at = (absentPage.hi >>> 0) * HIGH + (absentPage.lo >>> 0);
+        return this.#add(place, vpn, pages, at, level, rights, 0, 0, 0);
+      }
       place.index++;
       return DONE;
     }
@@ -184,7 +204,7 @@ class MapScan {
     const physical =
       ((hi & (mmu.leafAddressHi[level] as number)) >>> 0) * HIGH +
       ((lo & (mmu.leafAddressLo[level] as number)) >>> 0);
-    return this.#add(place, vpn, pages, physical, level, place.rights & rightsOf(mmu, lo, hi), 0, 0, 0);
+    return this.#add(place, vpn, pages, physical, level, place.rights & leafRights(mmu, lo, hi), 0, 0, 0);
   }
 
   /** Goes down to a table of `level`, once it is in hand and its children are on hand or known. */
@@ -219,10 +239,9 @@ class MapScan {
       }
       return this.#addBroken(parent, vpn, pages, tableMissing(level, table.fault), entryLo, entryHi);
     }
-    const pfn = address / 4096;
     const seen = this.#seen[level] as Set<number>;
-    if (!seen.has(pfn)) {
-      seen.add(pfn);
+    if (!seen.has(address)) {
+      seen.add(address);
     } else if (this.#repeats < MAX_REPEATS) {
       this.#repeats++;
     } else {

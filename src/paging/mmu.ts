@@ -1,68 +1,27 @@
-/**
- * A page-table format as data, and its compiled form: flat arrays by level for the one walker (`walk.hot.ts`).
- *
- * Levels count from the last table up: level 1 is the last table (x86-64: PT), `levels` the root (PML4).
- */
-
-/** Bits `first` to `last` (inclusive) of an entry. */
-export type BitRange = readonly [first: number, last: number];
-
-/** One bit of an entry that grants a right, when it is set or when it is clear. */
-export interface RightBit {
-  readonly bit: number;
-  readonly grants: "set" | "clear";
-}
-
-/** Bits that must be 0 in entries of one level; one that is set makes the entry `malformed`. */
-export interface ReservedBits {
-  readonly level: number;
-  /** Entries that point to a table, or that map memory. */
-  readonly of: "table" | "leaf";
-  readonly bits: BitRange;
-}
-
-/** A page-table format. Adding one means writing one of these. */
-export interface MmuDef {
-  /** Short, for messages: `x86-64`. */
-  readonly name: string;
-  /** Bits of a virtual address by use, root index first; the last is the byte in the smallest page. */
-  readonly splits: readonly number[];
-  /** What an entry of each level is called, root first. */
-  readonly entryNames: readonly string[];
-  /** Bytes of an entry; read as two 32-bit words. */
-  readonly entryBytes: 8;
-  /** What the bits above the translated ones must be: copies of the highest translated one, zeros, or ones. */
-  readonly canonical: "sign-extended" | "zeros" | "ones";
-  /** An entry is present if any of these bits is set. Bits 0 to 31 only. */
-  readonly presentBits: readonly number[];
-  /** Levels whose entries may map memory. Entries of level 1 always do. */
-  readonly leafLevels: readonly number[];
-  /** What tells a leaf from a table above level 1: any of these bits (0 to 31) set, or all clear. */
-  readonly large: { readonly bits: readonly number[]; readonly means: "set" | "clear" };
-  /** Where the physical address lies in an entry, at its own bit positions; a leaf uses those above its page size. */
-  readonly pfnBits: BitRange;
-  /** Rights; each must be granted by the entries of all levels. */
-  readonly writable: RightBit;
-  readonly user: RightBit;
-  readonly executable: RightBit;
-  /** In a leaf: the translation outlives a change of root. */
-  readonly global: RightBit;
-  readonly reserved: readonly ReservedBits[];
-}
-
-/** Bit of a `rights` value: the mapping may be written to. */
-export const WRITABLE = 1;
-/** Bit of a `rights` value: it is reachable from user mode. */
-export const USER = 2;
-/** Bit of a `rights` value: it may be executed. */
-export const EXECUTABLE = 4;
-/** Bit of a `rights` value: the translation outlives a change of root. */
-export const GLOBAL = 8;
-/** Every right: what a walk begins with. */
-export const ALL_RIGHTS = WRITABLE | USER | EXECUTABLE | GLOBAL;
+/** A format in its compiled form: flat arrays by level for the one walker (`walk.hot.ts`). */
+import { LEAF, MALFORMED, MISSING, NOT_PRESENT } from "./entry-kinds.js";
+import type { MmuDef, RightRule } from "./mmu-def.js";
+import {
+  ALL_RIGHTS,
+  GLOBAL,
+  KERNEL_EXECUTABLE,
+  READABLE,
+  USER,
+  USER_EXECUTABLE,
+  WRITABLE,
+} from "./rights.js";
 
 /** Levels that a fault's detail can carry. */
 const MAX_LEVELS = 7;
+/** What an entry is, and what it grants, is told by this many of its low bits. */
+const LOW_BITS = 12;
+const LOW = 2 ** LOW_BITS;
+
+/**
+ * In `CompiledMmu.grants`, beside the rights: by these low bits, an entry of the last level maps memory. No right, so that
+ * it is gone from what is combined with others.
+ */
+export const SOUND = 64;
 
 /** See {@link compileMmu}. Arrays are indexed by level; entry 0 is unused. Masks come as pairs of 32-bit words. */
 export interface CompiledMmu {
@@ -70,14 +29,26 @@ export interface CompiledMmu {
   readonly name: string;
   /** Number of levels; that of the root. */
   readonly levels: number;
+  /** Bits of an address that are translated. */
+  readonly addressBits: number;
   /** log2 of the smallest page. */
   readonly pageShift: number;
   /** Entries of a table (of the largest, where levels differ). */
   readonly tableEntries: number;
   /** log2 of that. */
   readonly tableShift: number;
+  /** Words of a table as the walker has it: two for each entry. */
   readonly tableWords: number;
+  /** Bytes of the same. */
   readonly tableBytes: number;
+  /** Bytes of a table as stored. */
+  readonly storedBytes: number;
+  /** Entries of the root. */
+  readonly rootEntries: number;
+  /** A root is read like any other table: it is one, as a whole. */
+  readonly plainRoot: boolean;
+  /** What a root must be a multiple of. */
+  readonly rootAlign: number;
   /** log2 of the bytes that an entry covers. */
   readonly shift: Int32Array;
   /** Bytes that an entry covers. */
@@ -95,10 +66,10 @@ export interface CompiledMmu {
   /** Offset of an address in what an entry covers. */
   readonly offsetLo: Int32Array;
   readonly offsetHi: Int32Array;
+  /** An entry with none of these bits is not present. (With one, `kinds` tells.) */
   readonly presentMask: number;
-  /** An entry is a leaf if ((entryLo & leafMask) !== 0) differs from leafInvert (0 or 1). */
-  readonly leafMask: Int32Array;
-  readonly leafInvert: Int32Array;
+  /** What an entry is, by level · 4096 + its low 12 bits; reserved bits apart. */
+  readonly kinds: Uint8Array;
   readonly tableReservedLo: Int32Array;
   readonly tableReservedHi: Int32Array;
   readonly leafReservedLo: Int32Array;
@@ -107,12 +78,14 @@ export interface CompiledMmu {
   readonly tableAddressHi: number;
   readonly leafAddressLo: Int32Array;
   readonly leafAddressHi: Int32Array;
-  /** rights = grants[entry's low 12 bits] & grants[4096 | its high 12 bits]: no shift by a variable. */
+  /** Rights of what maps memory = grants[entry's low 12 bits] & grants[4096 | its high 12 bits]: no shift by a variable. */
   readonly grants: Uint8Array;
+  /** The same of what points to a table, by level. */
+  readonly tableGrants: readonly Uint8Array[];
   /**
-   * The last three levels are as every 64-bit format with pages of 4 KiB has them: nine bits of index each, leaves of
-   * 4 KiB, 2 MiB and 1 GiB; and an entry of level 1 has no reserved bits. What follows links for one address is made for
-   * these (shifts by constants).
+   * The last three levels are as formats with pages of 4 KiB have them that have so many: nine bits of index each (the third
+   * may have fewer, if it is the root), leaves of 4 KiB, 2 MiB and 1 GiB; and an entry of level 1 has no reserved bits. What
+   * follows links for one address is made for these (shifts by constants).
    */
   readonly fineGranule: boolean;
   /** An address is canonical if (hi >>> canonicalShift) is one of these two. */
@@ -141,30 +114,71 @@ function lowMask(bits: number): number {
   return bits <= 0 ? 0 : bits >= 32 ? -1 : 2 ** bits - 1;
 }
 
-/** The mask of single bits below 32. */
-function bitMask(bits: readonly number[], what: string): number {
+/** The mask of single bits among the low ones. */
+function bitMask(bits: readonly number[] = [], what: string): number {
   let mask = 0;
   for (const bit of bits) {
-    if (!(bit >= 0 && bit < 32))
-      throw new RangeError(`${what} bit ${bit}: must lie in the low word of an entry`);
+    if (!(bit >= 0 && bit < LOW_BITS))
+      throw new RangeError(`${what}: bit ${bit} is none of the low ${LOW_BITS}`);
     mask |= 1 << bit;
   }
   return mask;
 }
 
-/** Rights by the 12 bits below the physical address; then by the 12 above it. */
-function compileGrants(def: MmuDef): Uint8Array {
-  const grants = new Uint8Array(8192).fill(ALL_RIGHTS);
-  [def.writable, def.user, def.executable, def.global].forEach(({ bit, grants: when }, i) => {
-    if (!((bit >= 0 && bit < 12) || (bit >= 52 && bit < 64)))
-      throw new RangeError(`${def.name}: bit ${bit} grants a right, and lies in the physical address`);
-    const mask = bit < 12 ? 1 << bit : 1 << (bit - 52);
-    const first = bit < 12 ? 0 : 4096;
-    for (let key = 0; key < 4096; key++) {
-      if (((key & mask) !== 0) !== (when === "set")) (grants[first + key] as number) &= ~(1 << i);
+const KINDS = { absent: NOT_PRESENT, table: MISSING, page: LEAF, malformed: MALFORMED } as const;
+
+/** What an entry is, by level and low bits: that of the first pattern that fits. */
+function compileKinds({ name, entries }: MmuDef, levels: number): Uint8Array {
+  const kinds = new Uint8Array((levels + 1) * LOW).fill(MALFORMED);
+  const patterns = entries.map(({ is, levels: at, set, clear }) => ({
+    kind: KINDS[is],
+    at,
+    set: bitMask(set, name),
+    clear: bitMask(clear, name),
+  }));
+  for (let level = 1; level <= levels; level++) {
+    const here = patterns.filter(({ at }) => at === undefined || at.includes(level));
+    for (let low = 0; low < LOW; low++) {
+      const fits = here.find(({ set, clear }) => (low & set) === set && (low & clear) === 0);
+      if (fits !== undefined) kinds[level * LOW + low] = fits.kind;
     }
-  });
+    if (kinds.subarray(LOW, 2 * LOW).includes(MISSING))
+      throw new RangeError(`${name}: an entry of the last level points to a table`);
+  }
+  return kinds;
+}
+
+const RIGHTS: Readonly<Record<RightRule["right"], number>> = {
+  readable: READABLE,
+  writable: WRITABLE,
+  user: USER,
+  userExecutable: USER_EXECUTABLE,
+  kernelExecutable: KERNEL_EXECUTABLE,
+  global: GLOBAL,
+};
+
+/** Rights by the 12 bits below the physical address; then by the 12 above it. */
+function compileGrants({ name, rights }: MmuDef, of: "page" | "table", level: number): Uint8Array {
+  const grants = new Uint8Array(2 * LOW).fill(ALL_RIGHTS);
+  for (const { right, bit, when, of: only = of, levels } of rights) {
+    if (!((bit >= 0 && bit < 12) || (bit >= 52 && bit < 64)))
+      throw new RangeError(`${name}: bit ${bit} grants a right, and lies in the physical address`);
+    if (only !== of || (of === "table" && levels?.includes(level) === false)) continue;
+    const mask = bit < 12 ? 1 << bit : 1 << (bit - 52);
+    const first = bit < 12 ? 0 : LOW;
+    for (let key = 0; key < LOW; key++) {
+      if (((key & mask) !== 0) !== (when === "set")) (grants[first + key] as number) &= ~RIGHTS[right];
+    }
+  }
   return grants;
+}
+
+/** The bits of which a present entry has at least one. */
+function presentMaskOf({ name, entries: [first] }: MmuDef): number {
+  const isPlain = first?.is === "absent" && first.set === undefined && first.levels === undefined;
+  if (first === undefined || !isPlain)
+    throw new RangeError(`${name}: the first pattern must be that of what is absent`);
+  return bitMask(first.clear, name);
 }
 
 const compiled = new WeakMap<MmuDef, CompiledMmu>();
@@ -183,35 +197,58 @@ export function compileMmu(def: MmuDef): CompiledMmu {
   return mmu;
 }
 
-function compile(def: MmuDef): CompiledMmu {
-  const levels = def.splits.length - 1;
-  const pageShift = def.splits[levels] ?? 0;
-  const addressBits = def.splits.reduce((sum, bits) => sum + bits, 0);
+/** Words of the address in an entry, from a bit on. */
+function addressMask({ address, notAddress = [] }: MmuDef, from: number): { lo: number; hi: number } {
+  const mask = maskOf(Math.max(address[0], from), address[1]);
+  for (const bit of notAddress) {
+    if (bit < 32) mask.lo &= ~(1 << bit);
+    else mask.hi &= ~(1 << (bit - 32));
+  }
+  return mask;
+}
+
+function checkDef(def: MmuDef, levels: number, pageShift: number, addressBits: number): void {
   if (!(levels >= 2 && levels <= MAX_LEVELS)) throw new RangeError(`${def.name}: ${levels} levels`);
   if (def.entryNames.length !== levels) throw new RangeError(`${def.name}: a name for each level is needed`);
   if (!(pageShift >= 12 && pageShift < 32))
     throw new RangeError(`${def.name}: pages of 2^${pageShift} bytes`);
-  if (!(addressBits > 32 && addressBits <= 63))
+  if (!(addressBits >= 32 && addressBits <= 63))
     throw new RangeError(`${def.name}: ${addressBits} address bits`);
   // The walker's assumptions: the last index lies in the low word, and a physical address is exact in a double.
-  if (pageShift + (def.splits[levels - 1] as number) >= 32 || def.pfnBits[1] > 51) {
+  if (pageShift + (def.splits[levels - 1] as number) >= 32 || def.address[1] > 51) {
     throw new RangeError(`${def.name}: tables or physical addresses that the walker can't represent`);
   }
+}
+
+function compile(def: MmuDef): CompiledMmu {
+  const levels = def.splits.length - 1;
+  const pageShift = def.splits[levels] ?? 0;
+  const addressBits = def.splits.reduce((sum, bits) => sum + bits, 0);
+  checkDef(def, levels, pageShift, addressBits);
   const indexBits = Math.max(...def.splits.slice(0, levels));
-  const column = () => new Int32Array(levels + 1);
-  const [pfnFirst, pfnLast] = def.pfnBits;
-  const tableAddress = maskOf(pfnFirst, pfnLast);
-  const top = 2 ** (64 - addressBits + (def.canonical === "sign-extended" ? 1 : 0)) - 1;
   const rootBits = def.splits[0] as number;
+  const column = () => new Int32Array(levels + 1);
+  const tableAddress = addressMask(def, 0);
+  const top = 2 ** (64 - addressBits + (def.canonical === "sign-extended" ? 1 : 0)) - 1;
+  const kinds = compileKinds(def, levels);
+  const grants = compileGrants(def, "page", 0);
+  for (let low = 0; low < LOW; low++) if (kinds[LOW + low] === LEAF) (grants[low] as number) |= SOUND;
+  const plainRoot = def.halves === undefined && rootBits === indexBits;
+  const storedBytes = 2 ** indexBits * def.entryBytes;
   const mmu = {
     def,
     name: def.name,
     levels,
+    addressBits,
     pageShift,
     tableEntries: 2 ** indexBits,
     tableShift: indexBits,
     tableWords: 2 ** indexBits * 2,
-    tableBytes: 2 ** indexBits * def.entryBytes,
+    tableBytes: 2 ** indexBits * 8,
+    storedBytes,
+    rootEntries: 2 ** rootBits,
+    plainRoot,
+    rootAlign: def.rootAlign ?? storedBytes,
     shift: column(),
     size: new Float64Array(levels + 1),
     pages: new Float64Array(levels + 1),
@@ -223,9 +260,8 @@ function compile(def: MmuDef): CompiledMmu {
     hiMask: column(),
     offsetLo: column(),
     offsetHi: column(),
-    presentMask: bitMask(def.presentBits, "present"),
-    leafMask: column(),
-    leafInvert: column(),
+    presentMask: presentMaskOf(def),
+    kinds,
     tableReservedLo: column(),
     tableReservedHi: column(),
     leafReservedLo: column(),
@@ -234,13 +270,15 @@ function compile(def: MmuDef): CompiledMmu {
     tableAddressHi: tableAddress.hi,
     leafAddressLo: column(),
     leafAddressHi: column(),
-    grants: compileGrants(def),
+    grants,
+    tableGrants: Array.from({ length: levels + 1 }, (_, level) => compileGrants(def, "table", level)),
     fineGranule:
       levels >= 3 &&
       indexBits === 9 &&
       pageShift === 12 &&
-      def.splits.slice(-4, -1).every((bits) => bits === 9) &&
-      !def.reserved.some(({ level, of }) => level === 1 && of === "leaf"),
+      def.splits.slice(-3, -1).every((bits) => bits === 9) &&
+      (def.splits[levels - 3] === 9 || (levels === 3 && def.canonical === "zeros")) &&
+      !def.reserved.some(({ level, of }) => level === 1 && of === "page"),
     canonicalShift: addressBits - (def.canonical === "sign-extended" ? 33 : 32),
     canonicalLow: def.canonical === "ones" ? top : 0,
     canonicalHigh: def.canonical === "zeros" ? 0 : top,
@@ -248,7 +286,6 @@ function compile(def: MmuDef): CompiledMmu {
     extendFrom:
       def.canonical === "ones" ? 0 : def.canonical === "zeros" ? 2 ** rootBits : 2 ** (rootBits - 1),
   };
-  const largeMask = bitMask(def.large.bits, "large");
   let shift = addressBits;
   for (let level = levels; level >= 1; level--) {
     const bits = def.splits[levels - level] as number;
@@ -268,18 +305,12 @@ function compile(def: MmuDef): CompiledMmu {
     }
     mmu.offsetLo[level] = lowMask(shift);
     mmu.offsetHi[level] = lowMask(shift - 32);
-    if (level === 1) {
-      mmu.leafInvert[level] = 1;
-    } else if (def.leafLevels.includes(level)) {
-      mmu.leafMask[level] = largeMask;
-      mmu.leafInvert[level] = def.large.means === "set" ? 0 : 1;
-    }
-    const address = maskOf(Math.max(pfnFirst, shift), pfnLast);
+    const address = addressMask(def, shift);
     mmu.leafAddressLo[level] = address.lo;
     mmu.leafAddressHi[level] = address.hi;
     for (const { level: reservedLevel, of, bits: reserved } of def.reserved) {
       if (reservedLevel !== level) continue;
-      const { lo, hi } = maskOf(reserved[0], reserved[1]);
+      const { lo, hi } = maskOf(...reserved);
       if (of === "table") {
         (mmu.tableReservedLo[level] as number) |= lo;
         (mmu.tableReservedHi[level] as number) |= hi;
@@ -290,4 +321,23 @@ function compile(def: MmuDef): CompiledMmu {
     }
   }
   return mmu;
+}
+
+/** An entry as it was stored. */
+export function restoreEntry({ def }: CompiledMmu, entry: bigint): bigint {
+  return def.form?.restore(entry) ?? entry;
+}
+
+/** What an entry says besides, for people: by name; a flag is 1. */
+export function attributesOf(
+  { def: { attributes = [] } }: CompiledMmu,
+  entry: bigint,
+  isLeaf: boolean,
+): Record<string, number> {
+  const said: Record<string, number> = {};
+  for (const { name, bits, of = "page" } of attributes) {
+    if (of !== "both" && (of === "page") !== isLeaf) continue;
+    said[name] = Number((entry >> BigInt(bits[0])) & ((1n << BigInt(bits[1] - bits[0] + 1)) - 1n));
+  }
+  return said;
 }

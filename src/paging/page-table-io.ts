@@ -1,5 +1,5 @@
 /** The page walk as a layer: one virtual view becomes many physical views, each of which may fail alone. */
-import { HIGH, split, splitAddress } from "../io/address.js";
+import { HIGH, joinAddress, split, splitAddress } from "../io/address.js";
 import type { Column, ColumnIo } from "../io/column.js";
 import {
   type Address,
@@ -7,6 +7,8 @@ import {
   defaultScheduler,
   type Fault,
   fault,
+  faultState,
+  levelOf,
   type PacketIo,
   type Scheduler,
   UNANSWERED,
@@ -14,7 +16,11 @@ import {
 import { PhysicalMemory } from "../memory/physical-memory.js";
 import type { Writes } from "../memory/writes.js";
 import { ColumnFetch } from "./column-fetch.js";
-import { ALL_RIGHTS, type CompiledMmu, compileMmu, type MmuDef } from "./mmu.js";
+import { LEAF, MISSING } from "./entry-kinds.js";
+import { type CompiledMmu, compileMmu } from "./mmu.js";
+import type { MmuDef } from "./mmu-def.js";
+import { ALL_RIGHTS } from "./rights.js";
+import { checkRoot, layoutOf, type Root, type RootLayout, rootName } from "./root.js";
 import { TableCache } from "./table-cache.hot.js";
 import { TableFetch, type TableWaiter } from "./table-fetch.js";
 import { sendVirtualColumn } from "./translate-column.js";
@@ -23,22 +29,23 @@ import {
   faultOfStep,
   followLinks,
   isCanonical,
-  LEAF,
   Leaf,
   leafBytes,
-  MISSING,
   NON_CANONICAL,
   runBytes,
   Step,
   tableMissing,
   walkFrom,
 } from "./walk.hot.js";
-import { X86_64 } from "./x86-64.js";
+import { X86_64 } from "./x86.js";
+
+/** The swap area of a number, by bytes from its beginning; `undefined` if there is none at hand. */
+export type SwapAreas = (type: number) => PacketIo<number> | undefined;
 
 /** Options of an address space made by page tables. */
 export interface PageTableOptions {
-  /** Physical address of the top table (x86-64: CR3 without its low 12 bits). */
-  readonly root: number;
+  /** Physical address of the top table (x86-64: CR3 without its low 12 bits); AArch64 has two. */
+  readonly root: Root;
   /** The format; x86-64 with four levels by default. */
   readonly mmu?: MmuDef;
   /** The memory changes by itself: tables are only shared within one batch, unless `maxAge` allows for more. */
@@ -53,6 +60,11 @@ export interface PageTableOptions {
   readonly scheduler?: Scheduler | undefined;
   /** For messages. */
   readonly name?: string;
+  /**
+   * Where the bytes of swapped pages are: the swap area of a type, as the format's `absentEntries` tells it. Without, they are
+   * `swapped`.
+   */
+  readonly swap?: SwapAreas | undefined;
   /** A cache to share with other roots of the same machine, read through the same physical layer. */
   readonly tableCache?: TableCache | undefined;
 }
@@ -70,7 +82,9 @@ const NOT_AN_ADDRESS = fault("malformed", "address", "paging");
  */
 export class PageTableIo implements PacketIo<Address>, ColumnIo {
   readonly physical: PacketIo<number>;
-  readonly root: number;
+  readonly root: Root;
+  /** The address of the root among tables, or what stands for it. @internal */
+  readonly rootKey: number;
   /** The format, compiled. @internal */
   readonly mmu: CompiledMmu;
   readonly live: boolean;
@@ -78,9 +92,12 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
   readonly cache: TableCache;
   readonly scheduler: Scheduler;
   readonly name: string;
+  /** @internal */
+  readonly swap: SwapAreas | undefined;
   /** The writes to physical memory, where that tells of them. */
   private readonly writes: Writes | undefined;
   readonly #step = new Step();
+  readonly #layout: RootLayout | undefined;
   readonly #clock: () => number;
 
   /**
@@ -89,28 +106,28 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
    */
   constructor(physical: PacketIo<number>, options: PageTableOptions) {
     const { root } = options;
-    this.mmu = compileMmu(options.mmu ?? X86_64);
-    if (!(Number.isSafeInteger(root) && root >= 0 && root % 4096 === 0)) {
-      throw new RangeError(
-        `page-table root ${Number.isInteger(root) ? `0x${root.toString(16)}` : root}: ` +
-          "must be a multiple of 4096 (a CR3 without its low 12 bits)",
-      );
-    }
+    const def = options.mmu ?? X86_64;
+    this.mmu = compileMmu(def);
+    checkRoot(this.mmu, root);
     this.physical = physical;
     this.writes = physical instanceof PhysicalMemory ? physical.writes : undefined;
     this.root = root;
+    this.swap = options.swap;
     this.live = options.live ?? false;
     this.maxAge = options.maxAge ?? 0;
     if (!(this.maxAge >= 0)) throw new RangeError(`maxAge: not a number of milliseconds: ${this.maxAge}`);
     this.#clock = options.clock ?? Date.now;
-    this.cache = options.tableCache ?? new TableCache({ tableBytes: this.mmu.tableBytes });
-    if (this.cache.tableBytes !== this.mmu.tableBytes) {
+    this.cache = options.tableCache ?? new TableCache({ mmu: def });
+    if (!this.cache.takes(def)) {
       throw new RangeError(
-        `table cache: made for tables of ${this.cache.tableBytes} bytes, ${this.mmu.name} has ${this.mmu.tableBytes}`,
+        `table cache: made for ${this.cache.entries} entries of ${this.cache.entryBytes} bytes, or for entries of another form ` +
+          `than ${this.mmu.name} has (${this.mmu.tableEntries} of ${def.entryBytes})`,
       );
     }
+    this.#layout = layoutOf(this.mmu, root);
+    this.rootKey = this.#layout === undefined ? (root as number) : this.cache.keyOf(this.#layout);
     this.scheduler = options.scheduler ?? physical.scheduler ?? defaultScheduler;
-    this.name = options.name ?? `${this.mmu.name}:0x${root.toString(16)}`;
+    this.name = options.name ?? `${this.mmu.name}:${rootName(root)}`;
   }
 
   /**
@@ -175,7 +192,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
   ): void {
     const { cache } = this;
     if (generation !== cache.generation || (this.live && this.maxAge === 0)) return;
-    cache.tlb.insert(this.root, lo, hi, level, rights, reason, toLo, toHi);
+    cache.tlb.insert(this.rootKey, lo, hi, level, rights, reason, toLo, toHi);
   }
 
   sendIo(address: Address, view: BoundView): void {
@@ -186,7 +203,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     const { lo, hi } = split;
     this.beginRequest();
     const { cache, mmu } = this;
-    const slot = cache.find(this.root);
+    const slot = cache.find(this.rootKey);
     if (slot >= 0 && followLinks(leaf, cache, mmu, slot, lo, hi) && view.length <= leaf.room) {
       this.physical.sendIo(leaf.address, view);
     } else {
@@ -230,14 +247,16 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
       }
       let kind = MISSING;
       let room: number;
-      let physical = this.root;
+      let physical = this.rootKey;
       let below = mmu.levels;
       let granted = ALL_RIGHTS;
       let reason = 0;
+      let entryLo = 0;
+      let entryHi = 0;
       // Another format may have used the cache since: while this waited, or in an output of what was forwarded.
       cache.useLinks(mmu);
       // What was forwarded may have been answered at once, and its output may have changed the cache: ask it anew.
-      const slot = held === undefined ? cache.find(this.root) : -1;
+      const slot = held === undefined ? cache.find(this.rootKey) : -1;
       if (held === undefined && !isCanonical(mmu, hi)) {
         kind = 0;
         reason = NON_CANONICAL;
@@ -266,15 +285,19 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
           physical = step.address;
         } else {
           reason = faultOfStep(step);
+          entryLo = step.entryLo;
+          entryHi = step.entryHi;
         }
         if (held !== undefined) this.remember(step, held, generation, lo, hi);
       }
       // The read path's use of it: a page whose table has made room for others costs no fetch of that.
-      if (kind === MISSING && cache.tlb.find(this.root, lo, hi)) {
+      if (kind === MISSING && cache.tlb.find(this.rootKey, lo, hi)) {
         const { tlb } = cache;
         room = Math.min(room, 4096 - (lo & 0xfff));
         kind = tlb.fault === 0 ? LEAF : 0;
         reason = tlb.fault;
+        entryLo = tlb.lo;
+        entryHi = tlb.hi;
         physical = (tlb.hi >>> 0) * HIGH + ((tlb.lo | (lo & 0xfff)) >>> 0);
       }
       rest = room < length ? piece.split(room) : undefined;
@@ -282,9 +305,39 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
       if (kind === LEAF && held === undefined) this.physical.sendIo(physical, piece);
       else if (kind === LEAF) this.#sendWaited(physical, piece);
       else if (kind === MISSING) this.#waitForTable(physical, below, granted, lo, hi, piece, generation);
-      else piece.fail(reason);
+      else this.#failOrSwap(reason, entryLo, entryHi, lo, hi, piece);
       lo = sum >>> 0;
       hi += (sum - lo) / HIGH;
+    }
+  }
+
+  /** What is not in RAM is read from its swap area, where that is at hand; else it fails. */
+  #failOrSwap(
+    reason: Fault,
+    entryLo: number,
+    entryHi: number,
+    lo: number,
+    hi: number,
+    piece: BoundView,
+  ): void {
+    const { mmu, swap } = this;
+    if (swap === undefined || faultState(reason) !== "swapped") {
+      piece.fail(reason);
+      return;
+    }
+    const { level } = levelOf(reason);
+    const { type, offset } = mmu.def.absentEntries?.describe(level, joinAddress(entryLo, entryHi)) ?? {};
+    const area = type === undefined || offset === undefined ? undefined : swap(type);
+    if (area === undefined || offset === undefined) {
+      piece.fail(reason);
+      return;
+    }
+    const within =
+      ((hi & (mmu.offsetHi[level] as number)) >>> 0) * HIGH + ((lo & (mmu.offsetLo[level] as number)) >>> 0);
+    try {
+      area.sendIo(offset * (mmu.size[1] as number) + within, piece);
+    } catch (error) {
+      failThrown(piece, error);
     }
   }
 
@@ -320,10 +373,19 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     }
   }
 
+  /** Physical address of an entry of a table; `undefined` for one that is no memory. @internal */
+  entryAddress(table: number, index: number): number | undefined {
+    const layout = table === this.rootKey ? this.#layout : undefined;
+    if (layout === undefined) return table + index * this.mmu.def.entryBytes;
+    const piece = layout.pieces.find(({ first, entries }) => index >= first && index < first + entries);
+    return piece === undefined ? undefined : piece.address + (index - piece.first) * this.mmu.def.entryBytes;
+  }
+
   /** A read of a table that is neither cached nor on its way; to be sent by the caller. @internal */
   makeFetch(address: number): TableFetch {
     this.#markBatch();
-    const fetch = new TableFetch(this.cache, address, !this.live);
+    const layout = address === this.rootKey ? this.#layout : undefined;
+    const fetch = new TableFetch(this.cache, address, !this.live, layout);
     this.cache.flights.set(address, fetch);
     return fetch;
   }

@@ -6,22 +6,14 @@
 import { HIGH } from "../io/address.js";
 import type { Fault, Routine } from "../io/index.js";
 import type { ColumnFetch } from "./column-fetch.js";
+import { LEAF, MISSING } from "./entry-kinds.js";
 import { arrivals, fetchTable } from "./fetch-tables.js";
-import { ALL_RIGHTS } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
+import { ALL_RIGHTS } from "./rights.js";
 import { doubled, MAX_ROWS, MAX_TABLES, type RowList } from "./row-list.js";
 import { TableFetch } from "./table-fetch.js";
 import type { TranslationColumns } from "./translation.js";
-import {
-  faultOfStep,
-  isCanonical,
-  LEAF,
-  MISSING,
-  NON_CANONICAL,
-  Step,
-  tableMissing,
-  walkFrom,
-} from "./walk.hot.js";
+import { faultOfStep, isCanonical, NON_CANONICAL, Step, tableMissing, walkFrom } from "./walk.hot.js";
 
 const step = new Step();
 
@@ -168,18 +160,18 @@ export class RowsByHand {
     while (i < length) {
       // Others may have used another format meanwhile.
       cache.useLinks(mmu);
-      this.#rootSlot = cache.find(io.root);
+      this.#rootSlot = cache.find(io.rootKey);
       if (this.#rootSlot < 0) {
         while (i < length && this.#recall(rows[i] as number)) i++;
         if (i === length) break;
-        const table: TableFetch = fetchedRoot ?? (yield* fetchTable(io, io.root));
+        const table: TableFetch = fetchedRoot ?? (yield* fetchTable(io, io.rootKey));
         fetchedRoot = undefined;
         cache.useLinks(mmu);
         if (table.fault !== 0) {
           for (; i < length; i++) this.#failUnder(table.fault, rows[i] as number);
           break;
         }
-        if (table.faults === undefined) this.#rootSlot = cache.find(io.root);
+        if (table.faults === undefined) this.#rootSlot = cache.find(io.rootKey);
         // It is not for the cache (only partly readable, or out of date): from the table in hand.
         if (this.#rootSlot < 0) {
           while (i < length && !this.#full) this.#translateUnder(table, rows[i++] as number);
@@ -305,9 +297,9 @@ export class RowsByHand {
   #recall(row: number): boolean {
     const lo = this.#words[2 * row] as number;
     const hi = this.#words[2 * row + 1] as number;
-    const { cache, root } = this.#io;
+    const { cache, rootKey } = this.#io;
     const { tlb } = cache;
-    if (!tlb.find(root, lo, hi)) return false;
+    if (!tlb.find(rootKey, lo, hi)) return false;
     const out = this.#out;
     if (tlb.fault !== 0) {
       out.fail(row, tlb.fault, tlb.lo, tlb.hi);

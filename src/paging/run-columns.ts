@@ -1,8 +1,8 @@
 /** Runs of mapped memory, as columns; one run as an object. */
 import { HIGH, joinAddress } from "../io/address.js";
 import { type Fault, type FaultState, faultDetail, faultState, levelOf } from "../io/index.js";
-import { type CompiledMmu, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
-import type { Rights } from "./translation.js";
+import { type CompiledMmu, restoreEntry } from "./mmu.js";
+import { EXECUTABLE, GLOBAL, READABLE, type Rights, USER, WRITABLE } from "./rights.js";
 
 /** Mapped memory: contiguous both virtually and physically, of one page size, with one set of rights. */
 export interface MappedRun extends Rights {
@@ -15,15 +15,18 @@ export interface MappedRun extends Rights {
   readonly state?: undefined;
 }
 
-/** What can't be told: `table-missing` or `malformed`. (Ranges that are plainly not present have no run.) */
+/**
+ * What has no bytes in RAM and is more than plainly not present: `table-missing` or `malformed` (what lies there can't be
+ * told), `swapped`. Ranges that are plainly not present have no run.
+ */
 export interface BrokenRun {
   readonly start: bigint;
   /** Exclusive; may be 2^64. */
   readonly end: bigint;
   readonly state: FaultState;
-  /** Level of the entry that is malformed, or of the table that is missing. */
+  /** Level of the entry that is malformed or swapped, or of the table that is missing. */
   readonly level: number;
-  /** The malformed entry, or the one that points to the missing table (0 for the root). */
+  /** That entry, or the one that points to the missing table (0 for the root). */
   readonly entry: bigint;
   readonly fault: Fault;
   /** For `table-missing`: the state of the read of the table. */
@@ -54,7 +57,7 @@ export class RunColumns {
   readonly faults: Int32Array;
   /** Level of its leaves (1: the smallest page), or of the entry or table that failed. */
   readonly levels: Uint8Array;
-  /** Bits `WRITABLE`, `USER`, `EXECUTABLE`, `GLOBAL`; 0 where it failed. */
+  /** Bits as of `Rights.rights`; 0 where it failed. */
   readonly rights: Uint8Array;
   /** How far the runs reach: the end of the range, or where to go on if there was no room for more. */
   end = 0n;
@@ -181,14 +184,17 @@ export class RunColumns {
         end,
         physical: this.physical[row] as number,
         pageSize: this.mmu.size[this.levels[row] as number] as number,
+        readable: (rights & READABLE) !== 0,
         writable: (rights & WRITABLE) !== 0,
         user: (rights & USER) !== 0,
         executable: (rights & EXECUTABLE) !== 0,
         global: (rights & GLOBAL) !== 0,
+        rights,
       };
     }
     const { level, cause } = levelOf(fault);
-    const entry = joinAddress(this.entryWords[2 * row] as number, this.entryWords[2 * row + 1] as number);
+    const found = joinAddress(this.entryWords[2 * row] as number, this.entryWords[2 * row + 1] as number);
+    const entry = restoreEntry(this.mmu, found);
     const broken = { start, end, state: faultState(fault), level, entry, fault };
     return cause === undefined ? broken : { ...broken, cause };
   }

@@ -15,10 +15,13 @@ import type { Drain } from "../io/index.js";
 import type { Wasm } from "../wasm/platform.js";
 import { type ColumnWalker, PlainWalker } from "./column-walker.hot.js";
 import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_ODD, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
-import type { CompiledMmu } from "./mmu.js";
+import { type CompiledMmu, compileMmu } from "./mmu.js";
+import type { EntryForm, MmuDef } from "./mmu-def.js";
+import type { RootLayout } from "./root.js";
 import type { TableFetch, TablesUnderWay } from "./table-fetch.js";
 import { Tlb } from "./tlb.hot.js";
 import { makeTableMemory, type TableMemory, WasmWalker } from "./walk-code.js";
+import { X86_64 } from "./x86.js";
 
 /** Default bound: the tables of about 16 GiB of scattered 4 KiB mappings. */
 const DEFAULT_BYTES = 32 * 2 ** 20;
@@ -40,8 +43,11 @@ const COMPILE_AFTER = 65_536;
 export interface TableCacheOptions {
   /** Bytes that it may grow to, bookkeeping included (default 32 MiB; at most 1 GiB; never less than one table). */
   readonly bytes?: number;
-  /** Size of a table in bytes (default 4096). */
-  readonly tableBytes?: number;
+  /**
+   * A format whose tables it keeps (default x86-64's). It takes those of all formats whose entries have the same size and
+   * form, in tables of the same size.
+   */
+  readonly mmu?: MmuDef | undefined;
   /** Translations remembered beyond the tables that there is room for (default 65,536, in 2 MiB once there are any; 0 for none). */
   readonly translations?: number;
   /**
@@ -58,6 +64,8 @@ export interface TableCacheOptions {
 
 /** No table's address: a slot that is free, or whose table is not listed (yet, or any more). */
 const UNLISTED = -1;
+/** No table's address either: they stand for roots, from here down. */
+const FIRST_ROOT_KEY = -2;
 // What `#referenced` says of a slot, besides 0.
 const USED = 1;
 const PINNED = 2;
@@ -77,9 +85,16 @@ class BatchMark implements Drain {
 
 /** See the module's comment. May be shared by all roots of one machine, as long as they are read through one layer. */
 export class TableCache {
+  /** Bytes of a table here: 8 for each entry. */
   readonly tableBytes: number;
   readonly tableWords: number;
   readonly entries: number;
+  /** Bytes of a table as it is read. @internal */
+  readonly storedBytes: number;
+  /** Of an entry as it is read. @internal */
+  readonly entryBytes: 4 | 8;
+  /** What brings entries to the walker's form. @internal */
+  readonly form: EntryForm | undefined;
   /** log2 of that. */
   readonly #entryBits: number;
   /** Tables at most. */
@@ -128,11 +143,17 @@ export class TableCache {
   #compileAfter: number;
   #walker: ColumnWalker | undefined;
   #pinned = 0;
+  /** By name; see `keyOf`. */
+  readonly #rootKeys = new Map<string, number>();
   /** Slots below the end of those in use that nobody uses. */
   readonly #free: number[] = [];
 
   constructor(options: TableCacheOptions = {}) {
-    this.tableBytes = options.tableBytes ?? 4096;
+    const mmu = compileMmu(options.mmu ?? X86_64);
+    this.tableBytes = mmu.tableBytes;
+    this.storedBytes = mmu.storedBytes;
+    this.entryBytes = mmu.def.entryBytes;
+    this.form = mmu.def.form;
     this.tableWords = this.tableBytes / 4;
     this.entries = this.tableBytes / 8;
     this.#entryBits = Math.log2(this.entries);
@@ -152,6 +173,22 @@ export class TableCache {
     this.#hasLinks = new Uint8Array(this.#rows);
     this.#hash = new Int32Array(4 * FIRST_ROWS);
     this.#hashMask = this.#hash.length - 1;
+  }
+
+  /** Whether tables of a format can be kept here. */
+  takes(def: MmuDef): boolean {
+    const mmu = compileMmu(def);
+    return mmu.tableBytes === this.tableBytes && def.entryBytes === this.entryBytes && def.form === this.form;
+  }
+
+  /** What stands for a root that is no table like others, in place of an address. @internal */
+  keyOf({ name }: RootLayout): number {
+    let key = this.#rootKeys.get(name);
+    if (key === undefined) {
+      key = FIRST_ROOT_KEY - this.#rootKeys.size;
+      this.#rootKeys.set(name, key);
+    }
+    return key;
   }
 
   /** Slots in use: tables held, and tables on their way that have a place already. */

@@ -1,5 +1,7 @@
 /** The read of one page table, shared by all who wait for it. */
+
 import {
+  type BoundView,
   type Fault,
   type FaultState,
   type Fragment,
@@ -9,12 +11,19 @@ import {
   Packet,
   type PacketIo,
 } from "../io/index.js";
+import { widen } from "./entry-forms.hot.js";
+import type { EntryForm } from "./mmu-def.js";
+import type { RootLayout } from "./root.js";
 
 /** Where tables that have arrived are kept, and those on their way are known. */
 export interface TableStore {
   readonly tableWords: number;
   /** Entries of a table. */
   readonly entries: number;
+  /** Bytes of an entry in memory: 8, or 4 that become 8 here. */
+  readonly entryBytes: 4 | 8;
+  /** Brings tables that were read to the walker's form; `undefined` if they have it. */
+  readonly form: EntryForm | undefined;
   /** Tables that are being read, by address. */
   readonly flights: Map<number, TableFetch>;
   /** Memory for a table on its way, with anything in it; and back, when nobody looks at it any more. */
@@ -67,6 +76,8 @@ export class TableFetch implements Output {
   done = false;
   readonly #store: TableStore;
   readonly #remember: boolean;
+  /** Of a root that is read otherwise. */
+  readonly #layout: RootLayout | undefined;
   /** Why the first missing byte is missing; 0 if it came whole. */
   #firstFault: Fault = 0;
   #waiters: TableWaiter[] = [];
@@ -76,11 +87,13 @@ export class TableFetch implements Output {
    * Others find it once it is among the store's flights.
    *
    * @param remember whether a table that can't be read is remembered as such (not for live sources).
+   * @param layout   Of a root that is no table like others; `address` is then a number that stands for it.
    */
-  constructor(store: TableStore, address: number, remember: boolean) {
+  constructor(store: TableStore, address: number, remember: boolean, layout?: RootLayout) {
     this.address = address;
     this.#store = store;
     this.#remember = remember;
+    this.#layout = layout;
     this.words = store.takeMemory();
   }
 
@@ -99,10 +112,25 @@ export class TableFetch implements Output {
 
   /** Sends the read; may arrive before this returns. */
   send(physical: PacketIo<number>): void {
-    const packet = Packet.reading(this.words);
-    const view = packet.view().bind(this);
+    const { pieces } = this.#layout ?? { pieces: undefined };
+    if (this.#layout !== undefined) {
+      this.words.fill(0);
+      this.words.set(this.#layout.pointers);
+    }
+    if (pieces?.length === 0) {
+      this.#settleAs(this.#leaveFlights(), 0, []);
+      return;
+    }
+    const { entryBytes } = this.#store;
+    const packet = Packet.reading(this.#landing());
+    let view: BoundView = packet.view().bind(this);
     try {
-      physical.sendIo(this.address, view);
+      for (const { entries, address } of pieces?.slice(0, -1) ?? []) {
+        const rest = view.split(entries * entryBytes);
+        physical.sendIo(address, view);
+        view = rest;
+      }
+      physical.sendIo(pieces?.at(-1)?.address ?? this.address, view);
     } catch (error) {
       // A layer that throws is wrong. Others wait for this table, too: for them it could not be read.
       packet.cause ??= error;
@@ -114,6 +142,23 @@ export class TableFetch implements Output {
 
   onFragment({ packet }: Fragment): void {
     if (packet.complete) this.#arrive(packet);
+  }
+
+  /** What bytes land in. */
+  #landing(): Uint32Array {
+    const { words } = this;
+    if (this.#store.entryBytes === 4) return new Uint32Array(words.length / 2);
+    const pieces = this.#layout?.pieces ?? [];
+    const [first] = pieces;
+    return first === undefined
+      ? words
+      : words.subarray(2 * first.first, 2 * (first.first + this.#entriesOf()));
+  }
+
+  /** Entries that are read. */
+  #entriesOf(): number {
+    if (this.#layout === undefined) return this.#store.entries;
+    return this.#layout.pieces.reduce((sum, { entries }) => sum + entries, 0);
   }
 
   /**
@@ -130,11 +175,18 @@ export class TableFetch implements Output {
 
   #arrive(packet: Packet): void {
     if (this.done) return;
-    this.#firstFault = packet.firstFault;
+    const { bytes, firstFault } = packet;
+    const { entryBytes, entries, form } = this.#store;
+    if (entryBytes === 4) widen(new Uint32Array(bytes.buffer, bytes.byteOffset, entries), this.words);
+    form?.rewrite(this.words, 0, entries, 0);
     // Later requests to a live source don't want it any more; those who wait for it do.
-    const wanted = this.#leaveFlights();
-    if (wanted && this.#firstFault === 0) this.#store.insert(this.address, this.words);
-    this.#settle(this.#firstFault === 0 ? [] : packet.holes(), wanted);
+    this.#settleAs(this.#leaveFlights(), firstFault, firstFault === 0 ? [] : packet.holes());
+  }
+
+  #settleAs(wanted: boolean, firstFault: Fault, holes: readonly Hole[]): void {
+    this.#firstFault = firstFault;
+    if (wanted && firstFault === 0) this.#store.insert(this.address, this.words);
+    this.#settle(holes, wanted);
   }
 
   /** Whether others could find it. */
@@ -174,15 +226,16 @@ export class TableFetch implements Output {
   }
 
   #noteHoles(holes: readonly Hole[], wanted: boolean): void {
-    const { entries } = this.#store;
+    const { entries, entryBytes } = this.#store;
     const faults = new Int32Array(entries);
-    let left = entries;
+    const first = this.#layout?.pieces[0]?.first ?? 0;
+    let left = this.#entriesOf();
     let passing = false;
     for (const { start, end, fault, state } of holes) {
       passing ||= PASSING.has(state);
-      for (let entry = start >>> 3; entry * 8 < end; entry++) {
-        if (faults[entry] === 0) left--;
-        faults[entry] = fault;
+      for (let entry = Math.floor(start / entryBytes); entry * entryBytes < end; entry++) {
+        if (faults[first + entry] === 0) left--;
+        faults[first + entry] = fault;
       }
     }
     if (left === 0) this.fault = this.#firstFault;

@@ -63,19 +63,18 @@ export class Tlb {
     if (this.#empty) return false;
     const rows = this.#rows;
     const page = lo >>> 12;
-    const frame = root / 4096;
-    let at = this.#setOf(frame, page, hi);
+    let at = this.#setOf(root, page, hi);
     for (let way = 0; way < WAYS; way++, at += ROW_WORDS) {
       const tag = rows[at + 1] as number;
       if (
         rows[at] === (hi | 0) &&
         (tag & PAGE_BITS) === page &&
         rows[at + 7] === this.#generation &&
-        rows[at + 2] === (frame | 0) &&
-        rows[at + 3] === Math.floor(frame / 4294967296)
+        rows[at + 2] === (root | 0) &&
+        rows[at + 3] === Math.floor(root / 4294967296)
       ) {
         this.level = (tag >>> LEVEL_SHIFT) & 7;
-        this.rights = (tag >>> RIGHTS_SHIFT) & 15;
+        this.rights = (tag >>> RIGHTS_SHIFT) & 63;
         this.lo = rows[at + 4] as number;
         this.hi = rows[at + 5] as number;
         this.fault = rows[at + 6] as number;
@@ -101,8 +100,7 @@ export class Tlb {
     this.#empty = false;
     const rows = this.#rows;
     const page = lo >>> 12;
-    const frame = root / 4096;
-    const set = this.#setOf(frame, page, hi);
+    const set = this.#setOf(root, page, hi);
     let at = -1;
     for (let way = 0; way < WAYS; way++) {
       const row = set + way * ROW_WORDS;
@@ -112,8 +110,8 @@ export class Tlb {
       } else if (
         rows[row] === (hi | 0) &&
         (tag & PAGE_BITS) === page &&
-        rows[row + 2] === (frame | 0) &&
-        rows[row + 3] === Math.floor(frame / 4294967296)
+        rows[row + 2] === (root | 0) &&
+        rows[row + 3] === Math.floor(root / 4294967296)
       ) {
         at = row;
         break;
@@ -125,16 +123,19 @@ export class Tlb {
     }
     rows[at] = hi;
     rows[at + 1] = (rights << RIGHTS_SHIFT) | (level << LEVEL_SHIFT) | page;
-    rows[at + 2] = frame;
-    rows[at + 3] = Math.floor(frame / 4294967296);
+    rows[at + 2] = root;
+    rows[at + 3] = Math.floor(root / 4294967296);
     rows[at + 4] = toLo;
     rows[at + 5] = toHi;
     rows[at + 6] = fault;
     rows[at + 7] = this.#generation;
   }
 
-  #setOf(frame: number, page: number, hi: number): number {
-    const mixed = Math.imul(page ^ Math.imul(hi, 0x85ebca6b) ^ Math.imul(frame | 0, 0xc2b2ae35), 0x9e3779b1);
+  #setOf(root: number, page: number, hi: number): number {
+    const mixed = Math.imul(
+      page ^ Math.imul(hi, 0x85ebca6b) ^ Math.imul((root / 32) | 0, 0xc2b2ae35),
+      0x9e3779b1,
+    );
     return ((mixed ^ (mixed >>> 15)) & this.#setMask) * (WAYS * ROW_WORDS);
   }
 }

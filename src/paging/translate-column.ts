@@ -4,7 +4,7 @@
  */
 import { HIGH } from "../io/address.js";
 import { type Column, sendColumn, sendRecords } from "../io/column.js";
-import { type BoundView, type Routine, UNANSWERED } from "../io/index.js";
+import { type BoundView, faultState, type Routine, UNANSWERED } from "../io/index.js";
 import { BLOCK, LEFT_ROW } from "./column-walker.hot.js";
 import { failThrown, type PageTableIo } from "./page-table-io.js";
 import { translateColumns } from "./translate-many.js";
@@ -75,7 +75,7 @@ function translate(
   const { cache, mmu } = io;
   const fates = new Uint8Array(count).fill(FOUND);
   const physical = { words: new Uint32Array(2 * count), size };
-  const root = cache.find(io.root);
+  const root = cache.find(io.rootKey);
   if (root < 0) {
     fates.fill(MISSING);
   } else {
@@ -126,7 +126,7 @@ function* whenTranslated(
   row = 0;
   for (const { view } of waiting) {
     const records = view.length / size;
-    forward(io, out, physical, row, view);
+    forward(io, out, { words, size }, physical, row, view);
     row += records;
   }
 }
@@ -144,6 +144,7 @@ function sendWaited(io: PageTableIo, physical: Column, from: number, piece: Boun
 function forward(
   io: PageTableIo,
   out: TranslationColumns,
+  virtual: Column,
   physical: Column,
   from: number,
   view: BoundView,
@@ -159,6 +160,7 @@ function forward(
     if (i < end) rest = piece.split((i - start) * size);
     if (piece.abortFault !== 0) piece.fail(piece.abortFault);
     else if (fault === 0) sendWaited(io, physical, start, piece);
+    else if (io.swap !== undefined && faultState(fault) === "swapped") sendRecords(io, virtual, start, piece);
     else piece.fail(fault);
   }
 }

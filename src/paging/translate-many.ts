@@ -22,11 +22,11 @@ export function* translateColumns(io: PageTableIo, out: TranslationColumns): Rou
   const rounds = new ColumnRounds(io, out, words, byHand, rest, inHand);
   for (let at = 0; at < length; ) {
     let root: TableFetch | undefined;
-    let slot = cache.find(io.root);
+    let slot = cache.find(io.rootKey);
     // What is remembered needs no root, should that have made room for another table.
     if (slot < 0 && cache.tlb.isEmpty) {
-      root = yield* fetchTable(io, io.root);
-      slot = cache.find(io.root);
+      root = yield* fetchTable(io, io.rootKey);
+      slot = cache.find(io.rootKey);
     }
     if (slot >= 0) {
       at = yield* rounds.run(at, slot);

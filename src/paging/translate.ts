@@ -1,17 +1,16 @@
 /** The translation of one address: at once from cached tables, or in a routine that waits for tables as it needs them. */
 import { HIGH, joinAddress, split, splitAddress, splitVirtual } from "../io/address.js";
 import type { Address, Routine } from "../io/index.js";
+import { LEAF, MISSING } from "./entry-kinds.js";
 import { fetchTable } from "./fetch-tables.js";
-import { ALL_RIGHTS, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
-import { rightsFields, type Translation, unmapped } from "./translation.js";
+import { ALL_RIGHTS, EXECUTABLE, GLOBAL, READABLE, rightsFields, USER, WRITABLE } from "./rights.js";
+import { type Translation, unmapped } from "./translation.js";
 import {
   faultOfStep,
   followLinks,
   isCanonical,
-  LEAF,
   Leaf,
-  MISSING,
   NON_CANONICAL,
   Step,
   tableMissing,
@@ -36,7 +35,7 @@ export function wordsOf(address: Address): { lo: number; hi: number } {
 export function translateNow(io: PageTableIo, virtual: bigint): Translation | undefined {
   const { mmu, cache } = io;
   io.beginRequest();
-  const slot = cache.find(io.root);
+  const slot = cache.find(io.rootKey);
   if (slot < 0) return recalled(io, virtual);
   splitVirtual(virtual);
   const { lo, hi } = split;
@@ -46,10 +45,12 @@ export function translateNow(io: PageTableIo, virtual: bigint): Translation | un
       virtual,
       physical: leaf.address,
       pageSize: mmu.size[leaf.level] as number,
+      readable: (rights & READABLE) !== 0,
       writable: (rights & WRITABLE) !== 0,
       user: (rights & USER) !== 0,
       executable: (rights & EXECUTABLE) !== 0,
       global: (rights & GLOBAL) !== 0,
+      rights,
     };
   }
   return walkNow(io, virtual, slot, lo, hi);
@@ -64,7 +65,7 @@ function walkNow(
   hi: number,
 ): Translation | undefined {
   const { mmu, cache } = io;
-  if (!isCanonical(mmu, hi)) return unmapped(virtual, NON_CANONICAL, 0n);
+  if (!isCanonical(mmu, hi)) return unmapped(mmu, virtual, NON_CANONICAL, 0n);
   walkFrom(
     step,
     cache,
@@ -82,12 +83,12 @@ function walkNow(
 }
 
 /** What is remembered of an address whose tables are not all cached. */
-function recalled({ cache, mmu, root }: PageTableIo, virtual: bigint): Translation | undefined {
+function recalled({ cache, mmu, rootKey }: PageTableIo, virtual: bigint): Translation | undefined {
   splitVirtual(virtual);
   const { lo, hi } = split;
   const { tlb } = cache;
-  if (!tlb.find(root, lo, hi)) return undefined;
-  if (tlb.fault !== 0) return unmapped(virtual, tlb.fault, joinAddress(tlb.lo, tlb.hi));
+  if (!tlb.find(rootKey, lo, hi)) return undefined;
+  if (tlb.fault !== 0) return unmapped(mmu, virtual, tlb.fault, joinAddress(tlb.lo, tlb.hi));
   const physical = (tlb.hi >>> 0) * HIGH + ((tlb.lo | (lo & 0xfff)) >>> 0);
   return { virtual, physical, pageSize: mmu.size[tlb.level] as number, ...rightsFields(tlb.rights) };
 }
@@ -95,7 +96,7 @@ function recalled({ cache, mmu, root }: PageTableIo, virtual: bigint): Translati
 /** What a step that ended says of an address. */
 function resultOf({ mmu }: PageTableIo, virtual: bigint, lo: number, hi: number): Translation {
   if (step.kind !== LEAF)
-    return unmapped(virtual, faultOfStep(step), joinAddress(step.entryLo, step.entryHi));
+    return unmapped(mmu, virtual, faultOfStep(step), joinAddress(step.entryLo, step.entryHi));
   const { level, rights } = step;
   const low = step.addressLo | (lo & (mmu.offsetLo[level] as number));
   const high = step.addressHi | (hi & (mmu.offsetHi[level] as number));
@@ -103,10 +104,12 @@ function resultOf({ mmu }: PageTableIo, virtual: bigint, lo: number, hi: number)
     virtual,
     physical: (high >>> 0) * HIGH + (low >>> 0),
     pageSize: mmu.size[level] as number,
+    readable: (rights & READABLE) !== 0,
     writable: (rights & WRITABLE) !== 0,
     user: (rights & USER) !== 0,
     executable: (rights & EXECUTABLE) !== 0,
     global: (rights & GLOBAL) !== 0,
+    rights,
   };
 }
 
@@ -117,12 +120,12 @@ export function* translateRoutine(io: PageTableIo, virtual: bigint): Routine<Tra
   const { mmu, cache } = io;
   io.beginRequest();
   const { generation } = cache;
-  if (!isCanonical(mmu, hi)) return unmapped(virtual, NON_CANONICAL, 0n);
+  if (!isCanonical(mmu, hi)) return unmapped(mmu, virtual, NON_CANONICAL, 0n);
   let level = mmu.levels;
   let rights = ALL_RIGHTS;
-  let missing = io.root;
+  let missing = io.rootKey;
   let entry = 0n;
-  const slot = cache.find(io.root);
+  const slot = cache.find(io.rootKey);
   if (slot >= 0) {
     walkFrom(step, cache, mmu, cache.arena, slot * mmu.tableWords, slot, undefined, level, rights, lo, hi);
   }
@@ -145,7 +148,7 @@ export function* translateRoutine(io: PageTableIo, virtual: bigint): Routine<Tra
     if (fetch.fault !== 0) {
       splitVirtual(entry);
       io.rememberMissing(fetch, level, generation, lo, hi, split.lo, split.hi);
-      return unmapped(virtual, tableMissing(level, fetch.fault), entry);
+      return unmapped(mmu, virtual, tableMissing(level, fetch.fault), entry);
     }
     walkFrom(step, cache, mmu, fetch.words, 0, -1, fetch.faults, level, rights, lo, hi);
     io.remember(step, fetch, generation, lo, hi);

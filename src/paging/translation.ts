@@ -1,16 +1,8 @@
 /** What a translation gives: one as an object, many as columns. */
 import { joinAddress } from "../io/address.js";
 import { type Fault, type FaultState, faultDetail, faultState, levelOf, MemtoolError } from "../io/index.js";
-import { type CompiledMmu, EXECUTABLE, GLOBAL, USER, WRITABLE } from "./mmu.js";
-
-/** Rights of a mapping, combined over all levels. */
-export interface Rights {
-  readonly writable: boolean;
-  /** Reachable from user mode. */
-  readonly user: boolean;
-  readonly executable: boolean;
-  readonly global: boolean;
-}
+import { type CompiledMmu, restoreEntry } from "./mmu.js";
+import { type Rights, rightsFields } from "./rights.js";
 
 /** A virtual address that is mapped. */
 export interface MappedAddress extends Rights {
@@ -41,18 +33,9 @@ export interface UnmappedAddress {
 /** The outcome for one address; `state` tells which. */
 export type Translation = MappedAddress | UnmappedAddress;
 
-/** The names of a `rights` value's bits. */
-export function rightsFields(rights: number): Rights {
-  return {
-    writable: (rights & WRITABLE) !== 0,
-    user: (rights & USER) !== 0,
-    executable: (rights & EXECUTABLE) !== 0,
-    global: (rights & GLOBAL) !== 0,
-  };
-}
-
-/** An {@link UnmappedAddress} of its fault. */
-export function unmapped(virtual: bigint, fault: Fault, entry: bigint): UnmappedAddress {
+/** An {@link UnmappedAddress} of its fault. @param found The entry in the walker's form. */
+export function unmapped(mmu: CompiledMmu, virtual: bigint, fault: Fault, found: bigint): UnmappedAddress {
+  const entry = restoreEntry(mmu, found);
   const { level, cause } = levelOf(fault);
   const failed = { virtual, state: faultState(fault), level, entry, fault };
   return cause === undefined ? failed : { ...failed, cause };
@@ -74,7 +57,7 @@ export class TranslationColumns {
   faults = new Int32Array(0);
   /** Level of the leaf (1: the smallest page), or of the entry or table that failed; 0 if not canonical. */
   levels = new Uint8Array(0);
-  /** Bits `WRITABLE`, `USER`, `EXECUTABLE`, `GLOBAL`; 0 where it failed. */
+  /** Bits as of `Rights.rights`; 0 where it failed. */
   rights = new Uint8Array(0);
   /** Number of rows that failed. */
   failed = 0;
@@ -127,6 +110,10 @@ export class TranslationColumns {
 
   /** A failed row's page-table entry (see {@link UnmappedAddress}), else 0. */
   entry(row: number): bigint {
+    return restoreEntry(this.mmu, this.#entry(row));
+  }
+
+  #entry(row: number): bigint {
     const lo = this.#entryWords[2 * row];
     return lo === undefined ? 0n : joinAddress(lo, this.#entryWords[2 * row + 1] as number);
   }
@@ -136,7 +123,7 @@ export class TranslationColumns {
     const virtual = row < this.length ? this.addresses[row] : undefined;
     if (virtual === undefined) throw new RangeError(`row ${row}: there are ${this.length}`);
     const fault = this.faults[row] as number;
-    if (fault !== 0) return unmapped(virtual, fault, this.entry(row));
+    if (fault !== 0) return unmapped(this.mmu, virtual, fault, this.#entry(row));
     return {
       virtual,
       physical: this.physical[row] as number,

@@ -2,7 +2,9 @@ import { toVirtual } from "../io/address.js";
 import { type Address, Io, IoSequence, type PacketIo } from "../io/index.js";
 import { AddressSpace } from "../memory/address-space.js";
 import { mapsRoutine, runsRoutine, type VirtualRange } from "./maps.js";
+import type { MmuDef } from "./mmu-def.js";
 import { PageTableIo, type PageTableOptions } from "./page-table-io.js";
+import type { Root } from "./root.js";
 import type { MapRun, RunColumns } from "./run-columns.js";
 import type { TableCache } from "./table-cache.hot.js";
 import { translateNow, translateRoutine } from "./translate.js";
@@ -23,13 +25,28 @@ export class VirtualMemory extends AddressSpace<Address> {
   /** @throws {RangeError} if the root is no aligned physical address, or `tableCache` is for tables of another size. */
   constructor(physical: PacketIo<number>, options: PageTableOptions) {
     const pages = new PageTableIo(physical, options);
-    super(pages, { name: pages.name, scheduler: pages.scheduler });
+    super(pages, {
+      name: pages.name,
+      scheduler: pages.scheduler,
+      pointerSize: pages.mmu.addressBits > 32 ? 8 : 4,
+    });
     this.#pages = pages;
   }
 
-  /** Physical address of the top table. */
+  /** Physical address of the top table; of AArch64's two roots, the lower half's if there is one. */
   get root(): number {
+    const { root } = this.#pages;
+    return typeof root === "number" ? root : ((root.lower ?? root.upper) as number);
+  }
+
+  /** The root as it was given: both, where a format has two. */
+  get roots(): Root {
     return this.#pages.root;
+  }
+
+  /** The format of the tables. */
+  get mmu(): MmuDef {
+    return this.#pages.mmu.def;
   }
 
   /** The tables that are kept; share it with other roots of the machine. */

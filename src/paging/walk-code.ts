@@ -21,8 +21,10 @@ import {
 } from "../wasm/assemble.js";
 import { instantiate, WASM_PAGE, type Wasm, type WasmMemory } from "../wasm/platform.js";
 import { ASKED_ROW_SHIFT, BLOCK, BY_HAND, type ColumnWalker } from "./column-walker.hot.js";
+import { LEAF } from "./entry-kinds.js";
 import { askedAt, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "./links.js";
-import { ALL_RIGHTS, type CompiledMmu } from "./mmu.js";
+import { type CompiledMmu, SOUND } from "./mmu.js";
+import { ALL_RIGHTS } from "./rights.js";
 
 // Where everything lies in the memory: the block's columns, then the rights by bits of an entry, tables, links.
 const ADDRESSES = 0;
@@ -169,7 +171,7 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
   for (let level = levels; level > 1; level--) {
     const isTable = tagIs(level << LINK_LEVEL_SHIFT);
     const other: Code[] = [];
-    if (def.leafLevels.includes(level)) {
+    if (mmu.kinds.subarray(level << 12, (level + 1) << 12).includes(LEAF)) {
       other.push(
         when(
           tagIs(LINK_LEAF | (level << LINK_LEVEL_SHIFT)),
@@ -202,11 +204,12 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
   const reserved = mask64(mmu.leafReservedLo[1], mmu.leafReservedHi[1]);
   const last: Code[] = [
     set(entry, entryAt(linkAt(1))),
-    leaveIf(HAND, i32.eqz(i32.and(i32.wrap(get(entry)), i32.const(mmu.presentMask)))),
+    set(link, i32.load8U(i32.and(i32.wrap(get(entry)), i32.const(0xfff)), GRANTS)),
+    leaveIf(HAND, i32.eqz(i32.and(get(link), i32.const(SOUND)))),
     ...(reserved === 0n
       ? []
       : [leaveIf(HAND, i64.ne(i64.and(get(entry), i64.const(reserved)), i64.const(0n)))]),
-    narrow(i32.load8U(i32.and(i32.wrap(get(entry)), i32.const(0xfff)), GRANTS)),
+    narrow(get(link)),
     narrow(i32.load8U(i32.wrap(i64.shrU(get(entry), i64.const(52n))), GRANTS + 4096)),
     leaf(1),
     leave(NEXT),

@@ -1,23 +1,24 @@
 /** The walk to one address with every entry on the way, for people. */
 import { HIGH, joinAddress } from "../io/address.js";
 import type { Address, Routine } from "../io/index.js";
+import type { AbsentEntry } from "./absent-entries.js";
+import { LEAF, MISSING, NOT_PRESENT } from "./entry-kinds.js";
 import { fetchTable } from "./fetch-tables.js";
-import { ALL_RIGHTS, GLOBAL } from "./mmu.js";
+import { attributesOf, restoreEntry } from "./mmu.js";
 import type { PageTableIo } from "./page-table-io.js";
+import { ALL_RIGHTS, type Rights, rightsFields } from "./rights.js";
 import { wordsOf } from "./translate.js";
-import { type Rights, rightsFields, type Translation, unmapped } from "./translation.js";
+import { type Translation, unmapped } from "./translation.js";
 import {
   faultOfStep,
   indexAt,
   isCanonical,
   kindOf,
-  LEAF,
-  MISSING,
+  leafRights,
   NON_CANONICAL,
-  NOT_PRESENT,
-  rightsOf,
   Step,
   tableMissing,
+  tableRights,
   walkFrom,
 } from "./walk.hot.js";
 
@@ -31,10 +32,16 @@ export interface WalkStep {
   readonly name: string;
   /** Index in its table. */
   readonly index: number;
-  /** Physical address of the entry. */
-  readonly entryAddress: number;
+  /** Physical address of the entry; `undefined` for one that is a register (AArch64's TTBR0 and TTBR1). */
+  readonly entryAddress: number | undefined;
+  /** As it is stored. */
   readonly entry: bigint;
+  /** For the processor. */
   readonly present: boolean;
+  /** What else it says (of accesses, memory types, protection keys), by name; flags are 0 or 1. */
+  readonly attributes: Readonly<Record<string, number>>;
+  /** Not present, and the operating system means something by it. */
+  readonly absent?: AbsentEntry;
   /** What this entry alone says. Without meaning unless present. */
   readonly flags: Rights & {
     /** It maps memory (and is not malformed). */
@@ -56,8 +63,8 @@ export function* walkRoutine(io: PageTableIo, address: Address): Routine<Walk> {
   const virtual = joinAddress(lo, hi);
   const steps: WalkStep[] = [];
   io.beginRequest();
-  if (!isCanonical(mmu, hi)) return { steps, result: unmapped(virtual, NON_CANONICAL, 0n) };
-  let table = io.root;
+  if (!isCanonical(mmu, hi)) return { steps, result: unmapped(mmu, virtual, NON_CANONICAL, 0n) };
+  let table = io.rootKey;
   let rights = ALL_RIGHTS;
   let entry = 0n;
   for (let level = mmu.levels; ; level--) {
@@ -71,7 +78,7 @@ export function* walkRoutine(io: PageTableIo, address: Address): Routine<Walk> {
       if (fault !== 0)
         return {
           steps,
-          result: unmapped(virtual, tableMissing(level, fault), fetch.fault === 0 ? 0n : entry),
+          result: unmapped(mmu, virtual, tableMissing(level, fault), fetch.fault === 0 ? 0n : entry),
         };
       words = fetch.words;
       base = 0;
@@ -80,14 +87,19 @@ export function* walkRoutine(io: PageTableIo, address: Address): Routine<Walk> {
     const entryHi = words[base + 2 * index + 1] as number;
     entry = joinAddress(entryLo, entryHi);
     const kind = kindOf(mmu, level, entryLo, entryHi);
-    const own = rightsOf(mmu, entryLo, entryHi);
+    const isTable = kind === MISSING;
+    const own = isTable ? tableRights(mmu, level, entryLo, entryHi) : leafRights(mmu, entryLo, entryHi);
+    const absent =
+      kind === NOT_PRESENT && entry !== 0n ? mmu.def.absentEntries?.describe(level, entry) : undefined;
     steps.push({
       level,
       name: mmu.def.entryNames[mmu.levels - level] as string,
       index,
-      entryAddress: table + index * mmu.def.entryBytes,
-      entry,
+      entryAddress: io.entryAddress(table, index),
+      entry: restoreEntry(mmu, entry),
       present: kind !== NOT_PRESENT,
+      attributes: kind === LEAF || isTable ? attributesOf(mmu, entry, !isTable) : {},
+      ...(absent === undefined ? {} : { absent }),
       flags: {
         ...rightsFields(own),
         leaf: kind === LEAF,
@@ -97,7 +109,7 @@ export function* walkRoutine(io: PageTableIo, address: Address): Routine<Walk> {
     if (kind !== MISSING) {
       // What remains is decided by this entry: the walker makes the result of it.
       walkFrom(step, cache, mmu, words, base, -1, undefined, level, rights, lo, hi);
-      if (kind !== LEAF) return { steps, result: unmapped(virtual, faultOfStep(step), entry) };
+      if (step.kind !== LEAF) return { steps, result: unmapped(mmu, virtual, faultOfStep(step), entry) };
       const low = step.addressLo | (lo & (mmu.offsetLo[level] as number));
       const high = step.addressHi | (hi & (mmu.offsetHi[level] as number));
       return {
@@ -110,7 +122,7 @@ export function* walkRoutine(io: PageTableIo, address: Address): Routine<Walk> {
         },
       };
     }
-    rights &= own | GLOBAL;
+    rights &= own;
     table = ((entryHi & mmu.tableAddressHi) >>> 0) * HIGH + ((entryLo & mmu.tableAddressLo) >>> 0);
   }
 }

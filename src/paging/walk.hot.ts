@@ -4,21 +4,16 @@
  */
 import { HIGH } from "../io/address.js";
 import { type Fault, fault, levelDetail } from "../io/fault.js";
+import { AbsentPage, ELSEWHERE, IN_RAM } from "./absent-entries.js";
+import { LEAF, MALFORMED, MISSING, NOT_PRESENT, SWAPPED, UNREADABLE } from "./entry-kinds.js";
 import { LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG, type LinkedTables } from "./links.js";
-import { ALL_RIGHTS, type CompiledMmu, GLOBAL } from "./mmu.js";
-
-/** What a walk ended at. */
-export const LEAF = 1;
-export const NOT_PRESENT = 2;
-export const MALFORMED = 3;
-/** A table that is not in the cache; `Step.address` is where it lies, its level is one below `Step.level`. */
-export const MISSING = 4;
-/** An entry in the unreadable part of a table. */
-export const UNREADABLE = 5;
+import { type CompiledMmu, SOUND } from "./mmu.js";
+import { ALL_RIGHTS, GLOBAL } from "./rights.js";
 
 const LEVELS = [0, 1, 2, 3, 4, 5, 6, 7];
 /** Faults by the level of the entry. */
 const NOT_PRESENT_AT = Int32Array.from(LEVELS, (n) => fault("not-present", "page", "paging", levelDetail(n)));
+const SWAPPED_AT = Int32Array.from(LEVELS, (n) => fault("swapped", "page", "paging", levelDetail(n)));
 const MALFORMED_AT = Int32Array.from(LEVELS, (n) =>
   fault("malformed", "page-table", "paging", levelDetail(n)),
 );
@@ -37,8 +32,14 @@ export function tableMissing(level: number, cause: Fault): Fault {
   return TABLE_MISSING | (levelDetail(level, cause) << 20);
 }
 
+/** The fault of an entry of some level whose page is elsewhere. */
+export function swappedAt(level: number): Fault {
+  return SWAPPED_AT[level] as number;
+}
+
 /** Where a walk stands; reused, so read what you need before anything else is walked or sent. */
 export class Step {
+  /** For `MISSING`: `address` is where the table lies, its level is one below `level`. */
   kind = 0;
   /** Level of the entry. */
   level = 0;
@@ -56,6 +57,8 @@ export class Step {
   /** Of the table in the cache, or -1. */
   slot = -1;
   faults: Int32Array | undefined = undefined;
+  /** The entry is one that the processor calls not present. */
+  isAbsent = false;
 
   /** The physical address in `addressLo` and `addressHi`. */
   get address(): number {
@@ -67,6 +70,7 @@ export class Step {
 export function faultOfStep(step: Step): Fault {
   if (step.kind === NOT_PRESENT) return NOT_PRESENT_AT[step.level] as number;
   if (step.kind === MALFORMED) return MALFORMED_AT[step.level] as number;
+  if (step.kind === SWAPPED) return SWAPPED_AT[step.level] as number;
   return tableMissing(step.level, step.faults?.[step.index] ?? 0);
 }
 
@@ -85,20 +89,40 @@ export function isCanonical(mmu: CompiledMmu, hi: number): boolean {
   return top === mmu.canonicalLow || top === mmu.canonicalHigh;
 }
 
-/** What an entry is: `LEAF`, `NOT_PRESENT`, `MALFORMED`, or `MISSING` for one that points to a table. */
+/** What an entry is for the processor: `LEAF`, `NOT_PRESENT`, `MALFORMED`, or `MISSING` for one that points to a table. */
 export function kindOf(mmu: CompiledMmu, level: number, lo: number, hi: number): number {
-  if ((lo & mmu.presentMask) === 0) return NOT_PRESENT;
-  if (((lo & (mmu.leafMask[level] as number)) === 0 ? 0 : 1) !== mmu.leafInvert[level]) {
+  const kind = mmu.kinds[(level << 12) | (lo & 0xfff)] as number;
+  if (kind === LEAF) {
     const bad = (lo & (mmu.leafReservedLo[level] as number)) | (hi & (mmu.leafReservedHi[level] as number));
     return bad === 0 ? LEAF : MALFORMED;
   }
+  if (kind !== MISSING) return kind;
   const bad = (lo & (mmu.tableReservedLo[level] as number)) | (hi & (mmu.tableReservedHi[level] as number));
   return bad === 0 ? MISSING : MALFORMED;
 }
 
-/** Rights that an entry grants. */
-export function rightsOf(mmu: CompiledMmu, lo: number, hi: number): number {
-  return (mmu.grants[lo & 0xfff] as number) & (mmu.grants[4096 | (hi >>> 20)] as number);
+/** Rights that an entry grants which maps memory. */
+export function leafRights({ grants }: CompiledMmu, lo: number, hi: number): number {
+  return (grants[lo & 0xfff] as number) & (grants[4096 | (hi >>> 20)] as number) & ALL_RIGHTS;
+}
+
+/** Rights that an entry grants which points to a table, to what is below. (Only a page is global.) */
+export function tableRights(mmu: CompiledMmu, level: number, lo: number, hi: number): number {
+  const grants = mmu.tableGrants[level] as Uint8Array;
+  return ((grants[lo & 0xfff] as number) & (grants[4096 | (hi >>> 20)] as number)) | GLOBAL;
+}
+
+/** What `absentKind` found; reused. */
+export const absentPage = new AbsentPage();
+
+/**
+ * What the operating system means by an entry that is not present: `NOT_PRESENT`, `SWAPPED`, or `LEAF` with the page in
+ * `absentPage`.
+ */
+export function absentKind({ def }: CompiledMmu, level: number, lo: number, hi: number): number {
+  if (def.absentEntries === undefined || (lo | hi) === 0) return NOT_PRESENT;
+  const found = def.absentEntries.read(level, lo, hi, absentPage);
+  return found === IN_RAM ? LEAF : found === ELSEWHERE ? SWAPPED : NOT_PRESENT;
 }
 
 /**
@@ -138,16 +162,15 @@ export function walkFrom(
     const entryHi = (table[base + 2 * index + 1] as number) | 0;
     let kind = kindOf(mmu, level, entryLo, entryHi);
     if (faults !== undefined && faults[index] !== 0) kind = UNREADABLE;
-    const own = rightsOf(mmu, entryLo, entryHi);
+    let isAbsent = false;
     if (kind === MISSING) {
+      const own = tableRights(mmu, level, entryLo, entryHi);
       const addressLo = entryLo & mmu.tableAddressLo;
       const addressHi = entryHi & mmu.tableAddressHi;
       const next = cache.find((addressHi >>> 0) * HIGH + (addressLo >>> 0));
       if (next >= 0) {
-        // Only a leaf is global.
-        const passed = own | GLOBAL;
-        if (slot >= 0) cache.linkTable(at, level, passed, next);
-        rights &= passed;
+        if (slot >= 0) cache.linkTable(at, level, own, next);
+        rights &= own;
         slot = next;
         table = cache.arena;
         base = next * mmu.tableWords;
@@ -157,16 +180,25 @@ export function walkFrom(
       }
       step.addressLo = addressLo;
       step.addressHi = addressHi;
-      step.rights = rights & (own | GLOBAL);
-    } else {
       step.rights = rights & own;
-      if (kind === LEAF) {
-        step.addressLo = entryLo & (mmu.leafAddressLo[level] as number);
-        step.addressHi = entryHi & (mmu.leafAddressHi[level] as number);
-        if (slot >= 0 && level > 1) cache.linkLeaf(at, level, own);
-      }
+    } else if (kind === LEAF) {
+      const own = leafRights(mmu, entryLo, entryHi);
+      step.rights = rights & own;
+      step.addressLo = entryLo & (mmu.leafAddressLo[level] as number);
+      step.addressHi = entryHi & (mmu.leafAddressHi[level] as number);
+      if (slot >= 0 && level > 1) cache.linkLeaf(at, level, own);
+    } else if (kind === NOT_PRESENT) {
+      // (It is never linked: what follows links takes entries as they are.)
+      kind = absentKind(mmu, level, entryLo, entryHi);
+      isAbsent = true;
+      step.rights = rights & absentPage.rights;
+      step.addressLo = absentPage.lo;
+      step.addressHi = absentPage.hi;
+    } else {
+      step.rights = 0;
     }
     step.kind = kind;
+    step.isAbsent = isAbsent;
     step.level = level;
     step.index = index;
     step.entryLo = kind === UNREADABLE ? 0 : entryLo;
@@ -233,9 +265,10 @@ export function followLinks(
   const entryLo = arena[2 * entry] as number;
   const entryHi = arena[2 * entry + 1] as number;
   if (level === 1) {
-    // In these formats, an entry of the last level is sound if it is present.
-    if ((entryLo & mmu.presentMask) === 0) return false;
-    rights &= rightsOf(mmu, entryLo, entryHi);
+    const granted = mmu.grants[entryLo & 0xfff] as number;
+    // In these formats, an entry of the last level has no reserved bits.
+    if ((granted & SOUND) === 0) return false;
+    rights &= granted & (mmu.grants[4096 | (entryHi >>> 20)] as number);
   } else if ((link & LINK_TAG) !== (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
     return false;
   }
@@ -263,7 +296,7 @@ export function runBytes(step: Step, mmu: CompiledMmu, lo: number, hi: number, w
     ((hi & (mmu.offsetHi[level] as number)) >>> 0) * HIGH -
     ((lo & (mmu.offsetLo[level] as number)) >>> 0);
   if (bytes >= wanted || step.faults !== undefined) return bytes;
-  if (kind !== LEAF && kind !== NOT_PRESENT) return bytes;
+  if (kind !== NOT_PRESENT && (kind !== LEAF || step.isAbsent)) return bytes;
   return bytes + moreBytes(mmu, level, kind, table, base, step.index, step.address + size, wanted - bytes);
 }
 
@@ -293,11 +326,14 @@ function moreBytes(
   const last = (mmu.loMask[level] as number) | (mmu.hiMask[level] as number);
   const addressLo = mmu.leafAddressLo[level] as number;
   const addressHi = mmu.leafAddressHi[level] as number;
+  const isOdd = mmu.def.absentEntries !== undefined;
   let bytes = 0;
   for (let index = from + 1; index <= last && bytes < wanted; index++) {
     const entryLo = table[base + 2 * index] as number;
     const entryHi = table[base + 2 * index + 1] as number;
     if (kindOf(mmu, level, entryLo, entryHi) !== kind) break;
+    // The operating system may mean something by it.
+    if (kind === NOT_PRESENT && isOdd && (entryLo | entryHi) !== 0) break;
     if (
       kind === LEAF &&
       ((entryHi & addressHi) >>> 0) * HIGH + ((entryLo & addressLo) >>> 0) !== expected + bytes

@@ -1,9 +1,9 @@
 /** The tables that a round of a column waits for: which entries lead to them, and which addresses. */
 import { HIGH } from "../io/address.js";
-import { type CompiledMmu, GLOBAL } from "./mmu.js";
+import type { CompiledMmu } from "./mmu.js";
 import { doubled } from "./row-list.js";
 import { hashOf } from "./table-cache.hot.js";
-import { rightsOf } from "./walk.hot.js";
+import { tableRights } from "./walk.hot.js";
 
 const FIRST_PLACES = 256;
 
@@ -92,8 +92,9 @@ export class WantedTables {
 
   /** Rights down to a table, those of the entry that leads to it included. */
   rightsTo(place: number, mmu: CompiledMmu): number {
-    const own = rightsOf(mmu, this.entryLo[place] as number, this.entryHi[place] as number);
-    return (this.rights[place] as number) & (own | GLOBAL);
+    const level = (this.entries[place] as number) & 7;
+    const own = tableRights(mmu, level, this.entryLo[place] as number, this.entryHi[place] as number);
+    return (this.rights[place] as number) & own;
   }
 }
 

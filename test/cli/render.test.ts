@@ -210,7 +210,14 @@ describe("numbers and tables", () => {
 });
 
 describe("translations", () => {
-  const rights = { writable: true, user: false, executable: false, global: true };
+  const rights = {
+    readable: true,
+    writable: true,
+    user: false,
+    executable: false,
+    global: true,
+    rights: 41,
+  };
 
   it("have the contract's fields and no others", () => {
     expect(
@@ -219,6 +226,7 @@ describe("translations", () => {
       virtual: "0xffff888000001234",
       physical: "0x1234",
       pageSize: 4096,
+      readable: true,
       writable: true,
       user: false,
       executable: false,

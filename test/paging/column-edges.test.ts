@@ -283,6 +283,13 @@ describe("a gather through four levels travels in five batches", () => {
   });
 });
 
+/** No large pages. */
+const SMALL_PAGES: MmuDef["entries"] = [
+  { is: "absent", clear: [0] },
+  { is: "page", levels: [1] },
+  { is: "table" },
+];
+
 it("tables of fewer entries than 512 lead where they lead entry by entry", () => {
   const mmu: MmuDef = {
     ...X86_64,
@@ -291,7 +298,7 @@ it("tables of fewer entries than 512 lead where they lead entry by entry", () =>
     entryNames: ["a", "b"],
     canonical: "zeros",
     reserved: [],
-    leafLevels: [1],
+    entries: SMALL_PAGES,
   };
   const machine = new DummyMachine({ frames: 64 });
   machine.writeEntry(0x1000 + 3 * 8, 0x2007n);
@@ -299,7 +306,7 @@ it("tables of fewer entries than 512 lead where they lead entry by entry", () =>
   machine.writeEntry(0x2000 + 4 * 8, 0x40007n);
   const at = (3n << 25n) | (3n << 17n) | 0x123n;
   for (const compileAfter of [1, NEVER]) {
-    const tableCache = new TableCache({ tableBytes: 2048, compileAfter, wasm: hostWasm });
+    const tableCache = new TableCache({ mmu, compileAfter, wasm: hostWasm });
     const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: 0x1000, mmu, tableCache });
     for (let pass = 0; pass < 3; pass++) {
       const { physical } = memory.translateMany(BigUint64Array.of(at, at + 0x20000n)).sync();
@@ -310,7 +317,7 @@ it("tables of fewer entries than 512 lead where they lead entry by entry", () =>
 
 it("another format that uses the cache meanwhile changes nothing, also under a root that is readable in part", async () => {
   // What is a large page to the one is a table to the other.
-  const other: MmuDef = { ...X86_64, name: "no large pages", leafLevels: [1], reserved: [] };
+  const other: MmuDef = { ...X86_64, name: "no large pages", entries: SMALL_PAGES, reserved: [] };
   const at = 0x4020_3000n;
   for (let turns = 0; turns < 40; turns++) {
     const machine = new DummyMachine({ frames: 64, seed: 2 });

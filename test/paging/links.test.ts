@@ -72,7 +72,7 @@ it("a format of other pages is not read as one of 4 KiB", () => {
     ...X86_64,
     name: "8 KiB pages",
     splits: [9, 9, 9, 9, 13],
-    pfnBits: [13, 51] as const,
+    address: [13, 51] as const,
     reserved: [],
   };
   const bytes = new Uint8Array(1 << 20);

@@ -45,8 +45,8 @@ function plain(t: Translation): unknown {
     const { state, level, entry, cause } = t;
     return { state, level, entry, ...(cause === undefined ? {} : { cause }) };
   }
-  const { physical, pageSize, writable, user, executable, global } = t;
-  return { physical: BigInt(physical), pageSize: BigInt(pageSize), writable, user, executable, global };
+  const { physical, pageSize, virtual: _, ...rights } = t;
+  return { physical: BigInt(physical), pageSize: BigInt(pageSize), ...rights };
 }
 const address = fc
   .tuple(...Array.from({ length: 4 }, () => fc.constantFrom(...INDICES)), fc.integer({ min: 0, max: 4095 }))

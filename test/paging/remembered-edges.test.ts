@@ -69,7 +69,11 @@ it("regions do not outlive the table that they name", () => {
 
 /** Kills: `useLinks` that keeps links, regions or translations of the other format. */
 it("two formats over one cache and root, by turns, keep what they know apart", () => {
-  const other: MmuDef = { ...X86_64, name: "other", writable: { bit: 1, grants: "clear" } };
+  const other: MmuDef = {
+    ...X86_64,
+    name: "other",
+    rights: X86_64.rights.map((rule) => (rule.right === "writable" ? { ...rule, when: "clear" } : rule)),
+  };
   for (const tables of [1, 2, 3, 100]) {
     const machine = new DummyMachine({ frames: 64 });
     machine.map(0x1000n);

@@ -14,7 +14,7 @@ import {
   write,
 } from "../../src/io/index.js";
 import { PhysicalMap, PhysicalMemory, u64 } from "../../src/memory/index.js";
-import { PageTableIo, TableCache, VirtualMemory } from "../../src/paging/index.js";
+import { aarch64, PageTableIo, TableCache, VirtualMemory } from "../../src/paging/index.js";
 import { DummyMachine, type DummyPage, randomBits } from "../support/dummy-machine.js";
 
 const KERNEL = 0xffff_8880_0000_0000n;
@@ -613,8 +613,8 @@ it("a root or cache that can't be is refused at the door", () => {
   for (const root of [0x1001, -4096, 2 ** 60, Number.NaN, 0.5]) {
     expect(() => new VirtualMemory(physical, { root })).toThrow(/multiple of 4096/);
   }
-  const tableCache = new TableCache({ tableBytes: 65536 });
-  expect(() => new VirtualMemory(physical, { root: 0, tableCache })).toThrow(/65536/);
+  const tableCache = new TableCache({ mmu: aarch64({ granule: 65_536, bits: 48 }) });
+  expect(() => new VirtualMemory(physical, { root: 0, tableCache })).toThrow(/8192 entries/);
 });
 
 it("translateMany of more rows than wait at a time, over tables that are all missing at first", async () => {

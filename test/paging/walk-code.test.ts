@@ -8,15 +8,22 @@ import { compileMmu } from "../../src/paging/mmu.js";
 import type { Wasm } from "../../src/wasm/platform.js";
 import { DummyMachine, randomBits } from "../support/dummy-machine.js";
 
+const LARGE_AT_2: MmuDef["entries"] = [
+  { is: "absent", clear: [0] },
+  { is: "page", levels: [1] },
+  { is: "page", levels: [2], set: [7] },
+  { is: "table" },
+];
+
 /** Formats whose tables have other sizes: 64 KiB granule (AArch64's: 42 bits), and 16 KiB. No reserved bits. */
 const GRANULE_64: MmuDef = {
   ...X86_64,
   name: "64 KiB granule",
   splits: [13, 13, 16],
   entryNames: ["a", "b"],
-  leafLevels: [1, 2],
-  pfnBits: [16, 47],
-  reserved: [{ level: 1, of: "leaf", bits: [12, 13] }],
+  entries: LARGE_AT_2,
+  address: [16, 47],
+  reserved: [{ level: 1, of: "page", bits: [12, 13] }],
 };
 const GRANULE_16: MmuDef = {
   ...X86_64,
@@ -24,8 +31,8 @@ const GRANULE_16: MmuDef = {
   splits: [4, 11, 11, 14],
   entryNames: ["a", "b", "c"],
   canonical: "zeros",
-  leafLevels: [1, 2],
-  pfnBits: [14, 47],
+  entries: LARGE_AT_2,
+  address: [14, 47],
   reserved: [],
 };
 
@@ -72,7 +79,7 @@ describe("generated code", () => {
             root: 0,
             mmu,
             tableCache: new TableCache({
-              tableBytes,
+              mmu,
               bytes: tables * (1.5 * tableBytes + 30),
               compileAfter,
               wasm: hostWasm,

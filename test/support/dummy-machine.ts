@@ -34,6 +34,10 @@ export interface DummyRights {
 
 /** What the machine knows of a mapped page. */
 export interface DummyPage extends Required<DummyRights> {
+  /** On x86, whatever is present may be read. */
+  readonly readable: true;
+  /** The same rights as bits, as `Rights.rights` has them. */
+  readonly rights: number;
   readonly physical: number;
   readonly pageSize: number;
 }
@@ -137,7 +141,9 @@ export class DummyMachine {
       user,
       executable,
       global,
-    };
+      readable: true,
+      rights: 32 | (writable ? 1 : 0) | (user ? 2 : 0) | (executable ? 4 + 16 : 0) | (global ? 8 : 0),
+    } as const;
     this.pages.set(virtual >> 12n, page);
     return page;
   }

@@ -9,6 +9,10 @@ export type ReadEntry = (physical: bigint) => bigint | string;
 interface ReferenceMapping {
   physical: bigint;
   pageSize: bigint;
+  /** "Data may be read from any linear address with a translation" (4.6.1), but for what keys and SMAP forbid. */
+  readable: boolean;
+  /** As bits: writable 1, user 2, executable by users 4 and by the kernel 16, global 8, readable 32. */
+  rights: number;
   writable: boolean;
   user: boolean;
   executable: boolean;
@@ -23,6 +27,19 @@ export interface ReferenceStep {
   level: number;
   entryAddress: bigint;
   entry: bigint;
+}
+
+interface Granted {
+  writable: boolean;
+  user: boolean;
+  executable: boolean;
+  global: boolean;
+}
+
+function granted(rights: Granted): Granted & Pick<ReferenceMapping, "readable" | "rights"> {
+  const { writable, user, executable, global } = rights;
+  const bits = 32 + (writable ? 1 : 0) + (user ? 2 : 0) + (executable ? 20 : 0) + (global ? 8 : 0);
+  return { ...rights, readable: true, rights: bits };
 }
 
 const bit = (value: bigint, n: number) => ((value >> BigInt(n)) & 1n) === 1n;
@@ -75,7 +92,10 @@ export function walk(
       const size = 1n << shift;
       const physical = field(entry, 51, Number(shift)) + (va & (size - 1n));
       const global = bit(entry, 8);
-      return { steps, result: { physical, pageSize: size, writable, user, executable, global } };
+      return {
+        steps,
+        result: { physical, pageSize: size, ...granted({ writable, user, executable, global }) },
+      };
     }
     pointer = entry;
     table = field(entry, 51, 12);
@@ -126,7 +146,13 @@ export function maps(readEntry: ReadEntry, root: bigint): ReferenceRun[] {
       }
       if (level === 1 || large) {
         const physical = field(entry, 51, 12 + 9 * (level - 1));
-        pieces.push({ start, end, physical, pageSize: size, ...combined, global: bit(entry, 8) });
+        pieces.push({
+          start,
+          end,
+          physical,
+          pageSize: size,
+          ...granted({ ...combined, global: bit(entry, 8) }),
+        });
         continue;
       }
       const next = field(entry, 51, 12);

@@ -1,0 +1,125 @@
+/**
+ * AArch64's page tables (stage 1): granules of 4, 16 and 64 KiB, and the two roots, TTBR0 for the lower half of the address
+ * space and TTBR1 for the upper one.
+ *
+ * Arm Architecture Reference Manual (DDI 0487), D8 "The AArch64 Virtual Memory System Architecture": D8.2 translation
+ * process, D8.3 descriptor formats, D8.4 memory access control (AP, UXN, PXN and their hierarchical forms), D8.6.1
+ * contiguous bit. Encodings that the architecture calls reserved are treated as invalid there, and are absent here.
+ */
+import { LPA_FORM, LPA2_FORM, withDirtyState } from "./entry-forms.hot.js";
+import type { EntryForm, EntryPattern, MmuDef, RightRule } from "./mmu-def.js";
+
+/** What TCR_EL1 says of a format. */
+export interface Aarch64Options {
+  /** Bytes of the smallest page, and of a table (TG0, TG1). */
+  readonly granule: 4096 | 16_384 | 65_536;
+  /** Bits of a virtual address in either half, 64 - T0SZ and 64 - T1SZ: 25 to 52. */
+  readonly bits: number;
+  /**
+   * Physical addresses of 52 bits: FEAT_LPA2's descriptors with granules of 4 and 16 KiB (TCR_EL1.DS), FEAT_LPA's with 64 KiB
+   * (there, a virtual address of 52 bits doesn't need them). Default: with 52 bits of virtual address and small granules.
+   */
+  readonly physical52?: boolean;
+  /** Entries that point to tables take rights away (TCR_EL1.HPD0 and HPD1 are 0). Default true. */
+  readonly hierarchical?: boolean;
+  /** The hardware notes what was written to (TCR_EL1.HD): pages with DBM are writable. Default false. */
+  readonly dirtyState?: boolean;
+}
+
+const PAGE_RIGHTS: readonly RightRule[] = [
+  { right: "user", bit: 6, when: "set", of: "page" }, // AP[1]
+  { right: "writable", bit: 7, when: "clear", of: "page" }, // AP[2]
+  { right: "global", bit: 11, when: "clear", of: "page" }, // nG
+  { right: "kernelExecutable", bit: 53, when: "clear", of: "page" }, // PXN
+  { right: "userExecutable", bit: 54, when: "clear", of: "page" }, // UXN
+];
+const TABLE_RIGHTS: readonly RightRule[] = [
+  { right: "kernelExecutable", bit: 59, when: "clear", of: "table" }, // PXNTable
+  { right: "userExecutable", bit: 60, when: "clear", of: "table" }, // UXNTable
+  { right: "user", bit: 61, when: "clear", of: "table" }, // APTable[0]
+  { right: "writable", bit: 62, when: "clear", of: "table" }, // APTable[1]
+];
+
+/** log2 of the largest block by granule: without FEAT_LPA2 or FEAT_LPA, and with (D8.3.1, table D8-20 and on). */
+const LARGEST_BLOCK = {
+  4096: [30, 39],
+  16384: [25, 36],
+  65536: [29, 42],
+} as const;
+
+const made = new Map<string, MmuDef>();
+
+/**
+ * The format of AArch64 with these options; the same object for the same ones.
+ *
+ * Its roots are `{ lower, upper }`; an address space may lack one. Levels count from the last table (Arm's level 3 is 1
+ * here); above Arm's first level there may be one more, which chooses the root by the address' top bit.
+ *
+ * @throws {RangeError} for a granule or number of bits that there is not.
+ */
+export function aarch64(options: Aarch64Options): MmuDef {
+  const { granule, bits, hierarchical = true, dirtyState = false } = options;
+  const physical52 = options.physical52 ?? (bits === 52 && granule !== 65_536);
+  const key = [granule, bits, physical52, hierarchical, dirtyState].join();
+  let def = made.get(key);
+  if (def === undefined) {
+    def = make({ granule, bits, physical52, hierarchical, dirtyState });
+    made.set(key, def);
+  }
+  return def;
+}
+
+function make(options: Required<Aarch64Options>): MmuDef {
+  const { granule, bits, physical52, hierarchical, dirtyState } = options;
+  if (LARGEST_BLOCK[granule] === undefined) throw new RangeError(`AArch64: no granule of ${granule} bytes`);
+  if (!(Number.isInteger(bits) && bits >= 25 && bits <= 52))
+    throw new RangeError(`AArch64: no virtual addresses of ${bits} bits`);
+  const page = Math.log2(granule);
+  const index = page - 3;
+  const splits = [page];
+  let left = bits - page;
+  for (; left > index; left -= index) splits.unshift(index);
+  // Both roots side by side in one table if they fit, else a level that chooses between them.
+  const joined = left < index;
+  if (joined) splits.unshift(left + 1);
+  else splits.unshift(1, left);
+  const levels = splits.length - 1;
+  const first = joined ? levels : levels - 1;
+  const largest = LARGEST_BLOCK[granule][physical52 ? 1 : 0];
+  const blocks: number[] = [];
+  const noBlocks: number[] = [];
+  for (let level = 2; level <= first; level++) {
+    (page + (level - 1) * index <= largest ? blocks : noBlocks).push(level);
+  }
+  const entries: EntryPattern[] = [
+    { is: "absent", clear: [0] },
+    { is: "page", levels: [1], set: [1] },
+    { is: "absent", levels: [1] },
+    { is: "page", levels: blocks, clear: [1] },
+    { is: "absent", levels: noBlocks, clear: [1] },
+    { is: "table" },
+  ];
+  const moved: EntryForm | undefined = !physical52 ? undefined : granule === 65_536 ? LPA_FORM : LPA2_FORM;
+  const form = dirtyState ? withDirtyState(moved) : moved;
+  const names = Array.from({ length: first }, (_, i) => `level ${4 - first + i}`);
+  return {
+    name: `aarch64-${granule / 1024}k-${bits}${physical52 ? "-lpa" : ""}${hierarchical ? "" : "-hpd"}${dirtyState ? "-hd" : ""}`,
+    splits,
+    entryNames: joined ? names : ["TTBR", ...names],
+    entryBytes: 8,
+    canonical: "sign-extended",
+    entries,
+    rights: hierarchical ? [...PAGE_RIGHTS, ...TABLE_RIGHTS] : PAGE_RIGHTS,
+    address: [page, physical52 ? 51 : 47],
+    reserved: [],
+    attributes: [
+      { name: "accessed", bits: [10, 10] },
+      { name: "contiguous", bits: [52, 52] },
+      // (In the form that the walker sees, LPA2's descriptors have it elsewhere.)
+      { name: "dirty-bit modifier", bits: physical52 && granule !== 65_536 ? [9, 9] : [51, 51] },
+    ],
+    ...(form === undefined ? {} : { form }),
+    rootAlign: Math.max(64, joined ? 2 ** left * 8 : granule),
+    halves: joined ? "joined" : "pointed",
+  };
+}
