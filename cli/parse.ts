@@ -1,4 +1,6 @@
 /** What people type, to values. Pure; everything that is wrong is a {@link UsageError}. */
+import type { GuestTables } from "../connectors/connectors.js";
+import { NESTED_FORMATS, type NestedFormat, nestedRoot } from "../src/paging/index.js";
 import { UsageError } from "./errors.js";
 
 /** 2^64: the end of every address space. */
@@ -127,4 +129,30 @@ export function parseRoot(text: string): number {
   // Intel SDM vol. 3A, 4.5: bits 51 to 12 of CR3 hold the root; below are flags or the PCID, bit 63 is "no flush".
   const root = Number((base + offset) & 0xf_ffff_ffff_f000n);
   return root;
+}
+
+/**
+ * Nested page tables of a guest: `ROOT` or `ROOT:FORMAT`, where the root is the address of the top table, an nCR3 or an EPTP.
+ *
+ * @throws {UsageError}
+ */
+export function parseEpt(text: string): GuestTables {
+  const colon = text.indexOf(":");
+  const { base, offset } = parseAddress(colon < 0 ? text : text.slice(0, colon));
+  const format = colon < 0 ? undefined : text.slice(colon + 1).toLowerCase();
+  if (typeof base === "string") {
+    throw new UsageError(
+      `--ept takes a physical address, such as an EPTP or an nCR3: not "${text.slice(0, 80)}"`,
+    );
+  }
+  if (format !== undefined && !NESTED_FORMATS.includes(format as NestedFormat)) {
+    throw new UsageError(`--ept ${text.slice(0, 80)}: behind the colon, one of ${NESTED_FORMATS.join(", ")}`);
+  }
+  const tables = { root: Number(base + offset), format: format as NestedFormat | undefined };
+  try {
+    nestedRoot(tables.root, tables.format);
+  } catch (error) {
+    throw new UsageError(`--ept ${text.slice(0, 80)}: ${(error as Error).message}`);
+  }
+  return tables;
 }

@@ -4,7 +4,7 @@ import { hex, MemtoolError } from "../src/io/index.js";
 import { type KernelSymbol, type LinuxKernel, SymbolError } from "../src/linux/index.js";
 import { describeError, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
-import { type AddressExpression, checkAddress, parseRoot } from "./parse.js";
+import { type AddressExpression, checkAddress, parseEpt, parseRoot } from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { Progress } from "./render/progress.js";
 import type { Space } from "./space.js";
@@ -18,6 +18,7 @@ export interface GlobalOptions {
   readonly map?: string;
   readonly physical?: boolean;
   readonly root?: string;
+  readonly ept?: readonly string[];
   readonly pid?: string;
   readonly write?: boolean;
   readonly json?: boolean;
@@ -110,6 +111,7 @@ export class Session {
       format: options.dumpFormat,
       write: options.write,
       root,
+      ept: options.ept?.map(parseEpt),
       memoryMap: options.map,
       holes: purpose === "info" || purpose === "coverage",
       kernel: wantsKernel(purpose, options) ? "scan" : "none",

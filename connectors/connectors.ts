@@ -12,7 +12,7 @@ export { readMemoryMap } from "./memory-map.js";
 export { nodeDecoders } from "./node-decoders.js";
 export { nodeEncoders } from "./node-encoders.js";
 export { open } from "./open.js";
-export type { OpenOptions, OpenTarget } from "./open-options.js";
+export type { GuestTables, OpenOptions, OpenTarget } from "./open-options.js";
 export { openProcess, type ProcessMap, type ProcessOptions, type ProcessSource } from "./proc-mem.js";
 export {
   type Connector,

@@ -15,7 +15,7 @@ import {
 } from "../src/io/index.js";
 import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } from "../src/linux/index.js";
 import { AddressSpace, type PhysicalMemory, RangeSpace, type SpaceRange } from "../src/memory/index.js";
-import { TableCache, VirtualMemory } from "../src/paging/index.js";
+import { type GuestMemory, TableCache, VirtualMemory } from "../src/paging/index.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
@@ -28,6 +28,8 @@ import type { Connector } from "./registry.js";
 export interface Layers {
   readonly image: DumpImage | undefined;
   readonly physical: PhysicalMemory | undefined;
+  /** The same memory, where it is that of a guest inside. */
+  readonly guest?: GuestMemory;
   /** Helps to decompress the dump's pages. */
   readonly pool?: DecodePool;
   readonly files?: FilesBeside;
@@ -45,10 +47,12 @@ export class Machine {
   readonly name: string;
   /** As `FORMATS` name it: `raw`, `elf-core`; the connector's kind where there is no dump. */
   readonly format: string;
-  /** The dump's headers, map and notes. */
+  /** The dump's headers, map and notes. None where a guest inside was opened: they are about its host. */
   readonly image: DumpImage | undefined;
   /** Physical memory, where the target is one. */
   readonly physical: PhysicalMemory | undefined;
+  /** The same, where a guest inside was opened (`OpenOptions.ept`): how, and the physical memory of its host. */
+  readonly guest: GuestMemory | undefined;
   /** The address space, where the target is none of physical memory: the mappings of a process. */
   readonly ranges: RangeSpace<MappedRange> | undefined;
   /** The source at the bottom, with its counters. */
@@ -71,8 +75,9 @@ export class Machine {
     this.name = source.name;
     this.source = source;
     this.scheduler = source.scheduler ?? defaultScheduler;
-    this.image = layers.image;
+    this.image = layers.guest === undefined ? layers.image : undefined;
     this.physical = layers.physical;
+    this.guest = layers.guest;
     this.#pool = layers.pool;
     this.#files = layers.files;
     this.format = layers.image?.format ?? kind;

@@ -8,6 +8,8 @@ export {
   ELSEWHERE,
   IN_RAM,
 } from "./absent-entries.js";
+export type { GuestMap } from "./guest-map.js";
+export { GuestMemory, type GuestPhysicalOptions, guestPhysical } from "./guest-physical.js";
 export type { VirtualRange } from "./maps.js";
 export {
   type BitRange,
@@ -21,6 +23,7 @@ export {
   withoutAddressBits,
 } from "./mmu-def.js";
 export { EPT4, EPT5, NPT4, NPT5 } from "./nested-formats.js";
+export { NESTED_FORMATS, type NestedFormat, type NestedRoot, nestedRoot } from "./nested-root.js";
 export { PageTableIo, type PageTableOptions, type SwapAreas } from "./page-table-io.js";
 export {
   EXECUTABLE,
