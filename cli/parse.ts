@@ -126,9 +126,25 @@ export function parseRoot(text: string): number {
   const { base, offset } = parseAddress(text);
   if (typeof base === "string")
     throw new UsageError(`--root takes a physical address, such as a CR3: not "${text}"`);
-  // Intel SDM vol. 3A, 4.5: bits 51 to 12 of CR3 hold the root; below are flags or the PCID, bit 63 is "no flush".
-  const root = Number((base + offset) & 0xf_ffff_ffff_f000n);
-  return root;
+  return rootOf(base + offset);
+}
+
+/** The root in a CR3. Intel SDM vol. 3A, 4.5: bits 51 to 12; below are flags or the PCID, bit 63 is "no flush". */
+export function rootOf(cr3: bigint): number {
+  return Number(cr3 & 0xf_ffff_ffff_f000n);
+}
+
+/** A physical address: a number below 2^53, with offsets. @throws {UsageError} */
+export function parsePhysical(text: string): number {
+  const { base, offset } = parseAddress(text);
+  if (typeof base === "string") {
+    throw new UsageError(
+      `not a physical address: "${text.slice(0, 80)}" (0x… or decimal, with +offset or -offset)`,
+    );
+  }
+  const address = base + offset;
+  if (address < 1n << 53n) return Number(address);
+  throw new UsageError(`address out of range: "${text}" is no physical address (2^53 or more)`);
 }
 
 /**

@@ -8,8 +8,11 @@ export {
   ELSEWHERE,
   IN_RAM,
 } from "./absent-entries.js";
+export type { MapArea, MappedArea } from "./areas.js";
 export type { GuestMap } from "./guest-map.js";
 export { GuestMemory, type GuestPhysicalOptions, guestPhysical } from "./guest-physical.js";
+export type { DifferenceSide, MapDifference, SwappedSide, UnknownSide } from "./map-diff.js";
+export type { MapSummary, SummaryRow } from "./map-summary.js";
 export type { VirtualRange } from "./maps.js";
 export {
   type BitRange,
@@ -25,6 +28,8 @@ export {
 export { EPT4, EPT5, NPT4, NPT5 } from "./nested-formats.js";
 export { NESTED_FORMATS, type NestedFormat, type NestedRoot, nestedRoot } from "./nested-root.js";
 export { PageTableIo, type PageTableOptions, type SwapAreas } from "./page-table-io.js";
+export type { InRoots, ReverseMapping, ReverseResult } from "./reverse.js";
+export type { PhysicalSpan, PhysicalTargets } from "./reverse-targets.js";
 export {
   EXECUTABLE,
   GLOBAL,
@@ -36,8 +41,9 @@ export {
   WRITABLE,
 } from "./rights.js";
 export { SV39, SV48, SV57 } from "./riscv.js";
-export type { Root, RootPair } from "./root.js";
+export { type Root, type RootPair, rootName } from "./root.js";
 export { type BrokenRun, type MappedRun, type MapRun, RunColumns } from "./run-columns.js";
+export type { Access } from "./run-pages.js";
 export { TableCache, type TableCacheOptions } from "./table-cache.hot.js";
 export {
   type MappedAddress,
@@ -45,6 +51,6 @@ export {
   TranslationColumns,
   type UnmappedAddress,
 } from "./translation.js";
-export { VirtualMemory } from "./virtual-memory.js";
+export { diffMaps, findMappings, VirtualMemory } from "./virtual-memory.js";
 export type { Walk, WalkStep } from "./walk-steps.js";
 export { X86_32, X86_64, X86_64_LA57, X86_PAE } from "./x86.js";

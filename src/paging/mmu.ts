@@ -84,8 +84,8 @@ export interface CompiledMmu {
   readonly tableGrants: readonly Uint8Array[];
   /**
    * The last three levels are as formats with pages of 4 KiB have them that have so many: nine bits of index each (the third
-   * may have fewer, if it is the root), leaves of 4 KiB, 2 MiB and 1 GiB; and an entry of level 1 has no reserved bits. What
-   * follows links for one address is made for these (shifts by constants).
+   * may have fewer, if it is the root), leaves of 4 KiB, 2 MiB and 1 GiB. What follows links for one address is made for
+   * these first (shifts by constants).
    */
   readonly fineGranule: boolean;
   /** An address is canonical if (hi >>> canonicalShift) is one of these two. */
@@ -277,8 +277,7 @@ function compile(def: MmuDef): CompiledMmu {
       indexBits === 9 &&
       pageShift === 12 &&
       def.splits.slice(-3, -1).every((bits) => bits === 9) &&
-      (def.splits[levels - 3] === 9 || (levels === 3 && def.canonical === "zeros")) &&
-      !def.reserved.some(({ level, of }) => level === 1 && of === "page"),
+      (def.splits[levels - 3] === 9 || (levels === 3 && def.canonical === "zeros")),
     canonicalShift: addressBits - (def.canonical === "sign-extended" ? 33 : 32),
     canonicalLow: def.canonical === "ones" ? top : 0,
     canonicalHigh: def.canonical === "zeros" ? 0 : top,

@@ -231,13 +231,15 @@ export class Leaf {
  */
 export function followLinks(
   leaf: Leaf,
-  { links, arena }: LinkedTables,
+  cache: LinkedTables,
   mmu: CompiledMmu,
   slot: number,
   lo: number,
   hi: number,
 ): boolean {
-  if (!mmu.fineGranule || !isCanonical(mmu, hi)) return false;
+  if (!isCanonical(mmu, hi)) return false;
+  if (!mmu.fineGranule) return followOtherLinks(leaf, cache, mmu, slot, lo, hi);
+  const { links, arena } = cache;
   let rights = ALL_RIGHTS;
   let table = slot;
   for (let level = mmu.levels; level > 3; level--) {
@@ -262,15 +264,59 @@ export function followLinks(
       entry = ((link >>> LINK_SLOT_SHIFT) << 9) | ((lo >>> 12) & 511);
     }
   }
+  if (level > 1 && (link & LINK_TAG) !== (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) return false;
+  return takeLeaf(leaf, arena, mmu, level, entry, rights, lo);
+}
+
+/** The same for tables of any size. */
+function followOtherLinks(
+  leaf: Leaf,
+  { links, arena }: LinkedTables,
+  mmu: CompiledMmu,
+  slot: number,
+  lo: number,
+  hi: number,
+): boolean {
+  let rights = ALL_RIGHTS;
+  let table = slot;
+  let level = mmu.levels;
+  let entry = (table << mmu.tableShift) | indexAt(mmu, level, lo, hi);
+  while (level > 1) {
+    const link = links[entry] as number;
+    rights &= link;
+    if ((link & LINK_TAG) === level << LINK_LEVEL_SHIFT) {
+      table = link >>> LINK_SLOT_SHIFT;
+      level--;
+      entry = (table << mmu.tableShift) | indexAt(mmu, level, lo, hi);
+      continue;
+    }
+    // (A page of 4 GiB or more takes the long way: its offset has more than a word.)
+    if ((link & LINK_TAG) !== (LINK_LEAF | (level << LINK_LEVEL_SHIFT)) || mmu.offsetHi[level] !== 0)
+      return false;
+    break;
+  }
+  return takeLeaf(leaf, arena, mmu, level, entry, rights, lo);
+}
+
+/** What an entry maps that links led to. @returns whether it is sound, which links do not tell of the last level. */
+function takeLeaf(
+  leaf: Leaf,
+  arena: Uint32Array,
+  mmu: CompiledMmu,
+  level: number,
+  entry: number,
+  above: number,
+  lo: number,
+): boolean {
   const entryLo = arena[2 * entry] as number;
   const entryHi = arena[2 * entry + 1] as number;
+  let rights = above;
   if (level === 1) {
     const granted = mmu.grants[entryLo & 0xfff] as number;
-    // In these formats, an entry of the last level has no reserved bits.
-    if ((granted & SOUND) === 0) return false;
+    const reserved =
+      (entryLo & (mmu.leafReservedLo[1] as number)) | (entryHi & (mmu.leafReservedHi[1] as number));
+    if ((granted & SOUND) === 0 || reserved !== 0) return false;
     rights &= granted & (mmu.grants[4096 | (entryHi >>> 20)] as number);
-  } else if ((link & LINK_TAG) !== (LINK_LEAF | (level << LINK_LEVEL_SHIFT))) {
-    return false;
   }
   const offset = lo & (mmu.offsetLo[level] as number);
   leaf.address =
@@ -304,7 +350,7 @@ export function runBytes(step: Step, mmu: CompiledMmu, lo: number, hi: number, w
 export function leafBytes(leaf: Leaf, cache: LinkedTables, mmu: CompiledMmu, wanted: number): number {
   const { room, entry, level, address } = leaf;
   if (room >= wanted) return room;
-  const index = entry & 511;
+  const index = entry & (mmu.tableEntries - 1);
   return (
     room + moreBytes(mmu, level, LEAF, cache.arena, 2 * (entry - index), index, address + room, wanted - room)
   );

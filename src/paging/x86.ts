@@ -95,7 +95,8 @@ export const X86_PAE: MmuDef = {
   address: [12, 51],
   reserved: [
     { level: 3, of: "table", bits: [1, 2] },
-    { level: 3, of: "table", bits: [5, 8] },
+    // (Bit 5 too by the manual; QEMU's own processor takes it for "accessed" here, and sets it.)
+    { level: 3, of: "table", bits: [6, 8] },
     { level: 3, of: "table", bits: [52, 63] },
     { level: 2, of: "table", bits: [52, 62] },
     { level: 2, of: "page", bits: [13, 20] },

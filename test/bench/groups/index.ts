@@ -4,6 +4,7 @@ import { convert } from "./convert.js";
 import { formats } from "./formats.js";
 import { latency } from "./latency.js";
 import { packets } from "./packets.js";
+import { paging } from "./paging.js";
 import { readGroup } from "./reads.js";
 import { scale } from "./scale.js";
 import { translation } from "./translation.js";
@@ -12,6 +13,7 @@ import { translation } from "./translation.js";
 export const GROUPS: readonly Group[] = [
   packets,
   translation,
+  paging,
   readGroup,
   codecs,
   formats,
