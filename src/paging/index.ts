@@ -8,7 +8,7 @@ export {
   ELSEWHERE,
   IN_RAM,
 } from "./absent-entries.js";
-export type { MapArea, MappedArea } from "./areas.js";
+export type { MapArea, MappedArea, UnmappedArea } from "./areas.js";
 export type { GuestMap } from "./guest-map.js";
 export { GuestMemory, type GuestPhysicalOptions, guestPhysical } from "./guest-physical.js";
 export type { DifferenceSide, MapDifference, SwappedSide, UnknownSide } from "./map-diff.js";
