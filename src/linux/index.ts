@@ -1,8 +1,10 @@
 /** Linux kernels in memory. Start with `find-kernel.ts`. @module */
+export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
+export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
 export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
