@@ -8,6 +8,8 @@ export {
   ELSEWHERE,
   IN_RAM,
 } from "./absent-entries.js";
+export { type FindRootsOptions, type FoundRoots, findRoots } from "./find-roots.js";
+export { formatsOf, MACHINE_FORMATS, MMU_FORMATS, mmuNamed } from "./formats.js";
 export type { VirtualRange } from "./maps.js";
 export {
   type BitRange,
@@ -23,6 +25,12 @@ export {
 export { EPT4, EPT5, NPT4, NPT5 } from "./nested-formats.js";
 export { PageTableIo, type PageTableOptions, type SwapAreas } from "./page-table-io.js";
 export {
+  alignRoot,
+  type ProcessorPaging,
+  pagingOfRegisters,
+  type RegisterValues,
+} from "./registers-paging.js";
+export {
   EXECUTABLE,
   GLOBAL,
   KERNEL_EXECUTABLE,
@@ -34,7 +42,11 @@ export {
 } from "./rights.js";
 export { SV39, SV48, SV57 } from "./riscv.js";
 export type { Root, RootPair } from "./root.js";
+export type { KnownRoot } from "./root-evidence.js";
+export type { RootHalf } from "./root-shape.hot.js";
+export type { FoundRoot, RootKind } from "./root-verdict.js";
 export { type BrokenRun, type MappedRun, type MapRun, RunColumns } from "./run-columns.js";
+export type { Landmark } from "./scan-roots.js";
 export { TableCache, type TableCacheOptions } from "./table-cache.hot.js";
 export {
   type MappedAddress,
