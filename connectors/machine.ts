@@ -13,13 +13,31 @@ import {
   type Scheduler,
   type SourceIo,
 } from "../src/io/index.js";
-import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } from "../src/linux/index.js";
+import {
+  findKernel,
+  isKnownArch,
+  KernelNotFoundError,
+  LINUX_LANDMARKS,
+  type LinuxKernel,
+  rootsOfKernel,
+} from "../src/linux/index.js";
 import { AddressSpace, type PhysicalMemory } from "../src/memory/index.js";
-import { TableCache, VirtualMemory } from "../src/paging/index.js";
+import {
+  alignRoot,
+  type FoundRoots,
+  findRoots,
+  formatsOf,
+  type MmuDef,
+  type Root,
+  TableCache,
+  VirtualMemory,
+  X86_64,
+} from "../src/paging/index.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
 import { hostWasm } from "./host-wasm.js";
+import { formatHint, type MachinePaging, pagingOfDump, rootsOfDump, rootText } from "./machine-paging.js";
 import type { OpenOptions } from "./open-options.js";
 import type { Connector } from "./registry.js";
 
@@ -31,9 +49,6 @@ export interface Layers {
   readonly pool?: DecodePool;
   readonly files?: FilesBeside;
 }
-
-/** Five-level paging, in CR4 (Intel SDM vol. 3A, 2.5). */
-const CR4_LA57 = 1n << 12n;
 
 /** An opened target: its memory, and what was found in it. */
 export class Machine {
@@ -53,8 +68,8 @@ export class Machine {
   readonly #pool: DecodePool | undefined;
   readonly #files: FilesBeside | undefined;
   readonly #identity: AddressSpace<Address>;
-  /** The page tables of every root: processes share the kernel's, and the bound is one for all of them. */
-  readonly #tableCache = new TableCache({ wasm: hostWasm });
+  /** The page tables of every root, by format: processes share the kernel's, and the bound is one for all of them. */
+  readonly #tableCaches: TableCache[] = [];
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
   #kernel: LinuxKernel | undefined;
@@ -85,7 +100,7 @@ export class Machine {
   get memory(): AddressSpace<Address> {
     const { root } = this.#options;
     if (root === undefined || this.physical === undefined) return this.#kernel?.memory ?? this.#identity;
-    this.#ofRoot ??= this.addressSpace(root);
+    this.#ofRoot ??= this.rootSpace(root);
     return this.#ofRoot;
   }
 
@@ -120,20 +135,22 @@ export class Machine {
     }
     const architecture = image?.notes.architecture;
     try {
-      if (architecture !== undefined && architecture !== "x86_64") {
+      if (!isKnownArch(architecture)) {
         throw new KernelNotFoundError(
           "OTHER_ARCHITECTURE",
-          `no Linux kernel looked for: this is a dump of ${architecture}, and memtool knows the page tables of x86-64 ` +
-            "only; --physical reads its physical memory",
+          `no Linux kernel looked for: this is a dump of ${architecture}, whose page tables memtool doesn't know; ` +
+            "--physical reads its physical memory",
         );
       }
       this.#kernel = yield* findKernel(physical, {
         map: physical.map,
         note: image?.notes.vmcoreinfo,
+        architecture,
+        mmu: this.#options.mmu,
         root: this.#options.root,
         scan,
         live: this.source.source.supports.live,
-        tableCache: this.#tableCache,
+        tableCacheOf: (mmu) => this.#tableCacheOf(mmu),
         maxAge: this.#options.maxAge,
         onProgress: this.#options.onProgress,
       });
@@ -157,13 +174,28 @@ export class Machine {
   }
 
   /**
-   * The address space of a page-table root. All of a machine's keep their tables in one cache.
-   *
-   * @param root Physical address of the top table (x86-64: CR3 without its low 12 bits).
-   * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process; `OTHER_PAGING`, `FIVE_LEVEL_PAGING`
-   * where the dump says that its tables are of a format that can't be walked yet.
+   * The format of the machine's page tables, and what says so: the option `mmu`, the kernel if it was found, else the dump.
+   * `undefined` where nothing does.
    */
-  addressSpace(root: number): VirtualMemory {
+  get paging(): MachinePaging | undefined {
+    const { mmu } = this.#options;
+    if (mmu !== undefined) return { mmu, source: "given" };
+    if (this.#kernel !== undefined) return { mmu: this.#kernel.memory.mmu, source: "the kernel" };
+    const ofText = this.#noKernel?.mmu;
+    return ofText === undefined ? pagingOfDump(this.image) : { mmu: ofText, source: "VMCOREINFO" };
+  }
+
+  /**
+   * The address space of a page-table root. All of a machine's of one format keep their tables in one cache.
+   *
+   * @param root Physical address of the top table (x86-64: CR3 without its low 12 bits). Of a format with two roots, a number
+   * is that of the lower half, beside the kernel's if that was found; or the kernel's own.
+   * @param mmu  The format, instead of the machine's (see `paging`).
+   * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process; `OTHER_PAGING` where the dump is of a machine
+   * whose page tables memtool does not know, `UNKNOWN_PAGING` where nothing tells which of several formats they have.
+   * @throws {RangeError} for a root that the format can't have.
+   */
+  addressSpace(root: Root, mmu = this.#needMmu()): VirtualMemory {
     const { physical } = this;
     if (physical === undefined) {
       throw new MemtoolError(
@@ -171,36 +203,85 @@ export class Machine {
         `${this.name} has no page tables: it is one process's memory`,
       );
     }
-    this.#checkPaging();
     const { live } = this.source.source.supports;
+    const roots = typeof root === "number" && mmu.halves !== undefined ? this.#halvesOf(root) : root;
     return new VirtualMemory(physical, {
-      root,
+      root: roots,
+      mmu,
       live,
-      name: `root 0x${root.toString(16)}`,
-      tableCache: this.#tableCache,
+      name: `root ${rootText(root)}`,
+      tableCache: this.#tableCacheOf(mmu),
       maxAge: this.#options.maxAge,
     });
   }
 
+  /** As `addressSpace`, of a root as a register holds it: without the bits that are no address in the machine's format. */
+  rootSpace(root: number): VirtualMemory {
+    const mmu = this.#needMmu();
+    return this.addressSpace(alignRoot(root, mmu), mmu);
+  }
+
+  /** Both roots, from one. */
+  #halvesOf(root: number): Root {
+    const ofKernel = this.#kernel?.memory.roots;
+    const ofDump = rootsOfDump(this.image).filter(({ half }) => half === "upper");
+    const upper = typeof ofKernel === "object" ? ofKernel.upper : ofDump[0]?.root;
+    if (root === upper || ofDump.some((known) => known.root === root)) return { upper: root };
+    return { lower: root, ...(upper === undefined ? {} : { upper }) };
+  }
+
   /** Tables of another format, walked as x86-64's of four levels, would give wrong addresses without a word. */
-  #checkPaging(): void {
-    const notes = this.image?.notes;
-    const architecture = notes?.architecture;
-    if (architecture !== undefined && architecture !== "x86_64") {
+  #needMmu(): MmuDef {
+    const { paging, image } = this;
+    if (paging !== undefined) return paging.mmu;
+    const architecture = image?.notes.architecture;
+    if (architecture === undefined) return X86_64;
+    if (formatsOf(architecture).length === 0) {
       throw new MemtoolError(
         "OTHER_PAGING",
-        `${this.name}: page tables of ${architecture} aren't supported yet; --physical reads its physical memory`,
+        `${this.name}: memtool doesn't know page tables of ${architecture}; --physical reads its physical memory`,
       );
     }
-    const text = notes?.vmcoreinfo;
-    const ofKernel = text === undefined ? undefined : parseVmcoreinfo(text).numbers.get("pgtable_l5_enabled");
-    const ofCpu = notes?.cpus.some(({ registers }) => ((registers.cr4 ?? 0n) & CR4_LA57) !== 0n);
-    if (ofKernel === 1n || ofCpu === true || this.#noKernel?.code === "FIVE_LEVEL_PAGING") {
+    throw new MemtoolError(
+      "UNKNOWN_PAGING",
+      `${this.name}: nothing in it tells which format its page tables have, of those of ${architecture}: give it${formatHint(architecture)}, ` +
+        "or look for roots (memtool roots)",
+    );
+  }
+
+  #tableCacheOf(mmu: MmuDef): TableCache {
+    let cache = this.#tableCaches.find((one) => one.takes(mmu));
+    if (cache === undefined) {
+      cache = new TableCache({ wasm: hostWasm, mmu });
+      this.#tableCaches.push(cache);
+    }
+    return cache;
+  }
+
+  /**
+   * Looks for page-table roots in all of physical memory, by shape and by what they map; those that registers or the kernel
+   * tell of are among them. One pass over RAM: as long as reading it takes.
+   *
+   * @param options.all Try every format of the architecture, also where something tells which it is.
+   * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process.
+   */
+  findRoots(options: { readonly all?: boolean | undefined } = {}): Io<FoundRoots> {
+    const { physical } = this;
+    if (physical === undefined) {
       throw new MemtoolError(
-        "FIVE_LEVEL_PAGING",
-        `${this.name}: it runs with five-level paging, which isn't supported yet; --physical reads its physical memory`,
+        "NO_PHYSICAL_MEMORY",
+        `${this.name} has no page tables: it is one process's memory`,
       );
     }
+    const mmu = options.all === true ? undefined : this.paging?.mmu;
+    return findRoots(physical, {
+      map: physical.map,
+      formats: mmu === undefined ? formatsOf(this.image?.notes.architecture) : [mmu],
+      landmarks: LINUX_LANDMARKS,
+      known: [...(this.#kernel === undefined ? [] : rootsOfKernel(this.#kernel)), ...rootsOfDump(this.image)],
+      live: this.source.source.supports.live,
+      onProgress: this.#options.onProgress,
+    });
   }
 
   /** Paths of the files that it is read from. */

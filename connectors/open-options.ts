@@ -1,5 +1,6 @@
 /** What to open, and how. */
 import type { RawRange } from "../src/formats/index.js";
+import type { MmuDef } from "../src/paging/index.js";
 
 /**
  * What to open: the path of a dump, the paths of all files of a dump that was split, in any order, or a connector in
@@ -11,8 +12,13 @@ export type OpenTarget = string | readonly string[] | { readonly connector: stri
 export interface OpenOptions {
   /** The dump's format, instead of what its content says: a name of `FORMATS`, such as `raw`. */
   readonly format?: string | undefined;
-  /** Physical address of a page-table root: `memory` is then its address space. */
+  /**
+   * Physical address of a page-table root, or the CR3 or TTBR0 that holds it: `memory` is then its address space. (Low bits
+   * that are no address in the format are dropped.)
+   */
   readonly root?: number | undefined;
+  /** Format of the machine's page tables, instead of what its dump or kernel says. */
+  readonly mmu?: MmuDef | undefined;
   /** Allow writes, where the target can; default false. */
   readonly write?: boolean | undefined;
   /**
