@@ -142,3 +142,16 @@ export function parseMmu(name: string): MmuDef {
     `no page-table format "${name.slice(0, 80)}": one of ${MMU_FORMATS.map((one) => one.name).join(", ")}`,
   );
 }
+
+/** A physical address: a number below 2^53, with offsets. @throws {UsageError} */
+export function parsePhysical(text: string): number {
+  const { base, offset } = parseAddress(text);
+  if (typeof base === "string") {
+    throw new UsageError(
+      `not a physical address: "${text.slice(0, 80)}" (0x… or decimal, with +offset or -offset)`,
+    );
+  }
+  const address = base + offset;
+  if (address < 1n << 53n) return Number(address);
+  throw new UsageError(`address out of range: "${text}" is no physical address (2^53 or more)`);
+}

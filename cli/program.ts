@@ -5,8 +5,9 @@ import { MMU_FORMATS } from "../src/paging/index.js";
 import { type ConvertCommandOptions, convert, convertOptions } from "./commands/convert.js";
 import { type CoverageCommandOptions, coverage, parseBlock } from "./commands/coverage.js";
 import { info } from "./commands/info.js";
-import { type MapsCommandOptions, maps } from "./commands/maps.js";
+import { checkMapsOptions, type MapsCommandOptions, maps } from "./commands/maps.js";
 import { type ReadCommandOptions, read, readOptions } from "./commands/read.js";
+import { reverse, reverseTargets } from "./commands/reverse.js";
 import { type RootsCommandOptions, roots } from "./commands/roots.js";
 import { type SymbolsCommandOptions, symbols } from "./commands/symbols.js";
 import { type TranslateCommandOptions, translate } from "./commands/translate.js";
@@ -124,12 +125,31 @@ export async function run(
 
   program
     .command("translate")
-    .description("physical address, page size and rights of virtual addresses")
+    .description("physical address, page size and rights of virtual addresses; or back")
     .argument("[address...]", "0x…, decimal or a symbol, each with +offset or -offset")
     .option("--stdin", "read an address a line, answered in their order")
     .option("--walk", "show every page-table entry on the way")
-    .addHelpText("after", example(`translate init_task --walk -f ${FIXTURE}`))
+    .option(
+      "--reverse",
+      "the addresses are physical: show every virtual address that maps them, in the order of those",
+    )
+    .option("-l, --length <bytes>", "--reverse: look for the mappings of so many bytes from each address on")
+    .option("--all-roots", "--reverse: look in the page tables of every CPU and of the kernel too")
+    .addHelpText(
+      "after",
+      `${example(`translate init_task --walk -f ${FIXTURE}`)}\n  $ memtool translate --reverse 0x2a1aa40 --all-roots -f ${FIXTURE}`,
+    )
     .action((addresses: string[], options: TranslateCommandOptions) => {
+      if (options.reverse === true) {
+        reverseTargets(addresses, options);
+        return session((opened) => reverse(opened, addresses, options));
+      }
+      for (const [name, value] of [
+        ["--length", options.length],
+        ["--all-roots", options.allRoots],
+      ]) {
+        if (value !== undefined) throw new UsageError(`${name} is for --reverse`);
+      }
       checkAddresses(addresses, options.stdin);
       return session((opened) => translate(opened, addresses, options));
     });
@@ -139,8 +159,17 @@ export async function run(
     .description("every mapped run: contiguous in both address spaces, with one page size and rights")
     .argument("[address]", "where to begin (default: the whole address space)")
     .option("-l, --length <bytes>", "how far to go from there")
-    .addHelpText("after", example(`maps _text --length 32M -f ${FIXTURE}`))
+    .option("--rights", "neighbouring runs with the same rights as one, whatever their frames and page sizes")
+    .option("--wx", "what is both writable and executable first, then the rest; also with --rights")
+    .option("--summary", "how much is mapped, by rights and page size")
+    .option("--diff <root>", "where the page tables of another root differ")
+    .option("--svg <file>", "write a picture with legend instead: sizes and gaps at log scale")
+    .addHelpText(
+      "after",
+      `${example(`maps _text --length 32M -f ${FIXTURE}`)}\n  $ memtool maps --rights --wx -f ${FIXTURE}\n  $ memtool maps --diff 0x556e000 -f ${FIXTURE}`,
+    )
     .action((address: string | undefined, options: MapsCommandOptions) => {
+      checkMapsOptions(address, options);
       checkAddresses(address === undefined ? [] : [address], false);
       return session((opened) => maps(opened, address, options));
     });

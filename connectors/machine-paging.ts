@@ -1,6 +1,5 @@
 /** Which format a machine's page tables have, and which roots its dump names: from registers, VMCOREINFO and headers. */
 import type { DumpImage } from "../src/formats/index.js";
-import { hex } from "../src/io/index.js";
 import { mmuOfVmcoreinfo, parseVmcoreinfo } from "../src/linux/index.js";
 import {
   aarch64,
@@ -79,10 +78,4 @@ export function rootsOfDump(image: DumpImage | undefined): KnownRoot[] {
 export function formatHint(architecture: string | undefined): string {
   const names = formatsOf(architecture).map(({ name }) => name);
   return names.length === 0 ? "" : ` (--mmu NAME; ${names.join(", ")})`;
-}
-
-/** A root for messages. */
-export function rootText(root: number | { lower?: number | undefined; upper?: number | undefined }): string {
-  if (typeof root === "number") return hex(root);
-  return [root.lower, root.upper].map((half) => (half === undefined ? "-" : hex(half))).join("+");
 }

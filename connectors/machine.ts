@@ -27,8 +27,10 @@ import {
   type FoundRoots,
   findRoots,
   formatsOf,
+  type KnownRoot,
   type MmuDef,
   type Root,
+  rootName,
   TableCache,
   VirtualMemory,
   X86_64,
@@ -37,7 +39,7 @@ import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
 import { hostWasm } from "./host-wasm.js";
-import { formatHint, type MachinePaging, pagingOfDump, rootsOfDump, rootText } from "./machine-paging.js";
+import { formatHint, type MachinePaging, pagingOfDump, rootsOfDump } from "./machine-paging.js";
 import type { OpenOptions } from "./open-options.js";
 import type { Connector } from "./registry.js";
 
@@ -209,7 +211,7 @@ export class Machine {
       root: roots,
       mmu,
       live,
-      name: `root ${rootText(root)}`,
+      name: `root ${rootName(root)}`,
       tableCache: this.#tableCacheOf(mmu),
       maxAge: this.#options.maxAge,
     });
@@ -258,6 +260,11 @@ export class Machine {
     return cache;
   }
 
+  /** The roots that the dump tells of: its processors' and its header's. One that several tell of is there for each. */
+  get dumpRoots(): readonly KnownRoot[] {
+    return rootsOfDump(this.image);
+  }
+
   /**
    * Looks for page-table roots in all of physical memory, by shape and by what they map; those that registers or the kernel
    * tell of are among them. One pass over RAM: as long as reading it takes.
@@ -278,7 +285,7 @@ export class Machine {
       map: physical.map,
       formats: mmu === undefined ? formatsOf(this.image?.notes.architecture) : [mmu],
       landmarks: LINUX_LANDMARKS,
-      known: [...(this.#kernel === undefined ? [] : rootsOfKernel(this.#kernel)), ...rootsOfDump(this.image)],
+      known: [...(this.#kernel === undefined ? [] : rootsOfKernel(this.#kernel)), ...this.dumpRoots],
       live: this.source.source.supports.live,
       onProgress: this.#options.onProgress,
     });

@@ -1,7 +1,7 @@
-import { statSync } from "node:fs";
 import { Coverage, chooseBlock, LEAST_BLOCK } from "../coverage.js";
 import { EXIT, UsageError } from "../errors.js";
 import { parseSize } from "../parse.js";
+import { checkPicturePath } from "../picture-file.js";
 import {
   blocksPerRow,
   coverageLegend,
@@ -45,7 +45,7 @@ export function parseBlock(text: string): number {
 /** `memtool coverage`. @returns the exit status. */
 export async function coverage(session: Session, options: CoverageCommandOptions): Promise<number> {
   const block = options.block === undefined ? undefined : parseBlock(options.block);
-  if (options.svg !== undefined) checkTarget(session, options.svg);
+  if (options.svg !== undefined) checkPicturePath(session, options.svg);
   const extent = await readExtent(session.machine);
   const json = session.options.json === true;
   if (options.svg !== undefined) saveSvg(session, extent, block, options.svg, json);
@@ -115,24 +115,6 @@ async function writeJson(session: Session, extent: Extent, block: number | undef
   }
   out.text("]}\n");
 }
-
-/** Nobody means to replace the dump by its picture. */
-function checkTarget(session: Session, path: string): void {
-  if (path === "") throw new UsageError("--svg: the name of the file is empty");
-  const there = fileAt(path);
-  if (there === undefined) return;
-  const { paths } = session.machine;
-  const same = paths.find((name) => {
-    const file = fileAt(name);
-    return file?.dev === there.dev && file.ino === there.ino;
-  });
-  if (same === undefined) return;
-  throw new UsageError(
-    `--svg: ${path} is ${paths.length === 1 ? "the dump itself" : "one of the dump's files"}`,
-  );
-}
-
-const fileAt = (path: string) => statSync(path, { throwIfNoEntry: false });
 
 function saveSvg(
   session: Session,

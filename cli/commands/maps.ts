@@ -1,17 +1,43 @@
 import type { ProcessSource } from "../../connectors/connectors.js";
 import { MemtoolError, type SourceIo } from "../../src/io/index.js";
+import type { MapArea, MapRun, VirtualMemory, VirtualRange } from "../../src/paging/index.js";
 import { EXIT, statusOf, UsageError } from "../errors.js";
-import { END_OF_SPACE, parseAddress, parseSize } from "../parse.js";
+import { END_OF_SPACE, parseAddress, parseRoot, parseSize } from "../parse.js";
+import { checkPicturePath } from "../picture-file.js";
+import { AREA_HEADING, areaJson, areaText } from "../render/area.js";
 import { toJson } from "../render/escape.js";
 import { MAPPING_HEADING, type Mapping, mappingJson, mappingText } from "../render/mapping.js";
 import { hex } from "../render/numbers.js";
 import { RUN_HEADING, runJson, runText } from "../render/translation.js";
 import type { Session } from "../session.js";
+import { mapsDiff } from "./maps-diff.js";
+import { mapsPicture } from "./maps-picture.js";
+import { mapsSummary } from "./maps-summary.js";
 import { pageTablesOf } from "./translate.js";
 
 /** Options as the command line has them. */
 export interface MapsCommandOptions {
   readonly length?: string;
+  readonly rights?: boolean;
+  readonly wx?: boolean;
+  readonly summary?: boolean;
+  readonly diff?: string;
+  readonly svg?: string;
+}
+
+/** Views of a space that exclude each other. */
+const VIEWS = ["rights", "summary", "diff", "svg"] as const;
+
+/** What can be told of options before the target is opened. @throws {UsageError} */
+export function checkMapsOptions(address: string | undefined, options: MapsCommandOptions): void {
+  if (address === undefined && options.length !== undefined)
+    throw new UsageError("--length needs an ADDRESS to begin at");
+  const [view, other] = VIEWS.filter((name) => options[name] !== undefined);
+  if (other !== undefined) throw new UsageError(`--${view} and --${other} exclude each other`);
+  if (options.wx === true && view !== undefined && view !== "rights")
+    throw new UsageError(`--wx and --${view} exclude each other`);
+  if (options.diff !== undefined) parseRoot(options.diff);
+  if (options.svg === "") throw new UsageError("--svg: the name of the file is empty");
 }
 
 /** `memtool maps`. @returns the exit status. */
@@ -20,31 +46,66 @@ export async function maps(
   address: string | undefined,
   options: MapsCommandOptions,
 ): Promise<number> {
-  if (address === undefined && options.length !== undefined)
-    throw new UsageError("--length needs an ADDRESS to begin at");
+  checkMapsOptions(address, options);
+  if (options.svg !== undefined) checkPicturePath(session, options.svg);
   const start = address === undefined ? 0n : await session.resolve(parseAddress(address));
   const end = options.length === undefined ? END_OF_SPACE : start + parseSize(options.length);
   if (end > END_OF_SPACE) {
     throw new UsageError(`${address}: the range crosses the end of the address space (2^64)`);
   }
-  if (session.machine.physical === undefined) return processMaps(session, start, end);
-  const memory = pageTablesOf(session, "maps");
+  const view = VIEWS.find((name) => options[name] !== undefined) ?? (options.wx === true ? "wx" : undefined);
+  if (session.machine.physical === undefined && view === undefined) return processMaps(session, start, end);
+  const memory = pageTablesOf(session, view === undefined ? "maps" : `maps --${view}`);
+  const range = { start, end };
+  if (options.summary === true) return mapsSummary(session, memory, range);
+  if (options.diff !== undefined) return mapsDiff(session, memory, parseRoot(options.diff), range);
+  if (options.svg !== undefined) return mapsPicture(session, memory, range, options.svg);
   if (start === end) return EXIT.ok;
-  const json = session.options.json === true;
-  const { out } = session;
-  let good = false;
-  let bad = false;
-  for await (const run of memory.maps({ start, end })) {
-    if (!json && !good && !bad) out.text(`${session.environment.style.heading(RUN_HEADING)}\n`);
-    if (run.state === undefined) good = true;
-    else bad = true;
-    out.text(json ? `${toJson(runJson(run))}\n` : `${runText(run)}\n`);
-    await out.settle();
-  }
-  if (!good && !bad && !json) session.warn(`nothing is mapped from ${hex(start)} to ${hex(end)}`);
-  return statusOf(good, bad);
+  return listMaps(session, memory, range, options);
 }
 
+/** Whether it may be both written to and executed. */
+function isWx(run: MapRun | MapArea): boolean {
+  return run.state === undefined && run.writable && run.executable;
+}
+
+/** Runs, or areas; with `--wx` in two passes, so that nothing need be kept. */
+async function listMaps(
+  session: Session,
+  memory: VirtualMemory,
+  range: VirtualRange,
+  { rights, wx }: MapsCommandOptions,
+): Promise<number> {
+  const { out } = session;
+  const json = session.options.json === true;
+  const { style } = session.environment;
+  let good = false;
+  let bad = false;
+  const passes = wx === true ? [isWx, (run: MapRun | MapArea) => !isWx(run)] : [() => true];
+  for (const [pass, isWanted] of passes.entries()) {
+    let none = true;
+    for await (const run of rights === true ? memory.areas(range) : memory.maps(range)) {
+      if (!isWanted(run)) continue;
+      if (!json && !good && !bad)
+        out.text(`${style.heading(rights === true ? AREA_HEADING : RUN_HEADING)}\n`);
+      none = false;
+      // (Of what is swapped out, that is known.)
+      if (run.state === undefined || run.state === "swapped") good = true;
+      else bad = true;
+      const line = "pageSizes" in run ? [areaJson(run), areaText(run)] : [runJson(run), runText(run)];
+      if (json) out.text(`${toJson(line[0])}\n`);
+      else out.text(wx === true && pass === 0 ? `${style.missing(line[1] as string)}\n` : `${line[1]}\n`);
+      await out.settle();
+    }
+    if (wx === true && pass === 0 && none && !json) {
+      session.warn(`nothing is both writable and executable from ${hex(range.start)} to ${hex(range.end)}`);
+    }
+  }
+  if (!good && !bad && !json) {
+    session.warn(`nothing is mapped from ${hex(range.start)} to ${hex(range.end)}`);
+  }
+  return statusOf(good, bad);
+}
 /** A process has no page tables to see; what the system says of its mappings. */
 async function processMaps(session: Session, start: bigint, end: bigint): Promise<number> {
   const { out } = session;

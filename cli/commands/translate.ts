@@ -13,9 +13,15 @@ import type { Session } from "../session.js";
 export interface TranslateCommandOptions {
   readonly stdin?: boolean;
   readonly walk?: boolean;
+  readonly reverse?: boolean;
+  /** Of `reverse`: bytes from each address on. */
+  readonly length?: string;
+  /** Of `reverse`. */
+  readonly allRoots?: boolean;
 }
 
-const TOO_LONG = "longer than 64 KiB";
+/** What is wrong with a line that nobody means as an address. */
+export const TOO_LONG = "longer than 64 KiB";
 
 /** The page tables that a command is about. @throws {UsageError} if the space has none. */
 export function pageTablesOf(session: Session, command: string): VirtualMemory {

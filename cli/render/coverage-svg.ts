@@ -2,9 +2,9 @@
 import { type Block, type BlockKind, type Coverage, kindOf, type Row } from "../coverage.js";
 import { ramOf, type Totals } from "../totals.js";
 import type { CoverageWords } from "./coverage.js";
-import { escapeText } from "./escape.js";
 import { bytesText, hex } from "./numbers.js";
 import { reasonWords } from "./reasons.js";
+import { MONO, shorten, textAt, xml } from "./svg.js";
 
 /** Blocks of a row, and rows before blocks become larger. */
 export const SVG_PER_ROW = 128;
@@ -29,10 +29,6 @@ const ROW_GAP = 2;
 const MARGIN = 24;
 /** Width of a digit in the font of addresses, 12 pixels high. */
 const DIGIT = 7.3;
-const SANS = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif";
-const MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace";
-/** Characters of a title. */
-const LONGEST = 110;
 
 /** What the picture says besides its blocks. */
 export interface SvgText {
@@ -234,32 +230,4 @@ function describeBlocks(blocks: readonly Block[], words: CoverageWords): string 
     outside > 0 ? `${bytesText(outside)} ${words.outside}` : "",
   ];
   return `${hex(first.start)} to ${hex(last.end)}: ${parts.filter((part) => part !== "").join(", ")}`;
-}
-
-interface TextStyle {
-  readonly size: number;
-  readonly fill: string;
-  readonly weight?: string;
-  readonly font?: string;
-  readonly anchor?: "start" | "end";
-}
-
-function textAt(x: number, y: number, text: string, style: TextStyle): string {
-  const { size, fill, weight = "400", font = SANS, anchor = "start" } = style;
-  const more = `${weight === "400" ? "" : ` font-weight="${weight}"`}${anchor === "start" ? "" : ' text-anchor="end"'}`;
-  return `<text x="${x}" y="${y}" font-family="${font}" font-size="${size}" fill="${fill}"${more}>${xml(text)}</text>`;
-}
-
-/** Long paths lose their middle. */
-function shorten(text: string): string {
-  const characters = [...escapeText(text)];
-  if (characters.length <= LONGEST) return characters.join("");
-  return `${characters.slice(0, 60).join("")}…${characters.slice(61 - LONGEST).join("")}`;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-
-/** Text in XML; controls, which XML can't hold, are escaped as for a terminal. */
-function xml(text: string): string {
-  return escapeText(text).replace(/[&<>"]/g, (character) => ENTITIES[character] as string);
 }

@@ -36,14 +36,18 @@ export function runJson(run: MapRun): Record<string, unknown> {
   };
 }
 
-type Failure = Pick<UnmappedAddress, "state" | "level" | "entry" | "cause">;
-type Allowed = Pick<MappedAddress, "readable" | "writable" | "user" | "executable">;
+/** What a failed translation says of itself. */
+export type Failure = Pick<UnmappedAddress, "state" | "level" | "entry" | "cause">;
+/** What is shown of rights. */
+export type Allowed = Pick<MappedAddress, "readable" | "writable" | "user" | "executable">;
 
-function failureJson({ state, level, entry, cause }: Failure): Record<string, unknown> {
+/** The same for `--json`. */
+export function failureJson({ state, level, entry, cause }: Failure): Record<string, unknown> {
   return { state, level, entry: hex(entry), ...(cause === undefined ? {} : { cause }) };
 }
 
-function rightsJson({ readable, writable, user, executable }: Allowed): Record<string, boolean> {
+/** Rights as `--json` has them. */
+export function rightsJson({ readable, writable, user, executable }: Allowed): Record<string, boolean> {
   return { readable, writable, user, executable };
 }
 
@@ -93,7 +97,8 @@ function pageText(pageSize: number): string {
   return bytesText(pageSize).padStart(5);
 }
 
-function failureText({ state, level, entry, cause }: Failure): string {
+/** Why an address has no translation. */
+export function failureText({ state, level, entry, cause }: Failure): string {
   const reason = reasonText({
     state,
     ...(level === 0 ? {} : { level }),

@@ -8,8 +8,11 @@ export {
   ELSEWHERE,
   IN_RAM,
 } from "./absent-entries.js";
+export type { MapArea, MappedArea } from "./areas.js";
 export { type FindRootsOptions, type FoundRoots, findRoots } from "./find-roots.js";
 export { formatsOf, MACHINE_FORMATS, MMU_FORMATS, mmuNamed } from "./formats.js";
+export type { DifferenceSide, MapDifference, SwappedSide, UnknownSide } from "./map-diff.js";
+export type { MapSummary, SummaryRow } from "./map-summary.js";
 export type { VirtualRange } from "./maps.js";
 export {
   type BitRange,
@@ -30,6 +33,8 @@ export {
   pagingOfRegisters,
   type RegisterValues,
 } from "./registers-paging.js";
+export type { InRoots, ReverseMapping, ReverseResult } from "./reverse.js";
+export type { PhysicalSpan, PhysicalTargets } from "./reverse-targets.js";
 export {
   EXECUTABLE,
   GLOBAL,
@@ -41,11 +46,12 @@ export {
   WRITABLE,
 } from "./rights.js";
 export { SV39, SV48, SV57 } from "./riscv.js";
-export type { Root, RootPair } from "./root.js";
+export { type Root, type RootPair, rootName } from "./root.js";
 export type { KnownRoot } from "./root-evidence.js";
 export type { RootHalf } from "./root-shape.hot.js";
 export type { FoundRoot, RootKind } from "./root-verdict.js";
 export { type BrokenRun, type MappedRun, type MapRun, RunColumns } from "./run-columns.js";
+export type { Access } from "./run-pages.js";
 export type { Landmark } from "./scan-roots.js";
 export { TableCache, type TableCacheOptions } from "./table-cache.hot.js";
 export {
@@ -54,6 +60,6 @@ export {
   TranslationColumns,
   type UnmappedAddress,
 } from "./translation.js";
-export { VirtualMemory } from "./virtual-memory.js";
+export { diffMaps, findMappings, VirtualMemory } from "./virtual-memory.js";
 export type { Walk, WalkStep } from "./walk-steps.js";
 export { X86_32, X86_64, X86_64_LA57, X86_PAE } from "./x86.js";

@@ -366,6 +366,58 @@ export function* mapsRoutine(sink: Sink<MapRun>, io: PageTableIo, from: number, 
   }
 }
 
+/**
+ * One pass over the runs of a range, batch by batch into rows that are used again: what questions about a whole space
+ * are made of. The bound on tables that are visited over and over holds for the pass as a whole.
+ */
+export class RunPass {
+  readonly #io: PageTableIo;
+  readonly #scan: MapScan;
+  #begun = false;
+  #done = false;
+  /** The batch: of meaning until the next one. */
+  readonly runs: RunColumns;
+
+  /**
+   * @param from First page number. @param to Last one, exclusive.
+   * @param runs Of the same format; at least two rows.
+   */
+  constructor(io: PageTableIo, from: number, to: number, runs: RunColumns) {
+    this.#io = io;
+    this.#scan = new MapScan(io, runs, from, to);
+    this.runs = runs;
+  }
+
+  /** Puts the runs that follow into `runs`; none of them is in two batches. @returns false if there are no more. */
+  *next(): Routine<boolean> {
+    const { runs } = this;
+    if (!this.#begun) this.#io.beginRequest();
+    this.#begun = true;
+    runs.clear();
+    while (!this.#done) {
+      const status = this.#scan.next();
+      if (status === FETCH) {
+        this.#scan.take(yield* fetchTables(this.#io, this.#scan.wanted));
+      } else {
+        this.#done = status === DONE;
+        return runs.length !== 0;
+      }
+    }
+    return false;
+  }
+}
+
+/** The routine of `VirtualMemory.runBatches`. */
+export function* runBatchesRoutine(
+  sink: Sink<RunColumns>,
+  io: PageTableIo,
+  from: number,
+  to: number,
+): Routine<void> {
+  const pass = new RunPass(io, from, to, new RunColumns(io.mmu, RUN_ROWS));
+  while (yield* pass.next()) yield sink.emit(pass.runs);
+}
+
 /** The routine of `VirtualMemory.runs`. */
 export function* runsRoutine(
   io: PageTableIo,

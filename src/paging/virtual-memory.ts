@@ -1,9 +1,14 @@
 import { toVirtual } from "../io/address.js";
 import { type Address, Io, IoSequence, type PacketIo } from "../io/index.js";
 import { AddressSpace } from "../memory/address-space.js";
-import { mapsRoutine, runsRoutine, type VirtualRange } from "./maps.js";
+import { areasRoutine, type MapArea } from "./areas.js";
+import { diffMapsRoutine, type MapDifference } from "./map-diff.js";
+import { type MapSummary, summaryRoutine } from "./map-summary.js";
+import { mapsRoutine, runBatchesRoutine, runsRoutine, type VirtualRange } from "./maps.js";
 import type { MmuDef } from "./mmu-def.js";
 import { PageTableIo, type PageTableOptions } from "./page-table-io.js";
+import { findMappingsRoutine, type ReverseResult, reverseRoutine } from "./reverse.js";
+import { type PhysicalTargets, Targets } from "./reverse-targets.js";
 import type { Root } from "./root.js";
 import type { MapRun, RunColumns } from "./run-columns.js";
 import type { TableCache } from "./table-cache.hot.js";
@@ -109,15 +114,108 @@ export class VirtualMemory extends AddressSpace<Address> {
     return Io.of(this.scheduler, runsRoutine, this.#pages, from, to, into);
   }
 
+  /**
+   * The runs of a range as columns, batch by batch, in one pass: the fast way through a whole space. No run is in two
+   * batches. As `maps` otherwise.
+   *
+   * @returns The same columns again and again: each batch is of meaning until the next one is asked for.
+   * @throws {RangeError} for a range that is none.
+   */
+  runBatches(range?: VirtualRange): IoSequence<RunColumns> {
+    const { from, to } = this.#pagesOf(range);
+    return IoSequence.of(this.scheduler, runBatchesRoutine, this.#pages, from, to);
+  }
+
+  /**
+   * Mapped areas, ascending: runs side by side with the same rights are one, whatever their frames and page sizes. (That
+   * a translation is global is no right.) What can't be told is as in `maps`.
+   *
+   * @throws {RangeError} for a range that is none.
+   */
+  areas(range?: VirtualRange): IoSequence<MapArea> {
+    const { from, to } = this.#pagesOf(range);
+    return IoSequence.of(this.scheduler, areasRoutine, this.#pages, from, to);
+  }
+
+  /** How much is mapped, by page size and rights. @throws {RangeError} for a range that is none. */
+  summary(range?: VirtualRange): Io<MapSummary> {
+    const { from, to } = this.#pagesOf(range);
+    return Io.of(this.scheduler, summaryRoutine, this.#pages, from, to);
+  }
+
+  /**
+   * Every virtual address that maps physical ones, ascending by virtual address, in one pass over the space however
+   * many are asked for: its time is that of `runBatches`, its memory that of what is asked for.
+   *
+   * @param physical An address or a range, or many of either. Addresses are answered each for itself (twice given,
+   * once answered); ranges that touch are one, and answered in pieces that are contiguous in both address spaces.
+   * @param range Of virtual addresses to look at; default all.
+   * @returns also the parts of the space that can't be told of, with their `state`.
+   * @throws {RangeError} for what is no physical address, or no range. @throws {TypeError} for addresses and ranges
+   * side by side.
+   * @see {@link findMappings} for many address spaces.
+   */
+  reverse(physical: PhysicalTargets, range?: VirtualRange): IoSequence<ReverseResult> {
+    const { from, to } = this.#pagesOf(range);
+    return IoSequence.of(this.scheduler, reverseRoutine, this.#pages, Targets.of(physical), from, to);
+  }
+
+  /** @internal */
+  static pagesOf(memory: VirtualMemory): PageTableIo {
+    return memory.#pages;
+  }
+
   /** Page numbers of a range; the last one is exclusive. */
   #pagesOf(range: VirtualRange | undefined): { from: number; to: number } {
-    const size = BigInt(this.#pages.mmu.size[1] as number);
-    const start = BigInt(range?.start ?? 0n);
-    const end = BigInt(range?.end ?? 1n << 64n);
-    if (start < 0n || end < start || end > 1n << 64n) {
-      throw new RangeError(`not a range of virtual addresses: ${String(start)} to ${String(end)}`);
-    }
-    if (start === end) return { from: 0, to: 0 };
-    return { from: Number(start / size), to: Number((end + size - 1n) / size) };
+    return pageRange(range, this.#pages.mmu.size[1] as number);
   }
+}
+
+/**
+ * As `reverse`, in many address spaces. Parts that several of them map through the same entries of their top tables (the
+ * kernel's half, say) are visited once, and their results carry all of those `roots`. (Where tables loop back to a root,
+ * that is `malformed` as seen from the first of them.)
+ *
+ * @param spaces Of any formats and machines; at least one.
+ * @returns by the first root that has them, then ascending by virtual address.
+ * @throws {RangeError} {TypeError} as `reverse`.
+ */
+export function findMappings(
+  spaces: readonly VirtualMemory[],
+  physical: PhysicalTargets,
+): IoSequence<ReverseResult> {
+  const [first] = spaces;
+  if (first === undefined) throw new RangeError("no address space to look in");
+  const pages = spaces.map((space) => VirtualMemory.pagesOf(space));
+  return IoSequence.of(first.scheduler, findMappingsRoutine, pages, Targets.of(physical));
+}
+
+/**
+ * Where two address spaces differ, ascending: what only one of them maps, and what both map otherwise (other frames,
+ * rights or page sizes). Differences of one kind side by side are one. Parts that both map through the same entries of
+ * their top tables are the same, and not visited. The spaces may be of different machines, or of one at two times.
+ *
+ * @param range Of virtual addresses to compare; default all.
+ * @throws {RangeError} for a range that is none.
+ */
+export function diffMaps(
+  first: VirtualMemory,
+  second: VirtualMemory,
+  range?: VirtualRange,
+): IoSequence<MapDifference> {
+  const { from, to } = pageRange(range, 4096);
+  const [one, other] = [VirtualMemory.pagesOf(first), VirtualMemory.pagesOf(second)];
+  return IoSequence.of(first.scheduler, diffMapsRoutine, one, other, from, to);
+}
+
+/** Page numbers of a range; the last one is exclusive. @throws {RangeError} for a range that is none. */
+function pageRange(range: VirtualRange | undefined, pageSize: number): { from: number; to: number } {
+  const size = BigInt(pageSize);
+  const start = BigInt(range?.start ?? 0n);
+  const end = BigInt(range?.end ?? 1n << 64n);
+  if (start < 0n || end < start || end > 1n << 64n) {
+    throw new RangeError(`not a range of virtual addresses: ${String(start)} to ${String(end)}`);
+  }
+  if (start === end) return { from: 0, to: 0 };
+  return { from: Number(start / size), to: Number((end + size - 1n) / size) };
 }

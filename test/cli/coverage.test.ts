@@ -27,6 +27,7 @@ import { makeStyle } from "../../cli/style.js";
 import { totalsOf } from "../../cli/totals.js";
 import { writeWhole } from "../../cli/write-file.js";
 import { PhysicalMap, type PhysicalRange } from "../../src/memory/index.js";
+import { expectWellFormed } from "../support/xml.js";
 
 const GIB = 2 ** 30;
 const PAGE = 4096;
@@ -289,22 +290,6 @@ describe("the picture as SVG", () => {
     expect(svg).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u202e]/);
   });
 });
-
-/** Tags nest and are closed, attributes are quoted, and text has no bare `&` or `<`. */
-function expectWellFormed(xml: string): void {
-  const open: string[] = [];
-  const body = xml.replace(/^<\?xml version="1\.0" encoding="UTF-8"\?>\n/, "");
-  let at = 0;
-  for (const tag of body.matchAll(/<(\/?)([a-z]+)((?: [a-zA-Z:-]+="[^"<]*")*)(\/?)>/g)) {
-    expect(body.slice(at, tag.index)).not.toMatch(/[<>]|&(?!(?:amp|lt|gt|quot);)/);
-    at = tag.index + tag[0].length;
-    const [, closing, name, , empty] = tag;
-    if (closing === "/") expect(open.pop()).toBe(name);
-    else if (empty === "") open.push(name as string);
-  }
-  expect(open).toEqual([]);
-  expect(body.slice(at)).toBe("\n");
-}
 
 describe("a file that is written", () => {
   const folder = mkdtempSync(join(tmpdir(), "memtool-write-"));

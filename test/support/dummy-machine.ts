@@ -108,9 +108,9 @@ export class DummyMachine {
     this.words.setBigUint64(physical - this.base, entry, true);
   }
 
-  /** Physical address of the entry of `level` for an address, making the tables above it. */
-  entryAt(virtual: bigint, level: number): number {
-    let table = this.root;
+  /** Physical address of the entry of `level` for an address, making the tables above it (below any root). */
+  entryAt(virtual: bigint, level: number, root = this.root): number {
+    let table = root;
     for (let at = 4; at > level; at--) {
       const slot = table + Number((virtual >> BigInt(12 + 9 * (at - 1))) & 511n) * 8;
       if ((this.readEntry(slot) & 1n) === 0n) this.writeEntry(slot, BigInt(this.frame()) | 7n);

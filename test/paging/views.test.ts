@@ -1,0 +1,455 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Scheduler } from "../../src/io/index.js";
+import {
+  ABSENT,
+  aarch64,
+  type DifferenceSide,
+  diffMaps,
+  ELSEWHERE,
+  findMappings,
+  type MapDifference,
+  type MmuDef,
+  type ReverseMapping,
+  type RunColumns,
+  type SwappedSide,
+  TableCache,
+  VirtualMemory,
+  withAbsentEntries,
+  X86_32,
+  X86_64,
+} from "../../src/paging/index.js";
+import { DummyMachine } from "../support/dummy-machine.js";
+import { kinSpaces, type ReferencePage, referencePages, referenceRuns } from "../support/kin-spaces.js";
+import type { ReferenceRun } from "../support/reference-walker.js";
+
+const PAGE = 4096n;
+const seeds = fc.nat({ max: 2 ** 30 });
+
+const isBroken = (page: ReferencePage | ReferenceRun | undefined): page is ReferenceRun =>
+  page !== undefined && "state" in page;
+const rightsOf = ({ writable, user, executable }: ReferencePage) => ({ writable, user, executable });
+const keyOf = (page: ReferencePage) => JSON.stringify(rightsOf(page));
+const ascending = (a: bigint, b: bigint) => (a < b ? -1 : a > b ? 1 : 0);
+
+describe("areas", () => {
+  it("are the pages of the reference, side by side with the same rights as one", () => {
+    let merged = 0;
+    fc.assert(
+      fc.property(seeds, (seed) => {
+        const kin = kinSpaces(seed, 1);
+        const runs = referenceRuns(kin, kin.machine.root);
+        const wanted: Record<string, unknown>[] = [];
+        for (const run of runs) {
+          const last = wanted.at(-1);
+          if ("state" in run) {
+            wanted.push({ start: run.start, end: run.end, state: run.state });
+            continue;
+          }
+          const { start, end, writable, user, executable, pageSize } = run;
+          const area = { start, end, writable, user, executable };
+          if (
+            last !== undefined &&
+            last.state === undefined &&
+            last.end === start &&
+            keyOf(last as never) === keyOf(run as never)
+          ) {
+            last.end = end;
+            (last.sizes as Set<number>).add(Number(pageSize));
+            merged++;
+          } else wanted.push({ ...area, sizes: new Set([Number(pageSize)]) });
+        }
+        const memory = kin.spaces[0] as VirtualMemory;
+        const found = [...memory.areas().sync()].map((area) => {
+          if (area.state !== undefined) return { start: area.start, end: area.end, state: area.state };
+          const { start, end, writable, user, executable, pageSizes } = area;
+          expect(pageSizes).toEqual([...pageSizes].sort((a, b) => a - b));
+          return { start, end, writable, user, executable, sizes: new Set(pageSizes) };
+        });
+        expect(found).toEqual(wanted);
+      }),
+      { numRuns: 100 },
+    );
+    expect(merged).toBeGreaterThan(100);
+  });
+
+  it("say nothing of what is global, and are clipped to the range", () => {
+    const dummy = new DummyMachine({ frames: 16 });
+    dummy.map(0x1000n, { global: true });
+    dummy.map(0x2000n);
+    dummy.map(0x3000n, { writable: false });
+    const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root });
+    const areas = [...memory.areas({ start: 0x1800n, end: 0x3001n }).sync()];
+    expect(areas).toEqual(
+      [
+        {
+          start: 0x1000n,
+          end: 0x3000n,
+          pageSizes: [4096],
+          ...{ writable: true, user: true, executable: true },
+        },
+        {
+          start: 0x3000n,
+          end: 0x4000n,
+          pageSizes: [4096],
+          ...{ writable: false, user: true, executable: true },
+        },
+      ].map((area) => expect.objectContaining(area)),
+    );
+    expect(areas[0]).not.toHaveProperty("global");
+    expect([...memory.areas({ start: 0x10_0000n, end: 0x20_0000n }).sync()]).toEqual([]);
+  });
+});
+
+describe("summary", () => {
+  it("counts what the reference maps, by page size and rights", () => {
+    fc.assert(
+      fc.property(seeds, (seed) => {
+        const kin = kinSpaces(seed, 1);
+        const wanted = new Map<string, { pages: bigint; bytes: bigint }>();
+        const unknown = { ranges: 0, bytes: 0n };
+        for (const run of referenceRuns(kin, kin.machine.root)) {
+          const bytes = run.end - run.start;
+          if ("state" in run) {
+            unknown.ranges++;
+            unknown.bytes += bytes;
+            continue;
+          }
+          const key = `${run.pageSize} ${keyOf(run as never)}`;
+          const sum = wanted.get(key) ?? { pages: 0n, bytes: 0n };
+          wanted.set(key, { pages: sum.pages + bytes / run.pageSize, bytes: sum.bytes + bytes });
+        }
+        const summary = (kin.spaces[0] as VirtualMemory).summary().sync();
+        const found = new Map(
+          summary.rows.map((row) => [
+            `${row.pageSize} ${keyOf(row as never)}`,
+            { pages: BigInt(row.pages), bytes: row.bytes },
+          ]),
+        );
+        expect(found).toEqual(wanted);
+        expect(summary.rows).toHaveLength(wanted.size);
+        expect(summary.unknown).toEqual(unknown);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("of a range counts a large page that lies in it in part as one page, and the bytes as they are", () => {
+    const dummy = new DummyMachine({ frames: 16 });
+    for (let i = 0n; i < 3n; i++) dummy.map(i * 0x20_0000n, {}, 2, Number(i) * 0x20_0000);
+    const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root });
+    const { rows } = memory.summary({ start: 0x1f_f000n, end: 0x40_1000n }).sync();
+    expect(rows).toMatchObject([{ pageSize: 2 ** 21, pages: 3, bytes: 0x20_2000n }]);
+  });
+
+  it("of a root that can't be read is all unknown, up to 2^64", () => {
+    const dummy = new DummyMachine({ frames: 4 });
+    dummy.lose(dummy.root);
+    const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root });
+    expect(memory.summary().sync()).toEqual({
+      rows: [],
+      swapped: { ranges: 0, bytes: 0n },
+      unknown: { ranges: 2, bytes: 1n << 48n },
+    });
+  });
+});
+
+/** Page by page, with no thought of speed: how two spaces differ. */
+function differences(
+  first: ReturnType<typeof referencePages>,
+  second: ReturnType<typeof referencePages>,
+): { at: bigint; what: string }[] {
+  const all = [...new Set([...first.keys(), ...second.keys()])].sort(ascending);
+  const list: { at: bigint; what: string }[] = [];
+  for (const at of all) {
+    const [one, other] = [first.get(at), second.get(at)];
+    if (isBroken(one) || isBroken(other)) {
+      const same =
+        isBroken(one) && isBroken(other) && "entry" in one && "entry" in other && one.entry === other.entry;
+      if (same && "entry" in one && one.entry !== 0n) continue;
+      const side = (page: typeof one) => (isBroken(page) && "state" in page ? page.state : "-");
+      list.push({ at, what: `unknown ${side(one)} ${side(other)}` });
+    } else if (one === undefined) list.push({ at, what: `only-second ${keyOf(other as ReferencePage)}` });
+    else if (other === undefined) list.push({ at, what: `only-first ${keyOf(one)}` });
+    else {
+      const frames = one.physical !== other.physical;
+      const pageSize = one.pageSize !== other.pageSize;
+      const rights = keyOf(one) !== keyOf(other);
+      if (frames || rights || pageSize) {
+        list.push({ at, what: `changed ${keyOf(one)} ${keyOf(other)} ${frames} ${rights} ${pageSize}` });
+      }
+    }
+  }
+  return list;
+}
+
+function whatOf(difference: MapDifference): string {
+  const rights = (side: DifferenceSide | SwappedSide) => (side.state ?? keyOf(side as never)) as string;
+  if (difference.kind === "only-first") return `only-first ${rights(difference.first)}`;
+  if (difference.kind === "only-second") return `only-second ${rights(difference.second)}`;
+  if (difference.kind === "unknown")
+    return `unknown ${difference.first?.state ?? "-"} ${difference.second?.state ?? "-"}`;
+  const { first, second, frames, rights: other, pageSize } = difference;
+  return `changed ${rights(first)} ${rights(second)} ${frames} ${other} ${pageSize}`;
+}
+
+describe("diffMaps", () => {
+  it("finds the differences that a comparison page by page finds, side by side as one", () => {
+    const seen = new Set<string>();
+    fc.assert(
+      fc.property(seeds, fc.boolean(), (seed, swapped) => {
+        const kin = kinSpaces(seed, 2);
+        const order = swapped ? [1, 0] : [0, 1];
+        const [first, second] = order.map((i) =>
+          referencePages(referenceRuns(kin, kin.roots[i] as number)),
+        ) as [ReturnType<typeof referencePages>, ReturnType<typeof referencePages>];
+        const found = [
+          ...diffMaps(
+            kin.spaces[order[0] as number] as VirtualMemory,
+            kin.spaces[order[1] as number] as VirtualMemory,
+          ).sync(),
+        ];
+        const wide = [...first.values(), ...second.values()].some(
+          (page) => "state" in page && page.end - page.start > 0x20_0000n,
+        );
+        // (A root that is lost in part: tens of gigabytes that can't be told of.)
+        if (wide) return;
+        const byPage = found.flatMap((each) =>
+          Array.from({ length: Number((each.end - each.start) / PAGE) }, (_, i) => ({
+            at: each.start + PAGE * BigInt(i),
+            what: whatOf(each),
+          })),
+        );
+        expect(byPage).toEqual(differences(first, second));
+        found.forEach((each, i) => {
+          const before = found[i - 1];
+          if (before?.end === each.start) expect(whatOf(before)).not.toBe(whatOf(each));
+          seen.add(each.kind);
+          checkSide(each, "first", first);
+          checkSide(each, "second", second);
+        });
+      }),
+      { numRuns: 150 },
+    );
+    expect(seen).toEqual(new Set(["only-first", "only-second", "changed", "unknown"]));
+  });
+
+  it("of a space with itself finds nothing, and reads its top table alone", () => {
+    const dummy = new DummyMachine({ frames: 32 });
+    for (let i = 0n; i < 4n; i++) dummy.map(i << 39n);
+    const source = dummy.sourceIo();
+    const memory = new VirtualMemory(source, { root: dummy.root });
+    expect([...diffMaps(memory, memory).sync()]).toEqual([]);
+    expect(source.counters.bytes).toBe(4096);
+  });
+
+  it("is clipped to the range", () => {
+    const dummy = new DummyMachine({ frames: 32 });
+    for (let i = 0n; i < 4n; i++) dummy.map(0x20_0000n + i * PAGE);
+    const other = dummy.frame();
+    const [first, second] = [dummy.root, other].map(
+      (root) => new VirtualMemory(dummy.inlineIo(new Scheduler()), { root }),
+    ) as [VirtualMemory, VirtualMemory];
+    const range = { start: 0x20_1800n, end: 0x20_2001n };
+    expect([...diffMaps(first, second, range).sync()]).toMatchObject([
+      { start: 0x20_1000n, end: 0x20_3000n, kind: "only-first" },
+    ]);
+    expect([...diffMaps(second, first, range).sync()]).toMatchObject([{ kind: "only-second" }]);
+    expect([...diffMaps(first, second, { start: 0n, end: 0n }).sync()]).toEqual([]);
+    expect(() => diffMaps(first, second, { start: 2n, end: 1n })).toThrow(RangeError);
+  });
+
+  it("says of a root that can't be read that nothing is known, whatever the other maps", () => {
+    const dummy = new DummyMachine({ frames: 32 });
+    for (let i = 0n; i < 4n; i++) dummy.map(i * 2n * PAGE);
+    const lost = dummy.frame();
+    dummy.lose(lost);
+    const [first, second] = [dummy.root, lost].map(
+      (root) => new VirtualMemory(dummy.inlineIo(new Scheduler()), { root }),
+    ) as [VirtualMemory, VirtualMemory];
+    const unknown = { state: "table-missing", level: 4, cause: "outside" };
+    const halves = [
+      { start: 0n, end: 1n << 47n, kind: "unknown" },
+      { start: 0xffff_8000_0000_0000n, end: 1n << 64n, kind: "unknown" },
+    ];
+    expect([...diffMaps(first, second).sync()]).toEqual(halves.map((half) => ({ ...half, second: unknown })));
+    expect([...diffMaps(second, first).sync()]).toEqual(halves.map((half) => ({ ...half, first: unknown })));
+    expect([...diffMaps(second, second).sync()]).toEqual(
+      halves.map((half) => ({ ...half, first: unknown, second: unknown })),
+    );
+  });
+});
+
+/** Entries whose bit 1 is set are swapped out, as are no others that aren't present. */
+const SWAPPING: MmuDef = withAbsentEntries(X86_64, {
+  name: "test",
+  read: (_level, lo) => ((lo & 2) === 0 ? ABSENT : ELSEWHERE),
+  describe: () => ({ kind: "swap" }),
+});
+
+describe("pages that are swapped out", () => {
+  const dummy = new DummyMachine({ frames: 64 });
+  const other = dummy.frame();
+  const put = (page: bigint, first: bigint, second: bigint) => {
+    dummy.writeEntry(dummy.entryAt(page * PAGE, 1), first);
+    dummy.writeEntry(dummy.entryAt(page * PAGE, 1, other), second);
+  };
+  put(0n, 0x1000_0002n, 0x1000_0002n);
+  put(1n, 0x2000_0002n, 0x3000_0002n);
+  put(2n, 0x4000_0002n, 0x5007n);
+  put(3n, 0x5007n, 0x6000_0002n);
+  put(4n, 0x7000_0002n, 0n);
+  put(5n, 0n, 0x7000_0002n);
+  put(6n, 0x8000_0002n, 0x9000_0000n);
+  const [first, second] = [dummy.root, other].map(
+    (root) => new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu: SWAPPING }),
+  ) as [VirtualMemory, VirtualMemory];
+
+  it("are no mapping of a physical address, and nothing that can't be told", () => {
+    expect([...first.reverse({ start: 0, end: 2 ** 50 }).sync()]).toMatchObject([
+      { virtual: 3n * PAGE, physical: 0x5000, length: 4096 },
+    ]);
+  });
+
+  it("are counted by themselves", () => {
+    expect(first.summary().sync()).toMatchObject({
+      rows: [{ pages: 1 }],
+      swapped: { bytes: 5n * PAGE },
+      unknown: { ranges: 0, bytes: 0n },
+    });
+  });
+
+  it("differ where the slot does, and from what is mapped", () => {
+    const found = [...diffMaps(first, second).sync()];
+    expect(found.map((each) => [each.start / PAGE, each.end / PAGE, whatOf(each)])).toEqual([
+      [1n, 2n, "changed swapped swapped true false false"],
+      [2n, 3n, expect.stringMatching(/^changed swapped {.*} true false false$/)],
+      [3n, 4n, expect.stringMatching(/^changed {.*} swapped true false false$/)],
+      [4n, 5n, "only-first swapped"],
+      [5n, 6n, "only-second swapped"],
+      [6n, 7n, "only-first swapped"],
+    ]);
+  });
+});
+
+describe("other formats", () => {
+  const aarch = aarch64({ granule: 4096, bits: 48 });
+  /** Spaces of two processes: a lower root each, and the kernel's. */
+  function pairs() {
+    const dummy = new DummyMachine({ frames: 64 });
+    const [upper, ...lower] = [dummy.frame(), dummy.frame(), dummy.frame()];
+    const put = (root: number, virtual: bigint, leaf: bigint) => {
+      let table = root;
+      for (let shift = 39n; shift > 12n; shift -= 9n) {
+        const at = table + Number((virtual >> shift) & 511n) * 8;
+        if (dummy.readEntry(at) === 0n) dummy.writeEntry(at, BigInt(dummy.frame()) | 3n);
+        table = Number(dummy.readEntry(at) & 0xffff_ffff_f000n);
+      }
+      dummy.writeEntry(table + Number((virtual >> 12n) & 511n) * 8, leaf);
+    };
+    // Arm ARM, D8.3.1.2: a page's descriptor has bits 1 and 0 set; AF is bit 10.
+    put(upper as number, 0xffff_0000_1234_5000n, 0x1000_0403n);
+    put(lower[0] as number, 0x7000n, 0x1000_0443n);
+    put(lower[1] as number, 0x9000n, 0x1000_0443n);
+    const source = dummy.sourceIo();
+    const roots = lower.map((root) => ({ lower: root, upper: upper as number }));
+    const tableCache = new TableCache({ mmu: aarch });
+    const spaces = roots.map((root) => new VirtualMemory(source, { root, mmu: aarch, tableCache }));
+    return { source, roots, spaces };
+  }
+
+  it("with two roots share the kernel's half, which is visited once", () => {
+    const { source, roots, spaces } = pairs();
+    const found = [...findMappings(spaces, 0x1000_0010).sync()] as ReverseMapping[];
+    expect(found.map(({ virtual, roots: of }) => [virtual, of])).toEqual([
+      [0x7010n, [roots[0]]],
+      [0xffff_0000_1234_5010n, roots],
+      [0x9010n, [roots[1]]],
+    ]);
+    // Four tables each.
+    expect(source.counters.bytes).toBe(3 * 4 * 4096);
+    const [first, second] = spaces as [VirtualMemory, VirtualMemory];
+    expect([...diffMaps(first, second).sync()]).toMatchObject([
+      { start: 0x7000n, kind: "only-first" },
+      { start: 0x9000n, kind: "only-second" },
+    ]);
+  });
+
+  it("of 32 bits are counted, and searched to their end", () => {
+    const dummy = new DummyMachine({ frames: 16 });
+    const [root, table] = [dummy.frame(), dummy.frame()];
+    // Intel SDM vol. 3A, 4.3: entries of 4 bytes; 0x83 is a page of 4 MiB.
+    dummy.words.setUint32(root + 4 * 0x3ff, 0x0080_0083, true);
+    dummy.words.setUint32(root, table | 7, true);
+    dummy.words.setUint32(table + 4 * 5, 0x0080_1007, true);
+    const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu: X86_32 });
+    const found = [...memory.reverse(0x80_1234).sync()] as ReverseMapping[];
+    expect(found.map(({ virtual, pageSize }) => [virtual, pageSize])).toEqual([
+      [0x5234n, 4096],
+      [0xffc0_1234n, 4 << 20],
+    ]);
+    expect(
+      memory
+        .summary()
+        .sync()
+        .rows.map(({ pageSize, pages }) => [pageSize, pages]),
+    ).toEqual([
+      [4096, 1],
+      [4 << 20, 1],
+    ]);
+    expect([...findMappings([memory], 0x80_1234).sync()]).toEqual(found);
+    expect([...memory.areas().sync()].map(({ start, end }) => [start, end])).toEqual([
+      [0x5000n, 0x6000n],
+      [0xffc0_0000n, 0x1_0000_0000n],
+    ]);
+  });
+});
+
+/** What a side says of frames and page sizes is what its pages say. */
+function checkSide(
+  difference: MapDifference,
+  name: "first" | "second",
+  pages: ReturnType<typeof referencePages>,
+): void {
+  if (difference.kind === "unknown" || !(name in difference)) return;
+  const side = (difference as unknown as Record<string, { physical?: number; pageSizes: number[] }>)[name];
+  const sizes = new Set<number>();
+  let contiguous = true;
+  const start = (pages.get(difference.start) as ReferencePage).physical;
+  for (let at = difference.start; at < difference.end; at += PAGE) {
+    const page = pages.get(at) as ReferencePage;
+    sizes.add(page.pageSize);
+    contiguous &&= page.physical === start + Number(at - difference.start);
+  }
+  expect(side?.pageSizes).toEqual([...sizes].sort((a, b) => a - b));
+  expect(side?.physical).toBe(contiguous ? start : undefined);
+}
+
+describe("runBatches", () => {
+  it("gives the runs of maps(), none of them twice, in columns that are used again", () => {
+    // 160,000 scattered pages: three batches.
+    const dummy = new DummyMachine({ frames: 400 });
+    const table = dummy.entryAt(0n, 1);
+    for (let i = 0; i < 512; i++) dummy.writeEntry(table + 8 * i, BigInt(((i * 7) % 512) * 4096) | 7n);
+    const above = dummy.entryAt(0n, 2);
+    for (let i = 1; i < 320; i++) {
+      const copy = dummy.frame();
+      for (let j = 0; j < 512; j++) dummy.writeEntry(copy + 8 * j, dummy.readEntry(table + 8 * j));
+      dummy.writeEntry(above + 8 * i, BigInt(copy) | 7n);
+    }
+    const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root });
+    const columns = new Set<RunColumns>();
+    let batches = 0;
+    const runs = memory.maps().sync();
+    for (const batch of memory.runBatches().sync()) {
+      columns.add(batch);
+      batches++;
+      for (let row = 0; row < batch.length; row++) {
+        const { value } = runs.next();
+        if (batch.starts[row] !== value?.start) expect(batch.row(row)).toEqual(value);
+      }
+    }
+    expect(runs.next().done).toBe(true);
+    expect([columns.size, batches]).toEqual([1, 3]);
+  });
+});
