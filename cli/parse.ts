@@ -1,5 +1,13 @@
 /** What people type, to values. Pure; everything that is wrong is a {@link UsageError}. */
-import { MMU_FORMATS, type MmuDef, mmuNamed } from "../src/paging/index.js";
+import type { GuestTables, SwapArea } from "../connectors/connectors.js";
+import {
+  MMU_FORMATS,
+  type MmuDef,
+  mmuNamed,
+  NESTED_FORMATS,
+  type NestedFormat,
+  nestedRoot,
+} from "../src/paging/index.js";
 import { UsageError } from "./errors.js";
 
 /** 2^64: the end of every address space. */
@@ -154,4 +162,41 @@ export function parsePhysical(text: string): number {
   const address = base + offset;
   if (address < 1n << 53n) return Number(address);
   throw new UsageError(`address out of range: "${text}" is no physical address (2^53 or more)`);
+}
+
+/** A swap area as `--swap` names it: `FILE`, or `TYPE=FILE` with the number that Linux has for it. @throws {UsageError} */
+export function parseSwapArea(text: string): SwapArea {
+  const match = /^(\d{1,3})=(.*)$/s.exec(text);
+  const path = match === null ? text : (match[2] as string);
+  if (path === "") throw new UsageError(`--swap: the name of the file is empty: "${text}"`);
+  if (match === null) return path;
+  const type = Number(match[1]);
+  if (type > 31) throw new UsageError(`--swap ${text.slice(0, 80)}: swap areas have numbers from 0 to 31`);
+  return { type, path };
+}
+
+/**
+ * Nested page tables of a guest: `ROOT` or `ROOT:FORMAT`, where the root is the address of the top table, an nCR3 or an EPTP.
+ *
+ * @throws {UsageError}
+ */
+export function parseEpt(text: string): GuestTables {
+  const colon = text.indexOf(":");
+  const { base, offset } = parseAddress(colon < 0 ? text : text.slice(0, colon));
+  const format = colon < 0 ? undefined : text.slice(colon + 1).toLowerCase();
+  if (typeof base === "string") {
+    throw new UsageError(
+      `--ept takes a physical address, such as an EPTP or an nCR3: not "${text.slice(0, 80)}"`,
+    );
+  }
+  if (format !== undefined && !NESTED_FORMATS.includes(format as NestedFormat)) {
+    throw new UsageError(`--ept ${text.slice(0, 80)}: behind the colon, one of ${NESTED_FORMATS.join(", ")}`);
+  }
+  const tables = { root: Number(base + offset), format: format as NestedFormat | undefined };
+  try {
+    nestedRoot(tables.root, tables.format);
+  } catch (error) {
+    throw new UsageError(`--ept ${text.slice(0, 80)}: ${(error as Error).message}`);
+  }
+  return tables;
 }

@@ -4,7 +4,14 @@ import { hex, MemtoolError } from "../src/io/index.js";
 import { type KernelSymbol, type LinuxKernel, SymbolError } from "../src/linux/index.js";
 import { describeError, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
-import { type AddressExpression, checkAddress, parseMmu, parseRoot } from "./parse.js";
+import {
+  type AddressExpression,
+  checkAddress,
+  parseEpt,
+  parseMmu,
+  parseRoot,
+  parseSwapArea,
+} from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { Progress } from "./render/progress.js";
 import type { Space } from "./space.js";
@@ -19,7 +26,9 @@ export interface GlobalOptions {
   readonly physical?: boolean;
   readonly root?: string;
   readonly mmu?: string;
+  readonly ept?: readonly string[];
   readonly pid?: string;
+  readonly swap?: readonly string[];
   readonly write?: boolean;
   readonly json?: boolean;
 }
@@ -75,6 +84,8 @@ export class Session {
   readonly space: Space;
   readonly options: GlobalOptions;
   readonly environment: Environment;
+  /** Whether it was said how swapped pages are read. */
+  hinted = false;
   readonly #progress: Progress;
   /** Symbols that were not found. */
   #unknown = 0;
@@ -112,9 +123,11 @@ export class Session {
       write: options.write,
       root,
       mmu: options.mmu === undefined ? undefined : parseMmu(options.mmu),
+      swap: options.swap?.map(parseSwapArea),
+      ept: options.ept?.map(parseEpt),
       memoryMap: options.map,
       holes: purpose === "info" || purpose === "coverage",
-      kernel: purpose === "roots" ? "note" : wantsKernel(purpose, options) ? "scan" : "none",
+      kernel: kernelFor(purpose, options),
       onProgress: (done, total) =>
         progress.update(purpose === "roots" ? "looking for roots" : "looking for the kernel", done, total),
     });
@@ -203,8 +216,12 @@ export class Session {
   }
 }
 
-function wantsKernel(purpose: Purpose, { physical, root }: GlobalOptions): boolean {
-  return purpose === "info" || (purpose === "memory" && physical !== true && root === undefined);
+/** How far to go for a kernel: a root's page tables are read without one, but what Linux means by their entries needs its release. */
+function kernelFor(purpose: Purpose, { physical, root }: GlobalOptions): "scan" | "note" | "none" {
+  if (purpose === "info") return "scan";
+  if (purpose === "roots") return "note";
+  if (purpose !== "memory" || physical === true) return "none";
+  return root === undefined ? "scan" : "note";
 }
 
 function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefined): Space {
@@ -215,7 +232,7 @@ function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefi
         `${machine.name} is one process's memory: there are no physical addresses or page tables`,
       );
     }
-    return { name: machine.name, memory: machine.memory, ranges: () => machine.source.ranges };
+    return { name: machine.name, memory: machine.memory, ranges: machine.ranges };
   }
   if (root !== undefined) {
     const virtual = machine.rootSpace(root);

@@ -19,20 +19,29 @@ import {
   KernelNotFoundError,
   LINUX_LANDMARKS,
   type LinuxKernel,
+  linuxEntries,
+  parseVmcoreinfo,
+  readZeroPages,
   rootsOfKernel,
+  type SwapTypes,
+  type Vmcoreinfo,
+  type ZeroPages,
 } from "../src/linux/index.js";
-import { AddressSpace, type PhysicalMemory } from "../src/memory/index.js";
+import { swapTypesRoutine } from "../src/linux/read-swap-types.js";
+import { AddressSpace, type PhysicalMemory, RangeSpace, type SpaceRange } from "../src/memory/index.js";
 import {
   alignRoot,
   type FoundRoots,
   findRoots,
   formatsOf,
+  type GuestMemory,
   type KnownRoot,
   type MmuDef,
   type Root,
   rootName,
   TableCache,
   VirtualMemory,
+  withAbsentEntries,
   X86_64,
 } from "../src/paging/index.js";
 import type { DecodePool } from "./decode-pool.js";
@@ -41,16 +50,25 @@ import type { FilesBeside } from "./files-beside.js";
 import { hostWasm } from "./host-wasm.js";
 import { formatHint, type MachinePaging, pagingOfDump, rootsOfDump } from "./machine-paging.js";
 import type { OpenOptions } from "./open-options.js";
+import type { ProcessMap } from "./proc-mem.js";
 import type { Connector } from "./registry.js";
+import type { SwapFiles } from "./swap-files.js";
 
 /** What `open` put together. @internal */
 export interface Layers {
   readonly image: DumpImage | undefined;
   readonly physical: PhysicalMemory | undefined;
+  /** The same memory, where it is that of a guest inside. */
+  readonly guest?: GuestMemory;
   /** Helps to decompress the dump's pages. */
   readonly pool?: DecodePool;
   readonly files?: FilesBeside;
+  /** Where pages are read from that were swapped out. */
+  readonly swap?: SwapFiles | undefined;
 }
+
+/** A range of an address space without page tables, with as much as the connector knows of it. */
+export type MappedRange = SpaceRange & Partial<ProcessMap>;
 
 /** An opened target: its memory, and what was found in it. */
 export class Machine {
@@ -58,10 +76,14 @@ export class Machine {
   readonly name: string;
   /** As `FORMATS` name it: `raw`, `elf-core`; the connector's kind where there is no dump. */
   readonly format: string;
-  /** The dump's headers, map and notes. */
+  /** The dump's headers, map and notes. None where a guest inside was opened: they are about its host. */
   readonly image: DumpImage | undefined;
   /** Physical memory, where the target is one. */
   readonly physical: PhysicalMemory | undefined;
+  /** The same, where a guest inside was opened (`OpenOptions.ept`): how, and the physical memory of its host. */
+  readonly guest: GuestMemory | undefined;
+  /** The address space, where the target is none of physical memory: the mappings of a process. */
+  readonly ranges: RangeSpace<MappedRange> | undefined;
   /** The source at the bottom, with its counters. */
   readonly source: SourceIo;
   /** Drives every layer of this machine. */
@@ -69,6 +91,7 @@ export class Machine {
   readonly #options: OpenOptions;
   readonly #pool: DecodePool | undefined;
   readonly #files: FilesBeside | undefined;
+  readonly #swap: SwapFiles | undefined;
   readonly #identity: AddressSpace<Address>;
   /** The page tables of every root, by format: processes share the kernel's, and the bound is one for all of them. */
   readonly #tableCaches: TableCache[] = [];
@@ -76,23 +99,33 @@ export class Machine {
   #ofRoot: VirtualMemory | undefined;
   #kernel: LinuxKernel | undefined;
   #noKernel: KernelNotFoundError | undefined;
+  /** Formats with what the kernel means by entries that are not present. */
+  readonly #formats = new Map<MmuDef, MmuDef>();
+  #swapTypes: SwapTypes | undefined;
 
   /** Use {@link open}. @internal */
   constructor(source: SourceIo, kind: Connector["kind"], layers: Layers, options: OpenOptions) {
     this.name = source.name;
     this.source = source;
     this.scheduler = source.scheduler ?? defaultScheduler;
-    this.image = layers.image;
+    this.image = layers.guest === undefined ? layers.image : undefined;
     this.physical = layers.physical;
+    this.guest = layers.guest;
     this.#pool = layers.pool;
     this.#files = layers.files;
+    this.#swap = layers.swap;
     this.format = layers.image?.format ?? kind;
     this.#options = options;
     const { physical } = layers;
-    this.#identity =
-      physical === undefined
-        ? new AddressSpace<Address>(source, { name: source.name })
-        : new AddressSpace<Address>(new IdentityIo(physical), { name: "physical memory", ...physical.abi });
+    if (physical === undefined) {
+      this.ranges = new RangeSpace(source, () => rangesOf(source), { name: source.name });
+      this.#identity = this.ranges;
+    } else {
+      this.#identity = new AddressSpace(new IdentityIo(physical), {
+        name: "physical memory",
+        ...physical.abi,
+      });
+    }
   }
 
   /**
@@ -157,6 +190,7 @@ export class Machine {
         onProgress: this.#options.onProgress,
       });
       this.#noKernel = undefined;
+      this.#formats.clear();
       return this.#kernel;
     } catch (error) {
       if (error instanceof KernelNotFoundError) this.#noKernel = error;
@@ -164,15 +198,77 @@ export class Machine {
     }
   }
 
-  /** Does what `OpenOptions.kernel` asks for. @internal */
+  /** Does what `OpenOptions.kernel` asks for, and checks what else was given by what was found. @internal */
   async prepare(): Promise<void> {
     const kernel = this.#options.kernel ?? "scan";
-    if (this.physical === undefined || kernel === "none") return;
+    if (this.physical !== undefined && kernel !== "none") await this.#prepareKernel(kernel === "scan");
+    const pageSize = this.#vmcoreinfo?.pageSize;
+    if (pageSize !== undefined) this.#swap?.checkPageSize(pageSize);
+  }
+
+  async #prepareKernel(scan: boolean): Promise<void> {
     try {
-      await Io.of(this.scheduler, linuxRoutine, this as Machine, kernel === "scan");
+      await Io.of(this.scheduler, linuxRoutine, this as Machine, scan);
+      // Processes' page tables have what the kernel's own has not.
+      if (this.#options.root !== undefined) await this.swapTypes();
     } catch (error) {
       if (!(error instanceof KernelNotFoundError)) throw error;
     }
+  }
+
+  /**
+   * Finds out, once, what the kernel's numbers of swap areas stand for, where it is known; reads its kallsyms. Address spaces made
+   * before go by the release alone. The answer is `undefined` while no kernel was found.
+   */
+  swapTypes(): Io<SwapTypes | undefined> {
+    return Io.of(this.scheduler, swapTypesOfMachine, this as Machine);
+  }
+
+  /** @internal */
+  *findSwapTypes(): Routine<SwapTypes | undefined> {
+    if (this.#swapTypes === undefined && this.#kernel !== undefined) {
+      this.#swapTypes = yield* swapTypesRoutine(this.#kernel, this.#kernel.architecture);
+      this.#formats.clear();
+    }
+    return this.#swapTypes;
+  }
+
+  /** Where the kernel's pages of zeros are, as far as it was found and its symbols tell. */
+  zeroPages(): Io<ZeroPages> {
+    return Io.of(this.scheduler, zeroPagesOfMachine, this.#kernel);
+  }
+
+  /** What is known of the kernel without looking for it. */
+  get #vmcoreinfo(): Vmcoreinfo | undefined {
+    if (this.#kernel !== undefined) return this.#kernel.vmcoreinfo;
+    const note = this.image?.notes.vmcoreinfo;
+    return note === undefined ? undefined : parseVmcoreinfo(note);
+  }
+
+  /** A format of page tables with what the kernel means by entries that are not present, where it is known to be Linux. */
+  #formatOf(paging: MmuDef): MmuDef {
+    const known = this.#formats.get(paging);
+    if (known !== undefined) return known;
+    const info = this.#vmcoreinfo;
+    let format = paging;
+    if (info?.release !== undefined) {
+      const bits = info.numbers.get("MAX_PHYSMEM_BITS");
+      const entries = linuxEntries({
+        architecture: architectureOf(paging),
+        paging,
+        release: info.release,
+        swapTypes: this.#swapTypes,
+        physicalBits: bits !== undefined && bits >= 32n && bits <= 52n ? Number(bits) : undefined,
+      });
+      if (entries !== undefined) format = withAbsentEntries(paging, entries);
+    }
+    this.#formats.set(paging, format);
+    return format;
+  }
+
+  /** Swap areas that were given, ascending by number. */
+  get swapAreas(): ReturnType<SwapFiles["list"]> {
+    return this.#swap?.list() ?? [];
   }
 
   /**
@@ -207,9 +303,11 @@ export class Machine {
     }
     const { live } = this.source.source.supports;
     const roots = typeof root === "number" && mmu.halves !== undefined ? this.#halvesOf(root) : root;
+    this.#swap?.checkPageSize(2 ** (mmu.splits.at(-1) as number));
     return new VirtualMemory(physical, {
       root: roots,
-      mmu,
+      mmu: this.#formatOf(mmu),
+      swap: this.#swap?.area,
       live,
       name: `root ${rootName(root)}`,
       tableCache: this.#tableCacheOf(mmu),
@@ -307,6 +405,7 @@ export class Machine {
     try {
       await this.source.close();
       await this.#files?.close();
+      await this.#swap?.close();
     } finally {
       await this.#pool?.close();
     }
@@ -318,8 +417,29 @@ export class Machine {
   }
 }
 
+/** The ranges as the connector knows them; bounds alone where it knows no more. */
+function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
+  const { maps } = source as { maps?: () => readonly ProcessMap[] };
+  if (maps !== undefined) return maps.call(source);
+  return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
+}
+
+/** The architecture of a format: a dump's header may name the processor of a 32-bit guest. */
+function architectureOf({ name }: MmuDef): "x86_64" | "aarch64" | "riscv64" {
+  return name.startsWith("aarch64") ? "aarch64" : name.startsWith("riscv") ? "riscv64" : "x86_64";
+}
+
 function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {
   return yield* machine.findLinux(scan);
+}
+
+function* zeroPagesOfMachine(kernel: LinuxKernel | undefined): Routine<ZeroPages> {
+  if (kernel === undefined) return { pageSize: 4096, page: undefined, huge: undefined };
+  return yield* readZeroPages(kernel);
+}
+
+function* swapTypesOfMachine(machine: Machine): Routine<SwapTypes | undefined> {
+  return yield* machine.findSwapTypes();
 }
 
 /** Physical memory under 64-bit addresses. */

@@ -11,6 +11,8 @@ export {
 export type { MapArea, MappedArea } from "./areas.js";
 export { type FindRootsOptions, type FoundRoots, findRoots } from "./find-roots.js";
 export { formatsOf, MACHINE_FORMATS, MMU_FORMATS, mmuNamed } from "./formats.js";
+export type { GuestMap } from "./guest-map.js";
+export { GuestMemory, type GuestPhysicalOptions, guestPhysical } from "./guest-physical.js";
 export type { DifferenceSide, MapDifference, SwappedSide, UnknownSide } from "./map-diff.js";
 export type { MapSummary, SummaryRow } from "./map-summary.js";
 export type { VirtualRange } from "./maps.js";
@@ -26,6 +28,7 @@ export {
   withoutAddressBits,
 } from "./mmu-def.js";
 export { EPT4, EPT5, NPT4, NPT5 } from "./nested-formats.js";
+export { NESTED_FORMATS, type NestedFormat, type NestedRoot, nestedRoot } from "./nested-root.js";
 export { PageTableIo, type PageTableOptions, type SwapAreas } from "./page-table-io.js";
 export {
   alignRoot,
