@@ -98,7 +98,7 @@ describe("AArch64 registers", () => {
     [
       "a real one",
       0x095001f6754cb50cn,
-      aarch64({ granule: 16_384, bits: 52, physical52: true, dirtyState: false }),
+      aarch64({ granule: 16_384, bits: 52, physical52: true, dirtyState: true }),
     ],
   ])("%s", (_, value, mmu) => {
     expect(of(value)?.mmu.name).toBe(mmu.name);
