@@ -48,6 +48,11 @@ export interface FoundRoots {
   readonly dropped: number;
 }
 
+/** A score that a root does not get by its shape alone. */
+const CONVINCING = 50;
+/** So many roots convince as much as any number. */
+const SEVERAL = 4;
+
 /** Finds roots; see the module's comment. Nothing but the source's own errors is thrown. */
 export function findRoots(physical: PacketIo<number>, options: FindRootsOptions): Io<FoundRoots> {
   return Io.of(schedulerOf(physical), findRoutine, physical, options);
@@ -65,15 +70,27 @@ function* findRoutine(physical: PacketIo<number>, options: FindRootsOptions): Ro
   }
   const best = yield* bestOf(physical, all);
   let found: FoundRoots = { mmu: undefined, certain: false, roots: [], candidates: 0, dropped: 0 };
-  let points = 0;
+  let value = 0;
   for (const evidence of best === undefined ? all : [best]) {
     const { judge, candidates, place } = evidence;
     const roots = yield* judgeAll(evidence, known);
-    const sum = roots.reduce((total, { score }) => total + score, 0);
-    if (sum <= points) continue;
-    points = sum;
+    const own = worthOf(roots, judge.pageSize);
+    if (own <= value) continue;
+    value = own;
     const { length, dropped } = candidates;
     found = { mmu: judge.def, certain: place !== undefined, roots, candidates: length, dropped };
   }
   return found;
+}
+
+/**
+ * What speaks for a format without a landmark: how much memory its roots give user mode, each on average, and that there are
+ * several. (A format with fewer levels than the machine's takes tables below its roots for roots: there are more of them, and
+ * each maps a part of what a root does; or they come to next to nothing.)
+ */
+function worthOf(roots: readonly FoundRoot[], pageSize: number): number {
+  const users = roots.filter(({ score, userPages }) => score >= CONVINCING && (userPages ?? 0) > 0);
+  if (users.length === 0) return roots.length === 0 ? 0 : Number.MIN_VALUE;
+  const pages = users.reduce((sum, { userPages = 0 }) => sum + userPages, 0);
+  return ((pages * pageSize) / users.length) * Math.min(users.length, SEVERAL);
 }

@@ -24,8 +24,8 @@ export interface Evidence {
   readonly place: MappedMark | undefined;
   /** 0 without one; else at how many addresses, times how many roots do. */
   readonly weight: number;
-  /** Of a format with two roots: the one that maps it, the kernel's. */
-  readonly upper: number | undefined;
+  /** The root that maps it; of a format with two, the kernel's. */
+  readonly top: number | undefined;
   /** The kernel part that most roots share (or that maps the text), and how many do. */
   readonly kernelHash: number | undefined;
   readonly family: number;
@@ -49,11 +49,11 @@ export const MIN_FAMILY = 2;
 export function* bestOf(physical: PacketIo<number>, all: readonly Evidence[]): Routine<Evidence | undefined> {
   let best: Evidence | undefined;
   for (const one of all) if (one.weight > (best?.weight ?? 0)) best = one;
-  for (let left = all.length; left > 0 && best?.upper !== undefined; left--) {
+  for (let left = all.length; left > 0 && best?.top !== undefined; left--) {
     let above: Evidence | undefined;
     for (const one of all) {
-      if (one === best || one.upper === undefined || one.upper === best.upper) continue;
-      if (yield* pointsTo(physical, one, best.upper)) above = one;
+      if (one === best || one.top === undefined || one.top === best.top) continue;
+      if (yield* pointsTo(physical, one, best.top)) above = one;
     }
     if (above === undefined) break;
     best = above;
@@ -64,11 +64,11 @@ export function* bestOf(physical: PacketIo<number>, all: readonly Evidence[]): R
 /** Whether an entry of a kernel's root points to a table. */
 function* pointsTo(
   physical: PacketIo<number>,
-  { upper, candidates }: Evidence,
+  { top, candidates }: Evidence,
   table: number,
 ): Routine<boolean> {
   const { shape } = candidates;
-  const { bytes } = yield* readPartial(physical, upper as number, new Uint8Array(shape.bytes));
+  const { bytes } = yield* readPartial(physical, top as number, new Uint8Array(shape.bytes));
   return shape.pointsTo(new Uint32Array(bytes.buffer), table);
 }
 
@@ -100,7 +100,7 @@ export function* evidenceOf(
   if (judge.def.halves !== undefined) return yield* upperEvidence(judge, candidates, marks, known);
   const families = familiesOf(candidates);
   const largest = families[0];
-  const base = { judge, candidates, upper: undefined };
+  const base = { judge, candidates, top: undefined };
   let best: Evidence = {
     ...base,
     place: undefined,
@@ -118,7 +118,9 @@ export function* evidenceOf(
     const { place, count, content } = yield* judge.kernelPart(root, undefined, marks);
     if (place === undefined || content.odd > content.sound / 2) continue;
     const weight = Math.min(count, MAX_COUNT) * (yield* sharersOf(judge, candidates, place));
-    if (weight > best.weight) best = { ...base, place, weight, kernelHash: hash, family: rows.length };
+    if (weight > best.weight) {
+      best = { ...base, place, weight, top: root, kernelHash: hash, family: rows.length };
+    }
     if (weight >= ENOUGH) break;
   }
   return best;
@@ -142,7 +144,7 @@ function* upperEvidence(
   known: readonly KnownRoot[],
 ): Routine<Evidence> {
   const base = { judge, candidates, kernelHash: undefined };
-  let best: Evidence = { ...base, place: undefined, weight: 0, upper: undefined, family: 0 };
+  let best: Evidence = { ...base, place: undefined, weight: 0, top: undefined, family: 0 };
   if (marks.length === 0) return best;
   const asUpper = known.filter(({ half }) => half === "upper").map(({ root }) => root);
   for (const root of [...asUpper, ...candidates.addresses.subarray(0, candidates.length)]) {
@@ -150,7 +152,7 @@ function* upperEvidence(
     if (root % candidates.shape.align !== 0) continue;
     const { place, count, content } = yield* judge.kernelPart(root, "upper", marks);
     if (place === undefined || content.odd > content.sound / 2 || count <= best.weight) continue;
-    best = { ...base, place, weight: count, upper: root, family: 1 };
+    best = { ...base, place, weight: count, top: root, family: 1 };
   }
   return best;
 }

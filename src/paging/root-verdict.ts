@@ -66,8 +66,10 @@ export function* judgeAll(evidence: Evidence, known: readonly KnownRoot[]): Rout
       root >= 0 && root % shape.align === 0 && (half === undefined) === (judge.def.halves === undefined);
     if (fits) add(yield* judgeRoot(evidence, known, root, half));
   }
-  if (evidence.upper !== undefined) add(yield* judgeRoot(evidence, known, evidence.upper, "upper"));
   const half = judge.def.halves === undefined ? undefined : "lower";
+  if (half !== undefined && evidence.top !== undefined) {
+    add(yield* judgeRoot(evidence, known, evidence.top, "upper"));
+  }
   for (let row = 0; row < candidates.length; row++) {
     const root = candidates.addresses[row] as number;
     if (half === "lower" && taken.has(`${root} upper`)) continue;
