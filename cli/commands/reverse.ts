@@ -69,7 +69,7 @@ export async function reverse(
       ? memory.reverse(targets as PhysicalSpan[])
       : findMappings(
           // All made alike, so that what they share is seen.
-          roots.map((root) => session.machine.addressSpace(root as number)),
+          roots.map((root) => session.machine.addressSpace(root)),
           targets as PhysicalSpan[],
         );
   const found = new Found(spans);
