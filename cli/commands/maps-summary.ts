@@ -9,11 +9,17 @@ import type { Session } from "../session.js";
 /** What is counted over all page sizes. */
 const KINDS: readonly (readonly [string, (row: SummaryRow) => boolean])[] = [
   ["user", (row) => row.user],
-  ["kernel", (row) => !row.user],
+  ["kernel", (row) => !(row.user || isHidden(row))],
+  ["hidden", isHidden],
   ["writable", (row) => row.writable],
   ["executable", (row) => row.executable],
   ["writable and executable", isWx],
 ];
+
+/** Every right was taken away (PROT_NONE): whose it is, its entry does not say. */
+function isHidden({ readable, writable, user, executable }: SummaryRow): boolean {
+  return !(readable || writable || user || executable);
+}
 
 function isWx(row: SummaryRow): boolean {
   return row.writable && row.executable;
@@ -45,7 +51,7 @@ export async function mapsSummary(
 /** Sum of bytes. */
 const bytesOf = (rows: readonly SummaryRow[]) => rows.reduce((sum, { bytes }) => sum + bytes, 0n);
 
-/** Rows by rights: what is both writable and executable first, then the user's, then the kernel's. */
+/** Rows by rights: what is both writable and executable first, then the user's, the kernel's, and what is hidden. */
 function byRights(rows: readonly SummaryRow[]): Map<string, SummaryRow[]> {
   const groups = new Map<string, SummaryRow[]>();
   for (const row of rows) {
@@ -53,7 +59,7 @@ function byRights(rows: readonly SummaryRow[]): Map<string, SummaryRow[]> {
     groups.set(rights, [...(groups.get(rights) ?? []), row]);
   }
   const rank = ([first]: readonly SummaryRow[]) =>
-    first === undefined ? 0 : (isWx(first) ? 0 : 2) + (first.user ? 0 : 1);
+    first === undefined ? 0 : isHidden(first) ? 4 : (isWx(first) ? 0 : 2) + (first.user ? 0 : 1);
   return new Map(
     [...groups].sort(([a, some], [b, others]) => rank(some) - rank(others) || (a < b ? -1 : a > b ? 1 : 0)),
   );
@@ -82,7 +88,7 @@ export function summaryText({ rows, swapped }: MapSummary, heading: (text: strin
   const [first = "", ...rest] = text.split("\n");
   const totals: (readonly [string, string | undefined])[] = KINDS.map(([name, is]) => [
     name,
-    bytesText(bytesOf(rows.filter(is))),
+    name === "hidden" && !rows.some(is) ? undefined : bytesText(bytesOf(rows.filter(is))),
   ]);
   totals.push(["swapped out", swapped.ranges === 0 ? undefined : bytesText(swapped.bytes)]);
   return `${heading(first)}\n${rest.join("\n")}\n${fields(totals)}`;

@@ -10,7 +10,7 @@ import { MAPPING_HEADING, type Mapping, mappingJson, mappingText } from "../rend
 import { hex } from "../render/numbers.js";
 import { RUN_HEADING, runJson, runText } from "../render/translation.js";
 import type { Session } from "../session.js";
-import { describeEntry, noteSwapped } from "../swapped.js";
+import { describeEntry } from "../swapped.js";
 import { mapsDiff } from "./maps-diff.js";
 import { mapsPicture } from "./maps-picture.js";
 import { mapsSummary } from "./maps-summary.js";
@@ -95,8 +95,9 @@ async function listMaps(
       else bad = true;
       const absent = run.state === "swapped" ? describeEntry(memory, run.level, run.entry) : undefined;
       const line =
-        "pageSizes" in run ? [areaJson(run), areaText(run)] : [runJson(run, absent), runText(run, absent)];
-      if (absent !== undefined) noteSwapped(session, run.start, absent);
+        rights === true
+          ? [areaJson(run as MapArea, absent), areaText(run as MapArea, absent)]
+          : [runJson(run as MapRun, absent), runText(run as MapRun, absent)];
       if (json) out.text(`${toJson(line[0])}\n`);
       else out.text(wx === true && pass === 0 ? `${style.missing(line[1] as string)}\n` : `${line[1]}\n`);
       await out.settle();

@@ -1,5 +1,6 @@
 /** Areas of `maps --rights`: what is mapped with one set of rights, wherever it lies. */
-import type { BrokenRun, MapArea } from "../../src/paging/index.js";
+import type { AbsentEntry, BrokenRun, MapArea } from "../../src/paging/index.js";
+import { absentText } from "./absent.js";
 import { bytesText, hex, hex16 } from "./numbers.js";
 import { failureText, rightsJson, rightsText, runJson } from "./translation.js";
 
@@ -7,9 +8,11 @@ import { failureText, rightsJson, rightsText, runJson } from "./translation.js";
 export const AREA_HEADING = "START               END (EXCLUSIVE)              SIZE  RIGHTS      PAGES";
 
 /** One line of `maps --rights`. */
-export function areaText(area: MapArea): string {
+export function areaText(area: MapArea, absent?: AbsentEntry): string {
   const range = `${hex16(area.start)}  ${hex16(area.end)}  ${sizeText(area)}`;
-  if (area.state !== undefined) return `${range}  ${failureText(area as BrokenRun)}`;
+  if (area.state !== undefined) {
+    return `${range}  ${failureText(area as BrokenRun)}${absent === undefined ? "" : `: ${absentText(absent)}`}`;
+  }
   return `${range}  ${rightsText(area).padEnd(10)}  ${area.pageSizes.map(bytesText).join(", ")}`;
 }
 
@@ -19,7 +22,7 @@ export function sizeText({ start, end }: { readonly start: bigint; readonly end:
 }
 
 /** One line of `maps --rights --json`; `end` is exclusive, and may be 2^64. */
-export function areaJson(area: MapArea): Record<string, unknown> {
-  if (area.state !== undefined) return runJson(area);
+export function areaJson(area: MapArea, absent?: AbsentEntry): Record<string, unknown> {
+  if (area.state !== undefined) return runJson(area, absent);
   return { start: hex(area.start), end: hex(area.end), ...rightsJson(area), pageSizes: area.pageSizes };
 }

@@ -11,8 +11,10 @@
 import { hex, Io, MemtoolError, type PacketIo, type Routine, readPartial } from "../io/index.js";
 import { schedulerOf } from "../io/requests.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
+import type { MmuDef } from "../paging/mmu-def.js";
 import type { TableCache } from "../paging/table-cache.hot.js";
 import { VirtualMemory } from "../paging/virtual-memory.js";
+import { X86_64 } from "../paging/x86.js";
 import { imageSymbols, KERNEL_MAP } from "./image.js";
 import { type KernelOrigin, LinuxKernel } from "./kernel.js";
 import { parseVmcoreinfo, type Vmcoreinfo, vmcoreinfoStart } from "./vmcoreinfo.js";
@@ -25,6 +27,8 @@ export interface FindKernelOptions {
   readonly note?: Uint8Array | undefined;
   /** Page-table root to use instead of `swapper_pg_dir`, if it maps the kernel; see {@link KernelOrigin}. */
   readonly root?: number | undefined;
+  /** What the format becomes in which the kernel's own space is walked; by default it stays as it is. */
+  readonly formatOf?: ((paging: MmuDef, info: Vmcoreinfo) => MmuDef) | undefined;
   /** Whether to scan all RAM if there is no note that holds up; default true. */
   readonly scan?: boolean | undefined;
   /** Whether memory changes by itself. */
@@ -143,6 +147,7 @@ function* accept(
   };
   const memory = new VirtualMemory(physical, {
     root,
+    mmu: options.formatOf?.(X86_64, info) ?? X86_64,
     live: options.live ?? false,
     name: "kernel",
     tableCache: options.tableCache,

@@ -1,5 +1,6 @@
 /** Linux kernels in memory. Start with `find-kernel.ts`. @module */
 export { type LinuxEntriesOptions, linuxEntries } from "./absent-entries.js";
+export type { LinuxAbsentEntries } from "./entries-base.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
