@@ -183,7 +183,19 @@ function listedAreas(): { start: bigint; end: bigint; rights: string; sizes: Set
 describe("maps --rights", () => {
   it("is the areas that QEMU's listing of the program's page tables comes to", async () => {
     const { out, status } = await memtool(["maps", "--rights", "--json", ...ROOT, ...ON_DUMP]);
-    const found = jsonLines(out).map(({ start, end, writable, user, executable, pageSizes }) => ({
+    // Pages behind PROT_NONE and in the swap area are not present for the processor, and not in its listing.
+    const lines = jsonLines(out);
+    const hidden = lines.filter(({ state, readable }) => state === undefined && readable === false);
+    expect(hidden.map(({ start, end }) => [start, end])).toEqual([["0x410000010000", "0x410000020000"]]);
+    const swapped = lines.filter(({ state }) => state !== undefined);
+    expect(swapped.map(({ start, state }) => [start, state])).toEqual(
+      truth.regions
+        .find(({ name }: { name: string }) => name === "paged-out")
+        .runs.filter((run: { state: string }) => run.state === "paged-out")
+        .map((run: { start: string }) => [run.start, "swapped"]),
+    );
+    const listed = lines.filter((line) => !hidden.includes(line) && !swapped.includes(line));
+    const found = listed.map(({ start, end, writable, user, executable, pageSizes }) => ({
       start: BigInt(start as string),
       end: BigInt(end as string),
       rights: `r${writable ? "w" : "-"}${executable ? "x" : "-"} ${user ? "user" : "kernel"}`,
@@ -277,13 +289,16 @@ describe("maps --summary", () => {
       "r-- kernel             627              15   32.4 MiB",
       "r-x kernel             525               7   16.1 MiB",
       "rw- kernel            5692              43  108.2 MiB",
-      "all                   9231              67  170.1 MiB",
+      "--- hidden              16               -     64 KiB",
+      "all                   9247              67  170.1 MiB",
       "",
       "user                     13.3 MiB",
       "kernel                   156.7 MiB",
+      "hidden                   64 KiB",
       "writable                 118.4 MiB",
       "executable               16.1 MiB",
       "writable and executable  0 bytes",
+      "swapped out              64 KiB",
     ]);
     expect(status).toBe(0);
   });
@@ -294,18 +309,20 @@ describe("maps --summary", () => {
     const bytesOf = (some: typeof mappings) =>
       some.reduce((sum, { start, end }) => sum + Number(BigInt(end) - BigInt(start)), 0);
     const isUser = ({ flags }: { flags: string }) => flags.includes("U");
+    // QEMU's listing has neither the 16 pages behind PROT_NONE nor the 16 in the swap area.
     expect(summary).toMatchObject({
-      bytes: bytesOf(mappings),
+      bytes: bytesOf(mappings) + 65536,
+      hidden: 65536,
       user: bytesOf(mappings.filter(isUser)),
       kernel: bytesOf(mappings.filter((each) => !isUser(each))),
       writable: bytesOf(mappings.filter(({ flags }) => flags.includes("W"))),
       writableAndExecutable: 0,
-      swapped: 0,
+      swapped: 65536,
       unknown: { ranges: 0, bytes: 0 },
     });
     for (const pageSize of [4096, 2 << 20]) {
-      const rows = ((summary?.rows ?? []) as { pageSize: number; pages: number }[]).filter(
-        (row) => row.pageSize === pageSize,
+      const rows = ((summary?.rows ?? []) as { pageSize: number; pages: number; readable: boolean }[]).filter(
+        (row) => row.pageSize === pageSize && row.readable,
       );
       const listed = bytesOf(mappings.filter((each) => each.pageSize === pageSize));
       expect(rows.reduce((sum, { pages }) => sum + pages, 0)).toBe(listed / pageSize);
