@@ -18,6 +18,7 @@ import {
   isKnownArch,
   KernelNotFoundError,
   LINUX_LANDMARKS,
+  type LinuxAbsentEntries,
   type LinuxKernel,
   linuxEntries,
   parseVmcoreinfo,
@@ -101,6 +102,7 @@ export class Machine {
   #noKernel: KernelNotFoundError | undefined;
   /** Formats with what the kernel means by entries that are not present. */
   readonly #formats = new Map<MmuDef, MmuDef>();
+  readonly #entries: LinuxAbsentEntries[] = [];
   #swapTypes: SwapTypes | undefined;
 
   /** Use {@link open}. @internal */
@@ -188,9 +190,9 @@ export class Machine {
         tableCacheOf: (mmu) => this.#tableCacheOf(mmu),
         maxAge: this.#options.maxAge,
         onProgress: this.#options.onProgress,
+        formatOf: (paging, info) => this.#formatOf(paging, info),
       });
       this.#noKernel = undefined;
-      this.#formats.clear();
       return this.#kernel;
     } catch (error) {
       if (error instanceof KernelNotFoundError) this.#noKernel = error;
@@ -217,8 +219,8 @@ export class Machine {
   }
 
   /**
-   * Finds out, once, what the kernel's numbers of swap areas stand for, where it is known; reads its kallsyms. Address spaces made
-   * before go by the release alone. The answer is `undefined` while no kernel was found.
+   * Finds out, once, what the kernel's numbers of swap areas stand for; reads its kallsyms. Until then, all address spaces go by
+   * its release alone. The answer is `undefined` while no kernel was found.
    */
   swapTypes(): Io<SwapTypes | undefined> {
     return Io.of(this.scheduler, swapTypesOfMachine, this as Machine);
@@ -227,8 +229,10 @@ export class Machine {
   /** @internal */
   *findSwapTypes(): Routine<SwapTypes | undefined> {
     if (this.#swapTypes === undefined && this.#kernel !== undefined) {
-      this.#swapTypes = yield* swapTypesRoutine(this.#kernel, this.#kernel.architecture);
-      this.#formats.clear();
+      const types = yield* swapTypesRoutine(this.#kernel, this.#kernel.architecture);
+      this.#swapTypes = types;
+      for (const entries of this.#entries) entries.useSwapTypes(types);
+      for (const cache of this.#tableCaches) cache.flush();
     }
     return this.#swapTypes;
   }
@@ -246,23 +250,22 @@ export class Machine {
   }
 
   /** A format of page tables with what the kernel means by entries that are not present, where it is known to be Linux. */
-  #formatOf(paging: MmuDef): MmuDef {
+  #formatOf(paging: MmuDef, info = this.#vmcoreinfo): MmuDef {
     const known = this.#formats.get(paging);
-    if (known !== undefined) return known;
-    const info = this.#vmcoreinfo;
-    let format = paging;
-    if (info?.release !== undefined) {
-      const bits = info.numbers.get("MAX_PHYSMEM_BITS");
-      const entries = linuxEntries({
-        architecture: architectureOf(paging),
-        paging,
-        release: info.release,
-        swapTypes: this.#swapTypes,
-        physicalBits: bits !== undefined && bits >= 32n && bits <= 52n ? Number(bits) : undefined,
-      });
-      if (entries !== undefined) format = withAbsentEntries(paging, entries);
-    }
+    if (known !== undefined || info?.release === undefined) return known ?? paging;
+    const bits = info.numbers.get("MAX_PHYSMEM_BITS");
+    const entries = linuxEntries({
+      architecture: architectureOf(paging),
+      paging,
+      release: info.release,
+      swapTypes: this.#swapTypes,
+      physicalBits: bits !== undefined && bits >= 32n && bits <= 52n ? Number(bits) : undefined,
+    });
+    if (entries !== undefined) this.#entries.push(entries);
+    const format = entries === undefined ? paging : withAbsentEntries(paging, entries);
     this.#formats.set(paging, format);
+    // (The kernel's own space names its format like that.)
+    this.#formats.set(format, format);
     return format;
   }
 
