@@ -58,6 +58,12 @@ export async function run(
     )
     .option("--physical", "use physical memory")
     .option("--root <address>", "use the page tables of this root (a CR3)", checked(parseRoot))
+    .option(
+      "--swap <file>",
+      "a swap area, a partition's image or a swap file, to read swapped pages from (given several times: in order of their " +
+        "numbers, or as NUMBER=FILE)",
+      (area: string, areas: string[] = []) => [...areas, area],
+    )
     .addOption(new Option("--pid <number>", "use a process's memory (comes with a later issue)"))
     .option("--write", "allow writes to the target")
     .option("--json", "one JSON object a line; nothing else on standard output")

@@ -12,6 +12,7 @@ import { readMemoryMap } from "./memory-map.js";
 import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
 import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
+import { SwapFiles } from "./swap-files.js";
 
 /**
  * Opens a dump or a live target.
@@ -29,18 +30,25 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
   const io = new SourceIo(source, scheduler);
   const files = new FilesBeside(io);
   let machine: Machine | undefined;
+  let swap: SwapFiles | undefined;
   try {
-    machine = new Machine(
-      io,
-      connector.kind,
-      await layersOf(io, connector, options, files, parts, memoryMap),
-      options,
-    );
+    if (options.swap !== undefined && options.swap.length > 0) {
+      if (connector.kind === "virtual") {
+        throw new MemtoolError(
+          "NO_PHYSICAL_MEMORY",
+          `${io.name} has no page tables: swap areas are of no use`,
+        );
+      }
+      swap = await SwapFiles.open(options.swap, scheduler);
+    }
+    const layers = await layersOf(io, connector, options, files, parts, memoryMap);
+    machine = new Machine(io, connector.kind, { ...layers, swap }, options);
     await machine.prepare();
     return machine;
   } catch (error) {
     await machine?.close();
     await files.close();
+    await swap?.close();
     await io.close();
     throw error;
   }
