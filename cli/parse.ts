@@ -1,5 +1,6 @@
 /** What people type, to values. Pure; everything that is wrong is a {@link UsageError}. */
-import type { SwapArea } from "../connectors/connectors.js";
+import type { GuestTables, SwapArea } from "../connectors/connectors.js";
+import { NESTED_FORMATS, type NestedFormat, nestedRoot } from "../src/paging/index.js";
 import { UsageError } from "./errors.js";
 
 /** 2^64: the end of every address space. */
@@ -155,4 +156,30 @@ export function parseSwapArea(text: string): SwapArea {
   const type = Number(match[1]);
   if (type > 31) throw new UsageError(`--swap ${text.slice(0, 80)}: swap areas have numbers from 0 to 31`);
   return { type, path };
+}
+
+/**
+ * Nested page tables of a guest: `ROOT` or `ROOT:FORMAT`, where the root is the address of the top table, an nCR3 or an EPTP.
+ *
+ * @throws {UsageError}
+ */
+export function parseEpt(text: string): GuestTables {
+  const colon = text.indexOf(":");
+  const { base, offset } = parseAddress(colon < 0 ? text : text.slice(0, colon));
+  const format = colon < 0 ? undefined : text.slice(colon + 1).toLowerCase();
+  if (typeof base === "string") {
+    throw new UsageError(
+      `--ept takes a physical address, such as an EPTP or an nCR3: not "${text.slice(0, 80)}"`,
+    );
+  }
+  if (format !== undefined && !NESTED_FORMATS.includes(format as NestedFormat)) {
+    throw new UsageError(`--ept ${text.slice(0, 80)}: behind the colon, one of ${NESTED_FORMATS.join(", ")}`);
+  }
+  const tables = { root: Number(base + offset), format: format as NestedFormat | undefined };
+  try {
+    nestedRoot(tables.root, tables.format);
+  } catch (error) {
+    throw new UsageError(`--ept ${text.slice(0, 80)}: ${(error as Error).message}`);
+  }
+  return tables;
 }

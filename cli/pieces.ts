@@ -1,6 +1,6 @@
 /** Reads ranges of any length in bounded memory: pieces of bytes, and holes with their reason. */
+import type { MappedRange } from "../connectors/connectors.js";
 import {
-  type AddressRanges,
   type Fault,
   faultDetail,
   faultState,
@@ -9,6 +9,7 @@ import {
   OUTSIDE,
   type PartialTransfer,
 } from "../src/io/index.js";
+import type { RangeSpace } from "../src/memory/index.js";
 import type { Space } from "./space.js";
 
 /** A part of a range, ascending; together they cover it. */
@@ -138,15 +139,12 @@ function holeEnd(space: Space, address: bigint, fault: Fault): bigint {
 }
 
 /** The same for a process: a hole ends where the next mapping begins; one that is gone has nothing any more. */
-function processHoleEnd(ranges: () => AddressRanges, address: bigint, fault: Fault): bigint {
+function processHoleEnd(space: RangeSpace<MappedRange>, address: bigint, fault: Fault): bigint {
   const state = faultState(fault);
   if (state !== "outside" && state !== "gone") return 0n;
-  // Bounds of mappings are multiples of a page, and those are exact as doubles.
-  const page = Number(address - (address % 4096n));
-  const mapped = ranges();
-  const start = mapped.starts[mapped.indexAfter(page)];
-  if (start === undefined) return 1n << 64n;
-  return start > page ? BigInt(start) : 0n;
+  const next = space.ranges().find(({ end }) => end > address);
+  if (next === undefined) return 1n << 64n;
+  return next.start > address ? next.start : 0n;
 }
 
 /** `0x… to 0x…` (exclusive) for messages. */

@@ -1,6 +1,7 @@
 /** The commands and their options. What a command does is in commands/. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { FORMATS } from "../src/formats/index.js";
+import { NESTED_FORMATS } from "../src/paging/index.js";
 import { type ConvertCommandOptions, convert, convertOptions } from "./commands/convert.js";
 import { type CoverageCommandOptions, coverage, parseBlock } from "./commands/coverage.js";
 import { info } from "./commands/info.js";
@@ -11,7 +12,7 @@ import { type SymbolsCommandOptions, symbols } from "./commands/symbols.js";
 import { type TranslateCommandOptions, translate } from "./commands/translate.js";
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
 import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
-import { parseAddress, parseRoot } from "./parse.js";
+import { parseAddress, parseEpt, parseRoot } from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { type Environment, type GlobalOptions, type Purpose, Session } from "./session.js";
 
@@ -63,6 +64,12 @@ export async function run(
       "a swap area, a partition's image or a swap file, to read swapped pages from (given several times: in order of their " +
         "numbers, or as NUMBER=FILE)",
       (area: string, areas: string[] = []) => [...areas, area],
+    )
+    .option(
+      "--ept <root[:format]>",
+      "open a guest inside, by its nested page tables: an EPTP, an nCR3, or the address of the top table; the format is " +
+        `looked at, or one of ${NESTED_FORMATS.join(", ")} (given several times: each guest lies in the one before)`,
+      (text: string, before: string[] = []) => [...before, checked(parseEpt)(text)],
     )
     .addOption(new Option("--pid <number>", "use a process's memory (comes with a later issue)"))
     .option("--write", "allow writes to the target")

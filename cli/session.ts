@@ -4,7 +4,7 @@ import { hex, MemtoolError } from "../src/io/index.js";
 import { type KernelSymbol, type LinuxKernel, SymbolError } from "../src/linux/index.js";
 import { describeError, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
-import { type AddressExpression, checkAddress, parseRoot, parseSwapArea } from "./parse.js";
+import { type AddressExpression, checkAddress, parseEpt, parseRoot, parseSwapArea } from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { Progress } from "./render/progress.js";
 import type { Space } from "./space.js";
@@ -18,6 +18,7 @@ export interface GlobalOptions {
   readonly map?: string;
   readonly physical?: boolean;
   readonly root?: string;
+  readonly ept?: readonly string[];
   readonly pid?: string;
   readonly swap?: readonly string[];
   readonly write?: boolean;
@@ -114,6 +115,7 @@ export class Session {
       write: options.write,
       root,
       swap: options.swap?.map(parseSwapArea),
+      ept: options.ept?.map(parseEpt),
       memoryMap: options.map,
       holes: purpose === "info" || purpose === "coverage",
       kernel: kernelFor(purpose, options),
@@ -219,7 +221,7 @@ function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefi
         `${machine.name} is one process's memory: there are no physical addresses or page tables`,
       );
     }
-    return { name: machine.name, memory: machine.memory, ranges: () => machine.source.ranges };
+    return { name: machine.name, memory: machine.memory, ranges: machine.ranges };
   }
   if (root !== undefined) {
     const virtual = machine.addressSpace(root);

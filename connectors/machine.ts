@@ -25,13 +25,21 @@ import {
   type ZeroPages,
 } from "../src/linux/index.js";
 import { swapTypesRoutine } from "../src/linux/read-swap-types.js";
-import { AddressSpace, type PhysicalMemory } from "../src/memory/index.js";
-import { type MmuDef, TableCache, VirtualMemory, withAbsentEntries, X86_64 } from "../src/paging/index.js";
+import { AddressSpace, type PhysicalMemory, RangeSpace, type SpaceRange } from "../src/memory/index.js";
+import {
+  type GuestMemory,
+  type MmuDef,
+  TableCache,
+  VirtualMemory,
+  withAbsentEntries,
+  X86_64,
+} from "../src/paging/index.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
 import { hostWasm } from "./host-wasm.js";
 import type { OpenOptions } from "./open-options.js";
+import type { ProcessMap } from "./proc-mem.js";
 import type { Connector } from "./registry.js";
 import type { SwapFiles } from "./swap-files.js";
 
@@ -39,12 +47,17 @@ import type { SwapFiles } from "./swap-files.js";
 export interface Layers {
   readonly image: DumpImage | undefined;
   readonly physical: PhysicalMemory | undefined;
+  /** The same memory, where it is that of a guest inside. */
+  readonly guest?: GuestMemory;
   /** Helps to decompress the dump's pages. */
   readonly pool?: DecodePool;
   readonly files?: FilesBeside;
   /** Where pages are read from that were swapped out. */
   readonly swap?: SwapFiles | undefined;
 }
+
+/** A range of an address space without page tables, with as much as the connector knows of it. */
+export type MappedRange = SpaceRange & Partial<ProcessMap>;
 
 /** Five-level paging, in CR4 (Intel SDM vol. 3A, 2.5). */
 const CR4_LA57 = 1n << 12n;
@@ -55,10 +68,14 @@ export class Machine {
   readonly name: string;
   /** As `FORMATS` name it: `raw`, `elf-core`; the connector's kind where there is no dump. */
   readonly format: string;
-  /** The dump's headers, map and notes. */
+  /** The dump's headers, map and notes. None where a guest inside was opened: they are about its host. */
   readonly image: DumpImage | undefined;
   /** Physical memory, where the target is one. */
   readonly physical: PhysicalMemory | undefined;
+  /** The same, where a guest inside was opened (`OpenOptions.ept`): how, and the physical memory of its host. */
+  readonly guest: GuestMemory | undefined;
+  /** The address space, where the target is none of physical memory: the mappings of a process. */
+  readonly ranges: RangeSpace<MappedRange> | undefined;
   /** The source at the bottom, with its counters. */
   readonly source: SourceIo;
   /** Drives every layer of this machine. */
@@ -83,18 +100,24 @@ export class Machine {
     this.name = source.name;
     this.source = source;
     this.scheduler = source.scheduler ?? defaultScheduler;
-    this.image = layers.image;
+    this.image = layers.guest === undefined ? layers.image : undefined;
     this.physical = layers.physical;
+    this.guest = layers.guest;
     this.#pool = layers.pool;
     this.#files = layers.files;
     this.#swap = layers.swap;
     this.format = layers.image?.format ?? kind;
     this.#options = options;
     const { physical } = layers;
-    this.#identity =
-      physical === undefined
-        ? new AddressSpace<Address>(source, { name: source.name })
-        : new AddressSpace<Address>(new IdentityIo(physical), { name: "physical memory", ...physical.abi });
+    if (physical === undefined) {
+      this.ranges = new RangeSpace(source, () => rangesOf(source), { name: source.name });
+      this.#identity = this.ranges;
+    } else {
+      this.#identity = new AddressSpace(new IdentityIo(physical), {
+        name: "physical memory",
+        ...physical.abi,
+      });
+    }
   }
 
   /**
@@ -319,6 +342,13 @@ export class Machine {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** The ranges as the connector knows them; bounds alone where it knows no more. */
+function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
+  const { maps } = source as { maps?: () => readonly ProcessMap[] };
+  if (maps !== undefined) return maps.call(source);
+  return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
 }
 
 function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {

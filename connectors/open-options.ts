@@ -1,5 +1,6 @@
 /** What to open, and how. */
 import type { RawRange } from "../src/formats/index.js";
+import type { NestedFormat } from "../src/paging/index.js";
 import type { SwapArea } from "./swap-files.js";
 
 /**
@@ -7,6 +8,14 @@ import type { SwapArea } from "./swap-files.js";
  * the form `name[:target[:key=value,…]]`.
  */
 export type OpenTarget = string | readonly string[] | { readonly connector: string };
+
+/** Nested page tables of a guest inside the target. */
+export interface GuestTables {
+  /** Physical address of the top table (AMD's nCR3), or an EPTP with its low bits. */
+  readonly root: number;
+  /** Default: what an EPTP says, else what lies there. */
+  readonly format?: NestedFormat | undefined;
+}
 
 /** Options of {@link open}. */
 export interface OpenOptions {
@@ -19,6 +28,11 @@ export interface OpenOptions {
    * get the lowest that is free, in their order. (Their newest copy may be in RAM even so: in the swap cache, or in zswap.)
    */
   readonly swap?: readonly SwapArea[] | undefined;
+  /**
+   * Open a guest inside the target's physical memory, by its nested page tables; of several, each lies in the one before.
+   * All else is then about the guest: its kernel, `root`, its physical memory.
+   */
+  readonly ept?: GuestTables | readonly GuestTables[] | undefined;
   /** Allow writes, where the target can; default false. */
   readonly write?: boolean | undefined;
   /**

@@ -6,6 +6,7 @@ import { DecodePool } from "./decode-pool.js";
 import { ConnectorError } from "./errors.js";
 import type { FileSource } from "./file.js";
 import { FilesBeside, fileOf } from "./files-beside.js";
+import { openGuest } from "./guest.js";
 import { type Layers, Machine } from "./machine.js";
 import { isInline } from "./mapped-file.js";
 import { readMemoryMap } from "./memory-map.js";
@@ -42,7 +43,12 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
       swap = await SwapFiles.open(options.swap, scheduler);
     }
     const layers = await layersOf(io, connector, options, files, parts, memoryMap);
-    machine = new Machine(io, connector.kind, { ...layers, swap }, options);
+    machine = new Machine(
+      io,
+      connector.kind,
+      { ...(await openGuest(io.name, layers, options)), swap },
+      options,
+    );
     await machine.prepare();
     return machine;
   } catch (error) {

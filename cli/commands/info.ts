@@ -2,6 +2,7 @@ import type { DumpImage } from "../../src/formats/index.js";
 import { MemtoolError } from "../../src/io/index.js";
 import { KallsymsError, type LinuxKernel } from "../../src/linux/index.js";
 import type { PhysicalMap } from "../../src/memory/index.js";
+import { GuestMemory } from "../../src/paging/index.js";
 import { describeError, EXIT } from "../errors.js";
 import { totalsFields } from "../render/coverage.js";
 import { escapeText, toJson } from "../render/escape.js";
@@ -54,11 +55,27 @@ export interface InfoFacts {
   /** Bytes below the last range that are no RAM. */
   readonly outside?: number;
   readonly cpus?: readonly Readonly<Record<string, string | number>>[];
+  /** The guest inside that all this is about, in the memory of the target. */
+  readonly guest?: GuestFacts;
   readonly kernel?: KernelFacts;
   /** Why there is no kernel. */
   readonly noKernel?: string;
   readonly details?: Readonly<Record<string, string | number | boolean>>;
   readonly warnings: readonly string[];
+}
+
+/** How a guest inside was opened: by its nested page tables. */
+interface GuestFacts {
+  readonly root: string;
+  readonly format: string;
+  /** What told the format: an EPTP, who asked, or the tables. */
+  readonly formatSource: string;
+  /** Bytes that they map. */
+  readonly mapped: number;
+  /** Tables that can't be read. */
+  readonly missingTables: number;
+  /** Where the guest before lies, if it is a guest itself. */
+  readonly host?: GuestFacts;
 }
 
 /** The kernel's part of it. */
@@ -78,8 +95,12 @@ interface KernelFacts {
 /** Gathers it. */
 async function collect(session: Session): Promise<InfoFacts> {
   const { machine } = session;
-  const { image, physical, kernel } = machine;
-  const warnings = [...(image?.warnings ?? []), ...(kernel?.origin.warnings ?? [])];
+  const { image, physical, kernel, guest } = machine;
+  const warnings = [
+    ...(image?.warnings ?? []),
+    ...(guest?.facts.warnings ?? []),
+    ...(kernel?.origin.warnings ?? []),
+  ];
   const size = machine.format === "virtual" ? {} : { size: machine.size };
   const common = { target: machine.name, format: machine.format, ...size, warnings };
   if (physical === undefined) {
@@ -93,6 +114,7 @@ async function collect(session: Session): Promise<InfoFacts> {
   return {
     ...common,
     ...(image === undefined ? {} : imageFacts(image)),
+    ...(guest === undefined ? {} : { guest: guestFacts(guest) }),
     ...mapFacts(physical.map),
     ...(image === undefined ? {} : await zeroFacts(image, warnings)),
     ...(kernel === undefined ? {} : { kernel: await kernelFacts(kernel) }),
@@ -112,6 +134,12 @@ function imageFacts(image: DumpImage): Partial<InfoFacts> {
     })),
     details: image.details,
   };
+}
+
+function guestFacts({ root, mmu, formatSource, facts, host }: GuestMemory): GuestFacts {
+  const { bytesMapped: mapped, missingTables } = facts;
+  const own = { root: hex(root), format: mmu.name, formatSource, mapped, missingTables };
+  return host instanceof GuestMemory ? { ...own, host: guestFacts(host) } : own;
 }
 
 function mapFacts(map: PhysicalMap): Partial<InfoFacts> {
@@ -181,6 +209,7 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
     ["target", escapeText(facts.target)],
     ["format", escapeText([facts.format, facts.description].filter((part) => part !== undefined).join(": "))],
     ["size", facts.size === undefined ? undefined : bytesText(facts.size)],
+    ["guest inside", facts.guest === undefined ? undefined : guestText(facts.guest)],
     ["architecture", facts.architecture],
     ...memoryFields(facts),
   ]);
@@ -211,6 +240,17 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
   }
   for (const warning of facts.warnings) text += `\nwarning: ${escapeText(warning)}\n`;
   return text;
+}
+
+const FORMAT_SOURCES: Readonly<Record<string, string>> = {
+  EPTP: "as its EPTP says",
+  given: "as asked for",
+  tables: "as its tables look",
+};
+
+function guestText({ root, format, formatSource, host }: GuestFacts): string {
+  const inside = host === undefined ? "" : `, inside that of ${guestText(host)}`;
+  return `nested page tables at ${root}, ${format} ${FORMAT_SOURCES[formatSource] ?? ""}${inside}`;
 }
 
 type CpuFacts = NonNullable<InfoFacts["cpus"]>[number];

@@ -10,6 +10,7 @@ import { type TranslationMore, translationJson, translationText, walkText } from
 import { TranslationLines } from "../render/translation-lines.js";
 import type { Session } from "../session.js";
 import { noteSwapped } from "../swapped.js";
+import { rangeTranslate } from "./ranges.js";
 
 /** Options as the command line has them. */
 export interface TranslateCommandOptions {
@@ -47,6 +48,9 @@ export async function translate(
   addresses: readonly string[],
   options: TranslateCommandOptions,
 ): Promise<number> {
+  const { ranges } = session.space;
+  if (ranges !== undefined && options.walk !== true)
+    return rangeTranslate(session, ranges, addresses, options.stdin === true);
   const memory = pageTablesOf(session, "translate");
   let good = false;
   let bad = false;

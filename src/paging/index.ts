@@ -9,6 +9,8 @@ export {
   IN_RAM,
 } from "./absent-entries.js";
 export type { MapArea, MappedArea } from "./areas.js";
+export type { GuestMap } from "./guest-map.js";
+export { GuestMemory, type GuestPhysicalOptions, guestPhysical } from "./guest-physical.js";
 export type { DifferenceSide, MapDifference, SwappedSide, UnknownSide } from "./map-diff.js";
 export type { MapSummary, SummaryRow } from "./map-summary.js";
 export type { VirtualRange } from "./maps.js";
@@ -24,6 +26,7 @@ export {
   withoutAddressBits,
 } from "./mmu-def.js";
 export { EPT4, EPT5, NPT4, NPT5 } from "./nested-formats.js";
+export { NESTED_FORMATS, type NestedFormat, type NestedRoot, nestedRoot } from "./nested-root.js";
 export { PageTableIo, type PageTableOptions, type SwapAreas } from "./page-table-io.js";
 export type { InRoots, ReverseMapping, ReverseResult } from "./reverse.js";
 export type { PhysicalSpan, PhysicalTargets } from "./reverse-targets.js";

@@ -975,6 +975,28 @@ describe("a process", () => {
           offset: `0x${(BigInt(text?.offset as string) + 0x800n).toString(16)}`,
         },
       ]);
+      const led = await memtool(["translate", `${middle}`, "0", ...target]);
+      expect([led.status, led.out]).toEqual([
+        3,
+        `0x${middle.toString(16).padStart(16, "0")}  r-x private  ${folder}/\u{e9}\\x1b[31m\\u{202e}` +
+          `+0x${(BigInt(text?.offset as string) + 0x800n).toString(16)}\n0x0000000000000000  not mapped\n`,
+      ]);
+      const asked = await memtool(["translate", "--stdin", "--json", ...target], {
+        input: `${middle}\nbad\n`,
+      });
+      expect([asked.status, jsonLines(asked.out)]).toEqual([
+        3,
+        [
+          {
+            virtual: `0x${middle.toString(16)}`,
+            ...text,
+            offset: `0x${(BigInt(text?.offset as string) + 0x800n).toString(16)}`,
+          },
+        ],
+      ]);
+      expect(asked.err).toContain("line 2: ");
+      const walked = await memtool(["translate", `${middle}`, "--walk", ...target]);
+      expect([walked.status, walked.err]).toEqual([2, expect.stringContaining("one process's memory")]);
       const nothing = await memtool(["maps", "0", "--length", "4096", ...target]);
       expect([nothing.status, nothing.out]).toEqual([0, ""]);
       expect(nothing.err).toContain("nothing is mapped from 0x0 to 0x1000");
