@@ -62,7 +62,9 @@ export async function reverse(
     spans = read.spans;
   }
   const own = { root: memory.roots, from: session.space.name };
-  const roots = options.allRoots === true ? rootsOf(session.machine, own).map(({ root }) => root) : undefined;
+  const roots =
+    options.allRoots === true ? (await rootsOf(session.machine, own)).map(({ root }) => root) : undefined;
+  session.clearProgress();
   const targets = areRanges ? spans : spans.map(({ start }) => start);
   const results =
     roots === undefined
