@@ -1,5 +1,5 @@
 /** What people type, to values. Pure; everything that is wrong is a {@link UsageError}. */
-import type { GuestTables } from "../connectors/connectors.js";
+import type { GuestTables, SwapArea } from "../connectors/connectors.js";
 import { NESTED_FORMATS, type NestedFormat, nestedRoot } from "../src/paging/index.js";
 import { UsageError } from "./errors.js";
 
@@ -145,6 +145,17 @@ export function parsePhysical(text: string): number {
   const address = base + offset;
   if (address < 1n << 53n) return Number(address);
   throw new UsageError(`address out of range: "${text}" is no physical address (2^53 or more)`);
+}
+
+/** A swap area as `--swap` names it: `FILE`, or `TYPE=FILE` with the number that Linux has for it. @throws {UsageError} */
+export function parseSwapArea(text: string): SwapArea {
+  const match = /^(\d{1,3})=(.*)$/s.exec(text);
+  const path = match === null ? text : (match[2] as string);
+  if (path === "") throw new UsageError(`--swap: the name of the file is empty: "${text}"`);
+  if (match === null) return path;
+  const type = Number(match[1]);
+  if (type > 31) throw new UsageError(`--swap ${text.slice(0, 80)}: swap areas have numbers from 0 to 31`);
+  return { type, path };
 }
 
 /**

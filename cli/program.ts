@@ -60,6 +60,12 @@ export async function run(
     .option("--physical", "use physical memory")
     .option("--root <address>", "use the page tables of this root (a CR3)", checked(parseRoot))
     .option(
+      "--swap <file>",
+      "a swap area, a partition's image or a swap file, to read swapped pages from (given several times: in order of their " +
+        "numbers, or as NUMBER=FILE)",
+      (area: string, areas: string[] = []) => [...areas, area],
+    )
+    .option(
       "--ept <root[:format]>",
       "open a guest inside, by its nested page tables: an EPTP, an nCR3, or the address of the top table; the format is " +
         `looked at, or one of ${NESTED_FORMATS.join(", ")} (given several times: each guest lies in the one before)`,

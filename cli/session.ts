@@ -4,7 +4,7 @@ import { hex, MemtoolError } from "../src/io/index.js";
 import { type KernelSymbol, type LinuxKernel, SymbolError } from "../src/linux/index.js";
 import { describeError, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
-import { type AddressExpression, checkAddress, parseEpt, parseRoot } from "./parse.js";
+import { type AddressExpression, checkAddress, parseEpt, parseRoot, parseSwapArea } from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { Progress } from "./render/progress.js";
 import type { Space } from "./space.js";
@@ -20,6 +20,7 @@ export interface GlobalOptions {
   readonly root?: string;
   readonly ept?: readonly string[];
   readonly pid?: string;
+  readonly swap?: readonly string[];
   readonly write?: boolean;
   readonly json?: boolean;
 }
@@ -75,6 +76,8 @@ export class Session {
   readonly space: Space;
   readonly options: GlobalOptions;
   readonly environment: Environment;
+  /** Whether it was said how swapped pages are read. */
+  hinted = false;
   readonly #progress: Progress;
   /** Symbols that were not found. */
   #unknown = 0;
@@ -111,10 +114,11 @@ export class Session {
       format: options.dumpFormat,
       write: options.write,
       root,
+      swap: options.swap?.map(parseSwapArea),
       ept: options.ept?.map(parseEpt),
       memoryMap: options.map,
       holes: purpose === "info" || purpose === "coverage",
-      kernel: wantsKernel(purpose, options) ? "scan" : "none",
+      kernel: kernelFor(purpose, options),
       onProgress: (done, total) => progress.update("looking for the kernel", done, total),
     });
     try {
@@ -202,8 +206,11 @@ export class Session {
   }
 }
 
-function wantsKernel(purpose: Purpose, { physical, root }: GlobalOptions): boolean {
-  return purpose === "info" || (purpose === "memory" && physical !== true && root === undefined);
+/** How far to go for a kernel: a root's page tables are read without one, but what Linux means by their entries needs its release. */
+function kernelFor(purpose: Purpose, { physical, root }: GlobalOptions): "scan" | "note" | "none" {
+  if (purpose === "info") return "scan";
+  if (purpose !== "memory" || physical === true) return "none";
+  return root === undefined ? "scan" : "note";
 }
 
 function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefined): Space {

@@ -24,4 +24,5 @@ export {
   parseTarget,
   registerConnector,
 } from "./registry.js";
+export type { SwapArea } from "./swap-files.js";
 export { openInWorker, type WorkerSourceOptions } from "./worker-source.js";

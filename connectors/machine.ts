@@ -13,9 +13,27 @@ import {
   type Scheduler,
   type SourceIo,
 } from "../src/io/index.js";
-import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } from "../src/linux/index.js";
+import {
+  findKernel,
+  KernelNotFoundError,
+  type LinuxKernel,
+  linuxEntries,
+  parseVmcoreinfo,
+  readZeroPages,
+  type SwapTypes,
+  type Vmcoreinfo,
+  type ZeroPages,
+} from "../src/linux/index.js";
+import { swapTypesRoutine } from "../src/linux/read-swap-types.js";
 import { AddressSpace, type PhysicalMemory, RangeSpace, type SpaceRange } from "../src/memory/index.js";
-import { type GuestMemory, TableCache, VirtualMemory } from "../src/paging/index.js";
+import {
+  type GuestMemory,
+  type MmuDef,
+  TableCache,
+  VirtualMemory,
+  withAbsentEntries,
+  X86_64,
+} from "../src/paging/index.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
@@ -23,6 +41,7 @@ import { hostWasm } from "./host-wasm.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc-mem.js";
 import type { Connector } from "./registry.js";
+import type { SwapFiles } from "./swap-files.js";
 
 /** What `open` put together. @internal */
 export interface Layers {
@@ -33,6 +52,8 @@ export interface Layers {
   /** Helps to decompress the dump's pages. */
   readonly pool?: DecodePool;
   readonly files?: FilesBeside;
+  /** Where pages are read from that were swapped out. */
+  readonly swap?: SwapFiles | undefined;
 }
 
 /** A range of an address space without page tables, with as much as the connector knows of it. */
@@ -62,6 +83,7 @@ export class Machine {
   readonly #options: OpenOptions;
   readonly #pool: DecodePool | undefined;
   readonly #files: FilesBeside | undefined;
+  readonly #swap: SwapFiles | undefined;
   readonly #identity: AddressSpace<Address>;
   /** The page tables of every root: processes share the kernel's, and the bound is one for all of them. */
   readonly #tableCache = new TableCache({ wasm: hostWasm });
@@ -69,6 +91,9 @@ export class Machine {
   #ofRoot: VirtualMemory | undefined;
   #kernel: LinuxKernel | undefined;
   #noKernel: KernelNotFoundError | undefined;
+  /** Formats with what the kernel means by entries that are not present. */
+  readonly #formats = new Map<MmuDef, MmuDef>();
+  #swapTypes: SwapTypes | undefined;
 
   /** Use {@link open}. @internal */
   constructor(source: SourceIo, kind: Connector["kind"], layers: Layers, options: OpenOptions) {
@@ -80,6 +105,7 @@ export class Machine {
     this.guest = layers.guest;
     this.#pool = layers.pool;
     this.#files = layers.files;
+    this.#swap = layers.swap;
     this.format = layers.image?.format ?? kind;
     this.#options = options;
     const { physical } = layers;
@@ -154,6 +180,7 @@ export class Machine {
         onProgress: this.#options.onProgress,
       });
       this.#noKernel = undefined;
+      this.#formats.clear();
       return this.#kernel;
     } catch (error) {
       if (error instanceof KernelNotFoundError) this.#noKernel = error;
@@ -161,15 +188,81 @@ export class Machine {
     }
   }
 
-  /** Does what `OpenOptions.kernel` asks for. @internal */
+  /** Does what `OpenOptions.kernel` asks for, and checks what else was given by what was found. @internal */
   async prepare(): Promise<void> {
     const kernel = this.#options.kernel ?? "scan";
-    if (this.physical === undefined || kernel === "none") return;
+    if (this.physical !== undefined && kernel !== "none") await this.#prepareKernel(kernel === "scan");
+    const pageSize = this.#vmcoreinfo?.pageSize;
+    if (pageSize !== undefined) this.#swap?.checkPageSize(pageSize);
+  }
+
+  async #prepareKernel(scan: boolean): Promise<void> {
     try {
-      await Io.of(this.scheduler, linuxRoutine, this as Machine, kernel === "scan");
+      await Io.of(this.scheduler, linuxRoutine, this as Machine, scan);
+      // Processes' page tables have what the kernel's own has not.
+      if (this.#options.root !== undefined) await this.swapTypes();
     } catch (error) {
       if (!(error instanceof KernelNotFoundError)) throw error;
     }
+  }
+
+  /**
+   * Finds out, once, what the kernel's numbers of swap areas stand for, where it is known; reads its kallsyms. Address spaces made
+   * before go by the release alone. The answer is `undefined` while no kernel was found.
+   */
+  swapTypes(): Io<SwapTypes | undefined> {
+    return Io.of(this.scheduler, swapTypesOfMachine, this as Machine);
+  }
+
+  /** @internal */
+  *findSwapTypes(): Routine<SwapTypes | undefined> {
+    if (this.#swapTypes === undefined && this.#kernel !== undefined) {
+      this.#swapTypes = yield* swapTypesRoutine(this.#kernel, this.#architecture);
+      this.#formats.clear();
+    }
+    return this.#swapTypes;
+  }
+
+  /** Where the kernel's pages of zeros are, as far as it was found and its symbols tell. */
+  zeroPages(): Io<ZeroPages> {
+    return Io.of(this.scheduler, zeroPagesOfMachine, this.#kernel);
+  }
+
+  get #architecture(): string {
+    return this.image?.notes.architecture ?? "x86_64";
+  }
+
+  /** What is known of the kernel without looking for it. */
+  get #vmcoreinfo(): Vmcoreinfo | undefined {
+    if (this.#kernel !== undefined) return this.#kernel.vmcoreinfo;
+    const note = this.image?.notes.vmcoreinfo;
+    return note === undefined ? undefined : parseVmcoreinfo(note);
+  }
+
+  /** A format of page tables with what the kernel means by entries that are not present, where it is known to be Linux. */
+  #formatOf(paging: MmuDef): MmuDef {
+    const known = this.#formats.get(paging);
+    if (known !== undefined) return known;
+    const info = this.#vmcoreinfo;
+    let format = paging;
+    if (info?.release !== undefined) {
+      const bits = info.numbers.get("MAX_PHYSMEM_BITS");
+      const entries = linuxEntries({
+        architecture: this.#architecture,
+        paging,
+        release: info.release,
+        swapTypes: this.#swapTypes,
+        physicalBits: bits !== undefined && bits >= 32n && bits <= 52n ? Number(bits) : undefined,
+      });
+      if (entries !== undefined) format = withAbsentEntries(paging, entries);
+    }
+    this.#formats.set(paging, format);
+    return format;
+  }
+
+  /** Swap areas that were given, ascending by number. */
+  get swapAreas(): ReturnType<SwapFiles["list"]> {
+    return this.#swap?.list() ?? [];
   }
 
   /**
@@ -189,8 +282,12 @@ export class Machine {
     }
     this.#checkPaging();
     const { live } = this.source.source.supports;
+    const mmu = this.#formatOf(X86_64);
+    this.#swap?.checkPageSize(2 ** (mmu.splits.at(-1) as number));
     return new VirtualMemory(physical, {
       root,
+      mmu,
+      swap: this.#swap?.area,
       live,
       name: `root 0x${root.toString(16)}`,
       tableCache: this.#tableCache,
@@ -235,6 +332,7 @@ export class Machine {
     try {
       await this.source.close();
       await this.#files?.close();
+      await this.#swap?.close();
     } finally {
       await this.#pool?.close();
     }
@@ -255,6 +353,15 @@ function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
 
 function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {
   return yield* machine.findLinux(scan);
+}
+
+function* zeroPagesOfMachine(kernel: LinuxKernel | undefined): Routine<ZeroPages> {
+  if (kernel === undefined) return { pageSize: 4096, page: undefined, huge: undefined };
+  return yield* readZeroPages(kernel);
+}
+
+function* swapTypesOfMachine(machine: Machine): Routine<SwapTypes | undefined> {
+  return yield* machine.findSwapTypes();
 }
 
 /** Physical memory under 64-bit addresses. */

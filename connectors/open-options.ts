@@ -1,6 +1,7 @@
 /** What to open, and how. */
 import type { RawRange } from "../src/formats/index.js";
 import type { NestedFormat } from "../src/paging/index.js";
+import type { SwapArea } from "./swap-files.js";
 
 /**
  * What to open: the path of a dump, the paths of all files of a dump that was split, in any order, or a connector in
@@ -22,6 +23,11 @@ export interface OpenOptions {
   readonly format?: string | undefined;
   /** Physical address of a page-table root: `memory` is then its address space. */
   readonly root?: number | undefined;
+  /**
+   * Files of swap areas, which pages that were swapped out are read from: partitions' images, or swap files. Those without a number
+   * get the lowest that is free, in their order. (Their newest copy may be in RAM even so: in the swap cache, or in zswap.)
+   */
+  readonly swap?: readonly SwapArea[] | undefined;
   /**
    * Open a guest inside the target's physical memory, by its nested page tables; of several, each lies in the one before.
    * All else is then about the guest: its kernel, `root`, its physical memory.

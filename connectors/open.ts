@@ -13,6 +13,7 @@ import { readMemoryMap } from "./memory-map.js";
 import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
 import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
+import { SwapFiles } from "./swap-files.js";
 
 /**
  * Opens a dump or a live target.
@@ -30,14 +31,30 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
   const io = new SourceIo(source, scheduler);
   const files = new FilesBeside(io);
   let machine: Machine | undefined;
+  let swap: SwapFiles | undefined;
   try {
+    if (options.swap !== undefined && options.swap.length > 0) {
+      if (connector.kind === "virtual") {
+        throw new MemtoolError(
+          "NO_PHYSICAL_MEMORY",
+          `${io.name} has no page tables: swap areas are of no use`,
+        );
+      }
+      swap = await SwapFiles.open(options.swap, scheduler);
+    }
     const layers = await layersOf(io, connector, options, files, parts, memoryMap);
-    machine = new Machine(io, connector.kind, await openGuest(io.name, layers, options), options);
+    machine = new Machine(
+      io,
+      connector.kind,
+      { ...(await openGuest(io.name, layers, options)), swap },
+      options,
+    );
     await machine.prepare();
     return machine;
   } catch (error) {
     await machine?.close();
     await files.close();
+    await swap?.close();
     await io.close();
     throw error;
   }

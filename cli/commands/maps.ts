@@ -7,6 +7,7 @@ import { toJson } from "../render/escape.js";
 import { hex } from "../render/numbers.js";
 import { RUN_HEADING, runJson, runText } from "../render/translation.js";
 import type { Session } from "../session.js";
+import { describeEntry, noteSwapped } from "../swapped.js";
 import { mapsDiff } from "./maps-diff.js";
 import { mapsPicture } from "./maps-picture.js";
 import { mapsSummary } from "./maps-summary.js";
@@ -91,7 +92,10 @@ async function listMaps(
       // (Of what is swapped out, that is known.)
       if (run.state === undefined || run.state === "swapped") good = true;
       else bad = true;
-      const line = "pageSizes" in run ? [areaJson(run), areaText(run)] : [runJson(run), runText(run)];
+      const absent = run.state === "swapped" ? describeEntry(memory, run.level, run.entry) : undefined;
+      const line =
+        "pageSizes" in run ? [areaJson(run), areaText(run)] : [runJson(run, absent), runText(run, absent)];
+      if (absent !== undefined) noteSwapped(session, run.start, absent);
       if (json) out.text(`${toJson(line[0])}\n`);
       else out.text(wx === true && pass === 0 ? `${style.missing(line[1] as string)}\n` : `${line[1]}\n`);
       await out.settle();

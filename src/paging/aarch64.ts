@@ -6,7 +6,7 @@
  * process, D8.3 descriptor formats, D8.4 memory access control (AP, UXN, PXN and their hierarchical forms), D8.6.1
  * contiguous bit. Encodings that the architecture calls reserved are treated as invalid there, and are absent here.
  */
-import { LPA_FORM, LPA2_FORM, withDirtyState } from "./entry-forms.hot.js";
+import { DBM, DBM_FORM, LPA_DBM_FORM, LPA_FORM, LPA2_FORM } from "./entry-forms.hot.js";
 import type { EntryForm, EntryPattern, MmuDef, RightRule } from "./mmu-def.js";
 
 /** What TCR_EL1 says of a format. */
@@ -26,9 +26,9 @@ export interface Aarch64Options {
   readonly dirtyState?: boolean;
 }
 
+const WRITABLE: RightRule = { right: "writable", bit: 7, when: "clear", of: "page" }; // AP[2]
 const PAGE_RIGHTS: readonly RightRule[] = [
   { right: "user", bit: 6, when: "set", of: "page" }, // AP[1]
-  { right: "writable", bit: 7, when: "clear", of: "page" }, // AP[2]
   { right: "global", bit: 11, when: "clear", of: "page" }, // nG
   { right: "kernelExecutable", bit: 53, when: "clear", of: "page" }, // PXN
   { right: "userExecutable", bit: 54, when: "clear", of: "page" }, // UXN
@@ -69,6 +69,12 @@ export function aarch64(options: Aarch64Options): MmuDef {
   return def;
 }
 
+function formOf({ granule, physical52, dirtyState }: Required<Aarch64Options>): EntryForm | undefined {
+  if (!physical52) return dirtyState ? DBM_FORM : undefined;
+  if (granule !== 65_536) return LPA2_FORM;
+  return dirtyState ? LPA_DBM_FORM : LPA_FORM;
+}
+
 function make(options: Required<Aarch64Options>): MmuDef {
   const { granule, bits, physical52, hierarchical, dirtyState } = options;
   if (LARGEST_BLOCK[granule] === undefined) throw new RangeError(`AArch64: no granule of ${granule} bytes`);
@@ -99,8 +105,11 @@ function make(options: Required<Aarch64Options>): MmuDef {
     { is: "absent", levels: noBlocks, clear: [1] },
     { is: "table" },
   ];
-  const moved: EntryForm | undefined = !physical52 ? undefined : granule === 65_536 ? LPA_FORM : LPA2_FORM;
-  const form = dirtyState ? withDirtyState(moved) : moved;
+  const form = formOf(options);
+  // Hardware clears AP[2] where DBM is set: such a page is writable, though not yet written to (D8.5.2).
+  const writable = dirtyState ? { ...WRITABLE, or: DBM } : WRITABLE;
+  // In the form that the walker sees, it may lie elsewhere.
+  const modifier = form === undefined ? 51 : form === LPA_FORM ? 15 : DBM;
   const names = Array.from({ length: first }, (_, i) => `level ${4 - first + i}`);
   return {
     name: `aarch64-${granule / 1024}k-${bits}${physical52 ? "-lpa" : ""}${hierarchical ? "" : "-hpd"}${dirtyState ? "-hd" : ""}`,
@@ -109,17 +118,17 @@ function make(options: Required<Aarch64Options>): MmuDef {
     entryBytes: 8,
     canonical: "sign-extended",
     entries,
-    rights: hierarchical ? [...PAGE_RIGHTS, ...TABLE_RIGHTS] : PAGE_RIGHTS,
+    rights: [writable, ...PAGE_RIGHTS, ...(hierarchical ? TABLE_RIGHTS : [])],
     address: [page, physical52 ? 51 : 47],
     reserved: [],
     attributes: [
       { name: "accessed", bits: [10, 10] },
       { name: "contiguous", bits: [52, 52] },
-      // (In the form that the walker sees, LPA2's descriptors have it elsewhere.)
-      { name: "dirty-bit modifier", bits: physical52 && granule !== 65_536 ? [9, 9] : [51, 51] },
+      { name: "dirty-bit modifier", bits: [modifier, modifier] },
     ],
     ...(form === undefined ? {} : { form }),
-    rootAlign: Math.max(64, joined ? 2 ** left * 8 : granule),
+    // That of its size; of 64 bytes at least, if an address has 52 bits (TTBR0_EL1, BADDR).
+    rootAlign: Math.max(physical52 ? 64 : 8, joined ? 2 ** left * 8 : granule),
     halves: joined ? "joined" : "pointed",
   };
 }

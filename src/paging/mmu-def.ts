@@ -19,12 +19,14 @@ export interface EntryPattern {
   readonly clear?: readonly number[];
 }
 
-/** A right, and the bit of an entry that grants it. What no rule is about is granted. */
+/** A right, and the bit of an entry that grants it. What no rule is about is granted (but a page is global by a rule only). */
 export interface RightRule {
   readonly right: "readable" | "writable" | "user" | "userExecutable" | "kernelExecutable" | "global";
   /** 0 to 11, or 52 to 63: outside of the physical address. */
   readonly bit: number;
   readonly when: "set" | "clear";
+  /** Another bit (0 to 11, as `bit`) that grants it where it is set. */
+  readonly or?: number;
   /** Entries that it is about; by default both. */
   readonly of?: "page" | "table";
   /** Levels that it is about; by default all. Of pages: all. */
@@ -80,6 +82,8 @@ export interface MmuDef {
   readonly rights: readonly RightRule[];
   /** Where the physical address lies in an entry, at its own bit positions; a page uses those above its size. */
   readonly address: BitRange;
+  /** The same in entries of the last table, where it is another. */
+  readonly lastAddress?: BitRange;
   /** Bits among those that are no part of it, such as the one that says that a page is encrypted. */
   readonly notAddress?: readonly number[];
   readonly reserved: readonly ReservedBits[];

@@ -1,6 +1,6 @@
 /** A format in its compiled form: flat arrays by level for the one walker (`walk.hot.ts`). */
 import { LEAF, MALFORMED, MISSING, NOT_PRESENT } from "./entry-kinds.js";
-import type { MmuDef, RightRule } from "./mmu-def.js";
+import type { BitRange, MmuDef, RightRule } from "./mmu-def.js";
 import {
   ALL_RIGHTS,
   GLOBAL,
@@ -159,14 +159,19 @@ const RIGHTS: Readonly<Record<RightRule["right"], number>> = {
 
 /** Rights by the 12 bits below the physical address; then by the 12 above it. */
 function compileGrants({ name, rights }: MmuDef, of: "page" | "table", level: number): Uint8Array {
-  const grants = new Uint8Array(2 * LOW).fill(ALL_RIGHTS);
-  for (const { right, bit, when, of: only = of, levels } of rights) {
+  const hasGlobal = rights.some(({ right }) => right === "global");
+  const grants = new Uint8Array(2 * LOW).fill(hasGlobal ? ALL_RIGHTS : ALL_RIGHTS & ~GLOBAL);
+  for (const { right, bit, when, or, of: only = of, levels } of rights) {
     if (!((bit >= 0 && bit < 12) || (bit >= 52 && bit < 64)))
       throw new RangeError(`${name}: bit ${bit} grants a right, and lies in the physical address`);
     if (only !== of || (of === "table" && levels?.includes(level) === false)) continue;
     const mask = bit < 12 ? 1 << bit : 1 << (bit - 52);
     const first = bit < 12 ? 0 : LOW;
+    if (or !== undefined && bit >= 12)
+      throw new RangeError(`${name}: bits ${bit} and ${or} are not both low`);
+    const other = bitMask(or === undefined ? [] : [or], name);
     for (let key = 0; key < LOW; key++) {
+      if ((key & other) !== 0) continue;
       if (((key & mask) !== 0) !== (when === "set")) (grants[first + key] as number) &= ~RIGHTS[right];
     }
   }
@@ -198,7 +203,11 @@ export function compileMmu(def: MmuDef): CompiledMmu {
 }
 
 /** Words of the address in an entry, from a bit on. */
-function addressMask({ address, notAddress = [] }: MmuDef, from: number): { lo: number; hi: number } {
+function addressMask(
+  { notAddress = [] }: MmuDef,
+  address: BitRange,
+  from: number,
+): { lo: number; hi: number } {
   const mask = maskOf(Math.max(address[0], from), address[1]);
   for (const bit of notAddress) {
     if (bit < 32) mask.lo &= ~(1 << bit);
@@ -228,7 +237,7 @@ function compile(def: MmuDef): CompiledMmu {
   const indexBits = Math.max(...def.splits.slice(0, levels));
   const rootBits = def.splits[0] as number;
   const column = () => new Int32Array(levels + 1);
-  const tableAddress = addressMask(def, 0);
+  const tableAddress = addressMask(def, def.address, 0);
   const top = 2 ** (64 - addressBits + (def.canonical === "sign-extended" ? 1 : 0)) - 1;
   const kinds = compileKinds(def, levels);
   const grants = compileGrants(def, "page", 0);
@@ -304,7 +313,7 @@ function compile(def: MmuDef): CompiledMmu {
     }
     mmu.offsetLo[level] = lowMask(shift);
     mmu.offsetHi[level] = lowMask(shift - 32);
-    const address = addressMask(def, shift);
+    const address = addressMask(def, level === 1 ? (def.lastAddress ?? def.address) : def.address, shift);
     mmu.leafAddressLo[level] = address.lo;
     mmu.leafAddressHi[level] = address.hi;
     for (const { level: reservedLevel, of, bits: reserved } of def.reserved) {

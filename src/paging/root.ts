@@ -33,6 +33,8 @@ export interface RootLayout {
   readonly pieces: readonly RootPiece[];
   /** What is known without a read: words of the entries that point to the roots of both halves. */
   readonly pointers: readonly number[];
+  /** One half has no root: its entries are absent, whatever becomes of the other's. */
+  readonly lacksHalf: boolean;
 }
 
 /** For messages: `0x1000`, `0x1000+0x2000`. */
@@ -68,18 +70,19 @@ export function layoutOf(mmu: CompiledMmu, root: Root): RootLayout | undefined {
   const name = `${mmu.name}:${rootName(root)}`;
   const entries = mmu.rootEntries;
   if (typeof root === "number") {
-    return { name, pieces: [{ first: 0, entries, address: root }], pointers: [] };
+    return { name, pieces: [{ first: 0, entries, address: root }], pointers: [], lacksHalf: false };
   }
   const halves = [root.lower, root.upper];
+  const lacksHalf = halves.includes(undefined);
   if (mmu.def.halves === "pointed") {
     const pointers = halves.flatMap((half) =>
       half === undefined ? [0, 0] : [((half % HIGH) | 3) >>> 0, Math.floor(half / HIGH)],
     );
-    return { name, pieces: [], pointers };
+    return { name, pieces: [], pointers, lacksHalf };
   }
   const half = entries / 2;
   const pieces = halves.flatMap((address, i) =>
     address === undefined ? [] : [{ first: i * half, entries: half, address }],
   );
-  return { name, pieces, pointers: [] };
+  return { name, pieces, pointers: [], lacksHalf };
 }

@@ -1,8 +1,9 @@
 /** Runs of mapped memory, as columns; one run as an object. */
 import { HIGH, joinAddress } from "../io/address.js";
 import { type Fault, type FaultState, faultDetail, faultState, levelOf } from "../io/index.js";
-import { type CompiledMmu, restoreEntry } from "./mmu.js";
+import type { CompiledMmu } from "./mmu.js";
 import { EXECUTABLE, GLOBAL, READABLE, type Rights, USER, WRITABLE } from "./rights.js";
+import { entryOf } from "./translation.js";
 
 /** Mapped memory: contiguous both virtually and physically, of one page size, with one set of rights. */
 export interface MappedRun extends Rights {
@@ -194,7 +195,7 @@ export class RunColumns {
     }
     const { level, cause } = levelOf(fault);
     const found = joinAddress(this.entryWords[2 * row] as number, this.entryWords[2 * row + 1] as number);
-    const entry = restoreEntry(this.mmu, found);
+    const entry = entryOf(this.mmu, fault, found);
     const broken = { start, end, state: faultState(fault), level, entry, fault };
     return cause === undefined ? broken : { ...broken, cause };
   }

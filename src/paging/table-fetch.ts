@@ -238,7 +238,7 @@ export class TableFetch implements Output {
         faults[first + entry] = fault;
       }
     }
-    if (left === 0) this.fault = this.#firstFault;
+    if (left === 0 && this.#layout?.lacksHalf !== true) this.fault = this.#firstFault;
     else this.faults = faults;
     if (this.#remember && wanted && !passing) this.#store.insertBroken(this.address, this);
   }

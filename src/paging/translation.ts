@@ -33,9 +33,19 @@ export interface UnmappedAddress {
 /** The outcome for one address; `state` tells which. */
 export type Translation = MappedAddress | UnmappedAddress;
 
+/**
+ * The entry that a fault is about, as it was stored. (What points to a missing root is none, where the walker has one.)
+ *
+ * @param found In the walker's form.
+ */
+export function entryOf(mmu: CompiledMmu, fault: Fault, found: bigint): bigint {
+  const isOfRoots = mmu.def.halves === "pointed" && (faultDetail(fault) & 7) === mmu.levels - 1;
+  return isOfRoots && faultState(fault) === "table-missing" ? 0n : restoreEntry(mmu, found);
+}
+
 /** An {@link UnmappedAddress} of its fault. @param found The entry in the walker's form. */
 export function unmapped(mmu: CompiledMmu, virtual: bigint, fault: Fault, found: bigint): UnmappedAddress {
-  const entry = restoreEntry(mmu, found);
+  const entry = entryOf(mmu, fault, found);
   const { level, cause } = levelOf(fault);
   const failed = { virtual, state: faultState(fault), level, entry, fault };
   return cause === undefined ? failed : { ...failed, cause };
@@ -110,7 +120,7 @@ export class TranslationColumns {
 
   /** A failed row's page-table entry (see {@link UnmappedAddress}), else 0. */
   entry(row: number): bigint {
-    return restoreEntry(this.mmu, this.#entry(row));
+    return entryOf(this.mmu, this.faults[row] as number, this.#entry(row));
   }
 
   #entry(row: number): bigint {

@@ -124,6 +124,7 @@ export const X86_32: MmuDef = {
   entries: [ABSENT, LAST, { is: "page", levels: [2], set: [7] }, TABLE],
   rights: [WRITABLE, USER, GLOBAL],
   address: [12, 39],
+  lastAddress: [12, 31],
   reserved: [{ level: 2, of: "page", bits: [21, 21] }],
   attributes: [ACCESSED, DIRTY],
   form: PSE36_FORM,

@@ -173,7 +173,8 @@ const cases: Record<string, Case> = {
     virtual: 0x20_1234n,
     physical: 0x40_1234,
     pageSize: 2 << 20,
-    rights: "ruxkg",
+    // (There are no global pages.)
+    rights: "ruxk",
   },
   "extended page tables of five levels, execute-only": {
     mmu: EPT5,
@@ -188,7 +189,7 @@ const cases: Record<string, Case> = {
     virtual: 1n << 48n,
     physical: 0x6000,
     pageSize: 4096,
-    rights: "uxkg",
+    rights: "uxk",
   },
   "nested page tables of five levels": {
     mmu: NPT5,

@@ -1,0 +1,220 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { hostWasm } from "../../connectors/host-wasm.js";
+import { all, readPartial, Scheduler } from "../../src/io/index.js";
+import { type RunColumns, TableCache, VirtualMemory } from "../../src/paging/index.js";
+import { mmuOf, plain, plainRun, rootOf } from "../support/reference/core-formats.js";
+import { TESTED_FORMATS, type TestedFormat } from "../support/reference/formats.js";
+import {
+  addressIn,
+  edgesOf,
+  type RandomAddress,
+  RandomMachine,
+  type RandomTables,
+  randomAddress,
+  randomTables,
+} from "../support/reference/random-tables.js";
+import * as reference from "../support/reference/walk.js";
+
+/** Every format of the core against the reference written from the manuals, on random tables with all that can be wrong. */
+
+/** How the same tables are read. */
+interface Setup {
+  readonly tables: RandomTables;
+  readonly io: "inline" | "source" | "delayed";
+  /** Tables that the cache has room for. */
+  readonly room: number;
+  readonly translations: number;
+  /** 0: by WebAssembly from the first address on. */
+  readonly compileAfter: number;
+  readonly live: boolean;
+}
+
+const setups: fc.Arbitrary<Setup> = fc.record({
+  tables: randomTables,
+  io: fc.constantFrom("inline" as const, "source" as const, "delayed" as const),
+  room: fc.constantFrom(1, 2, 3, 9, 100),
+  translations: fc.constantFrom(0, 4, 1024),
+  compileAfter: fc.constantFrom(0, Number.MAX_SAFE_INTEGER),
+  live: fc.boolean(),
+});
+
+function build(format: TestedFormat, { tables, io, room, translations, compileAfter, live }: Setup) {
+  const machine = new RandomMachine(format, tables);
+  const turns = io === "inline" ? "inline" : io === "source" ? undefined : 3;
+  const physical = machine.io(new Scheduler(), turns);
+  const mmu = mmuOf(format);
+  // A table and its links, in either's size: 1.5 times a table of eight bytes an entry, and bookkeeping.
+  const bytes = room * 1.5 * largestTable(format) + 30 * room;
+  const tableCache = new TableCache({ mmu, bytes, translations, compileAfter, wasm: hostWasm });
+  const memory = new VirtualMemory(physical, { root: rootOf(machine), mmu, live, tableCache });
+  return { machine, memory, read: machine.reader(), sync: io !== "delayed" };
+}
+
+/** Bytes of a format's whole table, in entries of eight bytes. */
+function largestTable({ parts }: TestedFormat): number {
+  return Math.max(...parts.flatMap(({ levels }) => levels.map(({ high, low }) => 8 * 2 ** (high - low + 1))));
+}
+
+const addressLists = (maxLength: number): fc.Arbitrary<RandomAddress[]> =>
+  fc.array(randomAddress, { minLength: 1, maxLength });
+
+describe.each(TESTED_FORMATS.map((format) => [format.name, format] as const))("%s", (_, format) => {
+  const resolve = (addresses: readonly RandomAddress[]) => [
+    ...addresses.map((address) => addressIn(format, address)),
+  ];
+
+  it("translate, one by one and side by side, gives what the manual says", async () => {
+    await fc.assert(
+      fc.asyncProperty(setups, addressLists(20), async (setup, addresses) => {
+        const { machine, memory, read, sync } = build(format, setup);
+        const list = [...resolve(addresses), ...edgesOf(format)];
+        const expected = list.map((va) => reference.walk(read, machine.space, va).result);
+        const together = await all(list.map((va) => memory.translate(va)));
+        expect(together.map(plain)).toEqual(expected);
+        for (const [i, va] of list.entries()) {
+          const translation = sync ? memory.translate(va).sync() : await memory.translate(va);
+          expect(translation.virtual).toBe(va);
+          expect(plain(translation)).toEqual(expected[i]);
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("translateMany gives it for columns, cold and warm, in a loop and in WebAssembly", async () => {
+    await fc.assert(
+      fc.asyncProperty(setups, addressLists(60), async (setup, addresses) => {
+        const { machine, memory, read, sync } = build(format, setup);
+        const list = resolve(addresses);
+        const expected = list.map((va) => reference.walk(read, machine.space, va).result);
+        const column = BigUint64Array.from(list);
+        const columns = await memory.translateMany(column);
+        expect(list.map((_, i) => plain(columns.row(i)))).toEqual(expected);
+        expect(columns.failed).toBe(expected.filter((result) => "state" in result).length);
+        const backwards = column.slice().reverse();
+        const again = sync
+          ? memory.translateMany(backwards, columns).sync()
+          : await memory.translateMany(backwards, columns);
+        expect(list.map((_, i) => plain(again.row(i)))).toEqual(expected.slice().reverse());
+        for (let pass = 0; pass < 2; pass++) {
+          await memory.translateMany(column, columns);
+          expect(list.map((_, i) => plain(columns.row(i)))).toEqual(expected);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("walk gives every entry on the way as it is stored", async () => {
+    await fc.assert(
+      fc.asyncProperty(setups, addressLists(4), async (setup, addresses) => {
+        const { machine, memory, read } = build(format, setup);
+        for (const va of resolve(addresses)) {
+          const expected = reference.walk(read, machine.space, va);
+          for (const pass of ["cold", "warm"]) {
+            const { steps, result } = await memory.walk(va);
+            expect({ pass, result: plain(result) }).toEqual({ pass, result: expected.result });
+            expect(
+              steps
+                .filter(({ entryAddress }) => entryAddress !== undefined)
+                .map(({ level, entryAddress, entry }) => ({
+                  level,
+                  entryAddress: BigInt(entryAddress as number),
+                  entry,
+                })),
+            ).toEqual(expected.steps.map(({ name: _, ...step }) => step));
+          }
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("maps and runs give every run, and of a range the same ones clipped", async () => {
+    await fc.assert(
+      fc.asyncProperty(setups, randomAddress, randomAddress, async (setup, a, b) => {
+        const { machine, memory, read, sync } = build(format, setup);
+        const expected = reference.maps(read, machine.space);
+        expect((await memory.maps().toArray()).map(plainRun)).toEqual(expected);
+        if (sync) expect([...memory.maps().sync()].map(plainRun)).toEqual(expected);
+        expect(await everyRun(memory, 0n, 1n << 64n)).toEqual(expected);
+        const page = BigInt(format.frame);
+        const [x, y] = resolve([a, b]).map((va) => va - (va % page)) as [bigint, bigint];
+        const [start, end] = x < y ? [x, y] : [y, x];
+        const clipped = reference.clip(expected, start, end);
+        expect((await memory.maps({ start, end }).toArray()).map(plainRun)).toEqual(clipped);
+        expect(await everyRun(memory, start, end)).toEqual(clipped);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it("reads give each byte, or why there is none", async () => {
+    const requests = fc.array(
+      fc.record({ at: randomAddress, length: fc.integer({ min: 1, max: 3 * 4096 }) }),
+      { minLength: 1, maxLength: 5 },
+    );
+    await fc.assert(
+      fc.asyncProperty(setups, requests, async (setup, wanted) => {
+        const { machine, memory, sync } = build(format, setup);
+        const list = wanted.map(({ at, length }) => ({ at: addressIn(format, at), length }));
+        const together = await all(list.map(({ at, length }) => readPartial(memory, at, length)));
+        for (const [i, { at, length }] of list.entries()) {
+          const expected = referenceRead(machine, at, length);
+          const outcomes = [together[i] as (typeof together)[number]];
+          if (sync) outcomes.push(readPartial(memory, at, length).sync());
+          for (const { bytes, good, holes } of outcomes) {
+            expect(describeBytes(length, bytes, good, holes)).toEqual(expected);
+          }
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+/** Every row of `runs`, by as many calls as it takes; rows that go on over the end of a call are one run. */
+async function everyRun(memory: VirtualMemory, start: bigint, end: bigint): Promise<unknown[]> {
+  const found: unknown[] = [];
+  let runs: RunColumns | undefined;
+  for (let at = start; at < end; at = runs.end) {
+    runs = await memory.runs({ start: at, end }, runs);
+    for (let row = 0; row < runs.length; row++) found.push(plainRun(runs.row(row)));
+  }
+  return found;
+}
+
+/** Every byte as its value or its state. */
+function referenceRead(machine: RandomMachine, at: bigint, length: number): (number | string)[] {
+  const read = machine.reader();
+  const bytes: (number | string)[] = [];
+  let page = -1n;
+  let result: ReturnType<typeof reference.walk>["result"] | undefined;
+  for (let i = 0; i < length; i++) {
+    const va = at + BigInt(i);
+    if (va >= 1n << 64n) {
+      bytes.push("outside");
+      continue;
+    }
+    if (va >> 12n !== page || result === undefined) {
+      page = va >> 12n;
+      result = reference.walk(read, machine.space, page << 12n).result;
+    }
+    if ("state" in result) bytes.push(result.state);
+    else bytes.push(machine.byte(result.physical + (va & 0xfffn)));
+  }
+  return bytes;
+}
+
+function describeBytes(
+  length: number,
+  bytes: Uint8Array,
+  good: readonly { start: number; end: number }[],
+  holes: readonly { start: number; end: number; state: string }[],
+): (number | string)[] {
+  const seen = new Array<number | string>(length).fill("nothing");
+  for (const { start, end } of good) for (let i = start; i < end; i++) seen[i] = bytes[i] as number;
+  for (const { start, end, state } of holes) for (let i = start; i < end; i++) seen[i] = state;
+  return seen;
+}
