@@ -69,6 +69,19 @@ function isWx(run: MapRun | MapArea): boolean {
   return run.state === undefined && run.writable && run.executable;
 }
 
+/** A run or an area as JSON and as text. (Areas have no entry that could be described.) */
+function linesOf(
+  session: Session,
+  memory: VirtualMemory,
+  run: MapRun | MapArea,
+): readonly [Record<string, unknown>, string] {
+  if (!("physical" in run) && !("entry" in run)) return [areaJson(run), areaText(run)];
+  if (run.state !== "swapped") return [runJson(run), runText(run)];
+  const absent = describeEntry(memory, run.level, run.entry);
+  if (absent !== undefined) noteSwapped(session, run.start, absent);
+  return [runJson(run, absent), runText(run, absent)];
+}
+
 /** Runs, or areas; with `--wx` in two passes, so that nothing need be kept. */
 async function listMaps(
   session: Session,
@@ -92,10 +105,7 @@ async function listMaps(
       // (Of what is swapped out, that is known.)
       if (run.state === undefined || run.state === "swapped") good = true;
       else bad = true;
-      const absent = run.state === "swapped" ? describeEntry(memory, run.level, run.entry) : undefined;
-      const line =
-        "pageSizes" in run ? [areaJson(run), areaText(run)] : [runJson(run, absent), runText(run, absent)];
-      if (absent !== undefined) noteSwapped(session, run.start, absent);
+      const line = linesOf(session, memory, run);
       if (json) out.text(`${toJson(line[0])}\n`);
       else out.text(wx === true && pass === 0 ? `${style.missing(line[1] as string)}\n` : `${line[1]}\n`);
       await out.settle();

@@ -30,7 +30,7 @@ function mainText({ kind, type, offset, physical }: AbsentEntry): string {
     case "absent":
       return "of no meaning that is known";
     case "prot-none":
-      return "in RAM, hidden";
+      return "in RAM";
     case "swap":
       return `swap type ${type}, offset ${hex(offset ?? 0)}`;
     case "migration":

@@ -88,8 +88,9 @@ function stepJson(step: WalkStep): Record<string, unknown> {
   };
 }
 
-/** `rwx user`, `r-- kernel`. */
+/** `rwx user`, `r-- kernel`; `--- hidden` for a page of which every right was taken away (PROT_NONE). */
 export function rightsText({ readable, writable, user, executable }: Allowed): string {
+  if (!(readable || writable || user || executable)) return "--- hidden";
   return `${readable ? "r" : "-"}${writable ? "w" : "-"}${executable ? "x" : "-"} ${user ? "user" : "kernel"}`;
 }
 

@@ -32,9 +32,8 @@
  * from an entry: while a large page of hugetlbfs that is made of many entries (AArch64's contiguous ones) is moved, each of
  * them names the first frame, and all but the first are read wrongly.
  */
-import type { AbsentEntries } from "../paging/absent-entries.js";
 import { Aarch64Entries } from "./entries-aarch64.js";
-import type { EntryFormat } from "./entries-base.js";
+import type { EntryFormat, LinuxAbsentEntries } from "./entries-base.js";
 import { RiscvEntries } from "./entries-riscv.js";
 import { X86Entries, X86WordEntries } from "./entries-x86.js";
 import { parseRelease } from "./release.js";
@@ -62,7 +61,7 @@ export interface LinuxEntriesOptions {
  *
  * @throws {RangeError} if `maxSwapFiles` is none of 1 to 32.
  */
-export function linuxEntries(options: LinuxEntriesOptions): AbsentEntries | undefined {
+export function linuxEntries(options: LinuxEntriesOptions): LinuxAbsentEntries | undefined {
   const { architecture, paging, release: text, maxSwapFiles } = options;
   const types = options.swapTypes ?? swapTypesOf({ release: text, architecture, maxSwapFiles });
   const release = parseRelease(text) ?? Number.POSITIVE_INFINITY;

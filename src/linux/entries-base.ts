@@ -13,6 +13,15 @@ import { releaseOf } from "./release.js";
 import { type SwapLayout, SwapWords, splitSwap } from "./swap-entries.js";
 import type { SwapTypeKind, SwapTypes } from "./swap-types.js";
 
+/** Linux's interpreter of entries that are not present. */
+export interface LinuxAbsentEntries extends AbsentEntries {
+  /**
+   * From now on, numbers of swap areas stand for these. (What was translated before may be remembered: see
+   * `VirtualMemory.flush`.)
+   */
+  useSwapTypes(types: SwapTypes): void;
+}
+
 /** What counts of a format here. */
 export type EntryFormat = Pick<MmuDef, "splits" | "entryBytes" | "address" | "notAddress">;
 
@@ -66,13 +75,13 @@ const wide = new BigInt64Array(1);
 const words = new Int32Array(wide.buffer);
 
 /** What all architectures share: what a swap entry means, and what to say of an entry. */
-export abstract class LinuxEntries implements AbsentEntries {
+export abstract class LinuxEntries implements LinuxAbsentEntries {
   readonly name = "linux";
   protected readonly release: number;
   /** log2 of the bytes that an entry covers, by level. */
   protected readonly shifts: readonly number[];
-  readonly #classes: Uint8Array;
-  readonly #kinds: readonly SwapTypeKind[];
+  readonly #classes = new Uint8Array(64);
+  #kinds: readonly SwapTypeKind[] = [];
   readonly #pageShift: number;
   /** Entries of higher levels map nothing on Linux, and so are never anything but present or zero. */
   readonly #maxLevel: number;
@@ -88,9 +97,7 @@ export abstract class LinuxEntries implements AbsentEntries {
   ) {
     this.release = release;
     this.#maxLevel = maxLevel;
-    this.#kinds = types.kinds;
-    // Six bits of type are more than the kernel uses: no number from 32 on is of any kind.
-    this.#classes = Uint8Array.from({ length: 64 }, (_, i) => CLASS[types.kinds[i] ?? "marker"]);
+    this.useSwapTypes(types);
     const { splits } = paging;
     const levels = splits.length - 1;
     const shifts = [0];
@@ -102,6 +109,12 @@ export abstract class LinuxEntries implements AbsentEntries {
     this.shifts = shifts;
     this.#pageShift = shifts[1] as number;
     this.#frameBits = release < releaseOf(6, 1) ? 52 - this.#pageShift : physicalBits - this.#pageShift;
+  }
+
+  useSwapTypes({ kinds }: SwapTypes): void {
+    this.#kinds = kinds;
+    // Six bits of type are more than the kernel uses: no number from 32 on is of any kind.
+    for (let i = 0; i < 64; i++) this.#classes[i] = CLASS[kinds[i] ?? "marker"];
   }
 
   /** Whether an entry names a page in RAM by the bits of a present one; puts its address and rights into `page`. */

@@ -39,7 +39,7 @@ describe("translate", () => {
     ]);
     expect(out).toBe(
       "0x0000490000008000  swapped (level 1), entry 0x7ffffffffff380a: swap type 0, offset 0x63 (soft-dirty, exclusive)\n" +
-        "0x0000410000010000  0x0000000001f47000  4 KiB  --- kernel  in RAM, hidden: PROT_NONE, the entry holds the " +
+        "0x0000410000010000  0x0000000001f47000  4 KiB  --- hidden  in RAM: PROT_NONE, the entry holds the " +
         "complement of its address\n" +
         "0x0000450000000000  0x00000000032b1000  4 KiB  r-- user  page of zeros\n" +
         "0x0000450000001000  not-present (level 1), entry 0x0\n",

@@ -315,6 +315,28 @@ describe("what is in an entry besides", () => {
     );
   });
 
+  it("keeps them apart where a frame has fewer bits, too", () => {
+    const pae = ENTRY_WRITERS.find(({ name }) => name === "x86 with PAE") as EntryWriter;
+    const own = { ...config, pteMarker: false };
+    const number = BigInt(swapDefines([6, 1], own).special.get("MIGRATION_READ") as number);
+    const entry = pae.swap([6, 1], number, 0x1234n | (1n << 25n));
+    const entries = interpreterOf(pae, [6, 1], own);
+    expect(readEntry(entries, 1, entry)).toEqual({
+      answer: IN_RAM,
+      physical: 0x123_4000n,
+      rights: READABLE | USER,
+    });
+    expect(entries.describe(1, entry).note).toBe("read, dirty");
+  });
+
+  it("is nothing where it has a number that no swap area can have", () => {
+    const arm = ENTRY_WRITERS.find(({ architecture }) => architecture === "aarch64") as EntryWriter;
+    const entries = interpreterOf(arm, [5, 10], config);
+    const entry = arm.swap([5, 10], 40n, 5n);
+    expect(readEntry(entries, 1, entry).answer).toBe(ABSENT);
+    expect(entries.describe(1, entry)).toEqual({ kind: "absent", note: "no swap area has the number 40" });
+  });
+
   it("takes the bit that says that a page is encrypted for no part of its address", () => {
     const entries = linuxEntries({
       architecture: "x86_64",

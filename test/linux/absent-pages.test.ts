@@ -203,6 +203,14 @@ describe("swap areas that are given", () => {
     await machine.close();
   });
 
+  it("are closed with the machine", async () => {
+    const before = readdirSync("/proc/self/fd").length;
+    const machine = await open(DUMP, { kernel: "none", swap: [area(), area()] });
+    expect(readdirSync("/proc/self/fd").length).toBe(before + 3);
+    await machine.close();
+    expect(readdirSync("/proc/self/fd").length).toBe(before);
+  });
+
   it("are refused with the reason, and nothing stays open", async () => {
     const before = readdirSync("/proc/self/fd").length;
     const large = saved("large", writeSwapArea({ pageSize: 16_384, pages: 4 }));
@@ -212,6 +220,7 @@ describe("swap areas that are given", () => {
     };
     await refuse({ root, swap: [large] }, "pages of 16384 bytes; this one's have 4096");
     await refuse({ swap: [area(), none] }, "no swap area");
+    await refuse({ swap: [area()], format: "lime" }, "is not LiME's");
     await refuse({ swap: [join(folder, "missing")] }, "there is no such file");
     await refuse({ swap: [{ type: 32, path: area() }] }, "from 0 to 31, not 32");
     await refuse(
