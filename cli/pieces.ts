@@ -129,13 +129,19 @@ function holeEnd(space: Space, address: bigint, fault: Fault): bigint {
   }
   if (virtual === undefined) return 0n;
   const state = faultState(fault);
-  // x86-64, four levels: the addresses between the halves.
-  if (state === "non-canonical") return 0xffff_8000_0000_0000n;
+  const { splits, canonical } = virtual.mmu;
+  // What lies between the halves, or above all that there is.
+  if (state === "non-canonical")
+    return canonical === "sign-extended" ? (1n << 64n) - (1n << (bitsOf(splits) - 1n)) : 1n << 64n;
   if (state !== "not-present") return 0n;
   const { level } = levelOf(fault);
-  if (level < 1 || level > 4) return 0n;
-  const covered = 1n << BigInt(12 + 9 * (level - 1));
+  if (level < 1 || level > splits.length - 1) return 0n;
+  const covered = 1n << bitsOf(splits.slice(-level));
   return (address / covered + 1n) * covered;
+}
+
+function bitsOf(splits: readonly number[]): bigint {
+  return BigInt(splits.reduce((sum, bits) => sum + bits, 0));
 }
 
 /** The same for a process: a hole ends where the next mapping begins; one that is gone has nothing any more. */
