@@ -1,6 +1,13 @@
 /** What people type, to values. Pure; everything that is wrong is a {@link UsageError}. */
 import type { GuestTables, SwapArea } from "../connectors/connectors.js";
-import { NESTED_FORMATS, type NestedFormat, nestedRoot } from "../src/paging/index.js";
+import {
+  MMU_FORMATS,
+  type MmuDef,
+  mmuNamed,
+  NESTED_FORMATS,
+  type NestedFormat,
+  nestedRoot,
+} from "../src/paging/index.js";
 import { UsageError } from "./errors.js";
 
 /** 2^64: the end of every address space. */
@@ -121,17 +128,27 @@ export function parseReadLine(
   return { address: parseAddress(address), length: length === undefined ? undefined : parseSize(length) };
 }
 
-/** A page-table root: a page-aligned physical address. Low bits of a CR3 (PCID, flags) are dropped. @throws {UsageError} */
+/**
+ * A page-table root: a physical address, or the register that holds it. Bits that are no address in any of them are dropped
+ * (bit 63 of a CR3 is "no flush", below 5 are flags); which others are, the format says (`alignRoot`).
+ *
+ * @throws {UsageError}
+ */
 export function parseRoot(text: string): number {
   const { base, offset } = parseAddress(text);
   if (typeof base === "string")
     throw new UsageError(`--root takes a physical address, such as a CR3: not "${text}"`);
-  return rootOf(base + offset);
+  // Intel SDM vol. 3A, 4.4 and 4.5: bits 51 to 12 of CR3 hold the root, of PAE bits 31 to 5.
+  return Number((base + offset) & 0xf_ffff_ffff_ffe0n);
 }
 
-/** The root in a CR3. Intel SDM vol. 3A, 4.5: bits 51 to 12; below are flags or the PCID, bit 63 is "no flush". */
-export function rootOf(cr3: bigint): number {
-  return Number(cr3 & 0xf_ffff_ffff_f000n);
+/** A page-table format by its name. @throws {UsageError} that lists them. */
+export function parseMmu(name: string): MmuDef {
+  const def = mmuNamed(name);
+  if (def !== undefined) return def;
+  throw new UsageError(
+    `no page-table format "${name.slice(0, 80)}": one of ${MMU_FORMATS.map((one) => one.name).join(", ")}`,
+  );
 }
 
 /** A physical address: a number below 2^53, with offsets. @throws {UsageError} */

@@ -1,7 +1,6 @@
 /** The page-table roots that are known in a target. */
 import type { Machine } from "../connectors/connectors.js";
 import { type Root, rootName } from "../src/paging/index.js";
-import { rootOf } from "./parse.js";
 
 /** A root, and who says that it is one. */
 export interface KnownRoot {
@@ -16,8 +15,11 @@ export interface KnownRoot {
  */
 export function rootsOf(machine: Machine, own: KnownRoot | undefined): KnownRoot[] {
   const found: KnownRoot[] = own === undefined ? [] : [own];
-  for (const [cpu, { registers }] of (machine.image?.notes.cpus ?? []).entries()) {
-    if (registers.cr3 !== undefined) found.push({ root: rootOf(registers.cr3), from: `CR3 of CPU ${cpu}` });
+  const halves = machine.paging?.mmu.halves;
+  for (const { root, half, reason } of machine.dumpRoots) {
+    // (A processor that ran with another format has no root of this one.)
+    if ((half === undefined) !== (halves === undefined)) continue;
+    found.push({ root: half === undefined ? root : { [half]: root }, from: reason });
   }
   const { kernel } = machine;
   if (kernel !== undefined) found.push({ root: kernel.memory.roots, from: "kernel" });

@@ -7,6 +7,7 @@ export { ConnectorError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
 export type { FileHole, Holes } from "./file-holes.js";
 export { Machine, type MappedRange } from "./machine.js";
+export type { MachinePaging } from "./machine-paging.js";
 export { type InlineSource, isInline, type MappedFileSource, mapFile } from "./mapped-file.js";
 export { readMemoryMap } from "./memory-map.js";
 export { nodeDecoders } from "./node-decoders.js";

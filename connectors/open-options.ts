@@ -1,6 +1,6 @@
 /** What to open, and how. */
 import type { RawRange } from "../src/formats/index.js";
-import type { NestedFormat } from "../src/paging/index.js";
+import type { MmuDef, NestedFormat } from "../src/paging/index.js";
 import type { SwapArea } from "./swap-files.js";
 
 /**
@@ -21,8 +21,13 @@ export interface GuestTables {
 export interface OpenOptions {
   /** The dump's format, instead of what its content says: a name of `FORMATS`, such as `raw`. */
   readonly format?: string | undefined;
-  /** Physical address of a page-table root: `memory` is then its address space. */
+  /**
+   * Physical address of a page-table root, or the CR3 or TTBR0 that holds it: `memory` is then its address space. (Low bits
+   * that are no address in the format are dropped.)
+   */
   readonly root?: number | undefined;
+  /** Format of the machine's page tables, instead of what its dump or kernel says. */
+  readonly mmu?: MmuDef | undefined;
   /**
    * Files of swap areas, which pages that were swapped out are read from: partitions' images, or swap files. Those without a number
    * get the lowest that is free, in their order. (Their newest copy may be in RAM even so: in the swap cache, or in zswap.)

@@ -1,3 +1,4 @@
+import type { MachinePaging } from "../../connectors/connectors.js";
 import type { DumpImage } from "../../src/formats/index.js";
 import { MemtoolError } from "../../src/io/index.js";
 import { KallsymsError, type LinuxKernel } from "../../src/linux/index.js";
@@ -57,6 +58,8 @@ export interface InfoFacts {
   readonly cpus?: readonly Readonly<Record<string, string | number>>[];
   /** The guest inside that all this is about, in the memory of the target. */
   readonly guest?: GuestFacts;
+  /** The format of the page tables, and what says so. */
+  readonly paging?: { readonly format: string; readonly source: string };
   readonly kernel?: KernelFacts;
   /** Why there is no kernel. */
   readonly noKernel?: string;
@@ -117,9 +120,14 @@ async function collect(session: Session): Promise<InfoFacts> {
     ...(guest === undefined ? {} : { guest: guestFacts(guest) }),
     ...mapFacts(physical.map),
     ...(image === undefined ? {} : await zeroFacts(image, warnings)),
+    ...pagingFacts(machine.paging),
     ...(kernel === undefined ? {} : { kernel: await kernelFacts(kernel) }),
     ...(machine.noKernel === undefined ? {} : { noKernel: machine.noKernel.message }),
   };
+}
+
+function pagingFacts(paging: MachinePaging | undefined): Partial<InfoFacts> {
+  return paging === undefined ? {} : { paging: { format: paging.mmu.name, source: paging.source } };
 }
 
 function imageFacts(image: DumpImage): Partial<InfoFacts> {
@@ -211,6 +219,10 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
     ["size", facts.size === undefined ? undefined : bytesText(facts.size)],
     ["guest inside", facts.guest === undefined ? undefined : guestText(facts.guest)],
     ["architecture", facts.architecture],
+    [
+      "page tables",
+      facts.paging === undefined ? undefined : `${facts.paging.format} (${facts.paging.source})`,
+    ],
     ...memoryFields(facts),
   ]);
   if (kernel !== undefined) text += `\n${heading("kernel")}\n${kernelText(kernel)}`;

@@ -7,7 +7,7 @@ import { toJson } from "../render/escape.js";
 import { hex } from "../render/numbers.js";
 import { RUN_HEADING, runJson, runText } from "../render/translation.js";
 import type { Session } from "../session.js";
-import { describeEntry } from "../swapped.js";
+import { describeEntry, noteSwapped } from "../swapped.js";
 import { mapsDiff } from "./maps-diff.js";
 import { mapsPicture } from "./maps-picture.js";
 import { mapsSummary } from "./maps-summary.js";
@@ -69,6 +69,19 @@ function isWx(run: MapRun | MapArea): boolean {
   return run.state === undefined && run.writable && run.executable;
 }
 
+/** A run or an area as JSON and as text. (Areas have no entry that could be described.) */
+function linesOf(
+  session: Session,
+  memory: VirtualMemory,
+  run: MapRun | MapArea,
+): readonly [Record<string, unknown>, string] {
+  if (!("physical" in run) && !("entry" in run)) return [areaJson(run), areaText(run)];
+  if (run.state !== "swapped") return [runJson(run), runText(run)];
+  const absent = describeEntry(memory, run.level, run.entry);
+  if (absent !== undefined) noteSwapped(session, run.start, absent);
+  return [runJson(run, absent), runText(run, absent)];
+}
+
 /** Runs, or areas; with `--wx` in two passes, so that nothing need be kept. */
 async function listMaps(
   session: Session,
@@ -92,11 +105,7 @@ async function listMaps(
       // (Of what is swapped out, that is known.)
       if (run.state === undefined || run.state === "swapped") good = true;
       else bad = true;
-      const absent = run.state === "swapped" ? describeEntry(memory, run.level, run.entry) : undefined;
-      const line =
-        rights === true
-          ? [areaJson(run as MapArea, absent), areaText(run as MapArea, absent)]
-          : [runJson(run as MapRun, absent), runText(run as MapRun, absent)];
+      const line = linesOf(session, memory, run);
       if (json) out.text(`${toJson(line[0])}\n`);
       else out.text(wx === true && pass === 0 ? `${style.missing(line[1] as string)}\n` : `${line[1]}\n`);
       await out.settle();

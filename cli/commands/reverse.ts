@@ -68,9 +68,8 @@ export async function reverse(
     roots === undefined
       ? memory.reverse(targets as PhysicalSpan[])
       : findMappings(
-          roots.map((root) =>
-            root === memory.roots ? memory : session.machine.addressSpace(root as number),
-          ),
+          // All made alike, so that what they share is seen.
+          roots.map((root) => session.machine.addressSpace(root)),
           targets as PhysicalSpan[],
         );
   const found = new Found(spans);

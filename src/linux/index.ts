@@ -1,11 +1,14 @@
 /** Linux kernels in memory. Start with `find-kernel.ts`. @module */
+
 export { type LinuxEntriesOptions, linuxEntries } from "./absent-entries.js";
+export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
 export type { LinuxAbsentEntries } from "./entries-base.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
+export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
 export { readSwapTypes } from "./read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap-header.js";

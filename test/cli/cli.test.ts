@@ -208,6 +208,7 @@ describe("the contract of --json", () => {
       format: "kdump",
       size: 9420589,
       architecture: "x86_64",
+      paging: { format: "x86-64", source: "the kernel" },
       present: truth.fixture.pagesStored * 4096,
       kernel: {
         release: truth.kernel.release,
