@@ -43,7 +43,9 @@ import {
   TableCache,
   VirtualMemory,
   withAbsentEntries,
+  X86_32,
   X86_64,
+  X86_PAE,
 } from "../src/paging/index.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
@@ -251,6 +253,7 @@ export class Machine {
 
   /** A format of page tables with what the kernel means by entries that are not present, where it is known to be Linux. */
   #formatOf(paging: MmuDef, info = this.#vmcoreinfo): MmuDef {
+    if (paging.absentEntries !== undefined) return paging;
     const known = this.#formats.get(paging);
     if (known !== undefined || info?.release === undefined) return known ?? paging;
     const bits = info.numbers.get("MAX_PHYSMEM_BITS");
@@ -269,6 +272,12 @@ export class Machine {
     return format;
   }
 
+  /** The format that {@link #formatOf} made this of. */
+  #plainOf(format: MmuDef): MmuDef {
+    for (const [plain, own] of this.#formats) if (own === format) return plain;
+    return format;
+  }
+
   /** Swap areas that were given, ascending by number. */
   get swapAreas(): ReturnType<SwapFiles["list"]> {
     return this.#swap?.list() ?? [];
@@ -281,7 +290,8 @@ export class Machine {
   get paging(): MachinePaging | undefined {
     const { mmu } = this.#options;
     if (mmu !== undefined) return { mmu, source: "given" };
-    if (this.#kernel !== undefined) return { mmu: this.#kernel.memory.mmu, source: "the kernel" };
+    if (this.#kernel !== undefined)
+      return { mmu: this.#plainOf(this.#kernel.memory.mmu), source: "the kernel" };
     const ofText = this.#noKernel?.mmu;
     return ofText === undefined ? pagingOfDump(this.image) : { mmu: ofText, source: "VMCOREINFO" };
   }
@@ -428,7 +438,8 @@ function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
 }
 
 /** The architecture of a format: a dump's header may name the processor of a 32-bit guest. */
-function architectureOf({ name }: MmuDef): "x86_64" | "aarch64" | "riscv64" {
+function architectureOf({ name }: MmuDef): "x86_64" | "i386" | "aarch64" | "riscv64" {
+  if (name === X86_32.name || name === X86_PAE.name) return "i386";
   return name.startsWith("aarch64") ? "aarch64" : name.startsWith("riscv") ? "riscv64" : "x86_64";
 }
 

@@ -31,10 +31,10 @@ export interface FindKernelOptions {
    * part of it (of a CR3) are dropped.
    */
   readonly root?: number | undefined;
-  /** Format of the page tables, instead of what VMCOREINFO says. */
-  readonly mmu?: MmuDef | undefined;
   /** What the format becomes in which the kernel's own space is walked; by default it stays as it is. */
   readonly formatOf?: ((paging: MmuDef, info: Vmcoreinfo) => MmuDef) | undefined;
+  /** Format of the page tables, instead of what VMCOREINFO says. */
+  readonly mmu?: MmuDef | undefined;
   /** Whether to scan all RAM if there is no note that holds up; default true. */
   readonly scan?: boolean | undefined;
   /** Whether memory changes by itself. */
@@ -158,13 +158,8 @@ function* accept(
     verified: holds,
     warnings,
   };
-  return new LinuxKernel(
-    info,
-    spaceOf(physical, options, arch, mmu, root, "kernel", info),
-    arch,
-    offset,
-    origin,
-  );
+  const own = options.formatOf?.(mmu, info) ?? mmu;
+  return new LinuxKernel(info, spaceOf(physical, options, arch, own, root, "kernel"), arch, offset, origin);
 }
 
 /** The address space of a kernel's root. */
@@ -175,11 +170,10 @@ function spaceOf(
   mmu: MmuDef,
   root: number,
   name: "kernel" | "candidate",
-  info?: Vmcoreinfo,
 ): VirtualMemory {
   return new VirtualMemory(physical, {
     root: arch.kernelRoot(root),
-    mmu: info === undefined ? mmu : (options.formatOf?.(mmu, info) ?? mmu),
+    mmu,
     live: options.live ?? false,
     name,
     // (A candidate's tables are no good to anybody else.)
