@@ -2,7 +2,7 @@
 
 export { type LinuxEntriesOptions, linuxEntries } from "./absent-entries.js";
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
-export type { LinuxAbsentEntries } from "./entries-base.js";
+export type { EntryFormat, LinuxAbsentEntries } from "./entries-base.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";

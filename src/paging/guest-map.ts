@@ -5,7 +5,7 @@ import { statesWithin } from "../memory/states-within.js";
 import type { RunColumns } from "./run-columns.js";
 import type { VirtualMemory } from "./virtual-memory.js";
 
-/** See {@link mapOfGuest}. Sizes are bytes of guest-physical addresses. */
+/** What of a guest's physical addresses is RAM. Sizes are bytes of guest-physical addresses. */
 export interface GuestMap {
   readonly map: PhysicalMap;
   /** What the tables map, whether the host's memory holds it or not. */
