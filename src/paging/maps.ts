@@ -263,6 +263,7 @@ class MapScan {
     }
     place.vpn = vpn;
     place.rights = rights;
+    this.runs.tables++;
     this.#level = level;
     return level > 1 ? this.#prefetch(place, level) : DONE;
   }
