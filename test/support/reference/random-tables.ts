@@ -128,6 +128,10 @@ export class RandomMachine {
       for (let at = island + TABLES * frame; at < island + FRAMES * frame; at += 4) {
         this.#view.setUint32(this.offset(at), random() & (at % frame < 32 ? -1 : ~7), true);
       }
+      for (let at = island + TABLES * frame; at < island + FRAMES * frame; at += 8) {
+        const entry = this.#view.getBigUint64(this.offset(at), true);
+        if (format.writer.isLookalike?.(entry) === true) this.#view.setBigUint64(this.offset(at), 0n, true);
+      }
     }
     // Roots lie in the first frames of the low island: of short ones, anywhere in their frame.
     const rootOffset = (tables.rootSteps * rootAlign) % frame;
