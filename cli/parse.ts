@@ -1,4 +1,13 @@
 /** What people type, to values. Pure; everything that is wrong is a {@link UsageError}. */
+import type { GuestTables, SwapArea } from "../connectors/connectors.js";
+import {
+  MMU_FORMATS,
+  type MmuDef,
+  mmuNamed,
+  NESTED_FORMATS,
+  type NestedFormat,
+  nestedRoot,
+} from "../src/paging/index.js";
 import { UsageError } from "./errors.js";
 
 /** 2^64: the end of every address space. */
@@ -119,17 +128,27 @@ export function parseReadLine(
   return { address: parseAddress(address), length: length === undefined ? undefined : parseSize(length) };
 }
 
-/** A page-table root: a page-aligned physical address. Low bits of a CR3 (PCID, flags) are dropped. @throws {UsageError} */
+/**
+ * A page-table root: a physical address, or the register that holds it. Bits that are no address in any of them are dropped
+ * (bit 63 of a CR3 is "no flush", below 5 are flags); which others are, the format says (`alignRoot`).
+ *
+ * @throws {UsageError}
+ */
 export function parseRoot(text: string): number {
   const { base, offset } = parseAddress(text);
   if (typeof base === "string")
     throw new UsageError(`--root takes a physical address, such as a CR3: not "${text}"`);
-  return rootOf(base + offset);
+  // Intel SDM vol. 3A, 4.4 and 4.5: bits 51 to 12 of CR3 hold the root, of PAE bits 31 to 5.
+  return Number((base + offset) & 0xf_ffff_ffff_ffe0n);
 }
 
-/** The root in a CR3. Intel SDM vol. 3A, 4.5: bits 51 to 12; below are flags or the PCID, bit 63 is "no flush". */
-export function rootOf(cr3: bigint): number {
-  return Number(cr3 & 0xf_ffff_ffff_f000n);
+/** A page-table format by its name. @throws {UsageError} that lists them. */
+export function parseMmu(name: string): MmuDef {
+  const def = mmuNamed(name);
+  if (def !== undefined) return def;
+  throw new UsageError(
+    `no page-table format "${name.slice(0, 80)}": one of ${MMU_FORMATS.map((one) => one.name).join(", ")}`,
+  );
 }
 
 /** A physical address: a number below 2^53, with offsets. @throws {UsageError} */
@@ -143,4 +162,41 @@ export function parsePhysical(text: string): number {
   const address = base + offset;
   if (address < 1n << 53n) return Number(address);
   throw new UsageError(`address out of range: "${text}" is no physical address (2^53 or more)`);
+}
+
+/** A swap area as `--swap` names it: `FILE`, or `TYPE=FILE` with the number that Linux has for it. @throws {UsageError} */
+export function parseSwapArea(text: string): SwapArea {
+  const match = /^(\d{1,3})=(.*)$/s.exec(text);
+  const path = match === null ? text : (match[2] as string);
+  if (path === "") throw new UsageError(`--swap: the name of the file is empty: "${text}"`);
+  if (match === null) return path;
+  const type = Number(match[1]);
+  if (type > 31) throw new UsageError(`--swap ${text.slice(0, 80)}: swap areas have numbers from 0 to 31`);
+  return { type, path };
+}
+
+/**
+ * Nested page tables of a guest: `ROOT` or `ROOT:FORMAT`, where the root is the address of the top table, an nCR3 or an EPTP.
+ *
+ * @throws {UsageError}
+ */
+export function parseEpt(text: string): GuestTables {
+  const colon = text.indexOf(":");
+  const { base, offset } = parseAddress(colon < 0 ? text : text.slice(0, colon));
+  const format = colon < 0 ? undefined : text.slice(colon + 1).toLowerCase();
+  if (typeof base === "string") {
+    throw new UsageError(
+      `--ept takes a physical address, such as an EPTP or an nCR3: not "${text.slice(0, 80)}"`,
+    );
+  }
+  if (format !== undefined && !NESTED_FORMATS.includes(format as NestedFormat)) {
+    throw new UsageError(`--ept ${text.slice(0, 80)}: behind the colon, one of ${NESTED_FORMATS.join(", ")}`);
+  }
+  const tables = { root: Number(base + offset), format: format as NestedFormat | undefined };
+  try {
+    nestedRoot(tables.root, tables.format);
+  } catch (error) {
+    throw new UsageError(`--ept ${text.slice(0, 80)}: ${(error as Error).message}`);
+  }
+  return tables;
 }

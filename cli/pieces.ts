@@ -1,6 +1,6 @@
 /** Reads ranges of any length in bounded memory: pieces of bytes, and holes with their reason. */
+import type { MappedRange } from "../connectors/connectors.js";
 import {
-  type AddressRanges,
   type Fault,
   faultDetail,
   faultState,
@@ -9,6 +9,7 @@ import {
   OUTSIDE,
   type PartialTransfer,
 } from "../src/io/index.js";
+import type { RangeSpace } from "../src/memory/index.js";
 import type { Space } from "./space.js";
 
 /** A part of a range, ascending; together they cover it. */
@@ -128,25 +129,28 @@ function holeEnd(space: Space, address: bigint, fault: Fault): bigint {
   }
   if (virtual === undefined) return 0n;
   const state = faultState(fault);
-  // x86-64, four levels: the addresses between the halves.
-  if (state === "non-canonical") return 0xffff_8000_0000_0000n;
+  const { splits, canonical } = virtual.mmu;
+  // What lies between the halves, or above all that there is.
+  if (state === "non-canonical")
+    return canonical === "sign-extended" ? (1n << 64n) - (1n << (bitsOf(splits) - 1n)) : 1n << 64n;
   if (state !== "not-present") return 0n;
   const { level } = levelOf(fault);
-  if (level < 1 || level > 4) return 0n;
-  const covered = 1n << BigInt(12 + 9 * (level - 1));
+  if (level < 1 || level > splits.length - 1) return 0n;
+  const covered = 1n << bitsOf(splits.slice(-level));
   return (address / covered + 1n) * covered;
 }
 
+function bitsOf(splits: readonly number[]): bigint {
+  return BigInt(splits.reduce((sum, bits) => sum + bits, 0));
+}
+
 /** The same for a process: a hole ends where the next mapping begins; one that is gone has nothing any more. */
-function processHoleEnd(ranges: () => AddressRanges, address: bigint, fault: Fault): bigint {
+function processHoleEnd(space: RangeSpace<MappedRange>, address: bigint, fault: Fault): bigint {
   const state = faultState(fault);
   if (state !== "outside" && state !== "gone") return 0n;
-  // Bounds of mappings are multiples of a page, and those are exact as doubles.
-  const page = Number(address - (address % 4096n));
-  const mapped = ranges();
-  const start = mapped.starts[mapped.indexAfter(page)];
-  if (start === undefined) return 1n << 64n;
-  return start > page ? BigInt(start) : 0n;
+  const next = space.ranges().find(({ end }) => end > address);
+  if (next === undefined) return 1n << 64n;
+  return next.start > address ? next.start : 0n;
 }
 
 /** `0x… to 0x…` (exclusive) for messages. */

@@ -1,23 +1,25 @@
 /** The commands and their options. What a command does is in commands/. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { FORMATS } from "../src/formats/index.js";
+import { MMU_FORMATS, NESTED_FORMATS } from "../src/paging/index.js";
 import { type ConvertCommandOptions, convert, convertOptions } from "./commands/convert.js";
 import { type CoverageCommandOptions, coverage, parseBlock } from "./commands/coverage.js";
 import { info } from "./commands/info.js";
 import { checkMapsOptions, type MapsCommandOptions, maps } from "./commands/maps.js";
 import { type ReadCommandOptions, read, readOptions } from "./commands/read.js";
 import { reverse, reverseTargets } from "./commands/reverse.js";
+import { type RootsCommandOptions, roots } from "./commands/roots.js";
 import { type SymbolsCommandOptions, symbols } from "./commands/symbols.js";
 import { type TranslateCommandOptions, translate } from "./commands/translate.js";
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
 import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
-import { parseAddress, parseRoot } from "./parse.js";
+import { parseAddress, parseEpt, parseMmu, parseRoot } from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { type Environment, type GlobalOptions, type Purpose, Session } from "./session.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
-const COMMANDS = "info, coverage, read, translate, maps, symbols, write, convert";
+const COMMANDS = "info, coverage, read, translate, maps, roots, symbols, write, convert";
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -57,7 +59,24 @@ export async function run(
       once,
     )
     .option("--physical", "use physical memory")
-    .option("--root <address>", "use the page tables of this root (a CR3)", checked(parseRoot))
+    .option("--root <address>", "use the page tables of this root (a CR3, a TTBR0)", checked(parseRoot))
+    .option(
+      "--mmu <format>",
+      `format of the page tables, instead of what the dump says: ${MMU_FORMATS.map(({ name }) => name).join(", ")}`,
+      checked(parseMmu),
+    )
+    .option(
+      "--swap <file>",
+      "a swap area, a partition's image or a swap file, to read swapped pages from (given several times: in order of their " +
+        "numbers, or as NUMBER=FILE)",
+      (area: string, areas: string[] = []) => [...areas, area],
+    )
+    .option(
+      "--ept <root[:format]>",
+      "open a guest inside, by its nested page tables: an EPTP, an nCR3, or the address of the top table; the format is " +
+        `looked at, or one of ${NESTED_FORMATS.join(", ")} (given several times: each guest lies in the one before)`,
+      (text: string, before: string[] = []) => [...before, checked(parseEpt)(text)],
+    )
     .addOption(new Option("--pid <number>", "use a process's memory (comes with a later issue)"))
     .option("--write", "allow writes to the target")
     .option("--json", "one JSON object a line; nothing else on standard output")
@@ -166,6 +185,15 @@ export async function run(
       checkAddresses(address === undefined ? [] : [address], false);
       return session((opened) => maps(opened, address, options));
     });
+
+  program
+    .command("roots")
+    .description(
+      "page-table roots: those that registers and the kernel tell of, and all that a search of RAM finds",
+    )
+    .option("--all", "tries every format of the architecture, also where the dump says which it is")
+    .addHelpText("after", example(`roots -f ${FIXTURE}`))
+    .action((options: RootsCommandOptions) => session((opened) => roots(opened, options), "roots"));
 
   program
     .command("symbols")

@@ -1,7 +1,6 @@
-/** The page-table roots that are known in a target. */
+/** The page-table roots of a target. */
 import type { Machine } from "../connectors/connectors.js";
 import { type Root, rootName } from "../src/paging/index.js";
-import { rootOf } from "./parse.js";
 
 /** A root, and who says that it is one. */
 export interface KnownRoot {
@@ -9,19 +8,29 @@ export interface KnownRoot {
   readonly from: string;
 }
 
+/** Score of roots that more than their shape speaks for. */
+const CONVINCING = 50;
+
 /**
- * The roots of a machine, each once: that of the address space in use, then those that the dump's CPUs had loaded.
+ * The roots of a machine, each once: that of the address space in use, then those that the dump's CPUs had loaded, the kernel's,
+ * and those that a search of RAM finds by more than their shape.
  *
  * @param own Root of the address space in use.
  */
-export function rootsOf(machine: Machine, own: KnownRoot | undefined): KnownRoot[] {
-  const found: KnownRoot[] = own === undefined ? [] : [own];
-  for (const [cpu, { registers }] of (machine.image?.notes.cpus ?? []).entries()) {
-    if (registers.cr3 !== undefined) found.push({ root: rootOf(registers.cr3), from: `CR3 of CPU ${cpu}` });
-  }
+export async function rootsOf(machine: Machine, own: KnownRoot): Promise<KnownRoot[]> {
+  const found: KnownRoot[] = [own];
+  const halves = machine.paging?.mmu.halves;
+  const add = (root: number, half: "lower" | "upper" | undefined, from: string) => {
+    // (A processor that ran with another format has no root of this one.)
+    if ((half === undefined) === (halves === undefined))
+      found.push({ root: half === undefined ? root : { [half]: root }, from });
+  };
+  for (const { root, half, reason } of machine.dumpRoots) add(root, half, reason);
   const { kernel } = machine;
   if (kernel !== undefined) found.push({ root: kernel.memory.roots, from: "kernel" });
-  return found.filter(
-    ({ root }, i) => found.findIndex((other) => rootName(other.root) === rootName(root)) === i,
-  );
+  for (const { root, half, score, kind } of (await machine.findRoots()).roots) {
+    if (score >= CONVINCING) add(root, half, kind);
+  }
+  const seen = new Set<string>();
+  return found.filter(({ root }) => !seen.has(rootName(root)) && seen.add(rootName(root)));
 }

@@ -4,7 +4,14 @@ import { hex, MemtoolError } from "../src/io/index.js";
 import { type KernelSymbol, type LinuxKernel, SymbolError } from "../src/linux/index.js";
 import { describeError, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
-import { type AddressExpression, checkAddress, parseRoot } from "./parse.js";
+import {
+  type AddressExpression,
+  checkAddress,
+  parseEpt,
+  parseMmu,
+  parseRoot,
+  parseSwapArea,
+} from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { Progress } from "./render/progress.js";
 import type { Space } from "./space.js";
@@ -18,7 +25,10 @@ export interface GlobalOptions {
   readonly map?: string;
   readonly physical?: boolean;
   readonly root?: string;
+  readonly mmu?: string;
+  readonly ept?: readonly string[];
   readonly pid?: string;
+  readonly swap?: readonly string[];
   readonly write?: boolean;
   readonly json?: boolean;
 }
@@ -61,9 +71,9 @@ export function targetOf(options: GlobalOptions, env: Environment["env"]): OpenT
 /**
  * What a target is opened for. `info`: the kernel is looked for in any case, and whoever asks reports that there is none.
  * `coverage`: without a kernel. Both tell holes of the file system from other bytes. `memory`: `--physical` and `--root` do
- * without a kernel, until a symbol is met. `convert`: who converts looks for one where the new dump needs it.
+ * without a kernel, until a symbol is met. `roots`: with the kernel that the dump's note tells of, and no scan for one. `convert`: who converts looks for one where the new dump needs it.
  */
-export type Purpose = "info" | "coverage" | "convert" | "memory";
+export type Purpose = "info" | "coverage" | "convert" | "roots" | "memory";
 
 /** Unknown symbols that similar ones are looked for. */
 const SUGGESTED = 16;
@@ -74,6 +84,8 @@ export class Session {
   readonly space: Space;
   readonly options: GlobalOptions;
   readonly environment: Environment;
+  /** Whether it was said how swapped pages are read. */
+  hinted = false;
   readonly #progress: Progress;
   /** Symbols that were not found. */
   #unknown = 0;
@@ -110,10 +122,14 @@ export class Session {
       format: options.dumpFormat,
       write: options.write,
       root,
+      mmu: options.mmu === undefined ? undefined : parseMmu(options.mmu),
+      swap: options.swap?.map(parseSwapArea),
+      ept: options.ept?.map(parseEpt),
       memoryMap: options.map,
       holes: purpose === "info" || purpose === "coverage",
-      kernel: wantsKernel(purpose, options) ? "scan" : "none",
-      onProgress: (done, total) => progress.update("looking for the kernel", done, total),
+      kernel: kernelFor(purpose, options),
+      onProgress: (done, total) =>
+        progress.update(purpose === "roots" ? "looking for roots" : "looking for the kernel", done, total),
     });
     try {
       progress.clear();
@@ -200,8 +216,12 @@ export class Session {
   }
 }
 
-function wantsKernel(purpose: Purpose, { physical, root }: GlobalOptions): boolean {
-  return purpose === "info" || (purpose === "memory" && physical !== true && root === undefined);
+/** How far to go for a kernel: a root's page tables are read without one, but what Linux means by their entries needs its release. */
+function kernelFor(purpose: Purpose, { physical, root }: GlobalOptions): "scan" | "note" | "none" {
+  if (purpose === "info") return "scan";
+  if (purpose === "roots") return "note";
+  if (purpose !== "memory" || physical === true) return "none";
+  return root === undefined ? "scan" : "note";
 }
 
 function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefined): Space {
@@ -212,11 +232,11 @@ function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefi
         `${machine.name} is one process's memory: there are no physical addresses or page tables`,
       );
     }
-    return { name: machine.name, memory: machine.memory, ranges: () => machine.source.ranges };
+    return { name: machine.name, memory: machine.memory, ranges: machine.ranges };
   }
   if (root !== undefined) {
-    const virtual = machine.addressSpace(root);
-    return { name: `root ${hex(root)}`, memory: virtual, virtual };
+    const virtual = machine.rootSpace(root);
+    return { name: `root ${hex(virtual.root)}`, memory: virtual, virtual };
   }
   const kernel = options.physical === true ? undefined : machine.kernel;
   if (kernel !== undefined) return { name: "kernel", memory: kernel.memory, virtual: kernel.memory };

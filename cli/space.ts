@@ -1,5 +1,6 @@
-import type { Address, AddressRanges } from "../src/io/index.js";
-import type { AddressSpace, PhysicalMap } from "../src/memory/index.js";
+import type { MappedRange } from "../connectors/connectors.js";
+import type { Address } from "../src/io/index.js";
+import type { AddressSpace, PhysicalMap, RangeSpace } from "../src/memory/index.js";
 import type { VirtualMemory } from "../src/paging/index.js";
 
 /** Where a command reads: an address space, and what is known of its shape. */
@@ -11,8 +12,8 @@ export interface Space {
   readonly virtual?: VirtualMemory | undefined;
   /** What of it exists, where it is physical memory. */
   readonly map?: PhysicalMap | undefined;
-  /** What is mapped now, where it is a process. */
-  readonly ranges?: (() => AddressRanges) | undefined;
+  /** The same memory as a list of ranges, where it is a process. */
+  readonly ranges?: RangeSpace<MappedRange> | undefined;
 }
 
 /** What the command line needs of an address space. */

@@ -6,13 +6,14 @@ export { CONVERT_FORMATS, type ConvertFormat, type FailedRange } from "./convert
 export { ConnectorError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
 export type { FileHole, Holes } from "./file-holes.js";
-export { Machine } from "./machine.js";
+export { Machine, type MappedRange } from "./machine.js";
+export type { MachinePaging } from "./machine-paging.js";
 export { type InlineSource, isInline, type MappedFileSource, mapFile } from "./mapped-file.js";
 export { readMemoryMap } from "./memory-map.js";
 export { nodeDecoders } from "./node-decoders.js";
 export { nodeEncoders } from "./node-encoders.js";
 export { open } from "./open.js";
-export type { OpenOptions, OpenTarget } from "./open-options.js";
+export type { GuestTables, OpenOptions, OpenTarget } from "./open-options.js";
 export { openProcess, type ProcessMap, type ProcessOptions, type ProcessSource } from "./proc-mem.js";
 export {
   type Connector,
@@ -24,4 +25,5 @@ export {
   parseTarget,
   registerConnector,
 } from "./registry.js";
+export type { SwapArea } from "./swap-files.js";
 export { openInWorker, type WorkerSourceOptions } from "./worker-source.js";

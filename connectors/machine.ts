@@ -13,27 +13,65 @@ import {
   type Scheduler,
   type SourceIo,
 } from "../src/io/index.js";
-import { findKernel, KernelNotFoundError, type LinuxKernel, parseVmcoreinfo } from "../src/linux/index.js";
-import { AddressSpace, type PhysicalMemory } from "../src/memory/index.js";
-import { TableCache, VirtualMemory } from "../src/paging/index.js";
+import {
+  findKernel,
+  isKnownArch,
+  KernelNotFoundError,
+  LINUX_LANDMARKS,
+  type LinuxAbsentEntries,
+  type LinuxKernel,
+  linuxEntries,
+  parseVmcoreinfo,
+  readZeroPages,
+  rootsOfKernel,
+  type SwapTypes,
+  type Vmcoreinfo,
+  type ZeroPages,
+} from "../src/linux/index.js";
+import { swapTypesRoutine } from "../src/linux/read-swap-types.js";
+import { AddressSpace, type PhysicalMemory, RangeSpace, type SpaceRange } from "../src/memory/index.js";
+import {
+  alignRoot,
+  type FoundRoots,
+  findRoots,
+  formatsOf,
+  type GuestMemory,
+  type KnownRoot,
+  type MmuDef,
+  type Root,
+  rootName,
+  TableCache,
+  VirtualMemory,
+  withAbsentEntries,
+  X86_32,
+  X86_64,
+  X86_PAE,
+} from "../src/paging/index.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
 import { hostWasm } from "./host-wasm.js";
+import { formatHint, type MachinePaging, pagingOfDump, rootsOfDump } from "./machine-paging.js";
 import type { OpenOptions } from "./open-options.js";
+import type { ProcessMap } from "./proc-mem.js";
 import type { Connector } from "./registry.js";
+import type { SwapFiles } from "./swap-files.js";
 
 /** What `open` put together. @internal */
 export interface Layers {
   readonly image: DumpImage | undefined;
   readonly physical: PhysicalMemory | undefined;
+  /** The same memory, where it is that of a guest inside. */
+  readonly guest?: GuestMemory;
   /** Helps to decompress the dump's pages. */
   readonly pool?: DecodePool;
   readonly files?: FilesBeside;
+  /** Where pages are read from that were swapped out. */
+  readonly swap?: SwapFiles | undefined;
 }
 
-/** Five-level paging, in CR4 (Intel SDM vol. 3A, 2.5). */
-const CR4_LA57 = 1n << 12n;
+/** A range of an address space without page tables, with as much as the connector knows of it. */
+export type MappedRange = SpaceRange & Partial<ProcessMap>;
 
 /** An opened target: its memory, and what was found in it. */
 export class Machine {
@@ -41,10 +79,14 @@ export class Machine {
   readonly name: string;
   /** As `FORMATS` name it: `raw`, `elf-core`; the connector's kind where there is no dump. */
   readonly format: string;
-  /** The dump's headers, map and notes. */
+  /** The dump's headers, map and notes. None where a guest inside was opened: they are about its host. */
   readonly image: DumpImage | undefined;
   /** Physical memory, where the target is one. */
   readonly physical: PhysicalMemory | undefined;
+  /** The same, where a guest inside was opened (`OpenOptions.ept`): how, and the physical memory of its host. */
+  readonly guest: GuestMemory | undefined;
+  /** The address space, where the target is none of physical memory: the mappings of a process. */
+  readonly ranges: RangeSpace<MappedRange> | undefined;
   /** The source at the bottom, with its counters. */
   readonly source: SourceIo;
   /** Drives every layer of this machine. */
@@ -52,30 +94,42 @@ export class Machine {
   readonly #options: OpenOptions;
   readonly #pool: DecodePool | undefined;
   readonly #files: FilesBeside | undefined;
+  readonly #swap: SwapFiles | undefined;
   readonly #identity: AddressSpace<Address>;
-  /** The page tables of every root: processes share the kernel's, and the bound is one for all of them. */
-  readonly #tableCache = new TableCache({ wasm: hostWasm });
+  /** The page tables of every root, by format: processes share the kernel's, and the bound is one for all of them. */
+  readonly #tableCaches: TableCache[] = [];
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
   #kernel: LinuxKernel | undefined;
   #noKernel: KernelNotFoundError | undefined;
+  /** Formats with what the kernel means by entries that are not present. */
+  readonly #formats = new Map<MmuDef, MmuDef>();
+  readonly #entries: LinuxAbsentEntries[] = [];
+  #swapTypes: SwapTypes | undefined;
 
   /** Use {@link open}. @internal */
   constructor(source: SourceIo, kind: Connector["kind"], layers: Layers, options: OpenOptions) {
     this.name = source.name;
     this.source = source;
     this.scheduler = source.scheduler ?? defaultScheduler;
-    this.image = layers.image;
+    this.image = layers.guest === undefined ? layers.image : undefined;
     this.physical = layers.physical;
+    this.guest = layers.guest;
     this.#pool = layers.pool;
     this.#files = layers.files;
+    this.#swap = layers.swap;
     this.format = layers.image?.format ?? kind;
     this.#options = options;
     const { physical } = layers;
-    this.#identity =
-      physical === undefined
-        ? new AddressSpace<Address>(source, { name: source.name })
-        : new AddressSpace<Address>(new IdentityIo(physical), { name: "physical memory", ...physical.abi });
+    if (physical === undefined) {
+      this.ranges = new RangeSpace(source, () => rangesOf(source), { name: source.name });
+      this.#identity = this.ranges;
+    } else {
+      this.#identity = new AddressSpace(new IdentityIo(physical), {
+        name: "physical memory",
+        ...physical.abi,
+      });
+    }
   }
 
   /**
@@ -85,7 +139,7 @@ export class Machine {
   get memory(): AddressSpace<Address> {
     const { root } = this.#options;
     if (root === undefined || this.physical === undefined) return this.#kernel?.memory ?? this.#identity;
-    this.#ofRoot ??= this.addressSpace(root);
+    this.#ofRoot ??= this.rootSpace(root);
     return this.#ofRoot;
   }
 
@@ -120,22 +174,25 @@ export class Machine {
     }
     const architecture = image?.notes.architecture;
     try {
-      if (architecture !== undefined && architecture !== "x86_64") {
+      if (!isKnownArch(architecture)) {
         throw new KernelNotFoundError(
           "OTHER_ARCHITECTURE",
-          `no Linux kernel looked for: this is a dump of ${architecture}, and memtool knows the page tables of x86-64 ` +
-            "only; --physical reads its physical memory",
+          `no Linux kernel looked for: this is a dump of ${architecture}, whose page tables memtool doesn't know; ` +
+            "--physical reads its physical memory",
         );
       }
       this.#kernel = yield* findKernel(physical, {
         map: physical.map,
         note: image?.notes.vmcoreinfo,
+        architecture,
+        mmu: this.#options.mmu,
         root: this.#options.root,
         scan,
         live: this.source.source.supports.live,
-        tableCache: this.#tableCache,
+        tableCacheOf: (mmu) => this.#tableCacheOf(mmu),
         maxAge: this.#options.maxAge,
         onProgress: this.#options.onProgress,
+        formatOf: (paging, info) => this.#formatOf(paging, info),
       });
       this.#noKernel = undefined;
       return this.#kernel;
@@ -145,25 +202,111 @@ export class Machine {
     }
   }
 
-  /** Does what `OpenOptions.kernel` asks for. @internal */
+  /** Does what `OpenOptions.kernel` asks for, and checks what else was given by what was found. @internal */
   async prepare(): Promise<void> {
     const kernel = this.#options.kernel ?? "scan";
-    if (this.physical === undefined || kernel === "none") return;
+    if (this.physical !== undefined && kernel !== "none") await this.#prepareKernel(kernel === "scan");
+    const pageSize = this.#vmcoreinfo?.pageSize;
+    if (pageSize !== undefined) this.#swap?.checkPageSize(pageSize);
+  }
+
+  async #prepareKernel(scan: boolean): Promise<void> {
     try {
-      await Io.of(this.scheduler, linuxRoutine, this as Machine, kernel === "scan");
+      await Io.of(this.scheduler, linuxRoutine, this as Machine, scan);
+      // Processes' page tables have what the kernel's own has not.
+      if (this.#options.root !== undefined) await this.swapTypes();
     } catch (error) {
       if (!(error instanceof KernelNotFoundError)) throw error;
     }
   }
 
   /**
-   * The address space of a page-table root. All of a machine's keep their tables in one cache.
-   *
-   * @param root Physical address of the top table (x86-64: CR3 without its low 12 bits).
-   * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process; `OTHER_PAGING`, `FIVE_LEVEL_PAGING`
-   * where the dump says that its tables are of a format that can't be walked yet.
+   * Finds out, once, what the kernel's numbers of swap areas stand for; reads its kallsyms. Until then, all address spaces go by
+   * its release alone. The answer is `undefined` while no kernel was found.
    */
-  addressSpace(root: number): VirtualMemory {
+  swapTypes(): Io<SwapTypes | undefined> {
+    return Io.of(this.scheduler, swapTypesOfMachine, this as Machine);
+  }
+
+  /** @internal */
+  *findSwapTypes(): Routine<SwapTypes | undefined> {
+    if (this.#swapTypes === undefined && this.#kernel !== undefined) {
+      const types = yield* swapTypesRoutine(this.#kernel, this.#kernel.architecture);
+      this.#swapTypes = types;
+      for (const entries of this.#entries) entries.useSwapTypes(types);
+      for (const cache of this.#tableCaches) cache.flush();
+    }
+    return this.#swapTypes;
+  }
+
+  /** Where the kernel's pages of zeros are, as far as it was found and its symbols tell. */
+  zeroPages(): Io<ZeroPages> {
+    return Io.of(this.scheduler, zeroPagesOfMachine, this.#kernel);
+  }
+
+  /** What is known of the kernel without looking for it. */
+  get #vmcoreinfo(): Vmcoreinfo | undefined {
+    if (this.#kernel !== undefined) return this.#kernel.vmcoreinfo;
+    const note = this.image?.notes.vmcoreinfo;
+    return note === undefined ? undefined : parseVmcoreinfo(note);
+  }
+
+  /** A format of page tables with what the kernel means by entries that are not present, where it is known to be Linux. */
+  #formatOf(paging: MmuDef, info = this.#vmcoreinfo): MmuDef {
+    if (paging.absentEntries !== undefined) return paging;
+    const known = this.#formats.get(paging);
+    if (known !== undefined || info?.release === undefined) return known ?? paging;
+    const bits = info.numbers.get("MAX_PHYSMEM_BITS");
+    const entries = linuxEntries({
+      architecture: architectureOf(paging),
+      paging,
+      release: info.release,
+      swapTypes: this.#swapTypes,
+      physicalBits: bits !== undefined && bits >= 32n && bits <= 52n ? Number(bits) : undefined,
+    });
+    if (entries !== undefined) this.#entries.push(entries);
+    const format = entries === undefined ? paging : withAbsentEntries(paging, entries);
+    this.#formats.set(paging, format);
+    // (The kernel's own space names its format like that.)
+    this.#formats.set(format, format);
+    return format;
+  }
+
+  /** The format that {@link #formatOf} made this of. */
+  #plainOf(format: MmuDef): MmuDef {
+    for (const [plain, own] of this.#formats) if (own === format) return plain;
+    return format;
+  }
+
+  /** Swap areas that were given, ascending by number. */
+  get swapAreas(): ReturnType<SwapFiles["list"]> {
+    return this.#swap?.list() ?? [];
+  }
+
+  /**
+   * The format of the machine's page tables, and what says so: the option `mmu`, the kernel if it was found, else the dump.
+   * `undefined` where nothing does.
+   */
+  get paging(): MachinePaging | undefined {
+    const { mmu } = this.#options;
+    if (mmu !== undefined) return { mmu, source: "given" };
+    if (this.#kernel !== undefined)
+      return { mmu: this.#plainOf(this.#kernel.memory.mmu), source: "the kernel" };
+    const ofText = this.#noKernel?.mmu;
+    return ofText === undefined ? pagingOfDump(this.image) : { mmu: ofText, source: "VMCOREINFO" };
+  }
+
+  /**
+   * The address space of a page-table root. All of a machine's of one format keep their tables in one cache.
+   *
+   * @param root Physical address of the top table (x86-64: CR3 without its low 12 bits). Of a format with two roots, a number
+   * is that of the lower half, beside the kernel's if that was found; or the kernel's own.
+   * @param mmu  The format, instead of the machine's (see `paging`).
+   * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process; `OTHER_PAGING` where the dump is of a machine
+   * whose page tables memtool does not know, `UNKNOWN_PAGING` where nothing tells which of several formats they have.
+   * @throws {RangeError} for a root that the format can't have.
+   */
+  addressSpace(root: Root, mmu = this.#needMmu()): VirtualMemory {
     const { physical } = this;
     if (physical === undefined) {
       throw new MemtoolError(
@@ -171,36 +314,92 @@ export class Machine {
         `${this.name} has no page tables: it is one process's memory`,
       );
     }
-    this.#checkPaging();
     const { live } = this.source.source.supports;
+    const roots = typeof root === "number" && mmu.halves !== undefined ? this.#halvesOf(root) : root;
+    this.#swap?.checkPageSize(2 ** (mmu.splits.at(-1) as number));
     return new VirtualMemory(physical, {
-      root,
+      root: roots,
+      mmu: this.#formatOf(mmu),
+      swap: this.#swap?.area,
       live,
-      name: `root 0x${root.toString(16)}`,
-      tableCache: this.#tableCache,
+      name: `root ${rootName(root)}`,
+      tableCache: this.#tableCacheOf(mmu),
       maxAge: this.#options.maxAge,
     });
   }
 
+  /** As `addressSpace`, of a root as a register holds it: without the bits that are no address in the machine's format. */
+  rootSpace(root: number): VirtualMemory {
+    const mmu = this.#needMmu();
+    return this.addressSpace(alignRoot(root, mmu), mmu);
+  }
+
+  /** Both roots, from one. */
+  #halvesOf(root: number): Root {
+    const ofKernel = this.#kernel?.memory.roots;
+    const ofDump = rootsOfDump(this.image).filter(({ half }) => half === "upper");
+    const upper = typeof ofKernel === "object" ? ofKernel.upper : ofDump[0]?.root;
+    if (root === upper || ofDump.some((known) => known.root === root)) return { upper: root };
+    return { lower: root, ...(upper === undefined ? {} : { upper }) };
+  }
+
   /** Tables of another format, walked as x86-64's of four levels, would give wrong addresses without a word. */
-  #checkPaging(): void {
-    const notes = this.image?.notes;
-    const architecture = notes?.architecture;
-    if (architecture !== undefined && architecture !== "x86_64") {
+  #needMmu(): MmuDef {
+    const { paging, image } = this;
+    if (paging !== undefined) return paging.mmu;
+    const architecture = image?.notes.architecture;
+    if (architecture === undefined) return X86_64;
+    if (formatsOf(architecture).length === 0) {
       throw new MemtoolError(
         "OTHER_PAGING",
-        `${this.name}: page tables of ${architecture} aren't supported yet; --physical reads its physical memory`,
+        `${this.name}: memtool doesn't know page tables of ${architecture}; --physical reads its physical memory`,
       );
     }
-    const text = notes?.vmcoreinfo;
-    const ofKernel = text === undefined ? undefined : parseVmcoreinfo(text).numbers.get("pgtable_l5_enabled");
-    const ofCpu = notes?.cpus.some(({ registers }) => ((registers.cr4 ?? 0n) & CR4_LA57) !== 0n);
-    if (ofKernel === 1n || ofCpu === true || this.#noKernel?.code === "FIVE_LEVEL_PAGING") {
+    throw new MemtoolError(
+      "UNKNOWN_PAGING",
+      `${this.name}: nothing in it tells which format its page tables have, of those of ${architecture}: give it${formatHint(architecture)}, ` +
+        "or look for roots (memtool roots)",
+    );
+  }
+
+  #tableCacheOf(mmu: MmuDef): TableCache {
+    let cache = this.#tableCaches.find((one) => one.takes(mmu));
+    if (cache === undefined) {
+      cache = new TableCache({ wasm: hostWasm, mmu });
+      this.#tableCaches.push(cache);
+    }
+    return cache;
+  }
+
+  /** The roots that the dump tells of: its processors' and its header's. One that several tell of is there for each. */
+  get dumpRoots(): readonly KnownRoot[] {
+    return rootsOfDump(this.image);
+  }
+
+  /**
+   * Looks for page-table roots in all of physical memory, by shape and by what they map; those that registers or the kernel
+   * tell of are among them. One pass over RAM: as long as reading it takes.
+   *
+   * @param options.all Try every format of the architecture, also where something tells which it is.
+   * @throws {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process.
+   */
+  findRoots(options: { readonly all?: boolean | undefined } = {}): Io<FoundRoots> {
+    const { physical } = this;
+    if (physical === undefined) {
       throw new MemtoolError(
-        "FIVE_LEVEL_PAGING",
-        `${this.name}: it runs with five-level paging, which isn't supported yet; --physical reads its physical memory`,
+        "NO_PHYSICAL_MEMORY",
+        `${this.name} has no page tables: it is one process's memory`,
       );
     }
+    const mmu = options.all === true ? undefined : this.paging?.mmu;
+    return findRoots(physical, {
+      map: physical.map,
+      formats: mmu === undefined ? formatsOf(this.image?.notes.architecture) : [mmu],
+      landmarks: LINUX_LANDMARKS,
+      known: [...(this.#kernel === undefined ? [] : rootsOfKernel(this.#kernel)), ...this.dumpRoots],
+      live: this.source.source.supports.live,
+      onProgress: this.#options.onProgress,
+    });
   }
 
   /** Paths of the files that it is read from. */
@@ -219,6 +418,7 @@ export class Machine {
     try {
       await this.source.close();
       await this.#files?.close();
+      await this.#swap?.close();
     } finally {
       await this.#pool?.close();
     }
@@ -230,8 +430,30 @@ export class Machine {
   }
 }
 
+/** The ranges as the connector knows them; bounds alone where it knows no more. */
+function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
+  const { maps } = source as { maps?: () => readonly ProcessMap[] };
+  if (maps !== undefined) return maps.call(source);
+  return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
+}
+
+/** The architecture of a format: a dump's header may name the processor of a 32-bit guest. */
+function architectureOf({ name }: MmuDef): "x86_64" | "i386" | "aarch64" | "riscv64" {
+  if (name === X86_32.name || name === X86_PAE.name) return "i386";
+  return name.startsWith("aarch64") ? "aarch64" : name.startsWith("riscv") ? "riscv64" : "x86_64";
+}
+
 function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {
   return yield* machine.findLinux(scan);
+}
+
+function* zeroPagesOfMachine(kernel: LinuxKernel | undefined): Routine<ZeroPages> {
+  if (kernel === undefined) return { pageSize: 4096, page: undefined, huge: undefined };
+  return yield* readZeroPages(kernel);
+}
+
+function* swapTypesOfMachine(machine: Machine): Routine<SwapTypes | undefined> {
+  return yield* machine.findSwapTypes();
 }
 
 /** Physical memory under 64-bit addresses. */

@@ -1,5 +1,7 @@
 /** What to open, and how. */
 import type { RawRange } from "../src/formats/index.js";
+import type { MmuDef, NestedFormat } from "../src/paging/index.js";
+import type { SwapArea } from "./swap-files.js";
 
 /**
  * What to open: the path of a dump, the paths of all files of a dump that was split, in any order, or a connector in
@@ -7,12 +9,35 @@ import type { RawRange } from "../src/formats/index.js";
  */
 export type OpenTarget = string | readonly string[] | { readonly connector: string };
 
+/** Nested page tables of a guest inside the target. */
+export interface GuestTables {
+  /** Physical address of the top table (AMD's nCR3), or an EPTP with its low bits. */
+  readonly root: number;
+  /** Default: what an EPTP says, else what lies there. */
+  readonly format?: NestedFormat | undefined;
+}
+
 /** Options of {@link open}. */
 export interface OpenOptions {
   /** The dump's format, instead of what its content says: a name of `FORMATS`, such as `raw`. */
   readonly format?: string | undefined;
-  /** Physical address of a page-table root: `memory` is then its address space. */
+  /**
+   * Physical address of a page-table root, or the CR3 or TTBR0 that holds it: `memory` is then its address space. (Low bits
+   * that are no address in the format are dropped.)
+   */
   readonly root?: number | undefined;
+  /** Format of the machine's page tables, instead of what its dump or kernel says. */
+  readonly mmu?: MmuDef | undefined;
+  /**
+   * Files of swap areas, which pages that were swapped out are read from: partitions' images, or swap files. Those without a number
+   * get the lowest that is free, in their order. (Their newest copy may be in RAM even so: in the swap cache, or in zswap.)
+   */
+  readonly swap?: readonly SwapArea[] | undefined;
+  /**
+   * Open a guest inside the target's physical memory, by its nested page tables; of several, each lies in the one before.
+   * All else is then about the guest: its kernel, `root`, its physical memory.
+   */
+  readonly ept?: GuestTables | readonly GuestTables[] | undefined;
   /** Allow writes, where the target can; default false. */
   readonly write?: boolean | undefined;
   /**

@@ -6,12 +6,14 @@ import { DecodePool } from "./decode-pool.js";
 import { ConnectorError } from "./errors.js";
 import type { FileSource } from "./file.js";
 import { FilesBeside, fileOf } from "./files-beside.js";
+import { openGuest } from "./guest.js";
 import { type Layers, Machine } from "./machine.js";
 import { isInline } from "./mapped-file.js";
 import { readMemoryMap } from "./memory-map.js";
 import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
 import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
+import { SwapFiles } from "./swap-files.js";
 
 /**
  * Opens a dump or a live target.
@@ -29,11 +31,22 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
   const io = new SourceIo(source, scheduler);
   const files = new FilesBeside(io);
   let machine: Machine | undefined;
+  let swap: SwapFiles | undefined;
   try {
+    if (options.swap !== undefined && options.swap.length > 0) {
+      if (connector.kind === "virtual") {
+        throw new MemtoolError(
+          "NO_PHYSICAL_MEMORY",
+          `${io.name} has no page tables: swap areas are of no use`,
+        );
+      }
+      swap = await SwapFiles.open(options.swap, scheduler);
+    }
+    const layers = await layersOf(io, connector, options, files, parts, memoryMap);
     machine = new Machine(
       io,
       connector.kind,
-      await layersOf(io, connector, options, files, parts, memoryMap),
+      { ...(await openGuest(io.name, layers, options)), swap },
       options,
     );
     await machine.prepare();
@@ -41,6 +54,7 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
   } catch (error) {
     await machine?.close();
     await files.close();
+    await swap?.close();
     await io.close();
     throw error;
   }

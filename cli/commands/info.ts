@@ -1,7 +1,9 @@
+import type { MachinePaging } from "../../connectors/connectors.js";
 import type { DumpImage } from "../../src/formats/index.js";
 import { MemtoolError } from "../../src/io/index.js";
 import { KallsymsError, type LinuxKernel } from "../../src/linux/index.js";
 import type { PhysicalMap } from "../../src/memory/index.js";
+import { GuestMemory } from "../../src/paging/index.js";
 import { describeError, EXIT } from "../errors.js";
 import { totalsFields } from "../render/coverage.js";
 import { escapeText, toJson } from "../render/escape.js";
@@ -54,11 +56,29 @@ export interface InfoFacts {
   /** Bytes below the last range that are no RAM. */
   readonly outside?: number;
   readonly cpus?: readonly Readonly<Record<string, string | number>>[];
+  /** The guest inside that all this is about, in the memory of the target. */
+  readonly guest?: GuestFacts;
+  /** The format of the page tables, and what says so. */
+  readonly paging?: { readonly format: string; readonly source: string };
   readonly kernel?: KernelFacts;
   /** Why there is no kernel. */
   readonly noKernel?: string;
   readonly details?: Readonly<Record<string, string | number | boolean>>;
   readonly warnings: readonly string[];
+}
+
+/** How a guest inside was opened: by its nested page tables. */
+interface GuestFacts {
+  readonly root: string;
+  readonly format: string;
+  /** What told the format: an EPTP, who asked, or the tables. */
+  readonly formatSource: string;
+  /** Bytes that they map. */
+  readonly mapped: number;
+  /** Tables that can't be read. */
+  readonly missingTables: number;
+  /** Where the guest before lies, if it is a guest itself. */
+  readonly host?: GuestFacts;
 }
 
 /** The kernel's part of it. */
@@ -78,8 +98,12 @@ interface KernelFacts {
 /** Gathers it. */
 async function collect(session: Session): Promise<InfoFacts> {
   const { machine } = session;
-  const { image, physical, kernel } = machine;
-  const warnings = [...(image?.warnings ?? []), ...(kernel?.origin.warnings ?? [])];
+  const { image, physical, kernel, guest } = machine;
+  const warnings = [
+    ...(image?.warnings ?? []),
+    ...(guest?.facts.warnings ?? []),
+    ...(kernel?.origin.warnings ?? []),
+  ];
   const size = machine.format === "virtual" ? {} : { size: machine.size };
   const common = { target: machine.name, format: machine.format, ...size, warnings };
   if (physical === undefined) {
@@ -93,11 +117,17 @@ async function collect(session: Session): Promise<InfoFacts> {
   return {
     ...common,
     ...(image === undefined ? {} : imageFacts(image)),
+    ...(guest === undefined ? {} : { guest: guestFacts(guest) }),
     ...mapFacts(physical.map),
     ...(image === undefined ? {} : await zeroFacts(image, warnings)),
+    ...pagingFacts(machine.paging),
     ...(kernel === undefined ? {} : { kernel: await kernelFacts(kernel) }),
     ...(machine.noKernel === undefined ? {} : { noKernel: machine.noKernel.message }),
   };
+}
+
+function pagingFacts(paging: MachinePaging | undefined): Partial<InfoFacts> {
+  return paging === undefined ? {} : { paging: { format: paging.mmu.name, source: paging.source } };
 }
 
 function imageFacts(image: DumpImage): Partial<InfoFacts> {
@@ -112,6 +142,12 @@ function imageFacts(image: DumpImage): Partial<InfoFacts> {
     })),
     details: image.details,
   };
+}
+
+function guestFacts({ root, mmu, formatSource, facts, host }: GuestMemory): GuestFacts {
+  const { bytesMapped: mapped, missingTables } = facts;
+  const own = { root: hex(root), format: mmu.name, formatSource, mapped, missingTables };
+  return host instanceof GuestMemory ? { ...own, host: guestFacts(host) } : own;
 }
 
 function mapFacts(map: PhysicalMap): Partial<InfoFacts> {
@@ -181,7 +217,12 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
     ["target", escapeText(facts.target)],
     ["format", escapeText([facts.format, facts.description].filter((part) => part !== undefined).join(": "))],
     ["size", facts.size === undefined ? undefined : bytesText(facts.size)],
+    ["guest inside", facts.guest === undefined ? undefined : guestText(facts.guest)],
     ["architecture", facts.architecture],
+    [
+      "page tables",
+      facts.paging === undefined ? undefined : `${facts.paging.format} (${facts.paging.source})`,
+    ],
     ...memoryFields(facts),
   ]);
   if (kernel !== undefined) text += `\n${heading("kernel")}\n${kernelText(kernel)}`;
@@ -211,6 +252,17 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
   }
   for (const warning of facts.warnings) text += `\nwarning: ${escapeText(warning)}\n`;
   return text;
+}
+
+const FORMAT_SOURCES: Readonly<Record<string, string>> = {
+  EPTP: "as its EPTP says",
+  given: "as asked for",
+  tables: "as its tables look",
+};
+
+function guestText({ root, format, formatSource, host }: GuestFacts): string {
+  const inside = host === undefined ? "" : `, inside that of ${guestText(host)}`;
+  return `nested page tables at ${root}, ${format} ${FORMAT_SOURCES[formatSource] ?? ""}${inside}`;
 }
 
 type CpuFacts = NonNullable<InfoFacts["cpus"]>[number];

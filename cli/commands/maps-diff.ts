@@ -14,7 +14,7 @@ export async function mapsDiff(
 ): Promise<number> {
   const { out, environment } = session;
   const json = session.options.json === true;
-  const other = session.machine.addressSpace(root);
+  const other = session.machine.rootSpace(root);
   let any = false;
   let unknown = 0;
   for await (const difference of diffMaps(memory, other, range)) {

@@ -9,11 +9,16 @@ import type { Session } from "../session.js";
 /** What is counted over all page sizes. */
 const KINDS: readonly (readonly [string, (row: SummaryRow) => boolean])[] = [
   ["user", (row) => row.user],
-  ["kernel", (row) => !row.user],
+  ["kernel", (row) => !row.user && !isHidden(row)],
   ["writable", (row) => row.writable],
   ["executable", (row) => row.executable],
   ["writable and executable", isWx],
 ];
+
+/** Nobody may do anything with it: Linux hides pages like that (PROT_NONE). */
+function isHidden(row: SummaryRow): boolean {
+  return !row.readable && !row.writable && !row.executable;
+}
 
 function isWx(row: SummaryRow): boolean {
   return row.writable && row.executable;
@@ -53,7 +58,7 @@ function byRights(rows: readonly SummaryRow[]): Map<string, SummaryRow[]> {
     groups.set(rights, [...(groups.get(rights) ?? []), row]);
   }
   const rank = ([first]: readonly SummaryRow[]) =>
-    first === undefined ? 0 : (isWx(first) ? 0 : 2) + (first.user ? 0 : 1);
+    first === undefined ? 0 : (isWx(first) ? 0 : isHidden(first) ? 4 : 2) + (first.user ? 0 : 1);
   return new Map(
     [...groups].sort(([a, some], [b, others]) => rank(some) - rank(others) || (a < b ? -1 : a > b ? 1 : 0)),
   );
@@ -84,6 +89,8 @@ export function summaryText({ rows, swapped }: MapSummary, heading: (text: strin
     name,
     bytesText(bytesOf(rows.filter(is))),
   ]);
+  const hidden = bytesOf(rows.filter(isHidden));
+  totals.push(["hidden (no rights)", hidden === 0n ? undefined : bytesText(hidden)]);
   totals.push(["swapped out", swapped.ranges === 0 ? undefined : bytesText(swapped.bytes)]);
   return `${heading(first)}\n${rest.join("\n")}\n${fields(totals)}`;
 }
@@ -97,6 +104,7 @@ function summaryJson({ rows, swapped, unknown }: MapSummary): Record<string, unk
   return {
     bytes: Number(bytesOf(rows)),
     ...Object.fromEntries(sums),
+    hidden: Number(bytesOf(rows.filter(isHidden))),
     swapped: Number(swapped.bytes),
     unknown: { ranges: unknown.ranges, bytes: Number(unknown.bytes) },
     rows: rows.map((row) => ({

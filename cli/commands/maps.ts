@@ -1,18 +1,17 @@
-import type { ProcessSource } from "../../connectors/connectors.js";
-import { MemtoolError, type SourceIo } from "../../src/io/index.js";
 import type { MapArea, MapRun, VirtualMemory, VirtualRange } from "../../src/paging/index.js";
 import { EXIT, statusOf, UsageError } from "../errors.js";
 import { END_OF_SPACE, parseAddress, parseRoot, parseSize } from "../parse.js";
 import { checkPicturePath } from "../picture-file.js";
 import { AREA_HEADING, areaJson, areaText } from "../render/area.js";
 import { toJson } from "../render/escape.js";
-import { MAPPING_HEADING, type Mapping, mappingJson, mappingText } from "../render/mapping.js";
 import { hex } from "../render/numbers.js";
 import { RUN_HEADING, runJson, runText } from "../render/translation.js";
 import type { Session } from "../session.js";
+import { describeEntry, noteSwapped } from "../swapped.js";
 import { mapsDiff } from "./maps-diff.js";
 import { mapsPicture } from "./maps-picture.js";
 import { mapsSummary } from "./maps-summary.js";
+import { rangeMaps } from "./ranges.js";
 import { pageTablesOf } from "./translate.js";
 
 /** Options as the command line has them. */
@@ -53,8 +52,9 @@ export async function maps(
   if (end > END_OF_SPACE) {
     throw new UsageError(`${address}: the range crosses the end of the address space (2^64)`);
   }
+  const { ranges } = session.space;
   const view = VIEWS.find((name) => options[name] !== undefined) ?? (options.wx === true ? "wx" : undefined);
-  if (session.machine.physical === undefined && view === undefined) return processMaps(session, start, end);
+  if (ranges !== undefined && view === undefined) return rangeMaps(session, ranges, start, end);
   const memory = pageTablesOf(session, view === undefined ? "maps" : `maps --${view}`);
   const range = { start, end };
   if (options.summary === true) return mapsSummary(session, memory, range);
@@ -67,6 +67,19 @@ export async function maps(
 /** Whether it may be both written to and executed. */
 function isWx(run: MapRun | MapArea): boolean {
   return run.state === undefined && run.writable && run.executable;
+}
+
+/** A run or an area as JSON and as text. (Areas have no entry that could be described.) */
+function linesOf(
+  session: Session,
+  memory: VirtualMemory,
+  run: MapRun | MapArea,
+): readonly [Record<string, unknown>, string] {
+  if (!("physical" in run) && !("entry" in run)) return [areaJson(run), areaText(run)];
+  if (run.state !== "swapped") return [runJson(run), runText(run)];
+  const absent = describeEntry(memory, run.level, run.entry);
+  if (absent !== undefined) noteSwapped(session, run.start, absent);
+  return [runJson(run, absent), runText(run, absent)];
 }
 
 /** Runs, or areas; with `--wx` in two passes, so that nothing need be kept. */
@@ -92,7 +105,7 @@ async function listMaps(
       // (Of what is swapped out, that is known.)
       if (run.state === undefined || run.state === "swapped") good = true;
       else bad = true;
-      const line = "pageSizes" in run ? [areaJson(run), areaText(run)] : [runJson(run), runText(run)];
+      const line = linesOf(session, memory, run);
       if (json) out.text(`${toJson(line[0])}\n`);
       else out.text(wx === true && pass === 0 ? `${style.missing(line[1] as string)}\n` : `${line[1]}\n`);
       await out.settle();
@@ -105,33 +118,4 @@ async function listMaps(
     session.warn(`nothing is mapped from ${hex(range.start)} to ${hex(range.end)}`);
   }
   return statusOf(good, bad);
-}
-/** A process has no page tables to see; what the system says of its mappings. */
-async function processMaps(session: Session, start: bigint, end: bigint): Promise<number> {
-  const { out } = session;
-  const json = session.options.json === true;
-  const maps = mappingsOf(session.machine.source);
-  if (maps.length === 0) {
-    throw new MemtoolError("GONE", `${session.machine.name}: nothing is mapped any more: it has exited`);
-  }
-  let found = false;
-  for (const map of maps) {
-    const from = map.start > start ? map.start : start;
-    const to = map.end < end ? map.end : end;
-    if (from >= to) continue;
-    if (!json && !found) out.text(`${session.environment.style.heading(MAPPING_HEADING)}\n`);
-    found = true;
-    const skipped = map.inode === undefined || map.inode === 0 ? 0n : from - map.start;
-    const part = { ...map, start: from, end: to, offset: map.offset + skipped };
-    out.text(json ? `${toJson(mappingJson(part))}\n` : `${mappingText(part)}\n`);
-    await out.settle();
-  }
-  if (!found && !json) session.warn(`nothing is mapped from ${hex(start)} to ${hex(end)}`);
-  return EXIT.ok;
-}
-
-/** The mappings as the connector knows them; ranges alone where it knows no more. */
-function mappingsOf({ source, ranges }: SourceIo): readonly Mapping[] {
-  if ("maps" in source) return (source as ProcessSource).maps();
-  return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end), offset: 0n }));
 }

@@ -1,4 +1,4 @@
-import { all } from "../../src/io/index.js";
+import { all, faultState } from "../../src/io/index.js";
 import { statusOf, UsageError } from "../errors.js";
 import { readLines } from "../lines.js";
 import { END_OF_SPACE, parseAddress, parseByte, parseReadLine, parseSize } from "../parse.js";
@@ -7,6 +7,7 @@ import { escapeText } from "../render/escape.js";
 import { makeEmitter, type ReadFormat, type ReadOptions } from "../render/read.js";
 import type { Session } from "../session.js";
 import { HoleSummary } from "../summary.js";
+import { noteSwapped } from "../swapped.js";
 
 /** Bytes that are read where no length is given. */
 const DEFAULT_LENGTH = 256n;
@@ -70,6 +71,7 @@ export async function read(
   const pieces: PieceOptions = { zeroExcluded: options.zeroExcluded ?? false };
   let badLines = 0;
   let requests = 0;
+  let swappedAt: bigint | undefined;
 
   for await (const group of groups()) {
     requests += group.length;
@@ -78,6 +80,7 @@ export async function read(
       for await (const piece of list) {
         if ("fault" in piece) {
           summary.hole(piece.address, piece.length, piece.fault);
+          if (faultState(piece.fault) === "swapped") swappedAt ??= piece.address;
           await emitter.hole(piece);
         } else {
           summary.good(piece.bytes.length);
@@ -90,6 +93,7 @@ export async function read(
     await out.flush();
   }
   summary.report(session);
+  await noteSwappedAt(session, swappedAt);
   const bad = badLines > 0 || summary.bytesMissing > 0n;
   return statusOf(summary.bytesGood > 0n || (requests > 0 && summary.bytesMissing === 0n), bad);
 
@@ -122,6 +126,15 @@ export async function read(
       yield list;
     }
   }
+}
+
+/** Says how the first page that is in a swap area could be read. */
+async function noteSwappedAt(session: Session, address: bigint | undefined): Promise<void> {
+  const { virtual } = session.space;
+  if (address === undefined || virtual === undefined) return;
+  const { steps } = await virtual.walk(address);
+  const absent = steps.at(-1)?.absent;
+  if (absent !== undefined) noteSwapped(session, address, absent);
 }
 
 /** @throws {UsageError} for a range beyond the end of the address space. */

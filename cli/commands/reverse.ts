@@ -62,15 +62,16 @@ export async function reverse(
     spans = read.spans;
   }
   const own = { root: memory.roots, from: session.space.name };
-  const roots = options.allRoots === true ? rootsOf(session.machine, own).map(({ root }) => root) : undefined;
+  const roots =
+    options.allRoots === true ? (await rootsOf(session.machine, own)).map(({ root }) => root) : undefined;
+  session.clearProgress();
   const targets = areRanges ? spans : spans.map(({ start }) => start);
   const results =
     roots === undefined
       ? memory.reverse(targets as PhysicalSpan[])
       : findMappings(
-          roots.map((root) =>
-            root === memory.roots ? memory : session.machine.addressSpace(root as number),
-          ),
+          // All made alike, so that what they share is seen.
+          roots.map((root) => session.machine.addressSpace(root)),
           targets as PhysicalSpan[],
         );
   const found = new Found(spans);

@@ -1,13 +1,16 @@
 import { all, MemtoolError } from "../../src/io/index.js";
+import { type ZeroPages, zeroPageAt } from "../../src/linux/index.js";
 import type { TranslationColumns, VirtualMemory, Walk } from "../../src/paging/index.js";
 import { AddressLines, MORE, OTHER } from "../address-lines.js";
 import { statusOf, UsageError } from "../errors.js";
 import { readLines } from "../lines.js";
 import { parseAddress } from "../parse.js";
 import { toJson } from "../render/escape.js";
-import { translationJson, translationText, walkText } from "../render/translation.js";
+import { type TranslationMore, translationJson, translationText, walkText } from "../render/translation.js";
 import { TranslationLines } from "../render/translation-lines.js";
 import type { Session } from "../session.js";
+import { noteSwapped } from "../swapped.js";
+import { rangeTranslate } from "./ranges.js";
 
 /** Options as the command line has them. */
 export interface TranslateCommandOptions {
@@ -45,9 +48,13 @@ export async function translate(
   addresses: readonly string[],
   options: TranslateCommandOptions,
 ): Promise<number> {
+  const { ranges } = session.space;
+  if (ranges !== undefined && options.walk !== true)
+    return rangeTranslate(session, ranges, addresses, options.stdin === true);
   const memory = pageTablesOf(session, "translate");
   let good = false;
   let bad = false;
+  let zeros: ZeroPages | undefined;
   if (options.stdin !== true) {
     if (addresses.length === 0) throw new UsageError("no address: give one or more, or --stdin");
     const list: bigint[] = [];
@@ -78,22 +85,30 @@ export async function translate(
   async function answer(list: readonly bigint[]): Promise<void> {
     const { out } = session;
     const json = session.options.json === true;
-    const walks: Walk[] =
-      options.walk === true
-        ? await all(list.map((address) => memory.walk(address)))
-        : (await all(list.map((address) => memory.translate(address)))).map((result) => ({
-            steps: [],
-            result,
-          }));
+    const walks = await all(list.map((address) => memory.walk(address)));
     for (const walk of walks) {
       const { result } = walk;
+      const shown = options.walk === true ? walk : undefined;
+      const more = await moreOf(walk);
       if (result.state === undefined) good = true;
       else bad = true;
-      if (json) out.text(`${toJson(translationJson(result, options.walk === true ? walk : undefined))}\n`);
-      else out.text(`${translationText(result)}\n${walkText(walk)}`);
+      if (json) out.text(`${toJson(translationJson(result, shown, more))}\n`);
+      else out.text(`${translationText(result, more)}\n${shown === undefined ? "" : walkText(walk)}`);
+      if (result.state === "swapped" && more.absent !== undefined) {
+        noteSwapped(session, result.virtual, more.absent);
+      }
       await out.settle();
     }
     await out.flush();
+  }
+
+  /** What the kernel means by it, as far as that is known. */
+  async function moreOf({ steps, result }: Walk): Promise<TranslationMore> {
+    const absent = steps.at(-1)?.absent;
+    // A process' pages are meant; and only for a root that was given, symbols have been read anyway.
+    if (result.state !== undefined || session.options.root === undefined) return { absent };
+    zeros ??= await session.machine.zeroPages();
+    return { absent, zero: zeroPageAt(zeros, result.physical) };
   }
 }
 

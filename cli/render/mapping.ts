@@ -1,27 +1,65 @@
 /** Mappings of a process, as its system tells them. */
-import type { ProcessMap } from "../../connectors/connectors.js";
+import type { MappedRange } from "../../connectors/connectors.js";
+import type { RangeTranslation } from "../../src/memory/index.js";
 import { escapeText } from "./escape.js";
 import { hex, hex16 } from "./numbers.js";
 
 /** A line of /proc/PID/maps, or as much of one as a connector knows. */
-export type Mapping = Pick<ProcessMap, "start" | "end" | "offset"> & Partial<ProcessMap>;
+export type Mapping = MappedRange;
 
 /** The headings of {@link mappingText}. */
 export const MAPPING_HEADING = "START               END (EXCLUSIVE)     RIGHTS       FILE";
 
+/** The part of a mapping from `start` to `end`; the offset in a file moves along. */
+export function partOf(mapping: Mapping, start: bigint, end: bigint): Mapping {
+  const { offset, inode = 0 } = mapping;
+  if (offset === undefined || inode === 0) return { ...mapping, start, end };
+  return { ...mapping, start, end, offset: offset + start - mapping.start };
+}
+
 /** One line of `maps` of a process. */
 export function mappingText(mapping: Mapping): string {
-  const { start, end, readable, writable, executable, shared, path = "" } = mapping;
-  const range = `${hex16(start)}  ${hex16(end)}`;
-  if (readable === undefined) return range;
-  const rights = `${readable ? "r" : "-"}${writable ? "w" : "-"}${executable ? "x" : "-"}`;
-  return `${range}  ${rights} ${shared ? "shared " : "private"}  ${escapeText(path)}`.trimEnd();
+  const range = `${hex16(mapping.start)}  ${hex16(mapping.end)}`;
+  return `${range}  ${rightsText(mapping)}${escapeText(mapping.path ?? "")}`.trimEnd();
 }
 
 /** One line of `maps --json` of a process; `offset` is that of the first byte in the file. */
 export function mappingJson(mapping: Mapping): Record<string, unknown> {
-  const { start, end, readable, writable, executable, shared, offset, path } = mapping;
-  const range = { start: hex(start), end: hex(end) };
-  if (readable === undefined) return range;
-  return { ...range, readable, writable, executable, shared, offset: hex(offset), path };
+  return { start: hex(mapping.start), end: hex(mapping.end), ...factsJson(mapping) };
+}
+
+/** One line of `translate` of a process: the rights, and the file with the offset of the byte in it. */
+export function mappedText(result: RangeTranslation<Mapping>): string {
+  const address = hex16(result.virtual);
+  if (result.state !== undefined) return `${address}  not mapped`;
+  const { path = "", offset = 0n, inode = 0 } = partOf(result.range, result.virtual, result.range.end);
+  const place = inode === 0 ? "" : `+${hex(offset)}`;
+  return `${address}  ${rightsText(result.range)}${escapeText(path)}${place}`.trimEnd();
+}
+
+/** The same of `translate --json`; `start` and `end` are those of the mapping, `offset` that of the byte. */
+export function mappedJson(result: RangeTranslation<Mapping>): Record<string, unknown> {
+  const { virtual } = result;
+  if (result.state !== undefined) return { virtual: hex(virtual), state: result.state };
+  const { start, end } = result.range;
+  const facts = factsJson(partOf(result.range, virtual, end));
+  return { virtual: hex(virtual), start: hex(start), end: hex(end), ...facts };
+}
+
+function rightsText({ readable, writable, executable, shared }: Mapping): string {
+  if (readable === undefined) return "";
+  const rights = `${readable ? "r" : "-"}${writable ? "w" : "-"}${executable ? "x" : "-"}`;
+  return `${rights} ${shared ? "shared " : "private"}  `;
+}
+
+function factsJson({
+  readable,
+  writable,
+  executable,
+  shared,
+  offset,
+  path,
+}: Mapping): Record<string, unknown> {
+  if (readable === undefined) return {};
+  return { readable, writable, executable, shared, offset: hex(offset ?? 0n), path };
 }

@@ -1,19 +1,20 @@
 /**
- * Finds the Linux kernel in physical memory: VMCOREINFO (the dump's note, else a scan of RAM) says where its image
- * and its page tables are.
+ * Finds the Linux kernel in physical memory: VMCOREINFO (the dump's note, else a scan of RAM) says where its image and its
+ * page tables are, and of which format. What differs between architectures is in `arch/`.
  *
- * x86-64: the image is mapped from `__START_KERNEL_map` on, so the physical address of one of its symbols is
- * `va - 0xffffffff80000000 + phys_base` (arch/x86/include/asm/page_64.h, `__phys_addr_nodebug`;
- * Documentation/arch/x86/x86_64/mm.rst). `swapper_pg_dir` is the kernel's own root. A CPU's CR3 is not to be trusted:
- * under page-table isolation it may be the user copy, which maps next to nothing of the kernel
- * (arch/x86/mm/pti.c).
+ * `swapper_pg_dir` is the kernel's own root. A CPU's root is not to be trusted: under page-table isolation it may be the
+ * user copy, which maps next to nothing of the kernel (arch/x86/mm/pti.c), and on arm64 it is that of the lower half.
  */
 import { hex, Io, MemtoolError, type PacketIo, type Routine, readPartial } from "../io/index.js";
 import { schedulerOf } from "../io/requests.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
+import type { MmuDef } from "../paging/mmu-def.js";
+import { alignRoot } from "../paging/registers-paging.js";
 import type { TableCache } from "../paging/table-cache.hot.js";
 import { VirtualMemory } from "../paging/virtual-memory.js";
-import { imageSymbols, KERNEL_MAP } from "./image.js";
+import { archOf } from "./arch/index.js";
+import type { KernelArch } from "./arch/kernel-arch.js";
+import { imageSymbols } from "./image.js";
 import { type KernelOrigin, LinuxKernel } from "./kernel.js";
 import { parseVmcoreinfo, type Vmcoreinfo, vmcoreinfoStart } from "./vmcoreinfo.js";
 
@@ -23,14 +24,23 @@ export interface FindKernelOptions {
   readonly map: PhysicalMap;
   /** The note's text, where the dump has one. */
   readonly note?: Uint8Array | undefined;
-  /** Page-table root to use instead of `swapper_pg_dir`, if it maps the kernel; see {@link KernelOrigin}. */
+  /** The architecture that the dump names: what is taken where the text itself does not tell. */
+  readonly architecture?: string | undefined;
+  /**
+   * Page-table root to use instead of `swapper_pg_dir`, if it maps the kernel; see {@link KernelOrigin}. Low bits that are no
+   * part of it (of a CR3) are dropped.
+   */
   readonly root?: number | undefined;
+  /** What the format becomes in which the kernel's own space is walked; by default it stays as it is. */
+  readonly formatOf?: ((paging: MmuDef, info: Vmcoreinfo) => MmuDef) | undefined;
+  /** Format of the page tables, instead of what VMCOREINFO says. */
+  readonly mmu?: MmuDef | undefined;
   /** Whether to scan all RAM if there is no note that holds up; default true. */
   readonly scan?: boolean | undefined;
   /** Whether memory changes by itself. */
   readonly live?: boolean | undefined;
-  /** Where the kernel's address space keeps its page tables; default: a cache of its own. */
-  readonly tableCache?: TableCache | undefined;
+  /** Where the kernel's address space keeps its page tables, which are of this format; default: a cache of its own. */
+  readonly tableCacheOf?: ((mmu: MmuDef) => TableCache) | undefined;
   /** For live memory: milliseconds that its page tables may be old when a request begins; default 0. */
   readonly maxAge?: number | undefined;
   /** Called after each piece of a scan with the bytes scanned so far, and in all. */
@@ -38,14 +48,25 @@ export interface FindKernelOptions {
 }
 
 /** No kernel, or one that can't be used. */
-export class KernelNotFoundError extends MemtoolError {}
+export class KernelNotFoundError extends MemtoolError {
+  /** The format of its page tables, where a text of a kernel was found that tells it. */
+  readonly mmu: MmuDef | undefined;
+
+  constructor(code: string, message: string, mmu?: MmuDef) {
+    super(code, message);
+    this.mmu = mmu;
+  }
+}
 
 /** What one VMCOREINFO text leads to. */
 interface Candidate {
   readonly info: Vmcoreinfo;
   readonly vmcoreinfo: "note" | "scan";
   readonly address: number | undefined;
-  readonly physBase: bigint | undefined;
+  readonly arch: KernelArch;
+  readonly mmu: MmuDef;
+  /** What is added to the image's virtual addresses for its physical ones. */
+  readonly offset: bigint | undefined;
   readonly root: number | undefined;
   /** Whether the tables of `root` map the text's own symbols. */
   readonly holds: boolean;
@@ -54,7 +75,7 @@ interface Candidate {
 /**
  * Finds the kernel.
  *
- * @throws {KernelNotFoundError} `NO_KERNEL`, `NO_ROOT` or `FIVE_LEVEL_PAGING`, with what to give instead.
+ * @throws {KernelNotFoundError} `NO_KERNEL` or `NO_ROOT`, with what to give instead.
  */
 export function findKernel(physical: PacketIo<number>, options: FindKernelOptions): Io<LinuxKernel> {
   return Io.of(schedulerOf(physical), findRoutine, physical, options);
@@ -90,43 +111,39 @@ function* accept(
   options: FindKernelOptions,
   found: Candidate,
 ): Routine<LinuxKernel> {
-  const { info } = found;
-  if (info.numbers.get("pgtable_l5_enabled") === 1n) {
-    throw new KernelNotFoundError(
-      "FIVE_LEVEL_PAGING",
-      `Linux ${info.release ?? "of unknown release"} runs with five-level paging, which isn't supported yet; ` +
-        "--physical reads its physical memory",
-    );
-  }
+  const { info, arch, mmu } = found;
   const warnings: string[] = [];
   if ((info.numbers.get("sme_mask") ?? 0n) !== 0n) {
-    warnings.push("the kernel encrypts its memory (SME): page-table entries and data may be unreadable");
+    warnings.push(
+      "the kernel encrypts its memory (SME): its page tables are walked without the bit that says so, and may be " +
+        "unreadable like other data",
+    );
   }
-  let root = found.root;
-  let holds = found.holds;
+  let { root, holds, offset } = found;
   let source: KernelOrigin["root"] = "swapper_pg_dir";
-  let physBase = found.physBase;
-  if (options.root !== undefined && options.root !== root) {
-    const given = yield* imageBase(physical, options.root, info, options.live);
-    const fits = given !== undefined && (physBase === undefined || physBase === given);
-    if (fits || !holds) {
-      root = options.root;
+  const wanted = options.root === undefined ? undefined : alignRoot(options.root, mmu);
+  if (wanted !== undefined && wanted !== root) {
+    const given = yield* imageOffset(physical, options, arch, mmu, wanted, info);
+    const fits = given !== undefined && (offset === undefined || offset === given);
+    if (fits || (!holds && mmu.halves === undefined)) {
+      root = wanted;
       holds = fits;
-      physBase ??= given;
+      offset ??= given;
       source = "given";
-    } else {
+    } else if (mmu.halves === undefined) {
       warnings.push(
-        `the root ${hex(options.root)} doesn't map the kernel (a user copy under page-table isolation?): ` +
+        `the root ${hex(wanted)} doesn't map the kernel (a user copy under page-table isolation?): ` +
           `the kernel is read through swapper_pg_dir, ${hex(root ?? 0)}`,
       );
     }
   }
   if (root === undefined) {
-    const missing = physBase === undefined ? "NUMBER(phys_base)" : "SYMBOL(swapper_pg_dir)";
+    const missing = offset === undefined ? arch.offsetName : "SYMBOL(swapper_pg_dir)";
     throw new KernelNotFoundError(
       "NO_ROOT",
-      `VMCOREINFO of Linux ${info.release ?? "?"} has no usable ${missing} (another architecture than x86-64, ` +
-        "or cut short): give the page-table root with --root",
+      `VMCOREINFO of Linux ${info.release ?? "?"} has no usable ${missing} (another architecture than ` +
+        `${arch.architecture}, or cut short): give the page-table root with --root (memtool roots looks for some)`,
+      mmu,
     );
   }
   if (!holds) {
@@ -141,14 +158,27 @@ function* accept(
     verified: holds,
     warnings,
   };
-  const memory = new VirtualMemory(physical, {
-    root,
+  const own = options.formatOf?.(mmu, info) ?? mmu;
+  return new LinuxKernel(info, spaceOf(physical, options, arch, own, root, "kernel"), arch, offset, origin);
+}
+
+/** The address space of a kernel's root. */
+function spaceOf(
+  physical: PacketIo<number>,
+  options: FindKernelOptions,
+  arch: KernelArch,
+  mmu: MmuDef,
+  root: number,
+  name: "kernel" | "candidate",
+): VirtualMemory {
+  return new VirtualMemory(physical, {
+    root: arch.kernelRoot(root),
+    mmu,
     live: options.live ?? false,
-    name: "kernel",
-    tableCache: options.tableCache,
-    maxAge: options.maxAge,
+    name,
+    // (A candidate's tables are no good to anybody else.)
+    ...(name === "kernel" ? { tableCache: options.tableCacheOf?.(mmu), maxAge: options.maxAge } : {}),
   });
-  return new LinuxKernel(info, memory, physBase === undefined ? undefined : Number(physBase), origin);
 }
 
 /** Works out where a text's image and root should be, and whether the tables there agree. */
@@ -159,51 +189,68 @@ function* judge(
   vmcoreinfo: "note" | "scan",
   address: number | undefined,
 ): Routine<Candidate> {
-  const physBase = info.numbers.get("phys_base");
-  const symbol = rootSymbol(info);
-  let root: number | undefined;
-  if (physBase !== undefined && symbol !== undefined) {
-    const at = symbol - KERNEL_MAP + physBase;
-    if (at >= 0n && at < 1n << 52n && (at & 0xfffn) === 0n) root = Number(at);
+  const arch = archOf(info, options.architecture);
+  const mmu = options.mmu ?? arch.mmuOf(info);
+  const symbol = rootSymbol(info, arch);
+  const found = { info, vmcoreinfo, address, arch, mmu };
+  let best: Candidate | undefined;
+  for (const offset of arch.imageOffsets(info)) {
+    const root = symbol === undefined ? undefined : rootAt(symbol + offset, arch, mmu, info);
+    const holds =
+      root !== undefined && (yield* imageOffset(physical, options, arch, mmu, root, info)) === offset;
+    if (holds) return { ...found, offset, root, holds };
+    best ??= { ...found, offset, root, holds };
   }
-  const holds = root !== undefined && (yield* imageBase(physical, root, info, options.live)) === physBase;
-  return { info, vmcoreinfo, address, physBase, root, holds };
+  return best ?? { ...found, offset: undefined, root: undefined, holds: false };
 }
 
-/** Virtual address of the kernel's root: `swapper_pg_dir`, which x86-64 also calls `init_top_pgt` (4.13, 65ade2f872b4). */
-function rootSymbol(info: Vmcoreinfo): bigint | undefined {
-  const names = ["swapper_pg_dir", "init_top_pgt", "init_level4_pgt"];
-  return names.map((name) => info.symbols.get(name)).find((at) => at !== undefined && at >= KERNEL_MAP);
+/** Where the hardware's root is, if that is an address which a root can have. */
+function rootAt(symbol: bigint, arch: KernelArch, mmu: MmuDef, info: Vmcoreinfo): number | undefined {
+  const wrapped = arch.architecture === "x86_64" ? symbol : BigInt.asUintN(64, symbol);
+  const at = arch.rootAt?.(wrapped, info) ?? wrapped;
+  const align = BigInt(mmu.rootAlign ?? 4096);
+  return at >= 0n && at < 1n << 52n && at % align === 0n ? Number(at) : undefined;
+}
+
+/** Virtual address of the kernel's root. */
+function rootSymbol(info: Vmcoreinfo, arch: KernelArch): bigint | undefined {
+  return arch.rootNames
+    .map((name) => info.symbols.get(name))
+    .find((at) => at !== undefined && arch.isInImage(at, info));
 }
 
 /** How many symbols must agree. */
 const CHECKED = 4;
 
 /**
- * `phys_base` as a root's tables have it: where they map symbols of the image to, all by the same distance.
- * Undefined if a symbol is not mapped, or they disagree.
+ * What a root's tables add to addresses of the image: where they map symbols of it to, all by the same distance. Undefined
+ * if a symbol is not mapped, or they disagree.
  */
-function* imageBase(
+function* imageOffset(
   physical: PacketIo<number>,
+  options: FindKernelOptions,
+  arch: KernelArch,
+  mmu: MmuDef,
   root: number,
   info: Vmcoreinfo,
-  live: boolean | undefined,
 ): Routine<bigint | undefined> {
-  const memory = new VirtualMemory(physical, { root, live: live ?? false, name: "candidate" });
-  let base: bigint | undefined;
+  const memory = spaceOf(physical, options, arch, mmu, root, "candidate");
+  let offset: bigint | undefined;
   let checked = 0;
-  for (const address of imageSymbols(info).values()) {
+  for (const address of imageSymbols(info, arch).values()) {
     const translation = yield* memory.translate(address);
     if (!("physical" in translation)) return undefined;
-    const here = BigInt(translation.physical) - (address - KERNEL_MAP);
-    if (base !== undefined && here !== base) return undefined;
-    base = here;
+    const here = BigInt(translation.physical) - address;
+    if (offset !== undefined && here !== offset) return undefined;
+    offset = here;
     if (++checked === CHECKED) break;
   }
-  return base;
+  return offset;
 }
 
 const PAGE = 4096;
+/** The largest page of any kernel. */
+const MAX_PAGE = 65_536;
 /** Bytes read at a time: large enough that a disk streams, small enough for any machine. */
 const SCAN_PIECE = 1 << 20;
 /** Texts of which the tables are walked: a memory image of crash dumps must not take forever. */
@@ -224,9 +271,16 @@ function* scan(physical: PacketIo<number>, options: FindKernelOptions): Routine<
       const { bytes, holes } = yield* readPartial(physical, at, piece.subarray(0, size));
       for (let page = (PAGE - (at % PAGE)) % PAGE; page < size; page += PAGE) {
         const start = vmcoreinfoStart(bytes, page);
+        if (start < 0) continue;
         const end = Math.min(page + PAGE, size);
-        if (start < 0 || holes.some((hole) => hole.start < end && hole.end > page)) continue;
-        const info = parseVmcoreinfo(bytes.subarray(page + start, end));
+        let info = parseVmcoreinfo(bytes.subarray(page + start, end));
+        let until = end;
+        if (info.pageSize !== undefined && info.pageSize > PAGE && info.text.length === end - page - start) {
+          // It goes on: pages are larger there.
+          until = Math.min(page + Math.min(info.pageSize, MAX_PAGE), size);
+          info = parseVmcoreinfo(bytes.subarray(page + start, until));
+        }
+        if (holes.some((hole) => hole.start < until && hole.end > page)) continue;
         const candidate = yield* judge(physical, options, info, "scan", at + page + start);
         if (candidate.holds) return candidate;
         if (best === undefined || (best.root === undefined && candidate.root !== undefined)) best = candidate;

@@ -13,7 +13,8 @@
  *   the same with CONFIG_KALLSYMS_ABSOLUTE_PERCPU (x86-64 until 6.14), where a negative entry n means
  *   base - 1 - n and any other is absolute (an offset into the per-CPU area);
  *   without a relative base (patch "kallsyms: Get rid of kallsyms relative base", 2026): signed, from the entry's own
- *   address; or `kallsyms_addresses`, 64 bits each (until 6.11, 64e166099b69).
+ *   address; or `kallsyms_addresses`, a pointer each (until 6.11, 64e166099b69).
+ *   The relative base is a pointer too. Addresses of 32-bit kernels wrap at 4 GiB.
  * VMCOREINFO names the tables since Linux 6.0 (5fd8fea935a1, f09bddbd8661).
  */
 import {
@@ -88,20 +89,23 @@ export function kallsymsTables(symbols: ReadonlyMap<string, bigint>): KallsymsTa
  *
  * @param io    the kernel's virtual memory.
  * @param known symbols whose addresses are known otherwise (VMCOREINFO's): if the tables name any, one must agree.
+ * @param pointerSize bytes of the kernel's pointers.
  * @throws {KallsymsError} naming the part that is missing, unreadable or corrupt.
  */
 export function readKallsyms(
   io: PacketIo<Address>,
   tables: KallsymsTables,
   known: ReadonlyMap<string, bigint> = new Map(),
+  pointerSize: 4 | 8 = 8,
 ): Io<Kallsyms> {
-  return Io.of(schedulerOf(io), readRoutine, io, tables, known);
+  return Io.of(schedulerOf(io), readRoutine, io, tables, known, pointerSize);
 }
 
 function* readRoutine(
   io: PacketIo<Address>,
   tables: KallsymsTables,
   known: ReadonlyMap<string, bigint>,
+  pointerSize: 4 | 8,
 ): Routine<Kallsyms> {
   const count = u32(yield* readTable(io, "kallsyms_num_syms", tables.numSyms, 4), 0);
   if (count === 0 || count > MAX_SYMBOLS) {
@@ -111,7 +115,7 @@ function* readRoutine(
     );
   }
   const tokens = yield* readTokens(io, tables);
-  const addresses = yield* readAddresses(io, tables, count);
+  const addresses = yield* readAddresses(io, tables, count, pointerSize);
   const names = yield* readNames(io, tables.names, count, tokens);
   const kallsyms = new Kallsyms(addresses, names, tokens);
   checkKnown(kallsyms, known);
@@ -206,10 +210,11 @@ function* readAddresses(
   io: PacketIo<Address>,
   tables: KallsymsTables,
   count: number,
+  pointerSize: 4 | 8,
 ): Routine<BigUint64Array> {
   if (tables.addresses !== undefined) {
-    const bytes = yield* readTable(io, "kallsyms_addresses", tables.addresses, count * 8);
-    return new BigUint64Array(bytes.buffer, 0, count);
+    const bytes = yield* readTable(io, "kallsyms_addresses", tables.addresses, count * pointerSize);
+    return pointersIn(bytes, count, pointerSize);
   }
   if (tables.offsets === undefined) {
     throw new KallsymsError("kallsyms_offsets", "no address of it is known");
@@ -217,23 +222,32 @@ function* readAddresses(
   const bytes = yield* readTable(io, "kallsyms_offsets", tables.offsets, count * 4);
   const offsets = new Int32Array(bytes.buffer, 0, count);
   const addresses = new BigUint64Array(count);
+  // (An address of 32 bits wraps around.)
+  const wrap = (address: bigint) => (pointerSize === 4 ? BigInt.asUintN(32, address) : address);
   if (tables.relativeBase === undefined) {
     for (let i = 0; i < count; i++) {
-      addresses[i] = tables.offsets + BigInt(4 * i) + BigInt(offsets[i] as number);
+      addresses[i] = wrap(tables.offsets + BigInt(4 * i) + BigInt(offsets[i] as number));
     }
     return addresses;
   }
-  const baseBytes = yield* readTable(io, "kallsyms_relative_base", tables.relativeBase, 8);
-  const base = new BigUint64Array(baseBytes.buffer, 0, 1)[0] as bigint;
-  // Without per-CPU entries every offset is below 2 GiB, as the kernel's image is: a negative one tells the layout.
-  const absolutePerCpu = offsets.some((offset) => offset < 0);
+  const baseBytes = yield* readTable(io, "kallsyms_relative_base", tables.relativeBase, pointerSize);
+  const base = pointersIn(baseBytes, 1, pointerSize)[0] as bigint;
+  // Without per-CPU entries every offset is below 2 GiB, as the kernel's image is: a negative one tells the layout. Only
+  // x86-64 has them (CONFIG_X86_64 && SMP).
+  const absolutePerCpu = pointerSize === 8 && offsets.some((offset) => offset < 0);
   for (let i = 0; i < count; i++) {
     const offset = offsets[i] as number;
-    if (!absolutePerCpu) addresses[i] = base + BigInt(offset);
+    if (!absolutePerCpu) addresses[i] = wrap(base + BigInt(offset));
     else if (offset < 0) addresses[i] = base - 1n - BigInt(offset);
     else addresses[i] = BigInt(offset);
   }
   return addresses;
+}
+
+/** `count` pointers. */
+function pointersIn(bytes: Uint8Array, count: number, pointerSize: 4 | 8): BigUint64Array {
+  if (pointerSize === 8) return new BigUint64Array(bytes.buffer, 0, count);
+  return BigUint64Array.from(new Uint32Array(bytes.buffer, 0, count), BigInt);
 }
 
 /** Reads as much of the names as `count` symbols take: how long the table is, only decoding it tells. */

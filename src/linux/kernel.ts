@@ -1,5 +1,7 @@
 import { hex, Io, IoSequence, type Routine, type Sink } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
+import type { KernelArch } from "./arch/kernel-arch.js";
+import { KERNEL_MAP } from "./arch/x86-64.js";
 import { imageSymbols } from "./image.js";
 import type { Kallsyms } from "./kallsyms.js";
 import { KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
@@ -23,20 +25,45 @@ export class LinuxKernel {
   readonly vmcoreinfo: Vmcoreinfo;
   /** The kernel's address space. */
   readonly memory: VirtualMemory;
-  /** `phys_base`: what the physical address of the image is off its link-time one. May be negative. */
-  readonly physBase: number | undefined;
+  /** The architecture, as dumps name it: `x86_64`, `i386`, `aarch64`, `riscv64`. */
+  readonly architecture: KernelArch["architecture"];
+  /** What is added to an address in the image for its physical one; `undefined` if nothing says it. */
+  readonly imageOffset: bigint | undefined;
   /** How it was found, and what is doubtful. */
   readonly origin: KernelOrigin;
+  readonly #arch: KernelArch;
   #kallsyms: Kallsyms | undefined;
   /** Why there are no kallsyms, once that is known. */
   #noKallsyms: KallsymsError | undefined;
 
   /** Use `findKernel`. @internal */
-  constructor(info: Vmcoreinfo, memory: VirtualMemory, physBase: number | undefined, origin: KernelOrigin) {
+  constructor(
+    info: Vmcoreinfo,
+    memory: VirtualMemory,
+    arch: KernelArch,
+    imageOffset: bigint | undefined,
+    origin: KernelOrigin,
+  ) {
     this.vmcoreinfo = info;
     this.memory = memory;
-    this.physBase = physBase;
+    this.architecture = arch.architecture;
+    this.imageOffset = imageOffset;
     this.origin = origin;
+    this.#arch = arch;
+  }
+
+  /**
+   * `phys_base` of x86-64: what the physical address of the image is off its link-time one. May be negative. `undefined` on
+   * other architectures, which have `imageOffset` only.
+   */
+  get physBase(): number | undefined {
+    if (this.imageOffset === undefined || this.architecture !== "x86_64") return undefined;
+    return Number(this.imageOffset + KERNEL_MAP);
+  }
+
+  /** Addresses in the image that VMCOREINFO names. @internal */
+  get named(): Map<string, bigint> {
+    return imageSymbols(this.vmcoreinfo, this.#arch);
   }
 
   /** Such as "6.1.0-56-cloud-amd64"; "" if VMCOREINFO does not say. */
@@ -69,7 +96,12 @@ export class LinuxKernel {
     if (this.#noKallsyms !== undefined) throw this.#noKallsyms;
     try {
       const tables = kallsymsTables(this.vmcoreinfo.symbols);
-      this.#kallsyms = yield* readKallsyms(this.memory, tables, imageSymbols(this.vmcoreinfo));
+      this.#kallsyms = yield* readKallsyms(
+        this.memory,
+        tables,
+        this.named,
+        this.architecture === "i386" ? 4 : 8,
+      );
       return this.#kallsyms;
     } catch (error) {
       // A live kernel's memory may be readable later; damaged or missing tables stay so.
@@ -120,7 +152,7 @@ function* symbolRoutine(kernel: LinuxKernel, name: string): Routine<KernelSymbol
   const found = kallsyms instanceof KallsymsError ? [] : kallsyms.symbol(name);
   if (found.length === 1) return found[0] as KernelSymbol;
   if (found.length > 1) throw new SymbolError("AMBIGUOUS_SYMBOL", name, found);
-  const address = imageSymbols(kernel.vmcoreinfo).get(name);
+  const address = kernel.named.get(name);
   if (address !== undefined) return { name, address, type: "?" };
   if (kallsyms instanceof KallsymsError) {
     throw new SymbolError(
@@ -165,7 +197,7 @@ function* symbolsRoutine(sink: Sink<KernelSymbol>, kernel: LinuxKernel, pattern:
 
 /** VMCOREINFO's symbols, ascending by address. */
 function named(kernel: LinuxKernel): KernelSymbol[] {
-  return [...imageSymbols(kernel.vmcoreinfo)]
+  return [...kernel.named]
     .map(([name, address]) => ({ name, address, type: "?" }))
     .sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : 0));
 }

@@ -13,6 +13,13 @@ export {
   RangesMap,
 } from "./physical-map.js";
 export { PhysicalMemory, type PhysicalMemoryOptions } from "./physical-memory.js";
+export type { SpaceRange } from "./range-io.js";
+export {
+  type OutsideAddress,
+  type RangeAddress,
+  RangeSpace,
+  type RangeTranslation,
+} from "./range-space.js";
 export * from "./schema.js";
 export { type CallerMemory, MAX_REQUEST, type ShownAddress } from "./space.js";
 export type { StringOptions } from "./strings.js";

@@ -56,7 +56,12 @@ export interface EntryAttribute {
  * Entries that are not present stay as they are. What it does to others must be undone by `restore`, for messages.
  */
 export interface EntryForm {
-  /** @param words The entries, 8 bytes each, from word `from` on. @param first Index of the first one in its table. */
+  /**
+   * Brings entries to that form, where they are.
+   *
+   * @param words The entries, 8 bytes each, from word `from` on.
+   * @param first Index of the first one in its table.
+   */
   rewrite(words: Uint32Array, from: number, entries: number, first: number): void;
   /** An entry as it was stored. */
   restore(entry: bigint): bigint;

@@ -128,7 +128,7 @@ export class VirtualMemory extends AddressSpace<Address> {
 
   /**
    * Mapped areas, ascending: runs side by side with the same rights are one, whatever their frames and page sizes. (That
-   * a translation is global is no right.) What can't be told is as in `maps`.
+   * a translation is global is no right.) What is swapped out or can't be told is an area by its reason.
    *
    * @throws {RangeError} for a range that is none.
    */

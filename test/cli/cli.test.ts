@@ -59,6 +59,7 @@ describe("the contract of --json", () => {
         virtual: dense.start,
         physical: dense.physical,
         pageSize: 4096,
+        readable: true,
         writable: true,
         user: true,
         executable: false,
@@ -86,6 +87,7 @@ describe("the contract of --json", () => {
         end: "0x480000200000",
         physical: runs[0].physical,
         pageSize: 2 << 20,
+        readable: true,
         writable: true,
         user: true,
         executable: false,
@@ -96,6 +98,7 @@ describe("the contract of --json", () => {
         end: "0x480000400000",
         physical: runs[1].physical,
         pageSize: 2 << 20,
+        readable: true,
         writable: false,
         user: true,
         executable: false,
@@ -111,6 +114,8 @@ describe("the contract of --json", () => {
       expect(rows).toHaveLength(runs.length);
       for (let i = 1; i < runs.length; i++) {
         const [before, { start, end, physical, ...rights }] = [runs[i - 1] ?? {}, runs[i] ?? {}];
+        // Pages in a swap area have no address that could go on.
+        if (before.state !== undefined || runs[i]?.state !== undefined) continue;
         const length = BigInt(before.end as string) - BigInt(before.start as string);
         const follows =
           before.end === start && BigInt(before.physical as string) + length === BigInt(physical as string);
@@ -203,6 +208,7 @@ describe("the contract of --json", () => {
       format: "kdump",
       size: 9420589,
       architecture: "x86_64",
+      paging: { format: "x86-64", source: "the kernel" },
       present: truth.fixture.pagesStored * 4096,
       kernel: {
         release: truth.kernel.release,
@@ -970,6 +976,28 @@ describe("a process", () => {
           offset: `0x${(BigInt(text?.offset as string) + 0x800n).toString(16)}`,
         },
       ]);
+      const led = await memtool(["translate", `${middle}`, "0", ...target]);
+      expect([led.status, led.out]).toEqual([
+        3,
+        `0x${middle.toString(16).padStart(16, "0")}  r-x private  ${folder}/\u{e9}\\x1b[31m\\u{202e}` +
+          `+0x${(BigInt(text?.offset as string) + 0x800n).toString(16)}\n0x0000000000000000  not mapped\n`,
+      ]);
+      const asked = await memtool(["translate", "--stdin", "--json", ...target], {
+        input: `${middle}\nbad\n`,
+      });
+      expect([asked.status, jsonLines(asked.out)]).toEqual([
+        3,
+        [
+          {
+            virtual: `0x${middle.toString(16)}`,
+            ...text,
+            offset: `0x${(BigInt(text?.offset as string) + 0x800n).toString(16)}`,
+          },
+        ],
+      ]);
+      expect(asked.err).toContain("line 2: ");
+      const walked = await memtool(["translate", `${middle}`, "--walk", ...target]);
+      expect([walked.status, walked.err]).toEqual([2, expect.stringContaining("one process's memory")]);
       const nothing = await memtool(["maps", "0", "--length", "4096", ...target]);
       expect([nothing.status, nothing.out]).toEqual([0, ""]);
       expect(nothing.err).toContain("nothing is mapped from 0x0 to 0x1000");

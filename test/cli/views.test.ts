@@ -54,34 +54,27 @@ describe("translate --reverse", () => {
     expect([err, status]).toEqual(["", 0]);
   });
 
-  it("--all-roots says in which page tables each holds: the kernel's half in all of them", async () => {
+  it("--all-roots says in which page tables each holds, also in those that a search found", async () => {
     const args = ["translate", "--reverse", dense.physical, "--all-roots", ...ON_DUMP];
     const { out, status } = await memtool(args);
-    expect(linesOf(out)).toEqual([
-      "PHYSICAL            VIRTUAL             PAGES  RIGHTS             ROOTS",
-      "0x00000000029d4000  0xffff8a00c29d4000  4 KiB  rw- kernel         all 2",
-      "0x00000000029d4000  0x0000100000040000  4 KiB  rw- user           0x556e000",
-    ]);
+    const [heading, ...lines] = linesOf(out);
+    expect(heading).toBe("PHYSICAL            VIRTUAL             PAGES  RIGHTS             ROOTS");
+    // Nine processes' and kernels' roots share the kernel's half; the program's user copy has its pages, too.
+    expect(lines).toContainEqual(
+      expect.stringMatching(/^0x00000000029d4000 {2}0xffff8a00c29d4000 .* rw- kernel +0x2a10000, .*more$/),
+    );
+    expect(lines).toContain("0x00000000029d4000  0x0000100000040000  4 KiB  rw- user           0x556e000");
+    expect(lines).toContain("0x00000000029d4000  0x0000100000040000  4 KiB  rw- user           0x556f000");
     expect(status).toBe(0);
-    const rights = { readable: true, writable: true, executable: false, global: false };
-    expect(jsonLines((await memtool([...args, "--json"])).out)).toEqual([
-      {
-        physical: dense.physical,
-        virtual: "0xffff8a00c29d4000",
-        pageSize: 4096,
-        ...rights,
-        user: false,
-        roots: [KERNEL, PROGRAM],
-      },
-      {
-        physical: dense.physical,
-        virtual: dense.start,
-        pageSize: 4096,
-        ...rights,
-        user: true,
-        roots: [PROGRAM],
-      },
-    ]);
+    const rows = jsonLines((await memtool([...args, "--json"])).out) as {
+      virtual: string;
+      roots: string[];
+    }[];
+    const inKernel = rows.find(({ virtual }) => virtual === "0xffff8a00c29d4000");
+    expect(inKernel).toMatchObject({ physical: dense.physical, pageSize: 4096, user: false });
+    expect(inKernel?.roots).toEqual(expect.arrayContaining([KERNEL, PROGRAM, "0x556c000"]));
+    const inProgram = rows.filter(({ virtual }) => virtual === dense.start);
+    expect(inProgram.map(({ roots }) => roots)).toEqual([[PROGRAM], ["0x556f000"]]);
   });
 
   it("--length looks for ranges, and shows the run that maps each part", async () => {
@@ -183,7 +176,9 @@ function listedAreas(): { start: bigint; end: bigint; rights: string; sizes: Set
 describe("maps --rights", () => {
   it("is the areas that QEMU's listing of the program's page tables comes to", async () => {
     const { out, status } = await memtool(["maps", "--rights", "--json", ...ROOT, ...ON_DUMP]);
-    const found = jsonLines(out).map(({ start, end, writable, user, executable, pageSizes }) => ({
+    // What Linux hides and what it swapped out is absent for the processor, and not in its listing.
+    const present = jsonLines(out).filter(({ state, readable }) => state === undefined && readable === true);
+    const found = present.map(({ start, end, writable, user, executable, pageSizes }) => ({
       start: BigInt(start as string),
       end: BigInt(end as string),
       rights: `r${writable ? "w" : "-"}${executable ? "x" : "-"} ${user ? "user" : "kernel"}`,
@@ -277,35 +272,39 @@ describe("maps --summary", () => {
       "r-- kernel             627              15   32.4 MiB",
       "r-x kernel             525               7   16.1 MiB",
       "rw- kernel            5692              43  108.2 MiB",
-      "all                   9231              67  170.1 MiB",
+      "--- hidden              16               -     64 KiB",
+      "all                   9247              67  170.1 MiB",
       "",
       "user                     13.3 MiB",
       "kernel                   156.7 MiB",
       "writable                 118.4 MiB",
       "executable               16.1 MiB",
       "writable and executable  0 bytes",
+      "hidden (no rights)       64 KiB",
+      "swapped out              64 KiB",
     ]);
     expect(status).toBe(0);
   });
 
-  it("comes to what QEMU listed", async () => {
+  it("comes to what QEMU listed, and what of the program's pages Linux hid and swapped out", async () => {
     const { out } = await memtool(["maps", "--summary", "--json", ...ROOT, ...ON_DUMP]);
     const [summary] = jsonLines(out);
     const bytesOf = (some: typeof mappings) =>
       some.reduce((sum, { start, end }) => sum + Number(BigInt(end) - BigInt(start)), 0);
     const isUser = ({ flags }: { flags: string }) => flags.includes("U");
     expect(summary).toMatchObject({
-      bytes: bytesOf(mappings),
+      bytes: bytesOf(mappings) + 16 * 4096,
+      hidden: 16 * 4096,
       user: bytesOf(mappings.filter(isUser)),
       kernel: bytesOf(mappings.filter((each) => !isUser(each))),
       writable: bytesOf(mappings.filter(({ flags }) => flags.includes("W"))),
       writableAndExecutable: 0,
-      swapped: 0,
+      swapped: 16 * 4096,
       unknown: { ranges: 0, bytes: 0 },
     });
     for (const pageSize of [4096, 2 << 20]) {
-      const rows = ((summary?.rows ?? []) as { pageSize: number; pages: number }[]).filter(
-        (row) => row.pageSize === pageSize,
+      const rows = ((summary?.rows ?? []) as { pageSize: number; pages: number; readable: boolean }[]).filter(
+        (row) => row.pageSize === pageSize && row.readable,
       );
       const listed = bytesOf(mappings.filter((each) => each.pageSize === pageSize));
       expect(rows.reduce((sum, { pages }) => sum + pages, 0)).toBe(listed / pageSize);
@@ -495,8 +494,7 @@ describe("cells of a picture", () => {
       expect(drawn.size).toBeLessThanOrEqual(200);
     }
     const cells = drawn.cells();
-    expect(cells.length).toBeLessThanOrEqual(100);
-    expect(cells.length).toBeGreaterThan(25);
+    expect(cells.length).toBe(100);
     expect(cells.reduce((sum, cell) => sum + pagesIn(cell), 0)).toBe(2 ** 20);
   });
 });

@@ -9,6 +9,7 @@ import { open } from "../../connectors/open.js";
 import { registerConnector } from "../../connectors/registry.js";
 import { AddressRanges, type Output, Packet, Scheduler, type Source, SourceIo } from "../../src/io/index.js";
 import { pointer, u32 } from "../../src/memory/index.js";
+import { aarch64, SV39, X86_32, X86_64, X86_64_LA57 } from "../../src/paging/index.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 import { DummyKernel, IMAGE } from "../support/kernel.js";
 import { type ElfNote, prstatus, qemuState, writeElf } from "../support/write-elf.js";
@@ -93,22 +94,51 @@ describe("open", () => {
     [
       "VMCOREINFO's pgtable_l5_enabled",
       { notes: [vmcoreinfo("NUMBER(pgtable_l5_enabled)=1\n")] },
-      /five-level/,
+      X86_64_LA57,
     ],
-    ["a CPU's CR4.LA57", { notes: [prstatus(1, 0), qemuState(0, 0x1000, 0x16f0)] }, /five-level/],
-    ["e_machine 183", { machine: 183 }, /page tables of aarch64/],
+    ["a CPU's CR4.LA57", { notes: [prstatus(1, 0), qemuState(0, 0x1000, 0x16f0)] }, X86_64_LA57],
+    ["a CPU's CR4 without PAE", { notes: [prstatus(1, 0), qemuState(0, 0x1000, 0x10)] }, X86_32],
+    ["nothing else", {}, X86_64],
+  ])("tables are walked in the format that %s says", async (_, options, mmu) => {
+    const dump = await open(saved(writeElf([{ physical: 0, bytes: machine.bytes }], options)), {
+      root: machine.root + 0xabc,
+    });
+    expect(dump.paging?.mmu).toBe(mmu);
+    expect(dump.memory).toMatchObject({ mmu, root: machine.root });
+    expect(dump.addressSpace(0x1000).mmu).toBe(mmu);
+    await dump.close();
+  });
+
+  it("the format that was given comes before what the dump says", async () => {
+    const options = { notes: [vmcoreinfo("NUMBER(pgtable_l5_enabled)=1\n")] };
+    const path = saved(writeElf([{ physical: 0, bytes: machine.bytes }], options));
+    const dump = await open(path, { root: machine.root, mmu: X86_64 });
+    expect(dump.memory).toMatchObject({ mmu: X86_64 });
+    expect(dump.addressSpace(0x1000, SV39).mmu).toBe(SV39);
+    await dump.close();
+  });
+
+  it.each([
+    ["UNKNOWN_PAGING", 183, /which format its page tables have, of those of aarch64: .*aarch64-4k-48/],
+    ["OTHER_PAGING", 22, /doesn't know page tables of s390x/],
   ])(
-    "tables that %s says are of another format are not walked as x86-64's of four levels",
-    async (_, options, why) => {
-      const dump = await open(saved(writeElf([{ physical: 0, bytes: machine.bytes }], options)), {
-        root: machine.root,
-      });
+    "%s: tables of which nothing tells the format are not walked as x86-64's",
+    async (code, elfMachine, why) => {
+      const path = saved(writeElf([{ physical: 0, bytes: machine.bytes }], { machine: elfMachine }));
+      const dump = await open(path, { root: machine.root });
       expect(() => dump.memory).toThrow(why);
-      expect(() => dump.addressSpace(0x1000)).toThrow(why);
+      expect(() => dump.addressSpace(0x1000)).toThrow(expect.objectContaining({ code }));
       expect(await dump.physical?.read(0, 8)).toEqual(machine.bytes.slice(0, 8));
       await dump.close();
     },
   );
+
+  it("of a format with two roots, the one that is given is the lower half's, beside the processor's upper one", async () => {
+    const path = saved(writeElf([{ physical: 0, bytes: machine.bytes }], { machine: 183 }));
+    const dump = await open(path, { root: 0x1000, mmu: aarch64({ granule: 4096, bits: 48 }) });
+    expect(dump.memory).toMatchObject({ roots: { lower: 0x1000 } });
+    await dump.close();
+  });
 
   it.each([
     ["little-endian of 64 bits", { machine: 62 }, 0x04030201, 0x0807060504030201n],
@@ -130,13 +160,13 @@ describe("open", () => {
   it("no kernel is looked for where tables are of another architecture, and the advice fits it", async () => {
     const bytes = new Uint8Array(16 * 4096);
     bytes.set(vmcoreinfo("OSRELEASE=6.1.0\nPAGESIZE=4096\n").description, 4096);
-    const dump = await open(saved(writeElf([{ physical: 0x40000000, bytes }], { machine: 183 })));
+    const dump = await open(saved(writeElf([{ physical: 0x40000000, bytes }], { machine: 22 })));
     expect(dump.noKernel).toMatchObject({
       code: "OTHER_ARCHITECTURE",
-      message: expect.stringMatching(/this is a dump of aarch64.*--physical/),
+      message: expect.stringMatching(/this is a dump of s390x.*--physical/),
     });
     expect(dump.noKernel?.message).not.toMatch(/--root/);
-    await expect(dump.linux()).rejects.toThrow(/dump of aarch64/);
+    await expect(dump.linux()).rejects.toThrow(/dump of s390x/);
     await dump.close();
   });
 
@@ -144,7 +174,7 @@ describe("open", () => {
     const bytes = new Uint8Array(16 * 4096);
     bytes.set(vmcoreinfo("OSRELEASE=6.1.0\nNUMBER(pgtable_l5_enabled)=1\n").description, 4096);
     const dump = await open(saved(writeElf([{ physical: 0, bytes }])), { root: 0x2000 });
-    expect(() => dump.memory).toThrow(/five-level/);
+    expect(dump.paging?.mmu).toBe(X86_64_LA57);
     await dump.close();
   });
 

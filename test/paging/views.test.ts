@@ -43,7 +43,11 @@ describe("areas", () => {
         for (const run of runs) {
           const last = wanted.at(-1);
           if ("state" in run) {
-            wanted.push({ start: run.start, end: run.end, state: run.state });
+            const { start, end, state, level, cause } = run;
+            const same =
+              last?.end === start && last.state === state && last.level === level && last.cause === cause;
+            if (same && last !== undefined) last.end = end;
+            else wanted.push({ start, end, state, level, cause });
             continue;
           }
           const { start, end, writable, user, executable, pageSize } = run;
@@ -61,7 +65,7 @@ describe("areas", () => {
         }
         const memory = kin.spaces[0] as VirtualMemory;
         const found = [...memory.areas().sync()].map((area) => {
-          if (area.state !== undefined) return { start: area.start, end: area.end, state: area.state };
+          if (area.state !== undefined) return { cause: undefined, ...area };
           const { start, end, writable, user, executable, pageSizes } = area;
           expect(pageSizes).toEqual([...pageSizes].sort((a, b) => a - b));
           return { start, end, writable, user, executable, sizes: new Set(pageSizes) };
@@ -308,6 +312,17 @@ describe("pages that are swapped out", () => {
   it("are no mapping of a physical address, and nothing that can't be told", () => {
     expect([...first.reverse({ start: 0, end: 2 ** 50 }).sync()]).toMatchObject([
       { virtual: 3n * PAGE, physical: 0x5000, length: 4096 },
+    ]);
+  });
+
+  it("are areas of their own, those side by side as one", () => {
+    expect(
+      [...first.areas().sync()].map(({ start, end, state }) => [start / PAGE, end / PAGE, state]),
+    ).toEqual([
+      [0n, 3n, "swapped"],
+      [3n, 4n, undefined],
+      [4n, 5n, "swapped"],
+      [6n, 7n, "swapped"],
     ]);
   });
 

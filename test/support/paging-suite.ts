@@ -1,8 +1,16 @@
 /** What memtool finds in a guest's page tables is what the guest and QEMU said: every mapping, in both directions. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it, type TestContext } from "vitest";
 import { type Machine, open } from "../../connectors/index.js";
+import { SwapFiles } from "../../connectors/swap-files.js";
 import { patternPage, type Stop, solidPage, type Truth } from "../../fixtures/vm/truth.mjs";
-import { all, type MappedRun, USER_EXECUTABLE, VirtualMemory } from "../../src/index.js";
+import {
+  all,
+  linuxEntries,
+  type MappedRun,
+  USER_EXECUTABLE,
+  VirtualMemory,
+  withAbsentEntries,
+} from "../../src/index.js";
 import {
   expectedOfPagemap,
   expectedOfRiscv,
@@ -50,6 +58,11 @@ function contentOf({ va, content, generation }: TruthPage, size: number): Uint8A
   return bytes;
 }
 
+/** What a page holds that the program filled, and that its page tables do not lead to. */
+function patternOf(page: TruthPage, size: number): Uint8Array {
+  return contentOf({ ...page, content: "pattern" }, size);
+}
+
 /**
  * @param make Called once, before the tests.
  * @param skip What becomes of an error of `make`: skips the test where the reason is good, else throws it.
@@ -65,12 +78,30 @@ export function pagingSuite(
     let machine: Machine;
     let truth: Truth;
     let pages: TruthPage[];
+    let swapFile: string | undefined;
     let size: number;
     const runs = new Map<Stop, MappedRun[]>();
 
     const spaceOf = (stop: Stop): VirtualMemory => {
       if (machine.physical === undefined || truth.paging === undefined) throw new Error("no physical memory");
       return new VirtualMemory(machine.physical, { root: rootOf(stop), mmu: mmuOf(truth.paging) });
+    };
+    /** The same with Linux's own entries, and its swap area where there is one. */
+    const linuxSpaceOf = (stop: Stop, swap?: SwapFiles): VirtualMemory => {
+      if (machine.physical === undefined || truth.paging === undefined) throw new Error("no physical memory");
+      const paging = mmuOf(truth.paging);
+      const architecture = truth.processor ?? "x86_64";
+      // How many areas there can be is the kernel's configuration (`Machine.swapTypes` reads it). A broken page has the first
+      // number that is none of theirs (include/linux/swap.h, SWP_HWPOISON).
+      const maxSwapFiles = pages.find(({ state }) => state === "poisoned")?.swap?.type;
+      const entries = linuxEntries({ architecture, paging, release: truth.kernel.release, maxSwapFiles });
+      if (entries === undefined) throw new Error(`no entries of ${architecture}`);
+      const mmu = withAbsentEntries(paging, entries);
+      return new VirtualMemory(machine.physical, {
+        root: rootOf(stop),
+        mmu,
+        ...(swap && { swap: swap.area }),
+      });
     };
     const runsOf = async (stop: Stop): Promise<MappedRun[]> => {
       let found = runs.get(stop);
@@ -80,6 +111,10 @@ export function pagingSuite(
       }
       return found;
     };
+    /** Whether the dump has a page: committed ones have been left out most of the large ones'. */
+    const isKept = ({ physical }: TruthPage): boolean =>
+      physical !== undefined &&
+      (truth.fixture === undefined || machine.physical?.map.stateOf(physical) !== "excluded");
     const inUserHalf = (run: MappedRun): boolean => run.start < kernelHalf(truth);
 
     let failure: unknown;
@@ -89,6 +124,7 @@ export function pagingSuite(
       });
       if (subject === undefined) return;
       truth = subject.truth;
+      swapFile = subject.swapFile === "" ? undefined : subject.swapFile;
       pages = pagesOf(truth);
       size = truth.pageSize ?? 4096;
       machine = await open(subject.target, { kernel: "none" });
@@ -189,14 +225,14 @@ export function pagingSuite(
         if (found.writable && !several)
           expect([page.region, page.permissions[1]]).toEqual([page.region, "w"]);
         // What the program wrote last can be written again, unless it was made read-only since.
-        if (page.state === "written" && page.permissions[1] === "w" && !several)
+        if (page.state === "written" && page.permissions[1] === "w" && !several && page.region !== "guarded")
           expect([page.region, page.va, found.writable]).toEqual([page.region, page.va, true]);
       }
     });
 
     it("every page reads as the program filled it", async () => {
       const space = spaceOf(truth.stops.user);
-      const filled = pages.filter(({ content, physical }) => content !== null && physical !== undefined);
+      const filled = pages.filter((page) => page.content !== null && isKept(page));
       expect(filled.length).toBeGreaterThan(500);
       for (let i = 0; i < filled.length; i += 256) {
         const some = filled.slice(i, i + 256);
@@ -205,6 +241,82 @@ export function pagingSuite(
           const same = Buffer.from(bytes[j] as Uint8Array).equals(contentOf(page, size));
           expect([page.region, page.va, same]).toEqual([page.region, page.va, true]);
         });
+      }
+    });
+
+    it("with Linux's entries, all that pagemap calls present is in RAM, hidden pages too, and no more", async () => {
+      const space = linuxSpaceOf(truth.stops.user);
+      const found = mappedRuns(await space.maps().toArray()).filter(inUserHalf);
+      const untold = untoldRanges(truth);
+      const mine = joined(
+        found
+          .filter((run) => !untold.some(({ start, end }) => run.start >= start && run.end <= end))
+          .map(({ start, end, physical }) => ({ start, end, physical, how: "" })),
+      );
+      expect(differences(mine, expectedOfPagemap(truth.programPages ?? [], []))).toEqual([]);
+      const text = ({ start, end, physical }: { start: bigint; end: bigint; physical: number }) =>
+        joined([{ start, end, physical, how: "" }]);
+      const hidden = joined(found.filter((run) => !run.readable && !run.user).flatMap(text));
+      const wanted = joined(
+        hiddenRuns(truth).map(({ start, end, physical }) => ({
+          start: BigInt(start),
+          end: BigInt(end),
+          physical: Number(physical),
+          how: "",
+        })),
+      );
+      expect(differences(hidden, wanted)).toEqual([]);
+      expect(wanted.length).toBeGreaterThan(0);
+    });
+
+    it("PROT_NONE pages are readable to memtool, with no right at all for the program", async () => {
+      const space = linuxSpaceOf(truth.stops.kernel);
+      const hidden = pages.filter((page) => page.state === "prot-none" && isKept(page));
+      expect(hidden.length).toBeGreaterThan(0);
+      for (const page of hidden) {
+        const found = await space.translate(page.va);
+        expect(found).toMatchObject({
+          physical: page.physical,
+          readable: false,
+          writable: false,
+          user: false,
+        });
+        expect(Buffer.from(await space.read(page.va, size)).equals(patternOf(page, size))).toBe(true);
+      }
+    });
+
+    it("swapped pages name the area and the page that pagemap names", async () => {
+      const space = linuxSpaceOf(truth.stops.user);
+      const swapped = pages.filter(({ swap }) => swap !== undefined);
+      expect(swapped.length).toBeGreaterThan(0);
+      for (const page of swapped) {
+        const found = await space.translate(page.va);
+        if (found.state === undefined) throw new Error(`${page.va.toString(16)} is mapped`);
+        const described = space.mmu.absentEntries?.describe(found.level, found.entry);
+        const physical = (page.swap?.offset ?? 0) * size;
+        // Of userfaultfd's notes there is no page; of a broken page, what pagemap calls the offset is the frame.
+        if (page.state === "guarded") expect(described).toMatchObject({ kind: "marker" });
+        else if (page.state === "poisoned") expect(described).toMatchObject({ kind: "hwpoison", physical });
+        else {
+          expect(found.state).toBe("swapped");
+          expect(described).toMatchObject({ kind: "swap", ...page.swap });
+        }
+      }
+    });
+
+    it("swapped pages read from the swap area that is given", async (context) => {
+      if (swapFile === undefined) return context.skip("the swap area is not at hand");
+      const files = await SwapFiles.open([swapFile], machine.scheduler);
+      try {
+        const space = linuxSpaceOf(truth.stops.user, files);
+        const swapped = pages.filter(({ state, swap }) => state === "paged-out" && swap !== undefined);
+        expect(swapped.length).toBe(16);
+        for (const page of swapped) {
+          const same = Buffer.from(await space.read(page.va, size)).equals(patternOf(page, size));
+          expect([page.va, same]).toEqual([page.va, true]);
+        }
+      } finally {
+        await files.close();
       }
     });
   });

@@ -161,7 +161,7 @@ export function expectedOfRiscv(mappings: readonly TlbRun[]): ListedRun[] {
         letter(read === "r", "r"),
         letter(write === "w", "w"),
         letter(execute === "x", "x"),
-        letter(execute === "x", "X"),
+        letter(execute === "x" && user !== "u", "X"), // supervisors never execute a user's page
         letter(user === "u", "u"),
         letter(global === "g", "g"),
       ].join("");

@@ -1,0 +1,32 @@
+/** The architectures on which kernels are found, and how to tell which a VMCOREINFO text is of. */
+import type { MmuDef } from "../../paging/mmu-def.js";
+import type { Vmcoreinfo } from "../vmcoreinfo.js";
+import { ARCH_ARM64 } from "./arm64.js";
+import { ARCH_I386 } from "./i386.js";
+import type { KernelArch } from "./kernel-arch.js";
+import { ARCH_RISCV64 } from "./riscv64.js";
+import { ARCH_X86_64 } from "./x86-64.js";
+
+const ARCHES: readonly KernelArch[] = [ARCH_X86_64, ARCH_ARM64, ARCH_RISCV64, ARCH_I386];
+
+/** Whether kernels of an architecture can be found; of one that nothing is known of, they may be. */
+export function isKnownArch(architecture: string | undefined): boolean {
+  return architecture === undefined || ARCHES.some((arch) => arch.architecture === architecture);
+}
+
+/**
+ * The architecture of a text: what it says itself (a kdump header of a 32-bit guest may name its processor), else what the
+ * dump names, else x86-64.
+ */
+export function archOf(info: Vmcoreinfo, architecture?: string | undefined): KernelArch {
+  return (
+    ARCHES.find((arch) => arch.isTextOf(info)) ??
+    ARCHES.find((arch) => arch.architecture === architecture) ??
+    ARCH_X86_64
+  );
+}
+
+/** The format of page tables that a VMCOREINFO text tells of; `undefined` for one that does not say its architecture. */
+export function mmuOfVmcoreinfo(info: Vmcoreinfo): MmuDef | undefined {
+  return ARCHES.find((arch) => arch.isTextOf(info))?.mmuOf(info);
+}

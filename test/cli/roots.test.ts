@@ -1,0 +1,71 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { jsonLines, memtool } from "../support/cli.js";
+
+const truth = JSON.parse(readFileSync("fixtures/linux-6.1-x86_64.truth.json", "utf8"));
+const ON_DUMP = ["-f", "fixtures/linux-6.1-x86_64.kdump"];
+
+describe("memtool roots", () => {
+  it("lists the kernel's root, processes' and their user copies, with score and why", async () => {
+    const { status, out, err } = await memtool(["roots", ...ON_DUMP]);
+    expect([status, err]).toEqual([0, ""]);
+    const lines = out.split("\n");
+    expect(lines[0]).toBe("page tables: x86-64");
+    expect(lines[1]?.trim()).toMatch(/^ROOT +KIND +SCORE +USER PAGES +WHY$/);
+    expect(lines[2]?.trim()).toMatch(/^0x2a10000 +kernel +100 +swapper_pg_dir; maps the kernel's banner/);
+    expect(out).toMatch(/^0x556e000 +process +100 +3411 +CR3 of CPU 0; maps the kernel's banner/m);
+    expect(out).toMatch(/^0x556f000 +user copy +90 +3411 +user copy of 0x556e000$/m);
+    expect(out.match(/ process /g)).toHaveLength(5);
+  });
+
+  it("--json: an object each, with the format", async () => {
+    const { status, out } = await memtool(["roots", "--json", ...ON_DUMP]);
+    expect(status).toBe(0);
+    const lines = jsonLines(out) as { root: string; kind: string }[];
+    expect(lines.find(({ root }) => root === truth.stops.user.root)).toEqual({
+      root: truth.stops.user.root,
+      format: "x86-64",
+      kind: "user copy",
+      score: 90,
+      userPages: 3411,
+      counted: true,
+      reasons: [`user copy of ${truth.stops.kernel.root}`],
+    });
+  });
+
+  it("--mmu: in another format there are none that the kernel speaks for, and whoever reads is told", async () => {
+    const { status, out } = await memtool(["roots", "--mmu", "riscv-sv39", "--json", ...ON_DUMP]);
+    const kinds = (jsonLines(out) as { kind: string; reasons: string[] }[]).map(({ reasons }) => reasons);
+    expect(kinds.flat().join()).not.toContain("banner");
+    expect(status === 0 || out === "").toBe(true);
+  });
+
+  it.each<[string, string[], string]>([
+    ["a root", ["roots", "--root", "0x1000", ...ON_DUMP], "leave out --root"],
+    ["--all with a format", ["roots", "--all", "--mmu", "x86-64", ...ON_DUMP], "give one of both"],
+    ["a format that there is not", ["roots", "--mmu", "x86", ...ON_DUMP], "one of x86-64, x86-64-la57"],
+  ])("refuses %s", async (_what, args, message) => {
+    const { status, out, err } = await memtool(args);
+    expect(err).toContain(message);
+    expect([status, out]).toEqual([2, ""]);
+  });
+
+  it("refuses a process, which has none", async () => {
+    const { status, err } = await memtool(["roots", "-c", `proc:${process.pid}`]);
+    expect(status).toBe(1);
+    expect(err).toContain("has no page tables");
+  });
+});
+
+describe("--mmu", () => {
+  it("walks tables in the format that is named, whatever the dump says", async () => {
+    const args = ["translate", "0x1000", "--root", truth.stops.kernel.root, "--mmu", "x86-64-la57", "--walk"];
+    const { out } = await memtool([...args, ...ON_DUMP]);
+    expect(out).toContain("PML5E");
+  });
+
+  it("is in the help, with every format's name", async () => {
+    const { out } = await memtool(["--help"]);
+    for (const name of ["x86-pae", "aarch64-16k-47", "riscv-sv57", "npt5"]) expect(out).toContain(name);
+  });
+});
