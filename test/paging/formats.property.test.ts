@@ -8,6 +8,7 @@ import type { ReferenceFormat } from "../support/reference/format.js";
 import { TESTED_FORMATS, type TestedFormat } from "../support/reference/formats.js";
 import {
   addressIn,
+  EMPTY_TABLES,
   edgesOf,
   type RandomAddress,
   RandomMachine,
@@ -15,6 +16,7 @@ import {
   randomAddress,
   randomTables,
 } from "../support/reference/random-tables.js";
+import { changedEntries } from "../support/reference/single-bits.js";
 import * as reference from "../support/reference/walk.js";
 
 /** Every format of the core against the reference written from the manuals, on random tables with all that can be wrong. */
@@ -64,6 +66,46 @@ describe.each(TESTED_FORMATS.map((format) => [format.name, format] as const))("%
   const resolve = (addresses: readonly RandomAddress[]) => [
     ...addresses.map((address) => addressIn(format, address)),
   ];
+
+  it("each bit of an entry, and each two that matter, mean what the manual says", () => {
+    for (const { machine, addresses } of changedEntries(format)) {
+      const mmu = mmuOf(format);
+      const read = machine.reader();
+      const memory = new VirtualMemory(machine.io(new Scheduler(), "inline"), { root: rootOf(machine), mmu });
+      const expected = addresses.map((va) => reference.walk(read, machine.space, va));
+      const columns = memory.translateMany(BigUint64Array.from(addresses)).sync();
+      expect(addresses.map((_, i) => plain(columns.row(i)))).toEqual(expected.map(({ result }) => result));
+      for (const [i, va] of addresses.entries()) {
+        const { steps, result } = memory.walk(va).sync();
+        expect(plain(result)).toEqual(expected[i]?.result);
+        const stored = steps
+          .filter(({ entryAddress }) => entryAddress !== undefined)
+          .map(({ entry }) => entry);
+        expect(stored).toEqual(expected[i]?.steps.map(({ entry }) => entry));
+      }
+    }
+  });
+
+  it.skipIf(format.parts.length === 1)(
+    "an absent half is not present, though the other's root is lost",
+    () => {
+      for (const halves of ["lower", "upper"] as const) {
+        const missing = [{ frame: halves === "lower" ? 0 : 1, block: -1 }];
+        const machine = new RandomMachine(format, { ...EMPTY_TABLES, halves, missing });
+        const mmu = mmuOf(format);
+        const memory = new VirtualMemory(machine.io(new Scheduler(), "inline"), {
+          root: rootOf(machine),
+          mmu,
+        });
+        const read = machine.reader();
+        for (const va of edgesOf(format)) {
+          const { result } = reference.walk(read, machine.space, va);
+          expect(plain(memory.translate(va).sync())).toEqual(result);
+        }
+        expect([...memory.maps().sync()].map(plainRun)).toEqual(reference.maps(read, machine.space));
+      }
+    },
+  );
 
   it("translate, one by one and side by side, gives what the manual says", async () => {
     await fc.assert(
