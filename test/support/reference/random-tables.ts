@@ -80,6 +80,15 @@ const entry: fc.Arbitrary<RandomEntry> = fc.record({
   flip: seldom(fc.nat({ max: 255 }), 8),
 });
 
+/** A memory with nothing in it, for tests that fill it themselves. */
+export const EMPTY_TABLES: RandomTables = {
+  entries: [],
+  missing: [],
+  rootSteps: 0,
+  halves: "both",
+  seed: 1,
+};
+
 /** Memories: data that {@link buildTables} makes bytes of. */
 export const randomTables: fc.Arbitrary<RandomTables> = fc.record({
   // About 80 slots in all: most memories fill the greater part of them.
@@ -127,6 +136,10 @@ export class RandomMachine {
       // Data are led to as tables now and then: most of it is absent as an entry of any format.
       for (let at = island + TABLES * frame; at < island + FRAMES * frame; at += 4) {
         this.#view.setUint32(this.offset(at), random() & (at % frame < 32 ? -1 : ~7), true);
+      }
+      for (let at = island + TABLES * frame; at < island + FRAMES * frame; at += 8) {
+        const entry = this.#view.getBigUint64(this.offset(at), true);
+        if (format.writer.isLookalike?.(entry) === true) this.#view.setBigUint64(this.offset(at), 0n, true);
       }
     }
     // Roots lie in the first frames of the low island: of short ones, anywhere in their frame.
@@ -181,9 +194,7 @@ export class RandomMachine {
     const written = BigInt.asUintN(8 * entryBytes, value ^ flipped);
     if (writer.isLookalike?.(written) === true) return;
     const address = at + Number(indexOf(tables, wish.pick)) * entryBytes;
-    const offset = this.offset(address);
-    if (entryBytes === 4) this.#view.setUint32(offset, Number(written), true);
-    else this.#view.setBigUint64(offset, written, true);
+    this.put(address, entryBytes, written);
   }
 
   #flip(n: number, delicate: readonly number[]): number {
@@ -215,6 +226,13 @@ export class RandomMachine {
       if (tables.level === level) fitting.push(at);
     }
     return fitting[wish.target % fitting.length] ?? this.frameAt(wish.target);
+  }
+
+  /** Puts an entry anywhere in RAM. */
+  put(physical: number, entryBytes: 4 | 8, entry: bigint): void {
+    const offset = this.offset(physical);
+    if (entryBytes === 4) this.#view.setUint32(offset, Number(BigInt.asUintN(32, entry)), true);
+    else this.#view.setBigUint64(offset, BigInt.asUintN(64, entry), true);
   }
 
   /** Where a byte of RAM is kept. */

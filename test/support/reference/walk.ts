@@ -261,6 +261,30 @@ export function reverse(runs: readonly ReferenceRun[], physical: bigint): bigint
   return found;
 }
 
+/** A range of physical addresses, half-open. */
+export interface Span {
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+/** The same for many disjoint ranges, ascending, with all that is known; and the runs that can't be told. */
+export function reverseAll(runs: readonly ReferenceRun[], spans: readonly Span[]): object[] {
+  return runs.flatMap((run): object[] => {
+    if ("state" in run) return [run];
+    const { start, end, physical: first, ...rights } = run;
+    const found: object[] = [];
+    for (const span of spans) {
+      let from = first;
+      let to = first + (end - start);
+      if (span.start > from) from = span.start;
+      if (span.end < to) to = span.end;
+      if (from >= to) continue;
+      found.push({ virtual: start + (from - first), physical: from, length: to - from, ...rights });
+    }
+    return found;
+  });
+}
+
 /** Joins pieces that continue each other: what an entry maps differs only in its address. */
 function merge(pieces: readonly ReferenceRun[]): ReferenceRun[] {
   const runs: (ReferenceRun & { end: bigint })[] = [];
