@@ -41,10 +41,8 @@ export interface KernelPart {
   readonly count: number;
 }
 
-/** Runs looked at in all; each was a piece of work for whoever made the dump, too. */
+/** Runs, and entries that lead to tables or make no sense, looked at in all: tables that loop make few runs, and much work. */
 const MAX_ROWS = 1 << 23;
-/** What a table counts as that was gone through: tables that loop make few runs, and as much work. */
-const ROWS_PER_TABLE = 8;
 /** Runs of one root's part. */
 const MAX_ROOT_ROWS = 1 << 16;
 /** Runs asked for at first, and then. */
@@ -179,7 +177,7 @@ export class RootJudge {
       const into = rows === 0 ? this.#few : this.#columns;
       const columns: RunColumns = yield* memory.runs({ start: at, end }, into);
       rows += columns.length;
-      this.#rows -= columns.length + 1 + ROWS_PER_TABLE * columns.tables;
+      this.#rows -= columns.length + 1 + columns.steps;
       for (let row = 0; row < columns.length; row++) {
         this.#count(columns, row, found);
         if (columns.faults[row] === 0) take?.(columns, row);

@@ -171,6 +171,7 @@ class MapScan {
 
   /** Takes one entry; may go down a level. `DONE` means "go on". */
   #entry(place: Place, level: number): number {
+    this.runs.steps++;
     const { mmu } = this.#io;
     const { index, words, base } = place;
     const lo = words[base + 2 * index] as number;
@@ -263,7 +264,6 @@ class MapScan {
     }
     place.vpn = vpn;
     place.rights = rights;
-    this.runs.tables++;
     this.#level = level;
     return level > 1 ? this.#prefetch(place, level) : DONE;
   }

@@ -60,8 +60,8 @@ export class RunColumns {
   readonly levels: Uint8Array;
   /** Bits as of `Rights.rights`; 0 where it failed. */
   readonly rights: Uint8Array;
-  /** Tables that were gone through for them: what they cost. @internal */
-  tables = 0;
+  /** Entries that were looked at one by one for them: what they cost. @internal */
+  steps = 0;
   /** How far the runs reach: the end of the range, or where to go on if there was no room for more. */
   end = 0n;
   /** `starts` as `[lo, hi]`. @internal */
@@ -96,7 +96,7 @@ export class RunColumns {
     if (this.#failed) this.faults.fill(0);
     this.#failed = false;
     this.length = 0;
-    this.tables = 0;
+    this.steps = 0;
     this.next = -1;
   }
 
