@@ -1,7 +1,7 @@
 /** Runs of mapped memory, as columns; one run as an object. */
 import { HIGH, joinAddress } from "../io/address.js";
 import { type Fault, type FaultState, faultDetail, faultState, levelOf } from "../io/index.js";
-import type { CompiledMmu } from "./mmu.js";
+import { type CompiledMmu, restoreEntry } from "./mmu.js";
 import { EXECUTABLE, GLOBAL, READABLE, type Rights, USER, WRITABLE } from "./rights.js";
 import { entryOf } from "./translation.js";
 
@@ -142,7 +142,7 @@ export class RunColumns {
         ? this.levels[last] === level &&
           this.rights[last] === rights &&
           (this.physical[last] as number) + (this.lengths[last] as number) === physical
-        : this.entryWords[2 * last] === (entryLo | 0) && this.entryWords[2 * last + 1] === (entryHi | 0))
+        : this.#isSameEntry(last, entryLo, entryHi))
     ) {
       (this.lengths[last] as number) += bytes;
       this.next = vpn + pages;
@@ -163,6 +163,18 @@ export class RunColumns {
     this.entryWords[2 * row + 1] = entryHi;
     this.next = vpn + pages;
     return true;
+  }
+
+  /** Whether a row's entry is another one, as they are stored. (In the walker's form, equal ones may differ by their index.) */
+  #isSameEntry(row: number, lo: number, hi: number): boolean {
+    const ownLo = this.entryWords[2 * row] as number;
+    const ownHi = this.entryWords[2 * row + 1] as number;
+    if (ownLo === (lo | 0) && ownHi === (hi | 0)) return true;
+    const { mmu } = this;
+    return (
+      mmu.def.form !== undefined &&
+      restoreEntry(mmu, joinAddress(ownLo, ownHi)) === restoreEntry(mmu, joinAddress(lo, hi))
+    );
   }
 
   /** Bytes of a run's pages; 0 where it failed. */

@@ -318,6 +318,18 @@ it("entries that make no sense are malformed, and shown as they are stored", () 
   }
 });
 
+it("RISC-V entries for 64 KiB that stand where there is none are one run side by side, as they are stored", () => {
+  const entry = (1n << 63n) | (0x208n << 10n) | 0xfn;
+  const entries: [number, bigint][] = [
+    [0x1000, (2n << 10n) | 1n],
+    [0x2000, entry],
+    [0x2008, entry],
+  ];
+  const memory = memoryOf({ mmu: SV39, root: 0x1000, entries }, Number.MAX_SAFE_INTEGER);
+  const wanted = { start: 0n, end: 2n * 0x20_0000n, state: "malformed", level: 2, entry };
+  expect([...memory.maps().sync()]).toMatchObject([wanted]);
+});
+
 describe("entries that an operating system uses for itself", () => {
   /** Bit 1: in RAM, in the frame that it names, for reading. Bit 2: swapped, type 3, at the page that it names. */
   const own: AbsentEntries = {
