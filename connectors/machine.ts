@@ -28,7 +28,7 @@ import {
   type Vmcoreinfo,
   type ZeroPages,
 } from "../src/linux/index.js";
-import { swapTypesRoutine } from "../src/linux/read-swap-types.js";
+import { swapTypesRoutine } from "../src/linux/swap/read-swap-types.js";
 import { AddressSpace, type PhysicalMemory, RangeSpace, type SpaceRange } from "../src/memory/index.js";
 import {
   alignRoot,

@@ -8,9 +8,9 @@
 import { hex, Io, MemtoolError, type PacketIo, type Routine, readPartial } from "../io/index.js";
 import { schedulerOf } from "../io/requests.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
-import type { MmuDef } from "../paging/mmu-def.js";
-import { alignRoot } from "../paging/registers-paging.js";
-import type { TableCache } from "../paging/table-cache.hot.js";
+import type { MmuDef } from "../paging/formats/mmu-def.js";
+import { alignRoot } from "../paging/roots/registers-paging.js";
+import type { TableCache } from "../paging/tables/table-cache.hot.js";
 import { VirtualMemory } from "../paging/virtual-memory.js";
 import { archOf } from "./arch/index.js";
 import type { KernelArch } from "./arch/kernel-arch.js";

@@ -1,18 +1,18 @@
 /** Linux kernels in memory. Start with `find-kernel.ts`. @module */
 
-export { type LinuxEntriesOptions, linuxEntries } from "./absent-entries.js";
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
-export type { EntryFormat, LinuxAbsentEntries } from "./entries-base.js";
+export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
+export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
-export { readSwapTypes } from "./read-swap-types.js";
-export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap-file.js";
-export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap-header.js";
-export { type SwapTypeFacts, type SwapTypeKind, type SwapTypes, swapTypesOf } from "./swap-types.js";
+export { readSwapTypes } from "./swap/read-swap-types.js";
+export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
+export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
+export { type SwapTypeFacts, type SwapTypeKind, type SwapTypes, swapTypesOf } from "./swap/swap-types.js";
 export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
 export { readZeroPages, type ZeroPages, zeroPageAt } from "./zero-page.js";

@@ -1,6 +1,6 @@
-/** What tells the roots of a Linux kernel from other memory; the search itself is `src/paging/find-roots.ts`. */
-import type { KnownRoot } from "../paging/root-evidence.js";
-import type { Landmark } from "../paging/scan-roots.js";
+/** What tells the roots of a Linux kernel from other memory; the search itself is `src/paging/roots/find-roots.ts`. */
+import type { KnownRoot } from "../paging/roots/root-evidence.js";
+import type { Landmark } from "../paging/roots/scan-roots.js";
 import type { LinuxKernel } from "./kernel.js";
 
 /**

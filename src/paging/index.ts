@@ -1,5 +1,5 @@
 /** Virtual memory by page tables. Start with `virtual-memory.ts`, then `page-table-io.ts` and `mmu.ts`. @module */
-export { type Aarch64Options, aarch64 } from "./aarch64.js";
+export { type Aarch64Options, aarch64 } from "./formats/aarch64.js";
 export {
   ABSENT,
   type AbsentEntries,
@@ -7,15 +7,8 @@ export {
   AbsentPage,
   ELSEWHERE,
   IN_RAM,
-} from "./absent-entries.js";
-export type { MapArea, MappedArea, UnmappedArea } from "./areas.js";
-export { type FindRootsOptions, type FoundRoots, findRoots } from "./find-roots.js";
-export { formatsOf, MACHINE_FORMATS, MMU_FORMATS, mmuNamed } from "./formats.js";
-export type { GuestMap } from "./guest-map.js";
-export { GuestMemory, type GuestPhysicalOptions, guestPhysical } from "./guest-physical.js";
-export type { DifferenceSide, MapDifference, SwappedSide, UnknownSide } from "./map-diff.js";
-export type { MapSummary, SummaryRow } from "./map-summary.js";
-export type { VirtualRange } from "./maps.js";
+} from "./formats/absent-entries.js";
+export { formatsOf, MACHINE_FORMATS, MMU_FORMATS, mmuNamed } from "./formats/formats.js";
 export {
   type BitRange,
   type EntryAttribute,
@@ -26,18 +19,8 @@ export {
   type RightRule,
   withAbsentEntries,
   withoutAddressBits,
-} from "./mmu-def.js";
-export { EPT4, EPT5, NPT4, NPT5 } from "./nested-formats.js";
-export { NESTED_FORMATS, type NestedFormat, type NestedRoot, nestedRoot } from "./nested-root.js";
-export { PageTableIo, type PageTableOptions, type SwapAreas } from "./page-table-io.js";
-export {
-  alignRoot,
-  type ProcessorPaging,
-  pagingOfRegisters,
-  type RegisterValues,
-} from "./registers-paging.js";
-export type { InRoots, ReverseMapping, ReverseResult } from "./reverse.js";
-export type { PhysicalSpan, PhysicalTargets } from "./reverse-targets.js";
+} from "./formats/mmu-def.js";
+export { EPT4, EPT5, NPT4, NPT5 } from "./formats/nested-formats.js";
 export {
   EXECUTABLE,
   GLOBAL,
@@ -47,22 +30,39 @@ export {
   USER,
   USER_EXECUTABLE,
   WRITABLE,
-} from "./rights.js";
-export { SV39, SV48, SV57 } from "./riscv.js";
-export { type Root, type RootPair, rootName } from "./root.js";
-export type { KnownRoot } from "./root-evidence.js";
-export type { RootHalf } from "./root-shape.hot.js";
-export type { FoundRoot, RootKind } from "./root-verdict.js";
-export { type BrokenRun, type MappedRun, type MapRun, RunColumns } from "./run-columns.js";
-export type { Access } from "./run-pages.js";
-export type { Landmark } from "./scan-roots.js";
-export { TableCache, type TableCacheOptions } from "./table-cache.hot.js";
+} from "./formats/rights.js";
+export { SV39, SV48, SV57 } from "./formats/riscv.js";
+export { X86_32, X86_64, X86_64_LA57, X86_PAE } from "./formats/x86.js";
+export type { MapArea, MappedArea, UnmappedArea } from "./maps/areas.js";
+export type { DifferenceSide, MapDifference, SwappedSide, UnknownSide } from "./maps/map-diff.js";
+export type { MapSummary, SummaryRow } from "./maps/map-summary.js";
+export type { VirtualRange } from "./maps/maps.js";
+export type { InRoots, ReverseMapping, ReverseResult } from "./maps/reverse.js";
+export type { PhysicalSpan, PhysicalTargets } from "./maps/reverse-targets.js";
+export { type BrokenRun, type MappedRun, type MapRun, RunColumns } from "./maps/run-columns.js";
+export type { Access } from "./maps/run-pages.js";
+export type { GuestMap } from "./nested/guest-map.js";
+export { GuestMemory, type GuestPhysicalOptions, guestPhysical } from "./nested/guest-physical.js";
+export { NESTED_FORMATS, type NestedFormat, type NestedRoot, nestedRoot } from "./nested/nested-root.js";
+export { PageTableIo, type PageTableOptions, type SwapAreas } from "./page-table-io.js";
+export { type FindRootsOptions, type FoundRoots, findRoots } from "./roots/find-roots.js";
+export {
+  alignRoot,
+  type ProcessorPaging,
+  pagingOfRegisters,
+  type RegisterValues,
+} from "./roots/registers-paging.js";
+export type { KnownRoot } from "./roots/root-evidence.js";
+export type { RootHalf } from "./roots/root-shape.hot.js";
+export type { FoundRoot, RootKind } from "./roots/root-verdict.js";
+export type { Landmark } from "./roots/scan-roots.js";
+export { type Root, type RootPair, rootName } from "./tables/root.js";
+export { TableCache, type TableCacheOptions } from "./tables/table-cache.hot.js";
+export { diffMaps, findMappings, VirtualMemory } from "./virtual-memory.js";
 export {
   type MappedAddress,
   type Translation,
   TranslationColumns,
   type UnmappedAddress,
-} from "./translation.js";
-export { diffMaps, findMappings, VirtualMemory } from "./virtual-memory.js";
-export type { Walk, WalkStep } from "./walk-steps.js";
-export { X86_32, X86_64, X86_64_LA57, X86_PAE } from "./x86.js";
+} from "./walk/translation.js";
+export type { Walk, WalkStep } from "./walk/walk-steps.js";

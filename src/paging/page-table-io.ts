@@ -15,15 +15,16 @@ import {
 } from "../io/index.js";
 import { PhysicalMemory } from "../memory/physical-memory.js";
 import type { Writes } from "../memory/writes.js";
-import { ColumnFetch } from "./column-fetch.js";
-import { LEAF, MISSING } from "./entry-kinds.js";
-import { type CompiledMmu, compileMmu } from "./mmu.js";
-import type { MmuDef } from "./mmu-def.js";
-import { ALL_RIGHTS } from "./rights.js";
-import { checkRoot, layoutOf, type Root, type RootLayout, rootName } from "./root.js";
-import { TableCache } from "./table-cache.hot.js";
-import { TableFetch, type TableWaiter } from "./table-fetch.js";
-import { sendVirtualColumn } from "./translate-column.js";
+import { LEAF, MISSING } from "./formats/entry-kinds.js";
+import { type CompiledMmu, compileMmu } from "./formats/mmu.js";
+import type { MmuDef } from "./formats/mmu-def.js";
+import { ALL_RIGHTS } from "./formats/rights.js";
+import { X86_64 } from "./formats/x86.js";
+import { ColumnFetch } from "./tables/column-fetch.js";
+import { checkRoot, layoutOf, type Root, type RootLayout, rootName } from "./tables/root.js";
+import { TableCache } from "./tables/table-cache.hot.js";
+import { TableFetch, type TableWaiter } from "./tables/table-fetch.js";
+import { sendVirtualColumn } from "./walk/translate-column.js";
 import {
   BEYOND,
   faultOfStep,
@@ -36,8 +37,7 @@ import {
   Step,
   tableMissing,
   walkFrom,
-} from "./walk.hot.js";
-import { X86_64 } from "./x86.js";
+} from "./walk/walk.hot.js";
 
 /** The swap area of a number, by bytes from its beginning; `undefined` if there is none at hand. */
 export type SwapAreas = (type: number) => PacketIo<number> | undefined;

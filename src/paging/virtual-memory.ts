@@ -1,21 +1,21 @@
 import { toVirtual } from "../io/address.js";
 import { type Address, Io, IoSequence, type PacketIo } from "../io/index.js";
 import { AddressSpace } from "../memory/address-space.js";
-import { areasRoutine, type MapArea } from "./areas.js";
-import { diffMapsRoutine, type MapDifference } from "./map-diff.js";
-import { type MapSummary, summaryRoutine } from "./map-summary.js";
-import { mapsRoutine, runBatchesRoutine, runsRoutine, type VirtualRange } from "./maps.js";
-import type { MmuDef } from "./mmu-def.js";
+import type { MmuDef } from "./formats/mmu-def.js";
+import { areasRoutine, type MapArea } from "./maps/areas.js";
+import { diffMapsRoutine, type MapDifference } from "./maps/map-diff.js";
+import { type MapSummary, summaryRoutine } from "./maps/map-summary.js";
+import { mapsRoutine, runBatchesRoutine, runsRoutine, type VirtualRange } from "./maps/maps.js";
+import { findMappingsRoutine, type ReverseResult, reverseRoutine } from "./maps/reverse.js";
+import { type PhysicalTargets, Targets } from "./maps/reverse-targets.js";
+import type { MapRun, RunColumns } from "./maps/run-columns.js";
 import { PageTableIo, type PageTableOptions } from "./page-table-io.js";
-import { findMappingsRoutine, type ReverseResult, reverseRoutine } from "./reverse.js";
-import { type PhysicalTargets, Targets } from "./reverse-targets.js";
-import type { Root } from "./root.js";
-import type { MapRun, RunColumns } from "./run-columns.js";
-import type { TableCache } from "./table-cache.hot.js";
-import { translateNow, translateRoutine } from "./translate.js";
-import { translateManyRoutine } from "./translate-many.js";
-import type { Translation, TranslationColumns } from "./translation.js";
-import { type Walk, walkRoutine } from "./walk-steps.js";
+import type { Root } from "./tables/root.js";
+import type { TableCache } from "./tables/table-cache.hot.js";
+import { translateNow, translateRoutine } from "./walk/translate.js";
+import { translateManyRoutine } from "./walk/translate-many.js";
+import type { Translation, TranslationColumns } from "./walk/translation.js";
+import { type Walk, walkRoutine } from "./walk/walk-steps.js";
 
 /**
  * A virtual address space: typed access over page tables, and the questions one can ask of them.

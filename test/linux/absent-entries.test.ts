@@ -1,15 +1,21 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { linuxEntries } from "../../src/linux/absent-entries.js";
+import { linuxEntries } from "../../src/linux/entries/absent-entries.js";
 import {
   ABSENT,
   type AbsentEntries,
   AbsentPage,
   ELSEWHERE,
   IN_RAM,
-} from "../../src/paging/absent-entries.js";
-import type { MmuDef } from "../../src/paging/mmu-def.js";
-import { KERNEL_EXECUTABLE, READABLE, USER, USER_EXECUTABLE, WRITABLE } from "../../src/paging/rights.js";
+} from "../../src/paging/formats/absent-entries.js";
+import type { MmuDef } from "../../src/paging/formats/mmu-def.js";
+import {
+  KERNEL_EXECUTABLE,
+  READABLE,
+  USER,
+  USER_EXECUTABLE,
+  WRITABLE,
+} from "../../src/paging/formats/rights.js";
 import {
   atLeast,
   ENTRY_WRITERS,

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { faultState, MemoryIo, readPartial, Scheduler, SourceIo } from "../../src/io/index.js";
-import { openSwapFile, type SwapFile } from "../../src/linux/swap-file.js";
-import { SwapFileError } from "../../src/linux/swap-header.js";
+import { openSwapFile, type SwapFile } from "../../src/linux/swap/swap-file.js";
+import { SwapFileError } from "../../src/linux/swap/swap-header.js";
 import { memorySource, packetIoSuite } from "../suite/index.js";
 import { type SwapAreaFields, writeSwapArea } from "../support/write-swap.js";
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { open } from "../../connectors/open.js";
 import { Kallsyms } from "../../src/linux/kallsyms.js";
-import { readSwapTypes, swapTypeFacts } from "../../src/linux/read-swap-types.js";
-import { type SwapTypeKind, swapTypesOf } from "../../src/linux/swap-types.js";
+import { readSwapTypes, swapTypeFacts } from "../../src/linux/swap/read-swap-types.js";
+import { type SwapTypeKind, swapTypesOf } from "../../src/linux/swap/swap-types.js";
 import { type Release, swapDefines } from "../support/linux-entries.js";
 
 const RELEASES: readonly Release[] = [

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { fault, readPartial, Scheduler } from "../../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../../src/memory/index.js";
 import { TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
-import { Tlb } from "../../src/paging/tlb.hot.js";
+import { Tlb } from "../../src/paging/tables/tlb.hot.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 
 it("flush() over a page cache that holds the table's page", async () => {

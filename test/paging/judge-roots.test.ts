@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { Io, MemoryIo, type Routine } from "../../src/io/index.js";
 import { PhysicalMap } from "../../src/memory/index.js";
 import { X86_64, X86_64_LA57 } from "../../src/paging/index.js";
-import { type KernelPart, RootJudge } from "../../src/paging/judge-roots.js";
-import { scanRoots } from "../../src/paging/scan-roots.js";
+import { type KernelPart, RootJudge } from "../../src/paging/roots/judge-roots.js";
+import { scanRoots } from "../../src/paging/roots/scan-roots.js";
 import { ARCH_KERNELS, type ArchKernelOptions, makeArchKernel } from "../support/arch-kernels.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 

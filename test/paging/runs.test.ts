@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { all, Scheduler } from "../../src/io/index.js";
+import { compileMmu } from "../../src/paging/formats/mmu.js";
 import { type MapRun, RunColumns, TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
-import { compileMmu } from "../../src/paging/mmu.js";
 import { DummyMachine, randomBits } from "../support/dummy-machine.js";
 import { maps as referenceMaps } from "../support/reference-walker.js";
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { Tlb } from "../../src/paging/tlb.hot.js";
+import { Tlb } from "../../src/paging/tables/tlb.hot.js";
 
 interface Known {
   level: number;

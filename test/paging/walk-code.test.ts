@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { hostWasm } from "../../connectors/host-wasm.js";
 import { all, readInto, Scheduler } from "../../src/io/index.js";
 import { u64 } from "../../src/memory/index.js";
+import { compileMmu } from "../../src/paging/formats/mmu.js";
 import { type MmuDef, TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
-import { compileMmu } from "../../src/paging/mmu.js";
 import type { Wasm } from "../../src/wasm/platform.js";
 import { DummyMachine, randomBits } from "../support/dummy-machine.js";
 

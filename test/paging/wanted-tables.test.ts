@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { WantedTables } from "../../src/paging/wanted-tables.js";
+import { WantedTables } from "../../src/paging/tables/wanted-tables.js";
 
 /** Page numbers that differ in their high bits alone, which share a place in any hash of the low ones; and others. */
 const page = fc.oneof(

@@ -6,7 +6,7 @@
  * `kimage_voffset`: arch/arm64/kernel/vmcore_info.c; `VA_BITS` is what the kernel was built for, T1SZ what the processor
  * allowed (since 5.8, bbdbc11804ff).
  */
-import { aarch64 } from "../../paging/aarch64.js";
+import { aarch64 } from "../../paging/formats/aarch64.js";
 import type { Vmcoreinfo } from "../vmcoreinfo.js";
 import { isNearImage, type KernelArch } from "./kernel-arch.js";
 

@@ -6,7 +6,7 @@
  * `VMSPLIT_…`). KASLR moves both addresses alike. `CONFIG_X86_PAE=y`: arch/x86/kernel/vmcore_info_32.c. With PAE, the first
  * four entries of the page `swapper_pg_dir` are the root.
  */
-import { X86_32, X86_PAE } from "../../paging/x86.js";
+import { X86_32, X86_PAE } from "../../paging/formats/x86.js";
 import { isNearImage, type KernelArch } from "./kernel-arch.js";
 
 /** `PAGE_OFFSET` by VMSPLIT: 3G, 3G_OPT, 2G, 2G_OPT, 1G. */

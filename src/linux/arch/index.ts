@@ -1,5 +1,5 @@
 /** The architectures on which kernels are found, and how to tell which a VMCOREINFO text is of. */
-import type { MmuDef } from "../../paging/mmu-def.js";
+import type { MmuDef } from "../../paging/formats/mmu-def.js";
 import type { Vmcoreinfo } from "../vmcoreinfo.js";
 import { ARCH_ARM64 } from "./arm64.js";
 import { ARCH_I386 } from "./i386.js";

@@ -1,5 +1,5 @@
-import type { MmuDef } from "../../paging/mmu-def.js";
-import type { Root } from "../../paging/root.js";
+import type { MmuDef } from "../../paging/formats/mmu-def.js";
+import type { Root } from "../../paging/tables/root.js";
 import type { Vmcoreinfo } from "../vmcoreinfo.js";
 
 /** What differs between architectures in finding a kernel; a module each. */

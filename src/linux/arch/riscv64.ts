@@ -5,7 +5,7 @@
  * (arch/riscv/include/asm/page.h, `kernel_mapping_va_to_pa`). `VA_BITS` is what the processor allowed:
  * arch/riscv/kernel/vmcore_info.c.
  */
-import { SV39, SV48, SV57 } from "../../paging/riscv.js";
+import { SV39, SV48, SV57 } from "../../paging/formats/riscv.js";
 import { isNearImage, type KernelArch } from "./kernel-arch.js";
 
 /** riscv64, Sv39 to Sv57. */

@@ -6,8 +6,8 @@
  * Documentation/arch/x86/x86_64/mm.rst). `pgtable_l5_enabled`, `phys_base`, `sme_mask`:
  * arch/x86/kernel/vmcore_info_64.c (`arch_crash_save_vmcoreinfo`).
  */
-import { type MmuDef, withoutAddressBits } from "../../paging/mmu-def.js";
-import { X86_64, X86_64_LA57 } from "../../paging/x86.js";
+import { type MmuDef, withoutAddressBits } from "../../paging/formats/mmu-def.js";
+import { X86_64, X86_64_LA57 } from "../../paging/formats/x86.js";
 import type { Vmcoreinfo } from "../vmcoreinfo.js";
 import type { KernelArch } from "./kernel-arch.js";
 
