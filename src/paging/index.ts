@@ -1,4 +1,4 @@
-/** Virtual memory by page tables. Start with `virtual-memory.ts`, then `page-table-io.ts` and `mmu.ts`. @module */
+/** Virtual memory by page tables. Start with `virtual-memory.ts`, then `page-table-io.ts` and `formats/mmu-def.ts`. @module */
 export { type Aarch64Options, aarch64 } from "./formats/aarch64.js";
 export {
   ABSENT,
