@@ -63,6 +63,8 @@ export interface CompiledMmu {
   readonly hiShift: Int32Array;
   readonly hiLeft: Int32Array;
   readonly hiMask: Int32Array;
+  /** The five of each level side by side, from 5 · level on: one array where every load counts. */
+  readonly indexing: Int32Array;
   /** Offset of an address in what an entry covers. */
   readonly offsetLo: Int32Array;
   readonly offsetHi: Int32Array;
@@ -267,6 +269,7 @@ function compile(def: MmuDef): CompiledMmu {
     hiShift: column(),
     hiLeft: column(),
     hiMask: column(),
+    indexing: new Int32Array(5 * (levels + 1)),
     offsetLo: column(),
     offsetHi: column(),
     presentMask: presentMaskOf(def),
@@ -311,6 +314,10 @@ function compile(def: MmuDef): CompiledMmu {
       mmu.hiLeft[level] = fromLow;
       mmu.hiMask[level] = lowMask(bits) & ~lowMask(fromLow);
     }
+    const { loShift, loMask, hiShift, hiLeft, hiMask } = mmu;
+    [loShift, loMask, hiShift, hiLeft, hiMask].forEach((one, i) => {
+      mmu.indexing[5 * level + i] = one[level] as number;
+    });
     mmu.offsetLo[level] = lowMask(shift);
     mmu.offsetHi[level] = lowMask(shift - 32);
     const address = addressMask(def, level === 1 ? (def.lastAddress ?? def.address) : def.address, shift);

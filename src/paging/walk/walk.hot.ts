@@ -283,25 +283,30 @@ function followOtherLinks(
   lo: number,
   hi: number,
 ): boolean {
+  const { indexing, tableShift } = mmu;
   let rights = ALL_RIGHTS;
-  let table = slot;
+  let base = slot << tableShift;
   let level = mmu.levels;
-  let entry = (table << mmu.tableShift) | indexAt(mmu, level, lo, hi);
-  while (level > 1) {
+  for (;;) {
+    const at = 5 * level;
+    const entry =
+      base |
+      ((lo >>> (indexing[at] as number)) & (indexing[at + 1] as number)) |
+      (((hi >>> (indexing[at + 2] as number)) << (indexing[at + 3] as number)) &
+        (indexing[at + 4] as number));
+    if (level === 1) return takeLeaf(leaf, arena, mmu, 1, entry, rights, lo);
     const link = links[entry] as number;
     rights &= link;
     if ((link & LINK_TAG) === level << LINK_LEVEL_SHIFT) {
-      table = link >>> LINK_SLOT_SHIFT;
+      base = (link >>> LINK_SLOT_SHIFT) << tableShift;
       level--;
-      entry = (table << mmu.tableShift) | indexAt(mmu, level, lo, hi);
       continue;
     }
     // (A page of 4 GiB or more takes the long way: its offset has more than a word.)
     if ((link & LINK_TAG) !== (LINK_LEAF | (level << LINK_LEVEL_SHIFT)) || mmu.offsetHi[level] !== 0)
       return false;
-    break;
+    return takeLeaf(leaf, arena, mmu, level, entry, rights, lo);
   }
-  return takeLeaf(leaf, arena, mmu, level, entry, rights, lo);
 }
 
 /** What an entry maps that links led to. @returns whether it is sound, which links do not tell of the last level. */
