@@ -31,7 +31,7 @@ export function pagingOfDump(image: DumpImage | undefined): MachinePaging | unde
   if (image === undefined) return undefined;
   const { notes } = image;
   const text = notes.vmcoreinfo === undefined ? undefined : parseVmcoreinfo(notes.vmcoreinfo);
-  const ofText = text === undefined ? undefined : mmuOfVmcoreinfo(text);
+  const ofText = text === undefined ? undefined : mmuOfVmcoreinfo(text, notes.architecture);
   if (ofText?.name.startsWith("x86") === true) return { mmu: ofText, source: "VMCOREINFO" };
   for (const [i, { registers }] of notes.cpus.entries()) {
     const found = pagingOfRegisters(registers, notes.architecture);

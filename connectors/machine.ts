@@ -257,8 +257,10 @@ export class Machine {
     const known = this.#formats.get(paging);
     if (known !== undefined || info?.release === undefined) return known ?? paging;
     const bits = info.numbers.get("MAX_PHYSMEM_BITS");
+    const architecture = architectureOf(paging);
+    if (architecture === undefined) return paging;
     const entries = linuxEntries({
-      architecture: architectureOf(paging),
+      architecture,
       paging,
       release: info.release,
       swapTypes: this.#swapTypes,
@@ -437,10 +439,15 @@ function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
   return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
 }
 
-/** The architecture of a format: a dump's header may name the processor of a 32-bit guest. */
-function architectureOf({ name }: MmuDef): "x86_64" | "i386" | "aarch64" | "riscv64" {
+/**
+ * The architecture of a format: a dump's header may name the processor of a 32-bit guest. `undefined` for a hypervisor's nested
+ * tables: what KVM keeps in their absent entries is no swap entry.
+ */
+function architectureOf({ name }: MmuDef): "x86_64" | "i386" | "aarch64" | "riscv64" | undefined {
   if (name === X86_32.name || name === X86_PAE.name) return "i386";
-  return name.startsWith("aarch64") ? "aarch64" : name.startsWith("riscv") ? "riscv64" : "x86_64";
+  if (name.startsWith("aarch64")) return "aarch64";
+  if (name.startsWith("riscv")) return "riscv64";
+  return name.startsWith("x86") ? "x86_64" : undefined;
 }
 
 function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {

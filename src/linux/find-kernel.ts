@@ -75,7 +75,8 @@ interface Candidate {
 /**
  * Finds the kernel.
  *
- * @throws {KernelNotFoundError} `NO_KERNEL` or `NO_ROOT`, with what to give instead.
+ * @throws {KernelNotFoundError} `NO_KERNEL` or `NO_ROOT`, with what to give instead; `OTHER_PAGING` for a format that can't be the
+ * kernel's, as it has two roots and the kernel one, or the other way round.
  */
 export function findKernel(physical: PacketIo<number>, options: FindKernelOptions): Io<LinuxKernel> {
   return Io.of(schedulerOf(physical), findRoutine, physical, options);
@@ -105,6 +106,11 @@ function noKernel(options: FindKernelOptions): KernelNotFoundError {
   );
 }
 
+/** Whether a format has as many roots as an architecture's kernels. */
+function canBeOf(arch: KernelArch, mmu: MmuDef): boolean {
+  return (mmu.halves === undefined) === (typeof arch.kernelRoot(0) === "number");
+}
+
 /** Chooses the root, and makes the kernel of a candidate. */
 function* accept(
   physical: PacketIo<number>,
@@ -112,6 +118,14 @@ function* accept(
   found: Candidate,
 ): Routine<LinuxKernel> {
   const { info, arch, mmu } = found;
+  if (!canBeOf(arch, mmu)) {
+    throw new KernelNotFoundError(
+      "OTHER_PAGING",
+      `Linux ${info.release ?? "?"} is one of ${arch.architecture}, and page tables of the format ${mmu.name} (--mmu) can't be its own: ` +
+        "use --physical, or give a page-table root (--root)",
+      mmu,
+    );
+  }
   const warnings: string[] = [];
   if ((info.numbers.get("sme_mask") ?? 0n) !== 0n) {
     warnings.push(
@@ -193,6 +207,9 @@ function* judge(
   const mmu = options.mmu ?? arch.mmuOf(info);
   const symbol = rootSymbol(info, arch);
   const found = { info, vmcoreinfo, address, arch, mmu };
+  if (!canBeOf(arch, mmu)) {
+    return { ...found, offset: undefined, root: undefined, holds: false };
+  }
   let best: Candidate | undefined;
   for (const offset of arch.imageOffsets(info)) {
     const root = symbol === undefined ? undefined : rootAt(symbol + offset, arch, mmu, info);

@@ -9,7 +9,7 @@ import { open } from "../../connectors/open.js";
 import { registerConnector } from "../../connectors/registry.js";
 import { AddressRanges, type Output, Packet, Scheduler, type Source, SourceIo } from "../../src/io/index.js";
 import { pointer, u32 } from "../../src/memory/index.js";
-import { aarch64, SV39, X86_32, X86_64, X86_64_LA57 } from "../../src/paging/index.js";
+import { aarch64, EPT4, NPT4, SV39, X86_32, X86_64, X86_64_LA57 } from "../../src/paging/index.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 import { DummyKernel, IMAGE } from "../support/kernel.js";
 import { type ElfNote, prstatus, qemuState, writeElf } from "../support/write-elf.js";
@@ -115,6 +115,26 @@ describe("open", () => {
     const dump = await open(path, { root: machine.root, mmu: X86_64 });
     expect(dump.memory).toMatchObject({ mmu: X86_64 });
     expect(dump.addressSpace(0x1000, SV39).mmu).toBe(SV39);
+    await dump.close();
+  });
+
+  it.each([
+    ["arm", 40],
+    ["s390x", 22],
+  ])("a dump of %s is not walked as i386's, though its VMCOREINFO looks alike", async (_, elfMachine) => {
+    const notes = [vmcoreinfo("OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=c0004000\n")];
+    const options = { machine: elfMachine, notes };
+    const dump = await open(saved(writeElf([{ physical: 0, bytes: machine.bytes }], options)));
+    expect(dump.paging).toBeUndefined();
+    expect(() => dump.rootSpace(0x4000)).toThrow(expect.objectContaining({ code: "OTHER_PAGING" }));
+    await dump.close();
+  });
+
+  it("a hypervisor's tables in a Linux host have none of the swap entries that its own have", async () => {
+    const options = { notes: [vmcoreinfo("OSRELEASE=6.1.0\nPAGESIZE=4096\nNUMBER(phys_base)=0\n")] };
+    const dump = await open(saved(writeElf([{ physical: 0, bytes: machine.bytes }], options)));
+    expect(dump.addressSpace(machine.root).mmu.absentEntries?.name).toBe("linux");
+    for (const mmu of [EPT4, NPT4]) expect(dump.addressSpace(machine.root, mmu).mmu).toBe(mmu);
     await dump.close();
   });
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { findKernel, KernelNotFoundError, mmuOfVmcoreinfo, parseVmcoreinfo } from "../../src/linux/index.js";
 import { u32 } from "../../src/memory/index.js";
+import { aarch64, X86_64 } from "../../src/paging/index.js";
 import { ARCH_KERNELS, makeArchKernel } from "../support/arch-kernels.js";
 
 describe.each(Object.entries(ARCH_KERNELS))("a kernel of %s", (_, options) => {
@@ -54,6 +55,31 @@ describe("what a text of VMCOREINFO says", () => {
     expect(mmuOf("NUMBER(VA_BITS)=48\nNUMBER(va_kernel_pa_offset)=0xfffffffeffe00000\n")).toBe("riscv-sv48");
     expect(mmuOf("SYMBOL(swapper_pg_dir)=c4e98000\nCONFIG_X86_PAE=y\n")).toBe("x86-pae");
     expect(mmuOf("SYMBOL(swapper_pg_dir)=c4e74000\n")).toBe("x86-32");
+  });
+
+  it.each(["arm", "s390x"])(
+    "is nothing of a dump of %s, whose root may lie where i386's does",
+    (architecture) => {
+      const text = "PAGESIZE=4096\nSYMBOL(swapper_pg_dir)=c0004000\n";
+      const info = parseVmcoreinfo(Uint8Array.from(text, (c) => c.charCodeAt(0)));
+      expect(mmuOfVmcoreinfo(info, architecture)).toBeUndefined();
+      // A kdump header of a 32-bit guest may name its processor.
+      expect(mmuOfVmcoreinfo(info, "x86_64")?.name).toBe("x86-32");
+    },
+  );
+
+  it("of a kernel with one root is not read in a format with two, nor the other way round", () => {
+    for (const [name, mmu] of [
+      ["arm64, 4 KiB, 48 bits", X86_64],
+      ["x86-64, five levels", aarch64({ granule: 4096, bits: 48 })],
+    ] as const) {
+      const options = ARCH_KERNELS[name];
+      if (options === undefined) throw new Error(name);
+      const { io, map, note } = makeArchKernel(options);
+      const find = () => findKernel(io, { map, note, mmu, scan: false }).sync();
+      expect(find).toThrow(KernelNotFoundError);
+      expect(find).toThrow(mmu.name);
+    }
   });
 
   it("is nothing where it names no architecture", () => {

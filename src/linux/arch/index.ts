@@ -26,7 +26,13 @@ export function archOf(info: Vmcoreinfo, architecture?: string | undefined): Ker
   );
 }
 
-/** The format of page tables that a VMCOREINFO text tells of; `undefined` for one that does not say its architecture. */
-export function mmuOfVmcoreinfo(info: Vmcoreinfo): MmuDef | undefined {
+/**
+ * The format of page tables that a VMCOREINFO text tells of; `undefined` for one that does not say its architecture.
+ *
+ * @param architecture As the dump names it. Where no kernel can be found, nothing is told: texts of 32-bit ARM and of s390x
+ * have a root below 4 GiB, and look like i386's.
+ */
+export function mmuOfVmcoreinfo(info: Vmcoreinfo, architecture?: string | undefined): MmuDef | undefined {
+  if (!isKnownArch(architecture)) return undefined;
   return ARCHES.find((arch) => arch.isTextOf(info))?.mmuOf(info);
 }
