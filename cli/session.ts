@@ -1,7 +1,8 @@
 /** An opened target and the address space that the options choose. */
 import { listConnectors, type Machine, type OpenTarget, open } from "../connectors/connectors.js";
 import { hex, MemtoolError } from "../src/io/index.js";
-import { type KernelSymbol, type LinuxKernel, SymbolError } from "../src/linux/index.js";
+import { KernelNotFoundError, type KernelSymbol, type LinuxKernel, SymbolError } from "../src/linux/index.js";
+import { formatsOf } from "../src/paging/index.js";
 import { describeError, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
 import {
@@ -132,6 +133,7 @@ export class Session {
         progress.update(purpose === "roots" ? "looking for roots" : "looking for the kernel", done, total),
     });
     try {
+      if (root !== undefined) await findFormat(machine);
       progress.clear();
       const space = spaceOf(machine, options, root);
       const session = new Session(machine, space, options, environment, progress);
@@ -222,6 +224,23 @@ function kernelFor(purpose: Purpose, { physical, root }: GlobalOptions): "scan" 
   if (purpose === "roots") return "note";
   if (purpose !== "memory" || physical === true) return "none";
   return root === undefined ? "scan" : "note";
+}
+
+/**
+ * Where a dump names its architecture, and nothing in its notes the format of the page tables: looks for the kernel in RAM, whose
+ * VMCOREINFO tells it, and the meaning of entries.
+ */
+export async function findFormat(machine: Machine): Promise<void> {
+  if (machine.physical === undefined || machine.paging !== undefined) return;
+  const architecture = machine.image?.notes.architecture;
+  if (architecture === undefined || formatsOf(architecture).length === 0) return;
+  try {
+    await machine.linux();
+    await machine.swapTypes();
+  } catch (error) {
+    // Whoever needs the format says that nothing tells it.
+    if (!(error instanceof KernelNotFoundError)) throw error;
+  }
 }
 
 function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefined): Space {

@@ -3,7 +3,7 @@ import { EXIT, UsageError } from "../errors.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { hex } from "../render/numbers.js";
 import { type Column, table } from "../render/table.js";
-import type { Session } from "../session.js";
+import { findFormat, type Session } from "../session.js";
 
 /** Options as the command line has them. */
 export interface RootsCommandOptions {
@@ -20,6 +20,7 @@ export async function roots(session: Session, options: RootsCommandOptions): Pro
   if (options.all === true && session.options.mmu !== undefined) {
     throw new UsageError("--all tries every format, and --mmu names one: give one of both");
   }
+  if (options.all !== true) await findFormat(machine);
   const found = await machine.findRoots({ all: options.all });
   session.clearProgress();
   for (const root of found.roots) out.text(json ? `${toJson(rootJson(root, found))}\n` : "");
@@ -39,6 +40,14 @@ function warningsOf(found: FoundRoots, { machine }: Session): string[] {
   } else if (!certain && machine.paging === undefined) {
     warnings.push(
       `no root maps a text that a Linux kernel's image has: ${mmu.name} is the likeliest format, no more (--mmu)`,
+    );
+  }
+  const { kernel } = machine;
+  // (A dump's own note is about its machine; a text in RAM may be one of before.)
+  if (!certain && kernel?.origin.vmcoreinfo === "scan" && !kernel.origin.verified) {
+    warnings.push(
+      `${mmu?.name ?? "the format"} is what a VMCOREINFO in RAM says, and the kernel's page tables don't show whether it holds ` +
+        "(--all tries every format)",
     );
   }
   if (dropped > 0) warnings.push(`${dropped} more places that look like roots were not looked at`);

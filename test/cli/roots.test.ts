@@ -18,6 +18,23 @@ describe("memtool roots", () => {
     expect(out.match(/ process /g)).toHaveLength(5);
   });
 
+  it.each([39, 48, 57])(
+    "of a dump whose notes do not tell the format, goes by the kernel in RAM: Sv%d",
+    async (bits) => {
+      const name = `fixtures/linux-6.12-riscv64-sv${bits}`;
+      const { stops } = JSON.parse(readFileSync(`${name}.truth.json`, "utf8"));
+      const { status, out, err } = await memtool(["roots", "--json", "-f", `${name}.kdump`]);
+      expect(status).toBe(0);
+      expect(jsonLines(out)).toContainEqual(
+        expect.objectContaining({ root: stops.kernel.root, format: `riscv-sv${bits}`, kind: "process" }),
+      );
+      // The dump lacks the kernel's own tables.
+      expect(err).toContain("a VMCOREINFO in RAM says");
+      const args = ["translate", "0x4011ba", "--root", stops.kernel.root, "-f", `${name}.kdump`];
+      expect(await memtool(args)).toMatchObject({ status: 0, err: "" });
+    },
+  );
+
   it("--json: an object each, with the format", async () => {
     const { status, out } = await memtool(["roots", "--json", ...ON_DUMP]);
     expect(status).toBe(0);
@@ -58,6 +75,16 @@ describe("memtool roots", () => {
 });
 
 describe("--mmu", () => {
+  it.each([
+    ["linux-6.1-arm64", "x86-64"],
+    ["linux-6.1-x86_64", "aarch64-4k-48"],
+  ])("on %s, a format of another kind (%s) keeps nobody from looking at the dump", async (name, mmu) => {
+    const { status, out } = await memtool(["info", "--mmu", mmu, "-f", `fixtures/${name}.kdump`]);
+    expect(out).toMatch(new RegExp(`^page tables +${mmu} \\(given\\)`, "m"));
+    expect(out).toMatch(/^present +\d/m);
+    expect(status).not.toBe(2);
+  });
+
   it("walks tables in the format that is named, whatever the dump says", async () => {
     const args = ["translate", "0x1000", "--root", truth.stops.kernel.root, "--mmu", "x86-64-la57", "--walk"];
     const { out } = await memtool([...args, ...ON_DUMP]);
