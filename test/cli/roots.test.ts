@@ -35,6 +35,13 @@ describe("memtool roots", () => {
     },
   );
 
+  it("the root that the kernel calls its own is the kernel's, also where its text was left out of the dump", async () => {
+    const { out } = await memtool(["roots", "--json", "-f", "fixtures/linux-6.1-arm64.kdump"]);
+    expect(jsonLines(out)).toContainEqual(
+      expect.objectContaining({ half: "upper", kind: "kernel", reasons: ["swapper_pg_dir"] }),
+    );
+  });
+
   it("--json: an object each, with the format", async () => {
     const { status, out } = await memtool(["roots", "--json", ...ON_DUMP]);
     expect(status).toBe(0);
