@@ -137,6 +137,11 @@ export class Session {
       progress.clear();
       const space = spaceOf(machine, options, root);
       const session = new Session(machine, space, options, environment, progress);
+      if (root !== undefined && machine.paging === undefined) {
+        session.warn(
+          `nothing tells the format of the page tables: ${space.virtual?.mmu.name} is taken (--mmu NAME, or see what info finds)`,
+        );
+      }
       if (purpose === "memory" && machine.noKernel !== undefined && space.map !== undefined) {
         session.warn(`${machine.noKernel.message}; addresses are physical here`);
       }

@@ -1,4 +1,6 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { jsonLines, memtool } from "../support/cli.js";
 
@@ -34,6 +36,13 @@ describe("memtool roots", () => {
       expect(await memtool(args)).toMatchObject({ status: 0, err: "" });
     },
   );
+
+  it("the root that the kernel calls its own is the kernel's, also where its text was left out of the dump", async () => {
+    const { out } = await memtool(["roots", "--json", "-f", "fixtures/linux-6.1-arm64.kdump"]);
+    expect(jsonLines(out)).toContainEqual(
+      expect.objectContaining({ half: "upper", kind: "kernel", reasons: ["swapper_pg_dir"] }),
+    );
+  });
 
   it("--json: an object each, with the format", async () => {
     const { status, out } = await memtool(["roots", "--json", ...ON_DUMP]);
@@ -75,6 +84,20 @@ describe("memtool roots", () => {
 });
 
 describe("--mmu", () => {
+  it("is asked for where --root is walked in a format that nothing tells", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "memtool-mmu-"));
+    const raw = join(folder, "image.raw");
+    writeFileSync(raw, new Uint8Array(1 << 16));
+    const walk = (...more: string[]) =>
+      memtool(["translate", "0x1000", "--root", "0x1000", "--dump-format", "raw", "-f", raw, ...more]);
+    try {
+      expect((await walk()).err).toContain("nothing tells the format of the page tables: x86-64 is taken");
+      expect((await walk("--mmu", "x86-64-la57")).err).toBe("");
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it.each([
     ["linux-6.1-arm64", "x86-64"],
     ["linux-6.1-x86_64", "aarch64-4k-48"],

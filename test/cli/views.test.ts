@@ -228,7 +228,7 @@ function rawDump(name: string, prepare: (dummy: DummyMachine) => void): { args: 
   const path = join(folder, name);
   writeFileSync(path, dummy.bytes);
   const root = `0x${dummy.root.toString(16)}`;
-  return { args: ["-f", path, "--dump-format", "raw", "--root", root], root };
+  return { args: ["-f", path, "--dump-format", "raw", "--mmu", "x86-64", "--root", root], root };
 }
 
 describe("maps --wx", () => {

@@ -17,6 +17,21 @@ import {
 import { ARCH_KERNELS, makeArchKernel } from "../support/arch-kernels.js";
 import { DummyMachine, randomBits } from "../support/dummy-machine.js";
 
+describe.each([39, 48, 57])(
+  "the roots of the small dump of Sv%d, looked for by nothing but their shape",
+  (bits) => {
+    it("are of the right format: the one whose roots map most", async () => {
+      const name = `fixtures/linux-6.12-riscv64-sv${bits}`;
+      const { stops } = JSON.parse(readFileSync(`${name}.truth.json`, "utf8"));
+      const machine = await open(`${name}.kdump`, { kernel: "none" });
+      const found = await machine.findRoots({ all: true });
+      await machine.close();
+      expect(found).toMatchObject({ certain: false, mmu: { name: `riscv-sv${bits}` } });
+      expect(found.roots.map(({ root }) => root)).toEqual([Number(stops.kernel.root)]);
+    });
+  },
+);
+
 describe("the roots of the committed dump, looked for without any note", () => {
   const truth = JSON.parse(readFileSync("fixtures/linux-6.1-x86_64.truth.json", "utf8"));
   let machine: Machine;

@@ -50,6 +50,8 @@ export interface FoundRoots {
 
 /** A score that a root does not get by its shape alone. */
 const CONVINCING = 50;
+/** What roots that don't convince count for: less than any that do, whatever they map. */
+const UNCONVINCING = 2 ** -64;
 /** So many roots convince as much as any number. */
 const SEVERAL = 4;
 
@@ -89,8 +91,11 @@ function* findRoutine(physical: PacketIo<number>, options: FindRootsOptions): Ro
  * each maps a part of what a root does; or they come to next to nothing.)
  */
 function worthOf(roots: readonly FoundRoot[], pageSize: number): number {
-  const users = roots.filter(({ score, userPages }) => score >= CONVINCING && (userPages ?? 0) > 0);
-  if (users.length === 0) return roots.length === 0 ? 0 : Number.MIN_VALUE;
-  const pages = users.reduce((sum, { userPages = 0 }) => sum + userPages, 0);
-  return ((pages * pageSize) / users.length) * Math.min(users.length, SEVERAL);
+  const users = roots.filter(({ userPages }) => (userPages ?? 0) > 0);
+  const convincing = users.filter(({ score }) => score >= CONVINCING);
+  // Roots that nothing but their shape speaks for are compared alike, but any others come before them.
+  const [counted, weight] = convincing.length > 0 ? [convincing, 1] : [users, UNCONVINCING];
+  if (counted.length === 0) return roots.length === 0 ? 0 : Number.MIN_VALUE;
+  const pages = counted.reduce((sum, { userPages = 0 }) => sum + userPages, 0);
+  return ((pages * pageSize) / counted.length) * Math.min(counted.length, SEVERAL) * weight;
 }

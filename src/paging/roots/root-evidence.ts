@@ -14,6 +14,8 @@ export interface KnownRoot {
   readonly half?: RootHalf | undefined;
   /** Who says so: "CR3 of CPU 0". */
   readonly reason: string;
+  /** Whether that is the kernel's own by its name. */
+  readonly isKernels?: boolean | undefined;
 }
 
 /** What speaks for a format: what its candidates have in common. */

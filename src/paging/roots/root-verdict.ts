@@ -125,7 +125,7 @@ function* judgeRoot(
       ? "user copy"
       : users > 0
         ? "process"
-        : isKernels || isRelated
+        : isKernels || isRelated || said.some((one) => one.isKernels === true)
           ? "kernel"
           : "unknown";
   return {
