@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { fault, readPartial, Scheduler } from "../../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../../src/memory/index.js";
-import { TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
+import { type MmuDef, type RunColumns, TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
 import { Tlb } from "../../src/paging/tables/tlb.hot.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 
@@ -23,7 +23,11 @@ it("flush() over a page cache that holds the table's page", async () => {
 
 it("links of one format do not poison another's after a view that waited", async () => {
   // Bit 1 grants the right to write when it is clear.
-  const other = { ...X86_64, name: "other", writable: { bit: 1, grants: "clear" as const } };
+  const other: MmuDef = {
+    ...X86_64,
+    name: "other",
+    rights: X86_64.rights.map((rule) => (rule.right === "writable" ? { ...rule, when: "clear" } : rule)),
+  };
   const machine = new DummyMachine({ frames: 64 });
   machine.map(0x1000n, { writable: false });
   machine.writeEntry(machine.root, machine.readEntry(machine.root) & ~2n);
@@ -128,3 +132,32 @@ it("not-present in the middle of a 65,536+ column, MAX_PENDING, many tables", as
   }
 });
 void fault;
+
+it("runs() call by call through tables that lead to each other comes to an end, and then says malformed", () => {
+  // 300 tables, of which more are visited in a call than there are: no call alone sees that it goes round.
+  const frames = 300;
+  const machine = new DummyMachine({ frames });
+  for (let table = 0; table < frames; table++) {
+    for (let index = 0; index < 512; index++) {
+      machine.writeEntry(
+        table * 4096 + 8 * index,
+        BigInt(((table * 7 + index * 11 + 1) % frames) * 4096) | 7n,
+      );
+    }
+  }
+  const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: 0 });
+  const end = 1n << 64n;
+  let runs: RunColumns | undefined;
+  let calls = 0;
+  let last: unknown;
+  for (let at = 0n; at < end && calls < 200; at = runs.end) {
+    runs = memory.runs({ start: at, end }, runs).sync();
+    last = runs.row(runs.length - 1);
+    calls++;
+  }
+  expect(runs?.end).toBe(end);
+  expect(last).toMatchObject({ end, state: "malformed" });
+  // From the beginning, it is as new.
+  const again = memory.runs({ start: 0n, end: 0x1000n }, runs).sync();
+  expect(again.row(0)).toMatchObject({ start: 0n, end: 0x1000n, pageSize: 4096 });
+});

@@ -41,6 +41,40 @@ const DONE = 0;
 const FULL = 1;
 const FETCH = 2;
 
+/** The tables that a pass has visited, which may be one of several calls. */
+class Visits {
+  /** Their addresses, by level. */
+  readonly #seen: Set<number>[] = [];
+  #repeats = 0;
+
+  /** Notes a visit. @returns whether there were too many of tables that had been visited before. */
+  isTooMany(level: number, address: number): boolean {
+    let seen = this.#seen[level];
+    if (seen === undefined) {
+      seen = new Set();
+      this.#seen[level] = seen;
+    }
+    if (!seen.has(address)) {
+      seen.add(address);
+      return false;
+    }
+    if (this.#repeats >= MAX_REPEATS) return true;
+    this.#repeats++;
+    return false;
+  }
+}
+
+/** Where a call of `runs` stopped, for the one that goes on there: its tables are as often visited. */
+interface Continuation {
+  readonly io: PageTableIo;
+  /** Page number. */
+  readonly at: number;
+  readonly visits: Visits;
+}
+
+/** By the columns that it filled. */
+const continuations = new WeakMap<RunColumns, Continuation>();
+
 /** A table on the path from the root. */
 class Place {
   readonly #own: Uint32Array;
@@ -84,9 +118,7 @@ class MapScan {
   readonly #from: number;
   readonly #to: number;
   readonly #places: Place[];
-  /** Addresses of the tables visited, by level. */
-  readonly #seen: Set<number>[];
-  #repeats = 0;
+  readonly #visits: Visits;
   /** Level of the table under way; 0 before the root, above the root at the end. */
   #level = 0;
   readonly runs: RunColumns;
@@ -96,15 +128,15 @@ class MapScan {
   wanted: number[] = [];
   #wantedBy: Map<number, TableFetch>;
 
-  /** @param from First page number. @param to Last one, exclusive. */
-  constructor(io: PageTableIo, runs: RunColumns, from: number, to: number) {
+  /** @param from First page number. @param to Last one, exclusive. @param visits Of what came before, if it goes on. */
+  constructor(io: PageTableIo, runs: RunColumns, from: number, to: number, visits = new Visits()) {
     const { mmu } = io;
     this.#io = io;
     this.#from = from;
     this.#to = to;
     this.runs = runs;
     this.#places = Array.from({ length: mmu.levels + 2 }, () => new Place(mmu.tableWords));
-    this.#seen = Array.from({ length: mmu.levels + 1 }, () => new Set<number>());
+    this.#visits = visits;
     this.#wantedBy = (this.#places[mmu.levels + 1] as Place).children;
   }
 
@@ -240,12 +272,8 @@ class MapScan {
       }
       return this.#addBroken(parent, vpn, pages, tableMissing(level, table.fault), entryLo, entryHi);
     }
-    const seen = this.#seen[level] as Set<number>;
-    if (!seen.has(address)) {
-      seen.add(address);
-    } else if (this.#repeats < MAX_REPEATS) {
-      this.#repeats++;
-    } else {
+    // (One that began before the range was come to in the call before, if there was one.)
+    if (vpn >= this.#from && this.#visits.isTooMany(level, address)) {
       return this.#addBroken(parent, vpn, pages, malformedAt(level + 1), entryLo, entryHi);
     }
     const place = this.#places[level] as Place;
@@ -430,13 +458,17 @@ export function* runsRoutine(
   checkColumns(runs, io.mmu);
   io.beginRequest();
   runs.clear();
-  const scan = new MapScan(io, runs, from, to);
+  const before = continuations.get(runs);
+  const visits = before?.io === io && before.at === from ? before.visits : new Visits();
+  const scan = new MapScan(io, runs, from, to, visits);
   for (;;) {
     const status = scan.next();
     if (status === FETCH) {
       scan.take(yield* fetchTables(io, scan.wanted));
     } else {
-      runs.end = addressOf(status === FULL ? scan.stopped : to, io.mmu.pageShift);
+      const at = status === FULL ? scan.stopped : to;
+      continuations.set(runs, { io, at, visits });
+      runs.end = addressOf(at, io.mmu.pageShift);
       return runs;
     }
   }
