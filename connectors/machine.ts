@@ -1,14 +1,10 @@
 /** An opened target: the layers of its machine, all on one scheduler. */
 import type { DumpImage } from "../src/formats/index.js";
-import { type Column, type ColumnIo, SAFE_HIGH, sendColumn, sendRecords } from "../src/io/column.js";
 import {
   type Address,
-  type BoundView,
   defaultScheduler,
   Io,
   MemtoolError,
-  OUTSIDE,
-  type PacketIo,
   type Routine,
   type Scheduler,
   type SourceIo,
@@ -18,9 +14,7 @@ import {
   isKnownArch,
   KernelNotFoundError,
   LINUX_LANDMARKS,
-  type LinuxAbsentEntries,
   type LinuxKernel,
-  linuxEntries,
   parseVmcoreinfo,
   readZeroPages,
   rootsOfKernel,
@@ -40,17 +34,14 @@ import {
   type MmuDef,
   type Root,
   rootName,
-  TableCache,
   VirtualMemory,
-  withAbsentEntries,
-  X86_32,
   X86_64,
-  X86_PAE,
 } from "../src/paging/index.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
-import { hostWasm } from "./host-wasm.js";
+import { IdentityIo } from "./identity-io.js";
+import { MachineFormats } from "./machine-formats.js";
 import { formatHint, type MachinePaging, pagingOfDump, rootsOfDump } from "./machine-paging.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc-mem.js";
@@ -96,16 +87,11 @@ export class Machine {
   readonly #files: FilesBeside | undefined;
   readonly #swap: SwapFiles | undefined;
   readonly #identity: AddressSpace<Address>;
-  /** The page tables of every root, by format: processes share the kernel's, and the bound is one for all of them. */
-  readonly #tableCaches: TableCache[] = [];
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
   #kernel: LinuxKernel | undefined;
   #noKernel: KernelNotFoundError | undefined;
-  /** Formats with what the kernel means by entries that are not present. */
-  readonly #formats = new Map<MmuDef, MmuDef>();
-  readonly #entries: LinuxAbsentEntries[] = [];
-  #swapTypes: SwapTypes | undefined;
+  readonly #formats = new MachineFormats();
 
   /** Use {@link open}. @internal */
   constructor(source: SourceIo, kind: Connector["kind"], layers: Layers, options: OpenOptions) {
@@ -189,10 +175,10 @@ export class Machine {
         root: this.#options.root,
         scan,
         live: this.source.source.supports.live,
-        tableCacheOf: (mmu) => this.#tableCacheOf(mmu),
+        tableCacheOf: (mmu) => this.#formats.cacheOf(mmu),
         maxAge: this.#options.maxAge,
         onProgress: this.#options.onProgress,
-        formatOf: (paging, info) => this.#formatOf(paging, info),
+        formatOf: (paging, info) => this.#formats.ofLinux(paging, info),
       });
       this.#noKernel = undefined;
       return this.#kernel;
@@ -230,13 +216,11 @@ export class Machine {
 
   /** @internal */
   *findSwapTypes(): Routine<SwapTypes | undefined> {
-    if (this.#swapTypes === undefined && this.#kernel !== undefined) {
-      const types = yield* swapTypesRoutine(this.#kernel, this.#kernel.architecture);
-      this.#swapTypes = types;
-      for (const entries of this.#entries) entries.useSwapTypes(types);
-      for (const cache of this.#tableCaches) cache.flush();
+    const kernel = this.#kernel;
+    if (this.#formats.swapTypes === undefined && kernel !== undefined) {
+      this.#formats.useSwapTypes(yield* swapTypesRoutine(kernel, kernel.architecture));
     }
-    return this.#swapTypes;
+    return this.#formats.swapTypes;
   }
 
   /** Where the kernel's pages of zeros are, as far as it was found and its symbols tell. */
@@ -249,35 +233,6 @@ export class Machine {
     if (this.#kernel !== undefined) return this.#kernel.vmcoreinfo;
     const note = this.image?.notes.vmcoreinfo;
     return note === undefined ? undefined : parseVmcoreinfo(note);
-  }
-
-  /** A format of page tables with what the kernel means by entries that are not present, where it is known to be Linux. */
-  #formatOf(paging: MmuDef, info = this.#vmcoreinfo): MmuDef {
-    if (paging.absentEntries !== undefined) return paging;
-    const known = this.#formats.get(paging);
-    if (known !== undefined || info?.release === undefined) return known ?? paging;
-    const bits = info.numbers.get("MAX_PHYSMEM_BITS");
-    const architecture = architectureOf(paging);
-    if (architecture === undefined) return paging;
-    const entries = linuxEntries({
-      architecture,
-      paging,
-      release: info.release,
-      swapTypes: this.#swapTypes,
-      physicalBits: bits !== undefined && bits >= 32n && bits <= 52n ? Number(bits) : undefined,
-    });
-    if (entries !== undefined) this.#entries.push(entries);
-    const format = entries === undefined ? paging : withAbsentEntries(paging, entries);
-    this.#formats.set(paging, format);
-    // (The kernel's own space names its format like that.)
-    this.#formats.set(format, format);
-    return format;
-  }
-
-  /** The format that {@link #formatOf} made this of. */
-  #plainOf(format: MmuDef): MmuDef {
-    for (const [plain, own] of this.#formats) if (own === format) return plain;
-    return format;
   }
 
   /** Swap areas that were given, ascending by number. */
@@ -293,7 +248,7 @@ export class Machine {
     const { mmu } = this.#options;
     if (mmu !== undefined) return { mmu, source: "given" };
     if (this.#kernel !== undefined)
-      return { mmu: this.#plainOf(this.#kernel.memory.mmu), source: "the kernel" };
+      return { mmu: this.#formats.plainOf(this.#kernel.memory.mmu), source: "the kernel" };
     const ofText = this.#noKernel?.mmu;
     return ofText === undefined ? pagingOfDump(this.image) : { mmu: ofText, source: "VMCOREINFO" };
   }
@@ -321,11 +276,11 @@ export class Machine {
     this.#swap?.checkPageSize(2 ** (mmu.splits.at(-1) as number));
     return new VirtualMemory(physical, {
       root: roots,
-      mmu: this.#formatOf(mmu),
+      mmu: this.#formats.ofLinux(mmu, this.#vmcoreinfo),
       swap: this.#swap?.area,
       live,
       name: `root ${rootName(root)}`,
-      tableCache: this.#tableCacheOf(mmu),
+      tableCache: this.#formats.cacheOf(mmu),
       maxAge: this.#options.maxAge,
     });
   }
@@ -362,15 +317,6 @@ export class Machine {
       `${this.name}: nothing in it tells which format its page tables have, of those of ${architecture}: give it${formatHint(architecture)}, ` +
         "or look for roots (memtool roots)",
     );
-  }
-
-  #tableCacheOf(mmu: MmuDef): TableCache {
-    let cache = this.#tableCaches.find((one) => one.takes(mmu));
-    if (cache === undefined) {
-      cache = new TableCache({ wasm: hostWasm, mmu });
-      this.#tableCaches.push(cache);
-    }
-    return cache;
   }
 
   /** The roots that the dump tells of: its processors' and its header's. One that several tell of is there for each. */
@@ -439,17 +385,6 @@ function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
   return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
 }
 
-/**
- * The architecture of a format: a dump's header may name the processor of a 32-bit guest. `undefined` for a hypervisor's nested
- * tables: what KVM keeps in their absent entries is no swap entry.
- */
-function architectureOf({ name }: MmuDef): "x86_64" | "i386" | "aarch64" | "riscv64" | undefined {
-  if (name === X86_32.name || name === X86_PAE.name) return "i386";
-  if (name.startsWith("aarch64")) return "aarch64";
-  if (name.startsWith("riscv")) return "riscv64";
-  return name.startsWith("x86") ? "x86_64" : undefined;
-}
-
 function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {
   return yield* machine.findLinux(scan);
 }
@@ -461,33 +396,4 @@ function* zeroPagesOfMachine(kernel: LinuxKernel | undefined): Routine<ZeroPages
 
 function* swapTypesOfMachine(machine: Machine): Routine<SwapTypes | undefined> {
   return yield* machine.findSwapTypes();
-}
-
-/** Physical memory under 64-bit addresses. */
-class IdentityIo implements PacketIo<Address>, ColumnIo {
-  readonly scheduler: Scheduler;
-  readonly #physical: PhysicalMemory;
-
-  constructor(physical: PhysicalMemory) {
-    this.#physical = physical;
-    this.scheduler = physical.scheduler;
-  }
-
-  sendIo(address: Address, view: BoundView): void {
-    const number = Number(address);
-    if (Number.isSafeInteger(number)) this.#physical.sendIo(number, view);
-    else view.fail(OUTSIDE);
-  }
-
-  sendColumn(column: Column, from: number, view: BoundView): void {
-    const { words, size } = column;
-    const until = 2 * (from + view.length / size);
-    for (let i = 2 * from + 1; i < until; i += 2) {
-      if ((words[i] as number) >= SAFE_HIGH) {
-        sendRecords(this, column, from, view);
-        return;
-      }
-    }
-    sendColumn(this.#physical, column, from, view);
-  }
 }

@@ -1,7 +1,7 @@
 import type { MapSummary, SummaryRow, VirtualMemory, VirtualRange } from "../../src/paging/index.js";
 import { statusOf } from "../errors.js";
 import { toJson } from "../render/escape.js";
-import { bytesText, hex } from "../render/numbers.js";
+import { bytesText, within } from "../render/numbers.js";
 import { fields, table } from "../render/table.js";
 import { rightsJson, rightsText } from "../render/translation.js";
 import type { Session } from "../session.js";
@@ -36,7 +36,7 @@ export async function mapsSummary(
   const json = session.options.json === true;
   if (json) session.out.text(`${toJson(summaryJson(summary))}\n`);
   else if (any) session.out.text(summaryText(summary, session.environment.style.heading));
-  else session.warn(`nothing is mapped from ${hex(range.start)} to ${hex(range.end)}`);
+  else session.warn(`nothing is mapped${within(range)}`);
   await session.out.flush();
   if (unknown.ranges !== 0) {
     const ranges = unknown.ranges === 1 ? "1 range" : `${unknown.ranges} ranges`;

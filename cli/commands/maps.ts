@@ -4,7 +4,7 @@ import { END_OF_SPACE, parseAddress, parseRoot, parseSize } from "../parse.js";
 import { checkPicturePath } from "../picture-file.js";
 import { AREA_HEADING, areaJson, areaText } from "../render/area.js";
 import { toJson } from "../render/escape.js";
-import { hex } from "../render/numbers.js";
+import { within } from "../render/numbers.js";
 import { RUN_HEADING, runJson, runText } from "../render/translation.js";
 import type { Session } from "../session.js";
 import { describeEntry, noteSwapped } from "../swapped.js";
@@ -111,11 +111,11 @@ async function listMaps(
       await out.settle();
     }
     if (wx === true && pass === 0 && none && !json) {
-      session.warn(`nothing is both writable and executable from ${hex(range.start)} to ${hex(range.end)}`);
+      session.warn(`nothing is both writable and executable${within(range)}`);
     }
   }
   if (!good && !bad && !json) {
-    session.warn(`nothing is mapped from ${hex(range.start)} to ${hex(range.end)}`);
+    session.warn(`nothing is mapped${within(range)}`);
   }
   return statusOf(good, bad);
 }

@@ -10,6 +10,12 @@ export function hex16(value: bigint | number): string {
   return `0x${value.toString(16).padStart(16, "0")}`;
 }
 
+/** ` from 0x… to 0x…`, behind what was looked for there; nothing if that is all of an address space. */
+export function within(range: { readonly start: bigint | number; readonly end: bigint | number }): string {
+  const { start, end } = range;
+  return BigInt(start) === 0n && BigInt(end) === 1n << 64n ? "" : ` from ${hex(start)} to ${hex(end)}`;
+}
+
 const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /** `4 KiB`, `111.5 MiB`, `17 bytes`; exact where it is whole, else with one decimal (`about 16 EiB` where that is 0). */

@@ -135,7 +135,9 @@ export function failureText({ state, level, entry, cause }: Failure): string {
     ...(level === 0 ? {} : { level }),
     ...(cause === undefined ? {} : { cause }),
   });
-  return state === "non-canonical" ? reason : `${reason}, entry ${hex(entry)}`;
+  // (Nothing points to a root.)
+  const hasEntry = state !== "non-canonical" && !(state === "table-missing" && entry === 0n);
+  return hasEntry ? `${reason}, entry ${hex(entry)}` : reason;
 }
 
 /** One line for each entry of `translate --walk`, indented. */

@@ -12,7 +12,7 @@ import {
   X86_64_LA57,
   X86_PAE,
 } from "../../src/index.js";
-import { randomBelow } from "./random.js";
+import { randomBelow, shuffled } from "./random.js";
 
 /** Pages that are mapped, in a row from `base` on. */
 export const FORMAT_PAGES = 2 ** 19;
@@ -154,15 +154,4 @@ export function formatTables(name: string): FormatTables {
       return { addresses, physical };
     },
   };
-}
-
-function shuffled(length: number, random: (below: number) => number): Uint32Array {
-  const order = Uint32Array.from({ length }, (_, i) => i);
-  for (let i = length - 1; i > 0; i--) {
-    const j = random(i + 1);
-    const swap = order[i] as number;
-    order[i] = order[j] as number;
-    order[j] = swap;
-  }
-  return order;
 }

@@ -1,5 +1,5 @@
 /** Page tables (x86-64, four levels) that map 4 GiB, of shuffled frames or in one piece. */
-import { randomBelow } from "./random.js";
+import { randomBelow, shuffled } from "./random.js";
 
 /** Where they map: in the kernel's half. */
 export const SYNTHETIC_BASE = 0xffff888000000000n;
@@ -77,15 +77,4 @@ export function syntheticTables(
       return { addresses, physical };
     },
   };
-}
-
-function shuffled(length: number, random: (below: number) => number): Uint32Array {
-  const order = Uint32Array.from({ length }, (_, i) => i);
-  for (let i = length - 1; i > 0; i--) {
-    const j = random(i + 1);
-    const swap = order[i] as number;
-    order[i] = order[j] as number;
-    order[j] = swap;
-  }
-  return order;
 }

@@ -256,7 +256,7 @@ describe("maps --wx", () => {
 
   it("says that nothing is, and shows all the same what is mapped", async () => {
     const { out, err, status } = await memtool(["maps", "--wx", "--rights", ...ROOT, ...ON_DUMP]);
-    expect(err).toBe("memtool: nothing is both writable and executable from 0x0 to 0x10000000000000000\n");
+    expect(err).toBe("memtool: nothing is both writable and executable\n");
     expect(out).toBe((await memtool(["maps", "--rights", ...ROOT, ...ON_DUMP])).out);
     expect(status).toBe(0);
   });

@@ -21,6 +21,8 @@ export interface RootContent {
   readonly sound: number;
   /** Runs that are not: malformed entries, tables that can't be read, pages where there is no RAM. */
   readonly odd: number;
+  /** Those among them that lie under tables that can't be read. */
+  readonly missing: number;
   /** Whether all of the range was looked at. */
   readonly whole: boolean;
 }
@@ -169,7 +171,7 @@ export class RootJudge {
     end: bigint,
     take?: (columns: RunColumns, row: number) => void,
   ): Routine<Counts> {
-    const found: Counts = { userPages: 0, otherPages: 0, sound: 0, odd: 0, whole: false };
+    const found: Counts = { userPages: 0, otherPages: 0, sound: 0, odd: 0, missing: 0, whole: false };
     let rows = 0;
     let at = start;
     while (at < end && rows < MAX_ROOT_ROWS && this.#rows > 0) {
@@ -193,7 +195,9 @@ export class RootJudge {
   #count(columns: RunColumns, row: number, found: Counts): void {
     const fault = columns.faults[row] as number;
     if (fault !== 0) {
-      if (faultState(fault) !== "swapped") found.odd++;
+      const state = faultState(fault);
+      if (state !== "swapped") found.odd++;
+      if (state === "table-missing") found.missing++;
     } else if (!this.#isInside(columns.physical[row] as number, columns.lengths[row] as number)) {
       found.odd++;
     } else {

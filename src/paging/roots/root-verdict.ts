@@ -118,7 +118,11 @@ function* judgeRoot(
     if (half === "lower" && content.otherPages > content.userPages) return undefined;
   }
   if (content !== undefined && content.odd > 0) {
-    verdict.reasons.push(`${content.odd} of ${content.odd + content.sound} user runs make no sense`);
+    const senseless = content.odd - content.missing;
+    const runs = `of ${content.odd + content.sound} user runs`;
+    if (senseless > 0) verdict.reasons.push(`${senseless} ${runs} make no sense`);
+    if (content.missing > 0)
+      verdict.reasons.push(`${content.missing} ${runs} lie under tables that can't be read`);
   }
   const kind =
     copyOf !== undefined

@@ -37,11 +37,12 @@ export interface RootLayout {
   readonly lacksHalf: boolean;
 }
 
-/** For messages: `0x1000`, `0x1000+0x2000`. */
+/** For messages: `0x1000`; of a pair `0x1000+0x2000`, and `0x2000 (upper half)` where there is no lower one. */
 export function rootName(root: Root): string {
   if (typeof root === "number") return `0x${root.toString(16)}`;
   const { lower, upper } = root;
-  return [lower, upper].map((half) => (half === undefined ? "-" : `0x${half.toString(16)}`)).join("+");
+  const names = [lower, upper].filter((half) => half !== undefined).map((half) => `0x${half.toString(16)}`);
+  return lower === undefined ? `${names[0]} (upper half)` : names.join("+");
 }
 
 /** @throws {RangeError} if a root is no aligned physical address, or not what the format has. */
