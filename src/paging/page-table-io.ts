@@ -11,7 +11,6 @@ import {
   levelOf,
   type PacketIo,
   type Scheduler,
-  UNANSWERED,
 } from "../io/index.js";
 import { PhysicalMemory } from "../memory/physical-memory.js";
 import type { Writes } from "../memory/writes.js";
@@ -24,6 +23,7 @@ import { ColumnFetch } from "./tables/column-fetch.js";
 import { checkRoot, layoutOf, type Root, type RootLayout, rootName } from "./tables/root.js";
 import { TableCache } from "./tables/table-cache.hot.js";
 import { TableFetch, type TableWaiter } from "./tables/table-fetch.js";
+import { failThrown } from "./walk/fail-thrown.js";
 import { sendVirtualColumn } from "./walk/translate-column.js";
 import {
   BEYOND,
@@ -440,12 +440,6 @@ class ViewWaiter implements TableWaiter {
     else if (fetch.fault !== 0) view.fail(tableMissing(this.#level, fetch.fault));
     else this.#io.walkView(fetch, this.#level, this.#rights, this.#lo, this.#hi, view, this.#generation);
   }
-}
-
-/** Fails a view that a layer threw at, unless that has answered it. */
-export function failThrown(view: BoundView, error: unknown): void {
-  view.packet.cause ??= error;
-  if (!view.answered) view.fail(UNANSWERED);
 }
 
 /** Bytes from a non-canonical address to the next canonical one (a double: exact where it is below 2^53). */

@@ -5,8 +5,9 @@
 import { HIGH } from "../../io/address.js";
 import { type Column, sendColumn, sendRecords } from "../../io/column.js";
 import { type BoundView, faultState, type Routine, UNANSWERED } from "../../io/index.js";
-import { failThrown, type PageTableIo } from "../page-table-io.js";
+import type { PageTableIo } from "../page-table-io.js";
 import { BLOCK, LEFT_ROW } from "./column-walker.hot.js";
+import { failThrown } from "./fail-thrown.js";
 import { translateColumns } from "./translate-many.js";
 import { TranslationColumns } from "./translation.js";
 
