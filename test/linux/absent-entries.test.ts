@@ -335,6 +335,19 @@ describe("what is in an entry besides", () => {
     expect(entries.describe(1, entry).note).toBe("read, dirty");
   });
 
+  it("says that it is a guess where only the release tells which kinds of entries the kernel has", () => {
+    const { special } = swapDefines([6, 1], config);
+    const entry = x86.swap([6, 1], BigInt(special.get("MIGRATION_READ") as number), 0x200n);
+    const note = "read";
+    expect(interpreterOf(x86, [6, 1], config).describe(1, entry)).toMatchObject({ kind: "migration", note });
+    const guessing = interpreterOf(x86, [6, 1]);
+    expect(guessing.describe(1, entry).note).toBe(`${note}, a guess by the release`);
+    const marker = x86.swap([6, 1], BigInt(special.get("PTE_MARKER") as number), 1n);
+    expect(guessing.describe(1, marker).note).toBe("write-protected by userfaultfd, a guess by the release");
+    // What is a swap area is one in any kernel, but for the last few numbers.
+    expect(guessing.describe(1, x86.swap([6, 1], 0n, 0x200n)).note).toBeUndefined();
+  });
+
   it("is nothing where it has a number that no swap area can have", () => {
     const arm = ENTRY_WRITERS.find(({ architecture }) => architecture === "aarch64") as EntryWriter;
     const entries = interpreterOf(arm, [5, 10], config);

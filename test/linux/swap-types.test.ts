@@ -63,8 +63,9 @@ describe("what the numbers of swap areas stand for", () => {
           memoryFailure,
           migration,
           devicePrivate,
+          userfaultfd: true,
         };
-        expect(swapTypesOf(facts)).toMatchObject({ kinds, from: "release", warning: undefined });
+        expect(swapTypesOf(facts)).toMatchObject({ kinds, from: "functions", warning: undefined });
         const pointerBytes = architecture === "i386" ? 4 : 8;
         for (const align of [1, 8, 32, 64]) {
           const bytes = Math.ceil((max * pointerBytes) / align) * align;
@@ -79,6 +80,18 @@ describe("what the numbers of swap areas stand for", () => {
       }
     },
   );
+
+  it("is a guess where a function is not known that counts, or the release isn't", () => {
+    const facts = { architecture: "x86_64", memoryFailure: true, migration: true, devicePrivate: true };
+    const from = (more: object) => swapTypesOf({ ...facts, release: "6.1.0", ...more }).from;
+    expect(from({ userfaultfd: true })).toBe("functions");
+    expect(from({})).toBe("release");
+    expect(from({ architecture: "aarch64" })).toBe("functions");
+    expect(from({ release: "6.12.0" })).toBe("functions");
+    expect(from({ release: "", userfaultfd: true })).toBe("release");
+    for (const name of ["memoryFailure", "migration", "devicePrivate"])
+      expect(from({ userfaultfd: true, [name]: undefined })).toBe("release");
+  });
 
   it("is told by the room alone where no function is known, on a kernel with all of them or none of DEVICE_PRIVATE", () => {
     for (const release of RELEASES) {

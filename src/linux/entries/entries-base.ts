@@ -67,6 +67,9 @@ const CLASS: Readonly<Record<SwapTypeKind, number>> = {
   "swapin-error": NOTHING,
 };
 
+/** What special entries are told with where the kernel's symbols are not at hand: its numbers may be others. */
+const GUESSED = "a guess by the release";
+
 const MARKERS: readonly string[] = ["write-protected by userfaultfd", "poisoned", "guard"];
 
 const swap = new SwapWords();
@@ -82,6 +85,8 @@ export abstract class LinuxEntries implements LinuxAbsentEntries {
   protected readonly shifts: readonly number[];
   readonly #classes = new Uint8Array(64);
   #kinds: readonly SwapTypeKind[] = [];
+  /** Whether nothing but the release tells which kinds of entries the kernel has. */
+  #guessed = false;
   readonly #pageShift: number;
   /** Entries of higher levels map nothing on Linux, and so are never anything but present or zero. */
   readonly #maxLevel: number;
@@ -111,8 +116,9 @@ export abstract class LinuxEntries implements LinuxAbsentEntries {
     this.#frameBits = release < releaseOf(6, 1) ? 52 - this.#pageShift : physicalBits - this.#pageShift;
   }
 
-  useSwapTypes({ kinds }: SwapTypes): void {
+  useSwapTypes({ kinds, from }: SwapTypes): void {
     this.#kinds = kinds;
+    this.#guessed = from === "release";
     // Six bits of type are more than the kernel uses: no number from 32 on is of any kind.
     for (let i = 0; i < 64; i++) this.#classes[i] = CLASS[kinds[i] ?? "marker"];
   }
@@ -175,9 +181,9 @@ export abstract class LinuxEntries implements LinuxAbsentEntries {
     if (kind === "swap") return { kind, type, offset, ...noted(notes) };
     if (kind === "marker") {
       const known = MARKERS.filter((_, bit) => Math.floor(offset / 2 ** bit) % 2 === 1);
-      return { kind, type, offset, ...noted(known.length === 0 ? ["of no kind that is known"] : known) };
+      return this.#special(kind, known.length === 0 ? ["of no kind that is known"] : known);
     }
-    if (kind === "swapin-error") return { kind: "marker", type, offset, note: "could not be read from swap" };
+    if (kind === "swapin-error") return this.#special("marker", ["could not be read from swap"]);
     const [main, ...rest] = kind.split("-") as [AbsentEntry["kind"], ...string[]];
     notes.unshift(rest.join(" "));
     if (main === "migration" && this.release >= releaseOf(6, 1)) {
@@ -189,7 +195,13 @@ export abstract class LinuxEntries implements LinuxAbsentEntries {
     // The frames of a device's memory are no addresses that anything could be read at, but they are numbered alike.
     const physical = inRam ? { physical: addressOf(found) } : {};
     if (!inRam && main !== "device") notes.push("names no frame that could be");
-    return { kind: main, type, offset, ...physical, ...noted(notes) };
+    return { ...this.#special(main, notes), ...physical };
+  }
+
+  /** What `swap` is, of no swap area. */
+  #special(kind: AbsentEntry["kind"], notes: readonly string[]): AbsentEntry {
+    const { type, offset } = swap;
+    return { kind, type, offset, ...noted(this.#guessed ? [...notes, GUESSED] : notes) };
   }
 
   /** What to say of a page in RAM. */

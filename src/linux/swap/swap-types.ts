@@ -42,8 +42,11 @@ export interface SwapTypes {
   readonly maxSwapFiles: number;
   /** By number, 32 of them. */
   readonly kinds: readonly SwapTypeKind[];
-  /** `swap_info`: the array's size fits the release. `release`: assumed, as distributions configure it. */
-  readonly from: "given" | "swap_info" | "release";
+  /**
+   * `swap_info`: the array's size fits the release. `functions`: those in the kernel leave one configuration of the release.
+   * `release`: assumed, as distributions configure it.
+   */
+  readonly from: "given" | "swap_info" | "functions" | "release";
   /** What did not fit, and what was done. */
   readonly warning: string | undefined;
 }
@@ -84,9 +87,8 @@ const CONTRADICTED = 100;
 const UNEXPLAINED = 5;
 
 /**
- * What the numbers of swap areas stand for. Exact where `maxSwapFiles` or the room for `swap_info` leaves one
- * configuration of the release; else as the functions say that are in the kernel, and then as distributions configure
- * theirs (everything on; markers on x86-64, which alone had them when they could be left out). Where the room for
+ * What the numbers of swap areas stand for. Exact where `maxSwapFiles`, the room for `swap_info` or the functions that
+ * are in the kernel leave one configuration of the release; else as distributions configure theirs (everything on; markers on x86-64, which alone had them when they could be left out). Where the room for
  * `swap_info` fits no configuration of the release, it is not used, and `warning` says so.
  *
  * @throws {RangeError} if `maxSwapFiles` is none of 1 to 32.
@@ -118,7 +120,18 @@ export function swapTypesOf(facts: SwapTypeFacts): SwapTypes {
     const why = `swap_info has ${bytes} bytes, which fits no configuration of Linux ${facts.release || "of unknown release"}`;
     return result(best(all), "release", `${why}: numbers of special entries are guessed`);
   }
-  return result(best(all), "release", undefined);
+  return result(best(all), isTold(facts) ? "functions" : "release", undefined);
+}
+
+/** Whether what is known of a kernel's functions leaves one configuration of its release. */
+function isTold({ release, architecture, ...facts }: SwapTypeFacts): boolean {
+  const { memoryFailure, migration, devicePrivate, userfaultfd } = facts;
+  if (memoryFailure === undefined || migration === undefined || devicePrivate === undefined) return false;
+  const optional = markersOf(layoutRelease(release)).length > 1;
+  return (
+    parseRelease(release) !== undefined &&
+    !(optional && architecture === "x86_64" && userfaultfd === undefined)
+  );
 }
 
 function best(configurations: readonly Configuration[]): Configuration {
