@@ -19,6 +19,10 @@ import {
   X86_64_LA57,
   X86_PAE,
 } from "../../src/index.js";
+import { aarch64 as referenceAarch64 } from "./reference/aarch64.js";
+import type { ReferenceFormat, ReferenceSpace } from "./reference/format.js";
+import * as riscv from "./reference/riscv.js";
+import * as x86 from "./reference/x86.js";
 
 /** The format of the guest's page tables, from its processor's registers. */
 export function mmuOf(paging: Paging): MmuDef {
@@ -53,6 +57,33 @@ export function rootOf(stop: Stop): Root {
   const lower = Number(stop.root);
   return stop.upperRoot === undefined ? lower : { lower, upper: Number(stop.upperRoot) };
 }
+
+/** The same, as the reference walker takes it. */
+export function referenceOf(paging: Paging, stop: Stop): ReferenceSpace {
+  const root = BigInt(stop.root);
+  const format = REFERENCES[paging.format];
+  if (format !== undefined) return { parts: [{ format, root }] };
+  const { granule, lowerBits: bits = 0, lpa2: largeAddresses = false } = paging;
+  if (granule !== 4096 && granule !== 16_384 && granule !== 65_536) throw new Error("no such granule");
+  const halfOf = (half: "lower" | "upper") => referenceAarch64({ granule, bits, half, largeAddresses });
+  const upper = stop.upperRoot === undefined ? undefined : BigInt(stop.upperRoot);
+  return {
+    parts: [
+      { format: halfOf("lower"), root },
+      { format: halfOf("upper"), root: upper },
+    ],
+  };
+}
+
+const REFERENCES: Readonly<Record<string, ReferenceFormat>> = {
+  "x86-32": x86.X86_32,
+  "x86-pae": x86.X86_PAE,
+  "x86-64": x86.X86_64,
+  "x86-64-la57": x86.X86_64_LA57,
+  sv39: riscv.SV39,
+  sv48: riscv.SV48,
+  sv57: riscv.SV57,
+};
 
 /** Where the kernel's half of the address space begins. */
 export function kernelHalf(truth: Truth): bigint {
