@@ -29,7 +29,6 @@ import {
   type FoundRoots,
   findRoots,
   formatsOf,
-  type GuestMemory,
   type KnownRoot,
   type MmuDef,
   type Root,
@@ -37,6 +36,7 @@ import {
   VirtualMemory,
   X86_64,
 } from "../src/paging/index.js";
+import type { GuestMemory } from "../src/paging/nested/guest-physical.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
