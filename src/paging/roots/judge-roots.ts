@@ -123,6 +123,7 @@ export class RootJudge {
       for (const mark of marks) {
         if (mark.physical < start || mark.physical >= start + length) continue;
         if (places.filter(({ physical }) => physical === mark.physical).length >= MAX_PLACES) continue;
+        if (!this.#isPageInside(mark.physical, columns.levels[row] as number)) continue;
         places.push({ ...mark, virtual: (columns.starts[row] as bigint) + BigInt(mark.physical - start) });
       }
     };
@@ -206,6 +207,12 @@ export class RootJudge {
       if (((columns.rights[row] as number) & USER) !== 0) found.userPages += pages;
       else found.otherPages += pages;
     }
+  }
+
+  /** Whether the page of a level around an address does. */
+  #isPageInside(physical: number, level: number): boolean {
+    const size = compileMmu(this.def).size[level] as number;
+    return this.#isInside(physical - (physical % size), size);
   }
 
   /** Whether a run begins and ends in RAM: what is taken for a larger page than it is, does not. */
