@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, type TestContext } from "vitest";
 import { type Machine, open } from "../../connectors/index.js";
 import { SwapFiles } from "../../connectors/swap-files.js";
-import { patternPage, type Stop, solidPage, type Truth } from "../../fixtures/vm/truth.mjs";
+import { type Paging, patternPage, type Stop, solidPage, type Truth } from "../../fixtures/vm/truth.mjs";
 import {
   all,
+  diffMaps,
   linuxEntries,
   type MappedRun,
   USER_EXECUTABLE,
@@ -75,6 +76,7 @@ export function pagingSuite(
   },
 ): void {
   describe(`${name}: memtool's page tables are the guest's`, () => {
+    let target: string;
     let machine: Machine;
     let truth: Truth;
     let pages: TruthPage[];
@@ -123,6 +125,7 @@ export function pagingSuite(
         failure = error;
       });
       if (subject === undefined) return;
+      target = subject.target;
       truth = subject.truth;
       swapFile = subject.swapFile === "" ? undefined : subject.swapFile;
       pages = pagesOf(truth);
@@ -189,6 +192,39 @@ export function pagingSuite(
         }
       });
     }
+
+    it("the format and the kernel's own root are found without being told, and map what the stop's do", async () => {
+      if (truth.paging === undefined) throw new Error("no paging in the truth");
+      const untold = await open(target);
+      try {
+        const mmu = mmuOf(truth.paging);
+        expect(untold.paging?.mmu.name).toBe(mmu.name);
+        const kernel = await untold.linux();
+        expect([kernel.origin.verified, kernel.origin.warnings]).toEqual([true, []]);
+        expect(kernel.release).toBe(truth.kernel.release);
+        // The kernel's part is in every process's root: all of it lies where it does in the kernel's own.
+        const stop = untold.addressSpace(rootOf(truth.stops.kernel), mmu);
+        const half = { start: kernelHalf(truth), end: truth.processor === "i386" ? 1n << 32n : 1n << 64n };
+        expect(await diffMaps(stop, kernel.memory, half).toArray()).toEqual([]);
+      } finally {
+        await untold.close();
+      }
+    });
+
+    it("a search of all formats finds the machine's, and that the program's root is a process's", async () => {
+      const untold = await open(target);
+      try {
+        const { mmu, certain, roots } = await untold.findRoots({ all: true });
+        expect([mmu?.name, certain]).toEqual([mmuOf(truth.paging as Paging).name, true]);
+        const found = roots.find(({ root }) => root === Number(truth.stops.kernel.root));
+        expect(found).toMatchObject({ kind: "process", counted: true });
+        expect(found?.half).toBe(truth.processor === "aarch64" ? "lower" : undefined);
+        expect(found?.score).toBeGreaterThanOrEqual(70);
+        expect(roots.filter(({ kind }) => kind === "kernel")).not.toEqual([]);
+      } finally {
+        await untold.close();
+      }
+    });
 
     it("large pages of the pattern program have the size that the guest gave them", async () => {
       const space = spaceOf(truth.stops.user);

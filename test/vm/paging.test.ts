@@ -5,13 +5,7 @@ import { open } from "../../connectors/index.js";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import type { MachineName } from "../../fixtures/vm/machines.mjs";
 import type { Stop } from "../../fixtures/vm/truth.mjs";
-import {
-  diffMaps,
-  KERNEL_EXECUTABLE,
-  type MappedRun,
-  USER_EXECUTABLE,
-  VirtualMemory,
-} from "../../src/index.js";
+import { KERNEL_EXECUTABLE, type MappedRun, USER_EXECUTABLE, VirtualMemory } from "../../src/index.js";
 import { skipIfMissing } from "../support/missing.js";
 import { pagingSuite } from "../support/paging-suite.js";
 import { plainRun } from "../support/reference/core-formats.js";
@@ -51,55 +45,9 @@ for (const name of NAMES) {
       skipIfMissing,
     );
 
-    untoldSuite(boot);
     manualsSuite(boot);
     // RISC-V's listing is QEMU's too, but this asks the processor's own walk, which knows pages of 64 KiB.
     if (name.startsWith("arm64") || name.startsWith("riscv64")) kernelHalfSuite(boot);
-  });
-}
-
-/** What the other tests take from the truth: memtool finds it by itself. */
-function untoldSuite(boot: () => Promise<Guest>): void {
-  describe("format and roots, found without being told", () => {
-    it("in QEMU's dump: the kernel's own page tables map what those of the stop do", async (context) => {
-      const guest = await boot().catch((error: unknown) => skipIfMissing(context, error));
-      const { truth } = guest;
-      if (truth.paging === undefined) throw new Error("no paging in the truth");
-      const machine = await open(guest.elfFile);
-      try {
-        const mmu = mmuOf(truth.paging);
-        expect(machine.paging?.mmu.name).toBe(mmu.name);
-        const kernel = await machine.linux();
-        expect([kernel.origin.verified, kernel.origin.warnings]).toEqual([true, []]);
-        expect(kernel.vmcoreinfo.release).toBe(truth.kernel.release);
-        // A process's root has the kernel's part in it, so that any function and all of RAM lie where they do in the kernel's.
-        const stop = machine.addressSpace(rootOf(truth.stops.kernel), mmu);
-        const changes = await diffMaps(stop, kernel.memory, {
-          start: kernelHalf(truth),
-          end: 1n << 64n,
-        }).toArray();
-        expect(changes).toEqual([]);
-      } finally {
-        await machine.close();
-      }
-    });
-
-    it("by a search of RAM: the program's root is a process's, in the right half", async (context) => {
-      const guest = await boot().catch((error: unknown) => skipIfMissing(context, error));
-      const { truth } = guest;
-      const machine = await open(guest.elfFile);
-      try {
-        const { mmu, certain, roots } = await machine.findRoots({ all: true });
-        expect([mmu?.name, certain]).toEqual([machine.paging?.mmu.name, true]);
-        const root = Number(truth.stops.kernel.root);
-        const found = roots.find((one) => one.root === root);
-        expect(found).toMatchObject({ kind: "process", counted: true });
-        expect(found?.half).toBe(truth.processor === "aarch64" ? "lower" : undefined);
-        expect(found?.score).toBeGreaterThanOrEqual(50);
-      } finally {
-        await machine.close();
-      }
-    });
   });
 }
 
