@@ -19,6 +19,11 @@ export interface MachinePaging {
   readonly source: string;
 }
 
+/** The architecture of a dump's machine, also one that memtool knows nothing of; `undefined` where the dump names none. */
+export function machineOf(image: DumpImage | undefined): string | undefined {
+  return image?.notes.architecture ?? image?.notes.otherMachine;
+}
+
 /**
  * What a dump says of its machine's page tables.
  *
@@ -28,7 +33,7 @@ export interface MachinePaging {
  * @returns `undefined` where nothing tells: the dump names no architecture, or one with several formats.
  */
 export function pagingOfDump(image: DumpImage | undefined): MachinePaging | undefined {
-  if (image === undefined) return undefined;
+  if (image === undefined || image.notes.otherMachine !== undefined) return undefined;
   const { notes } = image;
   const text = notes.vmcoreinfo === undefined ? undefined : parseVmcoreinfo(notes.vmcoreinfo);
   const ofText = text === undefined ? undefined : mmuOfVmcoreinfo(text, notes.architecture);
@@ -55,7 +60,7 @@ function ofHeader({ notes, details }: DumpImage): MachinePaging | undefined {
 
 /** The roots that a dump names, in the order of its processors. */
 export function rootsOfDump(image: DumpImage | undefined): KnownRoot[] {
-  if (image === undefined) return [];
+  if (image === undefined || image.notes.otherMachine !== undefined) return [];
   const roots: KnownRoot[] = [];
   for (const [i, { registers }] of image.notes.cpus.entries()) {
     const found = pagingOfRegisters(registers, image.notes.architecture);
