@@ -38,12 +38,24 @@ export function pagingOfDump(image: DumpImage | undefined): MachinePaging | unde
   const text = notes.vmcoreinfo === undefined ? undefined : parseVmcoreinfo(notes.vmcoreinfo);
   const ofText = text === undefined ? undefined : mmuOfVmcoreinfo(text, notes.architecture);
   if (ofText?.name.startsWith("x86") === true) return { mmu: ofText, source: "VMCOREINFO" };
-  for (const [i, { registers }] of notes.cpus.entries()) {
-    const found = pagingOfRegisters(registers, notes.architecture);
-    if (found !== undefined) return { mmu: found.mmu, source: `registers of CPU ${i}` };
-  }
+  const ofCpus = ofRegisters(image);
+  if (ofCpus !== undefined) return ofCpus;
   if (ofText !== undefined) return { mmu: ofText, source: "VMCOREINFO" };
   return ofHeader(image);
+}
+
+/** The format that most processors ran with (one may be in its firmware, or be starting); of as many, the first one's. */
+function ofRegisters({ notes }: DumpImage): MachinePaging | undefined {
+  const counts = new Map<MmuDef, { readonly first: number; count: number }>();
+  for (const [i, { registers }] of notes.cpus.entries()) {
+    const mmu = pagingOfRegisters(registers, notes.architecture)?.mmu;
+    if (mmu === undefined) continue;
+    const known = counts.get(mmu);
+    if (known === undefined) counts.set(mmu, { first: i, count: 1 });
+    else known.count++;
+  }
+  const [most] = [...counts].sort(([, a], [, b]) => b.count - a.count || a.first - b.first);
+  return most && { mmu: most[0], source: `registers of CPU ${most[1].first}` };
 }
 
 /** By the architecture, and by what a Windows header says. */

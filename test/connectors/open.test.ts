@@ -98,6 +98,16 @@ describe("open", () => {
     ],
     ["a CPU's CR4.LA57", { notes: [prstatus(1, 0), qemuState(0, 0x1000, 0x16f0)] }, X86_64_LA57],
     ["a CPU's CR4 without PAE", { notes: [prstatus(1, 0), qemuState(0, 0x1000, 0x10)] }, X86_32],
+    [
+      "the most of its CPUs, and not the first, in its firmware,",
+      { notes: [qemuState(0, 0x1000, 0x10), qemuState(1, 0x1000), qemuState(2, 0x2000)] },
+      X86_64,
+    ],
+    [
+      "the first of as many CPUs",
+      { notes: [qemuState(0, 0x1000, 0x16f0), qemuState(1, 0x1000)] },
+      X86_64_LA57,
+    ],
     ["nothing else", {}, X86_64],
   ])("tables are walked in the format that %s says", async (_, options, mmu) => {
     const dump = await open(saved(writeElf([{ physical: 0, bytes: machine.bytes }], options)), {
