@@ -1,6 +1,6 @@
 /** The page-table roots of a target. */
 import type { Machine } from "../connectors/connectors.js";
-import { type Root, rootName } from "../src/paging/index.js";
+import { alignRoot, type Root, rootName } from "../src/paging/index.js";
 
 /** A root, and who says that it is one. */
 export interface KnownRoot {
@@ -19,10 +19,11 @@ const CONVINCING = 50;
  */
 export async function rootsOf(machine: Machine, own: KnownRoot): Promise<KnownRoot[]> {
   const found: KnownRoot[] = [own];
-  const halves = machine.paging?.mmu.halves;
+  const mmu = machine.paging?.mmu;
   const add = (root: number, half: "lower" | "upper" | undefined, from: string) => {
-    // (A processor that ran with another format has no root of this one.)
-    if ((half === undefined) === (halves === undefined))
+    // A processor that ran with another format may have a root that this one can't have.
+    const fits = (half === undefined) === (mmu?.halves === undefined);
+    if (fits && (mmu === undefined || alignRoot(root, mmu) === root))
       found.push({ root: half === undefined ? root : { [half]: root }, from });
   };
   for (const { root, half, reason } of machine.dumpRoots) add(root, half, reason);

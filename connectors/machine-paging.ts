@@ -19,6 +19,11 @@ export interface MachinePaging {
   readonly source: string;
 }
 
+/** The architecture of a dump's machine, also one that memtool knows nothing of; `undefined` where the dump names none. */
+export function machineOf(image: DumpImage | undefined): string | undefined {
+  return image?.notes.architecture ?? image?.notes.otherMachine;
+}
+
 /**
  * What a dump says of its machine's page tables.
  *
@@ -28,17 +33,29 @@ export interface MachinePaging {
  * @returns `undefined` where nothing tells: the dump names no architecture, or one with several formats.
  */
 export function pagingOfDump(image: DumpImage | undefined): MachinePaging | undefined {
-  if (image === undefined) return undefined;
+  if (image === undefined || image.notes.otherMachine !== undefined) return undefined;
   const { notes } = image;
   const text = notes.vmcoreinfo === undefined ? undefined : parseVmcoreinfo(notes.vmcoreinfo);
   const ofText = text === undefined ? undefined : mmuOfVmcoreinfo(text, notes.architecture);
   if (ofText?.name.startsWith("x86") === true) return { mmu: ofText, source: "VMCOREINFO" };
-  for (const [i, { registers }] of notes.cpus.entries()) {
-    const found = pagingOfRegisters(registers, notes.architecture);
-    if (found !== undefined) return { mmu: found.mmu, source: `registers of CPU ${i}` };
-  }
+  const ofCpus = ofRegisters(image);
+  if (ofCpus !== undefined) return ofCpus;
   if (ofText !== undefined) return { mmu: ofText, source: "VMCOREINFO" };
   return ofHeader(image);
+}
+
+/** The format that most processors ran with (one may be in its firmware, or be starting); of as many, the first one's. */
+function ofRegisters({ notes }: DumpImage): MachinePaging | undefined {
+  const counts = new Map<MmuDef, { readonly first: number; count: number }>();
+  for (const [i, { registers }] of notes.cpus.entries()) {
+    const mmu = pagingOfRegisters(registers, notes.architecture)?.mmu;
+    if (mmu === undefined) continue;
+    const known = counts.get(mmu);
+    if (known === undefined) counts.set(mmu, { first: i, count: 1 });
+    else known.count++;
+  }
+  const [most] = [...counts].sort(([, a], [, b]) => b.count - a.count || a.first - b.first);
+  return most && { mmu: most[0], source: `registers of CPU ${most[1].first}` };
 }
 
 /** By the architecture, and by what a Windows header says. */
@@ -55,7 +72,7 @@ function ofHeader({ notes, details }: DumpImage): MachinePaging | undefined {
 
 /** The roots that a dump names, in the order of its processors. */
 export function rootsOfDump(image: DumpImage | undefined): KnownRoot[] {
-  if (image === undefined) return [];
+  if (image === undefined || image.notes.otherMachine !== undefined) return [];
   const roots: KnownRoot[] = [];
   for (const [i, { registers }] of image.notes.cpus.entries()) {
     const found = pagingOfRegisters(registers, image.notes.architecture);

@@ -42,7 +42,7 @@ import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
 import { IdentityIo } from "./identity-io.js";
 import { MachineFormats } from "./machine-formats.js";
-import { formatHint, type MachinePaging, pagingOfDump, rootsOfDump } from "./machine-paging.js";
+import { formatHint, type MachinePaging, machineOf, pagingOfDump, rootsOfDump } from "./machine-paging.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc-mem.js";
 import type { Connector } from "./registry.js";
@@ -158,7 +158,7 @@ export class Machine {
         `${this.name} is one process's memory: there is no kernel in it`,
       );
     }
-    const architecture = image?.notes.architecture;
+    const architecture = machineOf(image);
     try {
       if (!isKnownArch(architecture)) {
         throw new KernelNotFoundError(
@@ -304,7 +304,7 @@ export class Machine {
   #needMmu(): MmuDef {
     const { paging, image } = this;
     if (paging !== undefined) return paging.mmu;
-    const architecture = image?.notes.architecture;
+    const architecture = machineOf(image);
     if (architecture === undefined) return X86_64;
     if (formatsOf(architecture).length === 0) {
       throw new MemtoolError(
@@ -342,7 +342,7 @@ export class Machine {
     const mmu = options.all === true ? undefined : this.paging?.mmu;
     return findRoots(physical, {
       map: physical.map,
-      formats: mmu === undefined ? formatsOf(this.image?.notes.architecture) : [mmu],
+      formats: mmu === undefined ? formatsOf(machineOf(this.image)) : [mmu],
       landmarks: LINUX_LANDMARKS,
       known: [...(this.#kernel === undefined ? [] : rootsOfKernel(this.#kernel)), ...this.dumpRoots],
       live: this.source.source.supports.live,

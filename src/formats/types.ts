@@ -105,6 +105,8 @@ export interface DumpNotes {
   /** In the order of the notes. */
   readonly cpus: readonly CpuState[];
   readonly architecture?: Architecture | undefined;
+  /** What the dump calls its machine, where it names one that is none of `Architecture`: nothing is known of its page tables. */
+  readonly otherMachine?: string | undefined;
   /** Of the guest, in bytes, as VMCOREINFO says (a kdump file's *block* size may be larger). */
   readonly pageSize?: number | undefined;
   /** As a kdump sub-header says. QEMU writes it wrong (a decimal read as hexadecimal): trust VMCOREINFO. */

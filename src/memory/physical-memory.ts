@@ -21,6 +21,8 @@ export interface PhysicalMemoryOptions {
   readonly pointerSize?: 4 | 8 | undefined;
   /** Byte order of types that have none of their own; default `true`. */
   readonly littleEndian?: boolean | undefined;
+  /** The memory that it lies in, if it has no page cache of its own: what is written to that may have changed this. @internal */
+  readonly host?: PhysicalMemory | undefined;
 }
 
 /** The physical memory of a machine: a map, a page cache and typed access over a layer of physical addresses. */
@@ -34,9 +36,9 @@ export class PhysicalMemory extends AddressSpace<number> {
 
   constructor(io: PacketIo<number>, options: PhysicalMemoryOptions) {
     const { map, live = false, cacheBytes, slab, name = "physical memory" } = options;
-    const { pointerSize, littleEndian } = options;
+    const { pointerSize, littleEndian, host } = options;
     const cache = cacheBytes === 0 ? undefined : withPageCache(io, { bytes: cacheBytes, live, map, slab });
-    const uncached = new WritesIo(io);
+    const uncached = new WritesIo(io, host?.writes);
     super(cache ?? uncached, { name, pointerSize, littleEndian, addressBits: 53 });
     this.map = map;
     this.live = live;

@@ -17,6 +17,12 @@ export class Writes {
   #count = 0;
   /** Whether it was counted that the last write has landed. */
   #counted = false;
+  readonly #below: Writes | undefined;
+
+  /** @param below Those to the memory that this one lies in: they may change what is here. */
+  constructor(below?: Writes) {
+    this.#below = below;
+  }
 
   /** Packets remembered. */
   get length(): number {
@@ -42,6 +48,10 @@ export class Writes {
 
   /** Whether a write is under way. */
   underWay(): boolean {
+    return this.#isUnderWay() || this.#below?.underWay() === true;
+  }
+
+  #isUnderWay(): boolean {
     const packets = this.#packets;
     const flights = this.#flights;
     let last = packets.length - 1;
@@ -58,23 +68,25 @@ export class Writes {
 
   /** A number that stays the same as long as what was read before may be kept: no write came, nor was under way. */
   version(): number {
-    if (this.underWay()) {
+    if (this.#isUnderWay()) {
       this.#count++;
     } else if (!this.#counted) {
       this.#counted = true;
       this.#count++;
     }
-    return this.#count;
+    // (Neither ever becomes less.)
+    return this.#count + (this.#below?.version() ?? 0);
   }
 }
 
 /** A layer that changes nothing, and notes the writes. */
 export class WritesIo implements PacketIo<number>, ColumnIo {
-  readonly writes = new Writes();
+  readonly writes: Writes;
   readonly #io: PacketIo<number>;
 
-  constructor(io: PacketIo<number>) {
+  constructor(io: PacketIo<number>, below?: Writes) {
     this.#io = io;
+    this.writes = new Writes(below);
   }
 
   get scheduler() {

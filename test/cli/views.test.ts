@@ -6,11 +6,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Cell, MapCells } from "../../cli/map-cells.js";
 import { cellWidth, gapWidth, placeCells } from "../../cli/map-lines.js";
 import { mapsSvg } from "../../cli/render/maps-svg.js";
+import { rootsOf } from "../../cli/roots.js";
+import { open } from "../../connectors/open.js";
 import { Scheduler } from "../../src/io/index.js";
 import { VirtualMemory } from "../../src/paging/index.js";
 import { jsonLines, memtool } from "../support/cli.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 import { kinSpaces, referenceRuns } from "../support/kin-spaces.js";
+import { qemuState, writeElf } from "../support/write-elf.js";
 import { expectWellFormed } from "../support/xml.js";
 
 const DUMP = "fixtures/linux-6.1-x86_64.kdump";
@@ -32,6 +35,22 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Lines without the last end. */
 const linesOf = (text: string) => text.replace(/\n$/, "").split("\n");
+
+describe("the roots of a machine", () => {
+  it("are those that its format can have, though a processor ran with another one", async () => {
+    const bytes = new Uint8Array(16 * 4096);
+    // Two levels; and a root of PAE, which lies between pages.
+    const notes = [qemuState(0, 0x3000, 0x10), qemuState(0, 0x4000, 0x10), qemuState(0, 0x1020, 0x20)];
+    const path = join(folder, "mixed.elf");
+    writeFileSync(path, writeElf([{ physical: 0, bytes }], { notes, machine: 3 }));
+    await using machine = await open(path);
+    expect(await rootsOf(machine, { root: 0x5000, from: "here" })).toEqual([
+      { root: 0x5000, from: "here" },
+      { root: 0x3000, from: "CR3 of CPU 0" },
+      { root: 0x4000, from: "CR3 of CPU 1" },
+    ]);
+  });
+});
 
 describe("translate --reverse", () => {
   const dense = truth.regions.find(({ name }: { name: string }) => name === "dense").runs[0];

@@ -98,6 +98,16 @@ describe("open", () => {
     ],
     ["a CPU's CR4.LA57", { notes: [prstatus(1, 0), qemuState(0, 0x1000, 0x16f0)] }, X86_64_LA57],
     ["a CPU's CR4 without PAE", { notes: [prstatus(1, 0), qemuState(0, 0x1000, 0x10)] }, X86_32],
+    [
+      "the most of its CPUs, and not the first, in its firmware,",
+      { notes: [qemuState(0, 0x1000, 0x10), qemuState(1, 0x1000), qemuState(2, 0x2000)] },
+      X86_64,
+    ],
+    [
+      "the first of as many CPUs",
+      { notes: [qemuState(0, 0x1000, 0x16f0), qemuState(1, 0x1000)] },
+      X86_64_LA57,
+    ],
     ["nothing else", {}, X86_64],
   ])("tables are walked in the format that %s says", async (_, options, mmu) => {
     const dump = await open(saved(writeElf([{ physical: 0, bytes: machine.bytes }], options)), {
@@ -121,13 +131,30 @@ describe("open", () => {
   it.each([
     ["arm", 40],
     ["s390x", 22],
-  ])("a dump of %s is not walked as i386's, though its VMCOREINFO looks alike", async (_, elfMachine) => {
-    const notes = [vmcoreinfo("OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=c0004000\n")];
-    const options = { machine: elfMachine, notes };
-    const dump = await open(saved(writeElf([{ physical: 0, bytes: machine.bytes }], options)));
-    expect(dump.paging).toBeUndefined();
-    expect(() => dump.rootSpace(0x4000)).toThrow(expect.objectContaining({ code: "OTHER_PAGING" }));
-    await dump.close();
+    ["MIPS, which memtool knows nothing of,", 8],
+    ["RISC-V of 32 bits", 243, 1],
+  ])(
+    "a dump of %s is not walked as i386's, though its VMCOREINFO looks alike",
+    async (_, elfMachine, elfClass = 2) => {
+      const notes = [vmcoreinfo("OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=c0004000\n")];
+      const options = { machine: elfMachine, class: elfClass as 1 | 2, notes };
+      const dump = await open(saved(writeElf([{ physical: 0, bytes: machine.bytes }], options)));
+      expect(dump.paging).toBeUndefined();
+      expect(() => dump.rootSpace(0x4000)).toThrow(expect.objectContaining({ code: "OTHER_PAGING" }));
+      expect(dump.noKernel).toMatchObject({ code: "OTHER_ARCHITECTURE" });
+      expect(await dump.findRoots()).toMatchObject({ mmu: undefined, roots: [] });
+      await dump.close();
+    },
+  );
+
+  it("a machine that memtool knows nothing of is called by its number; one that is not named may be any", async () => {
+    const memory = [{ physical: 0, bytes: machine.bytes }];
+    const mips = await open(saved(writeElf(memory, { machine: 8 })));
+    expect(mips.noKernel?.message).toMatch("this is a dump of ELF machine 8, whose page tables");
+    const unnamed = await open(saved(writeElf(memory, { machine: 0 })), { root: machine.root });
+    expect(unnamed.memory).toMatchObject({ mmu: X86_64 });
+    await mips.close();
+    await unnamed.close();
   });
 
   it("a hypervisor's tables in a Linux host have none of the swap entries that its own have", async () => {

@@ -46,6 +46,8 @@ describe("a dump of another machine", () => {
     for (const version of name.endsWith("by QEMU") ? [6] : [1, 2, 3, 4, 5, 6]) {
       const image = openBytes(write({ version, vmcoreinfo, ...options }));
       expect(image.details).toMatchObject({ layout, headerVersion: version, dumpLevel: 8, split: false });
+      // A name that memtool doesn't know is told; no name is none.
+      expect(image.notes.otherMachine).toBe(name === "ppc" ? "ppc" : undefined);
       expect(image.notes).toMatchObject({ architecture, byteOrder: options.bigEndian ? "big" : "little" });
       expect(image.notes.vmcoreinfo).toEqual(version >= 3 ? vmcoreinfo : undefined);
       const model = new ImageModel(4 * PAGE);

@@ -1,10 +1,13 @@
 import { describe, expect, it } from "vitest";
+import { MemoryIo } from "../../src/io/index.js";
 import {
   aarch64,
   formatsOf,
   MACHINE_FORMATS,
   MMU_FORMATS,
+  type MmuDef,
   mmuNamed,
+  VirtualMemory,
   X86_PAE,
 } from "../../src/paging/index.js";
 
@@ -19,6 +22,13 @@ describe("names of page-table formats", () => {
 
   it("of AArch64 may be of any size, with what TCR_EL1 says besides", () => {
     expect(mmuNamed("aarch64-4k-40")).toBe(aarch64({ granule: 4096, bits: 40 }));
+    // Down to what the walker can take: a name that is known can be used.
+    for (const name of ["aarch64-4k-31", "aarch64-16k-31", "aarch64-64k-31"]) {
+      const mmu = mmuNamed(name);
+      expect(
+        () => new VirtualMemory(new MemoryIo(new Uint8Array(8)), { root: { lower: 0 }, mmu: mmu as MmuDef }),
+      ).not.toThrow();
+    }
     for (const options of [
       { granule: 65_536, bits: 48, physical52: true, hierarchical: false, dirtyState: true },
       { granule: 16_384, bits: 47, dirtyState: true },
@@ -35,7 +45,7 @@ describe("names of page-table formats", () => {
       "aarch64",
       "aarch64-8k-48",
       "aarch64-4k-60",
-      "aarch64-4k-24",
+      "aarch64-4k-30",
       "__proto__",
     ]) {
       expect(mmuNamed(name), name).toBeUndefined();

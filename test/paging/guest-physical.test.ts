@@ -298,6 +298,37 @@ describe("a guest's physical memory", () => {
     expect(await guest.read(0x1000, 4)).toEqual(host.bytes.slice(0x7_f000, 0x7_f004));
   });
 
+  it("has address spaces that follow what the host writes into the guest's tables, and into those below them", async () => {
+    const host = new Host();
+    const physical = host.memory();
+    const tables = host.tables("ept", 4);
+    for (let i = 0; i < 32; i++) tables.map({ guest: i * PAGE, host: i * PAGE, size: PAGE });
+    const guest = await guestPhysical(physical, { root: tables.root });
+    const space = new VirtualMemory(guest, { root: 0x1000 });
+    const entry = (at: number, value: bigint) => {
+      const bytes = new Uint8Array(8);
+      new DataView(bytes.buffer).setBigUint64(0, value, true);
+      return physical.write(at, bytes);
+    };
+    // Two last tables, in frames 4 and 5; the first one is used.
+    for (let level = 1; level <= 3; level++) await entry(level * PAGE, BigInt((level + 1) * PAGE) | 7n);
+    await entry(4 * PAGE, 0x6007n);
+    await entry(5 * PAGE, 0x7007n);
+    const leads = async () => {
+      const many = await space.translateMany(BigUint64Array.of(0n));
+      const { bytes } = await space.readPartial(0n, 4);
+      expect(await space.translate(0n)).toMatchObject({ physical: many.physical[0] });
+      expect(bytes).toEqual(await guest.read(many.physical[0] as number, 4));
+      return many.physical[0];
+    };
+    expect(await leads()).toBe(0x6000);
+    await entry(4 * PAGE, 0x8007n);
+    expect(await leads()).toBe(0x8000);
+    // Guest-physical 0x4000 is another frame of the host now.
+    await entry(tables.entryAt(0x4000, 1) as number, 0x5037n);
+    expect(await leads()).toBe(0x7000);
+  });
+
   it("holds address spaces of its own, and guests of its own", async () => {
     const host = new Host();
     const physical = host.memory();

@@ -1,4 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { MemoryIo } from "../../src/io/index.js";
 import {
   aarch64,
   alignRoot,
@@ -7,6 +9,7 @@ import {
   SV39,
   SV48,
   SV57,
+  VirtualMemory,
   X86_32,
   X86_64,
   X86_64_LA57,
@@ -121,8 +124,65 @@ describe("AArch64 registers", () => {
     expect(of(0n)).toBeUndefined();
     expect(of(tcr({ tg1: 0 }))).toBeUndefined();
     expect(of(tcr({ t1sz: 5 }))).toBeUndefined();
+    // More than 48 bits need DS or pages of 64 KiB; under 31, nothing here walks.
+    expect(of(tcr({ t1sz: 12 }))).toBeUndefined();
+    expect(of(tcr({ t1sz: 12, tg1: 1, ips: 6 }))).toBeUndefined();
+    expect(of(tcr({ t1sz: 12, tg1: 3 }))?.mmu.name).toBe("aarch64-64k-52");
+    expect(of(tcr({ t1sz: 34 }))).toBeUndefined();
+    expect(of(tcr({ t1sz: 33 }))?.mmu.name).toBe("aarch64-4k-31");
   });
 });
+
+describe("registers of any values", () => {
+  it("say a format and roots that an address space can be made of, or nothing", () => {
+    const io = new MemoryIo(new Uint8Array(8));
+    const value = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
+    const registers = fc.oneof(
+      fc.record({ tcr_el1: value, ttbr0_el1: value, ttbr1_el1: value }),
+      fc.record({
+        satp: fc
+          .tuple(fc.constantFrom(0n, 8n, 9n, 10n), value)
+          .map(([mode, low]) => (mode << 60n) | (low >> 4n)),
+      }),
+      fc.record({ cr0: value, cr3: value, cr4: value, efer: value }),
+    );
+    fc.assert(
+      fc.property(registers, (values) => {
+        const said = pagingOfRegisters(values);
+        if (said === undefined) return;
+        const { mmu, root, upper } = said;
+        if (root === undefined && upper === undefined) return;
+        if (mmu.halves !== undefined) {
+          new VirtualMemory(io, {
+            mmu,
+            root: {
+              ...(root === undefined ? {} : { lower: root }),
+              ...(upper === undefined ? {} : { upper }),
+            },
+          });
+        } else if (root !== undefined) new VirtualMemory(io, { mmu, root });
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("a TTBR whose lowest bits are reserved in its table's size has the root below it", () => {
+    expect(of64k({ ttbr1_el1: 0x4157_be08n })).toMatchObject({ upper: 0x4157_be00 });
+  });
+
+  it("a satp beyond physical addresses of 52 bits has no root, and tells the format", () => {
+    expect(pagingOfRegisters({ satp: (9n << 60n) | (1n << 40n) })).toEqual({
+      mmu: SV48,
+      root: undefined,
+      register: "satp",
+    });
+  });
+});
+
+/** 64 KiB and 48 bits: roots of 64 entries. */
+function of64k(more: Record<string, bigint>) {
+  return pagingOfRegisters({ tcr_el1: tcr({ tg0: 1, tg1: 3 }), ...more });
+}
 
 describe("satp of RISC-V", () => {
   it.each([

@@ -41,7 +41,7 @@ export const elfCore: Format = {
 export function* openElfCore(file: DumpFile): Routine<DumpImage> {
   const warnings = new Warnings();
   const header = yield* readElfHeader(file);
-  const { layout, littleEndian, machine, architecture } = header;
+  const { layout, littleEndian, machine, architecture, otherMachine } = header;
   if (architecture === undefined) {
     warnings.add(
       `e_machine is ${machine}, which memtool does not know: registers in its notes are not shown`,
@@ -75,7 +75,11 @@ export function* openElfCore(file: DumpFile): Routine<DumpImage> {
       map ??= mapOfPieces(pieces);
       return map;
     },
-    notes: { ...notes.notes(), pointerSize: architecture === undefined ? layout.wordSize : undefined },
+    notes: {
+      ...notes.notes(),
+      otherMachine,
+      pointerSize: architecture === undefined ? layout.wordSize : undefined,
+    },
     warnings: warnings.list(),
     details: {
       machine,

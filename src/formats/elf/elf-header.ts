@@ -98,6 +98,8 @@ export interface ElfHeader {
   readonly machine: number;
   /** `undefined` for a machine that memtool does not know. */
   readonly architecture: Architecture | undefined;
+  /** What that is called; `undefined` where none is named (EM_NONE). */
+  readonly otherMachine: string | undefined;
 }
 
 /** The layout of an ELF file's class, by its first bytes; `undefined` if they are no ELF file's. */
@@ -153,7 +155,11 @@ export function* readElfHeader(file: DumpFile): Routine<ElfHeader> {
   const machine = fields.u16(18);
   const known = MACHINES[machine];
   const fits = known?.wordSize === undefined || known.wordSize === layout.wordSize;
-  return { fields, layout, littleEndian, machine, architecture: fits ? known?.name : undefined };
+  const architecture = fits ? known?.name : undefined;
+  const bits = known === undefined ? "" : `, ${8 * layout.wordSize}-bit`;
+  const otherMachine =
+    architecture === undefined && machine !== 0 ? `ELF machine ${machine}${bits}` : undefined;
+  return { fields, layout, littleEndian, machine, architecture, otherMachine };
 }
 
 /** An offset in the header. @throws {FormatError} `MALFORMED_DUMP` if it is 2^53 or more. */

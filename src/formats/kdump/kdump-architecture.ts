@@ -42,12 +42,22 @@ const SIZES: readonly {
 /** The architecture of a dump. @param notes Its ELF notes. @returns `undefined` if nothing tells, or no name is known. */
 export function architectureOf(header: KdumpHeader, notes: Uint8Array): Architecture | undefined {
   for (const [pattern, architecture] of NAMES) if (pattern.test(header.machine)) return architecture;
-  if (header.machine !== "" && header.machine !== "Unknown") return undefined;
+  if (isNamed(header)) return undefined;
   const { littleEndian } = header;
   const size = prstatusSize(notes, littleEndian);
   return SIZES.find(
     (row) => row.long === header.abi.long && row.littleEndian === littleEndian && row.size === size,
   )?.architecture;
+}
+
+/** What a header calls a machine that is none of those; `undefined` where it names none. */
+export function otherMachineOf(header: KdumpHeader): string | undefined {
+  const isOther = isNamed(header) && !NAMES.some(([pattern]) => pattern.test(header.machine));
+  return isOther ? header.machine : undefined;
+}
+
+function isNamed({ machine }: KdumpHeader): boolean {
+  return machine !== "" && machine !== "Unknown";
 }
 
 /** Bytes of the first note, if that is the registers of a CPU; else 0. */

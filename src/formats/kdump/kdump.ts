@@ -16,7 +16,7 @@ import type { PageBitmap, PageWindow } from "../bitmap.hot.js";
 import { Warnings } from "../errors.js";
 import { NoteCollector } from "../notes/notes.js";
 import type { DumpFile, DumpImage, Format, FormatContext } from "../types.js";
-import { architectureOf } from "./kdump-architecture.js";
+import { architectureOf, otherMachineOf } from "./kdump-architecture.js";
 import { descriptorsAt, type KdumpBitmaps, readBitmaps } from "./kdump-bitmaps.js";
 import { codecFinder, codecsNamed, codecsUsed, warnOfCodecs } from "./kdump-codecs.js";
 import { isKdump, type KdumpHeader } from "./kdump-header.js";
@@ -88,6 +88,7 @@ export function* openKdump(file: DumpFile, context: FormatContext): Routine<Dump
     mapWithZeros: () => Io.of(file.scheduler ?? defaultScheduler, mapWithZeros, layout, lost.pages),
     notes: {
       ...collector.notes(Number.isSafeInteger(physBase) ? physBase : undefined),
+      otherMachine: otherMachineOf(header),
       byteOrder: header.littleEndian ? "little" : "big",
     },
     warnings: warnings.list(),

@@ -90,6 +90,7 @@ export function* openXenCore(file: DumpFile): Routine<DumpImage> {
     notes: {
       cpus: vcpus.cpus,
       architecture,
+      otherMachine: architecture === undefined ? header.otherMachine : undefined,
       pageSize,
       ...(littleEndian ? {} : { byteOrder: "big" }),
     },

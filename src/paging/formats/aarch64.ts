@@ -13,7 +13,7 @@ import type { EntryForm, EntryPattern, MmuDef, RightRule } from "./mmu-def.js";
 export interface Aarch64Options {
   /** Bytes of the smallest page, and of a table (TG0, TG1). */
   readonly granule: 4096 | 16_384 | 65_536;
-  /** Bits of a virtual address in either half, 64 - T0SZ and 64 - T1SZ: 25 to 52. */
+  /** Bits of a virtual address in either half, 64 - T0SZ and 64 - T1SZ: 31 to 52. */
   readonly bits: number;
   /**
    * Physical addresses of 52 bits: FEAT_LPA2's descriptors with granules of 4 and 16 KiB (TCR_EL1.DS), FEAT_LPA's with 64 KiB
@@ -47,6 +47,12 @@ const LARGEST_BLOCK = {
   65536: [29, 42],
 } as const;
 
+/**
+ * Least bits of a virtual address: both halves together are to have as many as one word holds, and more than one level. (The
+ * architecture has 25, or 16 with FEAT_TTST; Linux takes 36 at least.)
+ */
+export const LEAST_BITS = 31;
+
 const made = new Map<string, MmuDef>();
 
 /**
@@ -78,7 +84,7 @@ function formOf({ granule, physical52, dirtyState }: Required<Aarch64Options>): 
 function make(options: Required<Aarch64Options>): MmuDef {
   const { granule, bits, physical52, hierarchical, dirtyState } = options;
   if (LARGEST_BLOCK[granule] === undefined) throw new RangeError(`AArch64: no granule of ${granule} bytes`);
-  if (!(Number.isInteger(bits) && bits >= 25 && bits <= 52))
+  if (!(Number.isInteger(bits) && bits >= LEAST_BITS && bits <= 52))
     throw new RangeError(`AArch64: no virtual addresses of ${bits} bits`);
   const page = Math.log2(granule);
   const index = page - 3;

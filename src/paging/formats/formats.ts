@@ -1,5 +1,5 @@
 /** Every page-table format by its name, as the command line's `--mmu` takes it and messages print it. */
-import { aarch64 } from "./aarch64.js";
+import { aarch64, LEAST_BITS } from "./aarch64.js";
 import type { MmuDef } from "./mmu-def.js";
 import { EPT4, EPT5, NPT4, NPT5 } from "./nested-formats.js";
 import { SV39, SV48, SV57 } from "./riscv.js";
@@ -36,7 +36,7 @@ export function mmuNamed(name: string): MmuDef | undefined {
   const parts = AARCH64_NAME.exec(name);
   if (found !== undefined || parts === null) return found;
   const bits = Number(parts[2]);
-  if (bits < 25 || bits > 52) return undefined;
+  if (bits < LEAST_BITS || bits > 52) return undefined;
   return aarch64({
     granule: (Number(parts[1]) * 1024) as 4096 | 16_384 | 65_536,
     bits,

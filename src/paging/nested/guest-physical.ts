@@ -20,8 +20,6 @@ export interface GuestPhysicalOptions {
   readonly maxAge?: number | undefined;
   /** The nested tables that are kept, if other guests of the same host share them. */
   readonly tableCache?: TableCache | undefined;
-  /** Bound on a page cache of its own; default none, since the host's keeps its pages. */
-  readonly cacheBytes?: number | undefined;
   /** For messages. */
   readonly name?: string | undefined;
 }
@@ -46,12 +44,13 @@ export class GuestMemory extends PhysicalMemory {
     { root, source }: NestedRoot,
     mmu: MmuDef,
     facts: GuestMap,
-    cacheBytes: number,
   ) {
     super(tables as PacketIo<number>, {
       map: facts.map,
       live: host.live,
-      cacheBytes,
+      // The host's keeps its pages.
+      cacheBytes: 0,
+      host,
       name: tables.name,
       pointerSize: host.pointerSize,
       littleEndian: host.littleEndian,
@@ -109,5 +108,5 @@ function* guestRoutine(
       `no nested page tables (${mmu.name}) at ${hex(root)}: ${`${why} nothing is mapped there`.trimStart()}`,
     );
   }
-  return new GuestMemory(host, tables, given, mmu, facts, options.cacheBytes ?? 0);
+  return new GuestMemory(host, tables, given, mmu, facts);
 }

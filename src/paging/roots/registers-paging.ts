@@ -8,7 +8,7 @@
  *   (BADDR; of 52-bit addresses, bits 51 to 48 lie in bits 5 to 2).
  * - RISC-V: satp (privileged specification, 12.1.11: MODE in bits 63 to 60, PPN in bits 43 to 0).
  */
-import { type Aarch64Options, aarch64 } from "../formats/aarch64.js";
+import { type Aarch64Options, aarch64, LEAST_BITS } from "../formats/aarch64.js";
 import type { MmuDef } from "../formats/mmu-def.js";
 import { SV39, SV48, SV57 } from "../formats/riscv.js";
 import { X86_32, X86_64, X86_64_LA57, X86_PAE } from "../formats/x86.js";
@@ -103,6 +103,8 @@ const HPD1 = 1n << 42n;
 const DS = 1n << 59n;
 /** IPS for physical addresses of 52 bits. */
 const IPS_52 = 6n;
+/** Physical addresses end there. */
+const PHYSICAL_END = 2 ** 52;
 
 /**
  * What TCR_EL1 says of the format of the kernel's half (T1SZ, TG1, HPD1), or of the lower one where the upper is off.
@@ -114,11 +116,15 @@ export function mmuOfTcr(tcr: bigint): MmuDef | undefined {
   const upper = (tcr & EPD1) === 0n;
   const granule = upper ? TG1[Number((tcr >> 30n) & 3n)] : TG0[Number((tcr >> 14n) & 3n)];
   const size = Number((upper ? tcr >> 16n : tcr) & 63n);
-  if (tcr === 0n || granule === undefined || size < 12 || size > 39) return undefined;
+  const bits = 64 - size;
+  if (tcr === 0n || granule === undefined || bits < LEAST_BITS) return undefined;
+  const wide = isWide(tcr, granule);
+  // More than 48 bits are for large pages (FEAT_LVA), and for others with the descriptors of FEAT_LPA2.
+  if (bits > (wide || granule === 65_536 ? 52 : 48)) return undefined;
   return aarch64({
     granule,
-    bits: 64 - size,
-    physical52: isWide(tcr, granule),
+    bits,
+    physical52: wide,
     hierarchical: (tcr & (upper ? HPD1 : HPD0)) === 0n,
     dirtyState: (tcr & HD) !== 0n,
   });
@@ -142,9 +148,13 @@ function ofAarch64(registers: RegisterValues, tcr: bigint): ProcessorPaging | un
   const mmu = mmuOfTcr(tcr);
   if (mmu === undefined) return undefined;
   const wide = mmu.address[1] === 51;
-  const lower = (tcr & EPD0) === 0n ? rootOfTtbr(registers.ttbr0_el1 ?? 0n, wide) : undefined;
-  const upper = (tcr & EPD1) === 0n ? rootOfTtbr(registers.ttbr1_el1 ?? 0n, wide) : undefined;
-  return { mmu, root: lower, upper, register: "TTBR0" };
+  const rootOf = (off: bigint, ttbr = 0n) => {
+    const root = (tcr & off) === 0n ? rootOfTtbr(ttbr, wide) : undefined;
+    // (The bits of BADDR below the table's size are reserved, and taken as 0.)
+    return root === undefined ? undefined : alignRoot(root, mmu);
+  };
+  const lower = rootOf(EPD0, registers.ttbr0_el1);
+  return { mmu, root: lower, upper: rootOf(EPD1, registers.ttbr1_el1), register: "TTBR0" };
 }
 
 const SATP_MODES: Readonly<Record<number, MmuDef>> = { 8: SV39, 9: SV48, 10: SV57 };
@@ -152,7 +162,8 @@ const SATP_MODES: Readonly<Record<number, MmuDef>> = { 8: SV39, 9: SV48, 10: SV5
 function ofRiscv(satp: bigint): ProcessorPaging | undefined {
   const mmu = SATP_MODES[Number(satp >> 60n)];
   if (mmu === undefined) return undefined;
-  return { mmu, root: Number((satp & 0xfff_ffff_ffffn) << 12n), register: "satp" };
+  const root = Number((satp & 0xfff_ffff_ffffn) << 12n);
+  return { mmu, root: root < PHYSICAL_END ? root : undefined, register: "satp" };
 }
 
 /**
