@@ -225,7 +225,7 @@ function* judge(
 function rootAt(symbol: bigint, arch: KernelArch, mmu: MmuDef, info: Vmcoreinfo): number | undefined {
   const wrapped = arch.architecture === "x86_64" ? symbol : BigInt.asUintN(64, symbol);
   const at = arch.rootAt?.(wrapped, info) ?? wrapped;
-  const align = BigInt(mmu.rootAlign ?? 4096);
+  const align = BigInt(mmu.halves?.upper.align ?? mmu.rootAlign ?? 4096);
   return at >= 0n && at < 1n << 52n && at % align === 0n ? Number(at) : undefined;
 }
 

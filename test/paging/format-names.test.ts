@@ -32,10 +32,14 @@ describe("names of page-table formats", () => {
     for (const options of [
       { granule: 65_536, bits: 48, physical52: true, hierarchical: false, dirtyState: true },
       { granule: 16_384, bits: 47, dirtyState: true },
+      { granule: 65_536, bits: 48, lowerBits: 52, physical52: true },
+      { granule: 4096, bits: 52, lowerBits: 48 },
     ] as const) {
       const def = aarch64(options);
       expect(mmuNamed(def.name)).toBe(def);
     }
+    expect(mmuNamed("aarch64-64k-52+48")).toBe(aarch64({ granule: 65_536, bits: 48, lowerBits: 52 }));
+    expect(mmuNamed("aarch64-4k-48+48")).toBe(aarch64({ granule: 4096, bits: 48 }));
   });
 
   it("that are none find none", () => {
@@ -46,6 +50,8 @@ describe("names of page-table formats", () => {
       "aarch64-8k-48",
       "aarch64-4k-60",
       "aarch64-4k-30",
+      "aarch64-4k-39+48",
+      "aarch64-4k-30+48",
       "__proto__",
     ]) {
       expect(mmuNamed(name), name).toBeUndefined();

@@ -423,6 +423,30 @@ describe("roots", () => {
     expect(joined.translate(ABOVE - 1n).sync()).toMatchObject({ state: "table-missing", level: 4 });
   });
 
+  it("of halves of different sizes lie at addresses of their own, and nothing is between their sizes", () => {
+    const mixed = aarch64({ granule: 65_536, bits: 48, lowerBits: 52, physical52: true });
+    expect(() => space(mixed, { lower: 0x200 })).toThrow(/multiple of 8192/);
+    expect(() => space(mixed, { upper: 0x100 })).toThrow(/multiple of 512/);
+    const bytes = new Uint8Array(0x6_0000);
+    const put = (at: number, entry: bigint) => new DataView(bytes.buffer).setBigUint64(at, entry, true);
+    // The upper root's 64 entries: the last one, and what lies before the root, which nothing may take for an entry of it.
+    put(0x1_0200 + 8 * 63, 0x2_0003n);
+    put(0x1_01f8, 0x3_0003n);
+    put(0x2_0000 + 8 * 8191, 0x4000_0000_0001n);
+    put(0x4_0000 + 8 * 1023, 0x5_0003n);
+    put(0x5_0000, 0x8000_0000_0001n);
+    const io = new MemoryIo(bytes, { scheduler: new Scheduler() });
+    const both = new VirtualMemory(io, { mmu: mixed, root: { lower: 0x4_0000, upper: 0x1_0200 } });
+    expect(both.translate(2n ** 64n - 1n).sync()).toMatchObject({ physical: 0x4000_0000_0000 + 2 ** 29 - 1 });
+    expect(both.translate(1023n << 42n).sync()).toMatchObject({ physical: 0x8000_0000_0000 });
+    const beyond = 2n ** 64n - 2n ** 48n - 1n;
+    expect(both.translate(beyond).sync()).toMatchObject({ state: "not-present", level: 3, entry: 0n });
+    expect(both.translate(2n ** 64n - 2n ** 52n - 1n).sync()).toMatchObject({ state: "non-canonical" });
+    expect(both.translate(2n ** 52n).sync()).toMatchObject({ state: "non-canonical" });
+    expect(() => aarch64({ granule: 4096, bits: 48, lowerBits: 39 })).toThrow(/no table holds side by side/);
+    expect(() => aarch64({ granule: 16_384, bits: 47, lowerBits: 36 })).toThrow(/no table holds/);
+  });
+
   it("of 32 bytes in one page are told apart", () => {
     const entries: [number, bigint][] = [
       [0x1000, 0x2001n],

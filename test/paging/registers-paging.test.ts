@@ -86,8 +86,18 @@ describe("AArch64 registers", () => {
     ],
     [
       "LPA2: DS",
-      tcr({ t1sz: 12, tg1: 2, ips: 6, bits: [59] }),
+      tcr({ t0sz: 12, t1sz: 12, tg1: 2, ips: 6, bits: [59] }),
       aarch64({ granule: 4096, bits: 52, physical52: true }),
+    ],
+    [
+      "a kernel of 48 bits with programs of 52 (ARM64_USER_VA_BITS_52)",
+      tcr({ t0sz: 12, tg0: 1, t1sz: 16, tg1: 3, ips: 6 }),
+      aarch64({ granule: 65_536, bits: 48, lowerBits: 52, physical52: true }),
+    ],
+    [
+      "a kernel of 52 bits, and 48 below, one level less",
+      tcr({ t0sz: 16, t1sz: 12, bits: [59] }),
+      aarch64({ granule: 4096, bits: 52, lowerBits: 48, physical52: true }),
     ],
     ["HPD1", tcr({ bits: [42] }), aarch64({ granule: 4096, bits: 48, hierarchical: false })],
     ["HPD0 is the other half's", tcr({ bits: [41] }), aarch64({ granule: 4096, bits: 48 })],
@@ -112,6 +122,22 @@ describe("AArch64 registers", () => {
     expect(of(tcr({}), roots)).toMatchObject({ root: 0x4157_9000, upper: 0x4157_b000, register: "TTBR0" });
     expect(of(tcr({ bits: [7] }), roots)).toMatchObject({ root: undefined, upper: 0x4157_b000 });
     expect(of(tcr({ bits: [23], tg0: 0 }), roots)).toMatchObject({ root: 0x4157_9000, upper: undefined });
+  });
+
+  it("a lower half of another kind than the kernel's has no root: its tables are not walked as the kernel's", () => {
+    const roots = { ttbr0_el1: 0x4157_9000n, ttbr1_el1: 0x4157_b000n };
+    const only = { root: undefined, upper: 0x4157_b000 };
+    expect(of(tcr({ tg0: 1 }), roots)).toMatchObject({ ...only, mmu: { name: "aarch64-4k-48" } });
+    expect(of(tcr({ bits: [41] }), roots)).toMatchObject(only);
+    expect(of(tcr({ t0sz: 5 }), roots)).toMatchObject(only);
+    // 39 and 48 bits: roots that no table holds side by side.
+    expect(of(tcr({ t0sz: 25 }), roots)).toMatchObject({ ...only, mmu: { name: "aarch64-4k-48" } });
+  });
+
+  it("roots of halves of different sizes are aligned to their own", () => {
+    const value = tcr({ t0sz: 12, tg0: 1, t1sz: 16, tg1: 3, ips: 6 });
+    const found = of(value, { ttbr0_el1: 0x4157_a200n, ttbr1_el1: 0x4157_b200n });
+    expect(found).toMatchObject({ root: 0x4157_a000, upper: 0x4157_b200 });
   });
 
   it("of 52-bit addresses, the high bits come from bits 2 to 5", () => {

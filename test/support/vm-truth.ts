@@ -42,10 +42,15 @@ export function mmuOf(paging: Paging): MmuDef {
     case "sv57":
       return SV57;
     case "aarch64": {
-      const { granule, lowerBits: bits = 0, upperBits, upperGranule, lpa2 } = paging;
-      if (bits !== upperBits || granule !== upperGranule) throw new Error("the halves differ");
+      const { granule, lowerBits = 0, upperBits: bits = 0, upperGranule, lpa2 } = paging;
+      if (granule !== upperGranule) throw new Error("the halves' granules differ");
       if (granule !== 4096 && granule !== 16_384 && granule !== 65_536) throw new Error("no such granule");
-      return aarch64({ granule, bits, ...(granule === 65_536 ? {} : { physical52: lpa2 === true }) });
+      return aarch64({
+        granule,
+        bits,
+        lowerBits,
+        ...(granule === 65_536 ? {} : { physical52: lpa2 === true }),
+      });
     }
     default:
       throw new Error(`no format ${paging.format}`);
@@ -63,14 +68,15 @@ export function referenceOf(paging: Paging, stop: Stop): ReferenceSpace {
   const root = BigInt(stop.root);
   const format = REFERENCES[paging.format];
   if (format !== undefined) return { parts: [{ format, root }] };
-  const { granule, lowerBits: bits = 0, lpa2: largeAddresses = false } = paging;
+  const { granule, lowerBits = 0, upperBits = 0, lpa2: largeAddresses = false } = paging;
   if (granule !== 4096 && granule !== 16_384 && granule !== 65_536) throw new Error("no such granule");
-  const halfOf = (half: "lower" | "upper") => referenceAarch64({ granule, bits, half, largeAddresses });
+  const halfOf = (half: "lower" | "upper", bits: number) =>
+    referenceAarch64({ granule, bits, half, largeAddresses });
   const upper = stop.upperRoot === undefined ? undefined : BigInt(stop.upperRoot);
   return {
     parts: [
-      { format: halfOf("lower"), root },
-      { format: halfOf("upper"), root: upper },
+      { format: halfOf("lower", lowerBits), root },
+      { format: halfOf("upper", upperBits), root: upper },
     ],
   };
 }

@@ -7,7 +7,7 @@
  * contiguous bit. Encodings that the architecture calls reserved are treated as invalid there, and are absent here.
  */
 import { DBM, DBM_FORM, LPA_DBM_FORM, LPA_FORM, LPA2_FORM } from "./entry-forms.hot.js";
-import type { EntryForm, EntryPattern, MmuDef, RightRule } from "./mmu-def.js";
+import type { EntryForm, EntryPattern, HalfRoot, MmuDef, RightRule } from "./mmu-def.js";
 
 /** What TCR_EL1 says of a format. */
 export interface Aarch64Options {
@@ -15,6 +15,11 @@ export interface Aarch64Options {
   readonly granule: 4096 | 16_384 | 65_536;
   /** Bits of a virtual address in either half, 64 - T0SZ and 64 - T1SZ: 31 to 52. */
   readonly bits: number;
+  /**
+   * Those of the lower half, if it has others: `bits` are then the upper one's (a kernel of 48 bits with programs of 52:
+   * Linux's ARM64_USER_VA_BITS_52).
+   */
+  readonly lowerBits?: number;
   /**
    * Physical addresses of 52 bits: FEAT_LPA2's descriptors with granules of 4 and 16 KiB (TCR_EL1.DS), FEAT_LPA's with 64 KiB
    * (there, a virtual address of 52 bits doesn't need them). Default: with 52 bits of virtual address and small granules.
@@ -61,15 +66,16 @@ const made = new Map<string, MmuDef>();
  * Its roots are `{ lower, upper }`; an address space may lack one. Levels count from the last table (Arm's level 3 is 1
  * here); above Arm's first level there may be one more, which chooses the root by the address' top bit.
  *
- * @throws {RangeError} for a granule or number of bits that there is not.
+ * @throws {RangeError} for a granule or number of bits that there is not, and for two of them that one table of both roots can't
+ * have: the smaller half's root must be as high as the larger one's, or a whole table of the next level.
  */
 export function aarch64(options: Aarch64Options): MmuDef {
-  const { granule, bits, hierarchical = true, dirtyState = false } = options;
-  const physical52 = options.physical52 ?? (bits === 52 && granule !== 65_536);
-  const key = [granule, bits, physical52, hierarchical, dirtyState].join();
+  const { granule, bits, lowerBits = bits, hierarchical = true, dirtyState = false } = options;
+  const physical52 = options.physical52 ?? (Math.max(bits, lowerBits) === 52 && granule !== 65_536);
+  const key = [granule, bits, lowerBits, physical52, hierarchical, dirtyState].join();
   let def = made.get(key);
   if (def === undefined) {
-    def = make({ granule, bits, physical52, hierarchical, dirtyState });
+    def = make({ granule, bits, lowerBits, physical52, hierarchical, dirtyState });
     made.set(key, def);
   }
   return def;
@@ -81,11 +87,35 @@ function formOf({ granule, physical52, dirtyState }: Required<Aarch64Options>): 
   return dirtyState ? LPA_DBM_FORM : LPA_FORM;
 }
 
+/** The root of a half with so many bits, under a first index that has `left` of them beside the one that chooses. */
+function halfRoot(
+  { granule, bits, lowerBits, physical52 }: Required<Aarch64Options>,
+  own: number,
+  left: number,
+): HalfRoot {
+  const page = Math.log2(granule);
+  const index = page - 3;
+  // That of its size; of 64 bytes at least, if an address has 52 bits (TTBR0_EL1, BADDR).
+  const align = (entries: number) => Math.max(physical52 ? 64 : 8, entries * 8);
+  const entries = left - (Math.max(bits, lowerBits) - own);
+  if (entries > 0 && left < index) return { entries: 2 ** entries, align: align(2 ** entries) };
+  const isWhole = left === index ? own === Math.max(bits, lowerBits) : entries === 0;
+  if (isWhole) return { entries: 0, align: granule };
+  throw new RangeError(
+    `AArch64, ${granule / 1024} KiB: halves of ${lowerBits} and ${bits} bits have roots that no table holds side by side`,
+  );
+}
+
 function make(options: Required<Aarch64Options>): MmuDef {
-  const { granule, bits, physical52, hierarchical, dirtyState } = options;
+  const { granule, physical52, hierarchical, dirtyState } = options;
   if (LARGEST_BLOCK[granule] === undefined) throw new RangeError(`AArch64: no granule of ${granule} bytes`);
-  if (!(Number.isInteger(bits) && bits >= LEAST_BITS && bits <= 52))
-    throw new RangeError(`AArch64: no virtual addresses of ${bits} bits`);
+  for (const own of [options.bits, options.lowerBits]) {
+    if (!(Number.isInteger(own) && own >= LEAST_BITS && own <= 52))
+      throw new RangeError(`AArch64: no virtual addresses of ${own} bits`);
+  }
+  const bits = Math.max(options.bits, options.lowerBits);
+  const sizes =
+    bits === Math.min(options.bits, options.lowerBits) ? bits : `${options.lowerBits}+${options.bits}`;
   const page = Math.log2(granule);
   const index = page - 3;
   const splits = [page];
@@ -118,7 +148,7 @@ function make(options: Required<Aarch64Options>): MmuDef {
   const modifier = form === undefined ? 51 : form === LPA_FORM ? 15 : DBM;
   const names = Array.from({ length: first }, (_, i) => `level ${4 - first + i}`);
   return {
-    name: `aarch64-${granule / 1024}k-${bits}${physical52 ? "-lpa" : ""}${hierarchical ? "" : "-hpd"}${dirtyState ? "-hd" : ""}`,
+    name: `aarch64-${granule / 1024}k-${sizes}${physical52 ? "-lpa" : ""}${hierarchical ? "" : "-hpd"}${dirtyState ? "-hd" : ""}`,
     splits,
     entryNames: joined ? names : ["TTBR", ...names],
     entryBytes: 8,
@@ -133,8 +163,9 @@ function make(options: Required<Aarch64Options>): MmuDef {
       { name: "dirty-bit modifier", bits: [modifier, modifier] },
     ],
     ...(form === undefined ? {} : { form }),
-    // That of its size; of 64 bytes at least, if an address has 52 bits (TTBR0_EL1, BADDR).
-    rootAlign: Math.max(physical52 ? 64 : 8, joined ? 2 ** left * 8 : granule),
-    halves: joined ? "joined" : "pointed",
+    halves: {
+      lower: halfRoot(options, options.lowerBits, left),
+      upper: halfRoot(options, options.bits, left),
+    },
   };
 }

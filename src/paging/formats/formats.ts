@@ -1,5 +1,5 @@
 /** Every page-table format by its name, as the command line's `--mmu` takes it and messages print it. */
-import { aarch64, LEAST_BITS } from "./aarch64.js";
+import { aarch64 } from "./aarch64.js";
 import type { MmuDef } from "./mmu-def.js";
 import { EPT4, EPT5, NPT4, NPT5 } from "./nested-formats.js";
 import { SV39, SV48, SV57 } from "./riscv.js";
@@ -27,23 +27,29 @@ export const MACHINE_FORMATS: readonly MmuDef[] = [
 /** All formats, a hypervisor's among them. */
 export const MMU_FORMATS: readonly MmuDef[] = [...MACHINE_FORMATS, EPT4, EPT5, NPT4, NPT5];
 
-/** What AArch64 formats are called: granule, bits, and what TCR_EL1 says besides (LPA, HPD, HD). */
-const AARCH64_NAME = /^aarch64-(4|16|64)k-(\d\d)(-lpa)?(-hpd)?(-hd)?$/;
+/** What AArch64 formats are called: granule, bits (lower+upper, if they differ), and what TCR_EL1 says besides (LPA, HPD, HD). */
+const AARCH64_NAME = /^aarch64-(4|16|64)k-(?:(\d\d)\+)?(\d\d)(-lpa)?(-hpd)?(-hd)?$/;
 
 /** The format of a name: one of `MMU_FORMATS`, or AArch64 with any other sizes. `undefined` for one that is none. */
 export function mmuNamed(name: string): MmuDef | undefined {
   const found = MMU_FORMATS.find((def) => def.name === name);
   const parts = AARCH64_NAME.exec(name);
   if (found !== undefined || parts === null) return found;
-  const bits = Number(parts[2]);
-  if (bits < LEAST_BITS || bits > 52) return undefined;
-  return aarch64({
-    granule: (Number(parts[1]) * 1024) as 4096 | 16_384 | 65_536,
-    bits,
-    ...(parts[3] === undefined ? {} : { physical52: true }),
-    hierarchical: parts[4] === undefined,
-    dirtyState: parts[5] !== undefined,
-  });
+  const bits = Number(parts[3]);
+  try {
+    return aarch64({
+      granule: (Number(parts[1]) * 1024) as 4096 | 16_384 | 65_536,
+      bits,
+      lowerBits: Number(parts[2] ?? bits),
+      ...(parts[4] === undefined ? {} : { physical52: true }),
+      hierarchical: parts[5] === undefined,
+      dirtyState: parts[6] !== undefined,
+    });
+  } catch (error) {
+    // Sizes that there are not.
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }
 
 /** The formats that an architecture's machines may run with, of `MACHINE_FORMATS`; all of them for an unknown one. */

@@ -67,6 +67,17 @@ export interface EntryForm {
   restore(entry: bigint): bigint;
 }
 
+/** The root of a half of an address space. */
+export interface HalfRoot {
+  /**
+   * Entries of it that the first index leads to: the first ones of the lower half, the last ones of the upper (a half whose
+   * addresses have fewer bits has fewer, and nothing is translated beyond them). 0: it is a whole table, of the next level.
+   */
+  readonly entries: number;
+  /** What its address is a multiple of, in bytes. */
+  readonly align: number;
+}
+
 /** A page-table format. Adding one means writing one of these. */
 export interface MmuDef {
   /** Short, for messages and the command line: `x86-64`. */
@@ -95,14 +106,13 @@ export interface MmuDef {
   readonly attributes?: readonly EntryAttribute[];
   /** How stored entries come to the form that all this describes; where there is none, they have it. */
   readonly form?: EntryForm;
-  /** What a root must be a multiple of, in bytes. By default the size of a table. */
+  /** What a root must be a multiple of, in bytes. By default the size of a table; of two roots, `halves` says it. */
   readonly rootAlign?: number;
   /**
    * There are two roots, for the lower and the upper half of the address space (TTBR0 and TTBR1). The first index then
-   * begins with the bit that chooses between them. `joined`: the rest of that index is one into either root, which is
-   * no longer than half a table. `pointed`: that bit is all of it, and the roots are whole tables, of the next level.
+   * begins with the bit that chooses between them.
    */
-  readonly halves?: "joined" | "pointed";
+  readonly halves?: { readonly lower: HalfRoot; readonly upper: HalfRoot };
   /** What the operating system makes of entries that are not present. */
   readonly absentEntries?: AbsentEntries;
 }

@@ -47,7 +47,7 @@ export interface CompiledMmu {
   readonly rootEntries: number;
   /** A root is read like any other table: it is one, as a whole. */
   readonly plainRoot: boolean;
-  /** What a root must be a multiple of. */
+  /** What a root must be a multiple of; of two roots, `def.halves` says it. */
   readonly rootAlign: number;
   /** log2 of the bytes that an entry covers. */
   readonly shift: Int32Array;

@@ -210,7 +210,7 @@ export class RunColumns {
     }
     const { level, cause } = levelOf(fault);
     const found = joinAddress(this.entryWords[2 * row] as number, this.entryWords[2 * row + 1] as number);
-    const entry = entryOf(this.mmu, fault, found);
+    const entry = entryOf(this.mmu, start, fault, found);
     const broken = { start, end, state: faultState(fault), level, entry, fault };
     return cause === undefined ? broken : { ...broken, cause };
   }

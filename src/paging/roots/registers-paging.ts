@@ -106,28 +106,48 @@ const IPS_52 = 6n;
 /** Physical addresses end there. */
 const PHYSICAL_END = 2 ** 52;
 
+/** What TCR_EL1 says of one half; `undefined` for one that is off, or has reserved values. */
+function halfOfTcr(
+  tcr: bigint,
+  half: "lower" | "upper",
+): { granule: Granule; bits: number; hierarchical: boolean } | undefined {
+  const upper = half === "upper";
+  const granule = upper ? TG1[Number((tcr >> 30n) & 3n)] : TG0[Number((tcr >> 14n) & 3n)];
+  const bits = 64 - Number((upper ? tcr >> 16n : tcr) & 63n);
+  if ((tcr & (upper ? EPD1 : EPD0)) !== 0n || granule === undefined || bits < LEAST_BITS) return undefined;
+  // More than 48 bits are for large pages (FEAT_LVA), and for others with the descriptors of FEAT_LPA2.
+  if (bits > (isWide(tcr, granule) || granule === 65_536 ? 52 : 48)) return undefined;
+  return { granule, bits, hierarchical: (tcr & (upper ? HPD1 : HPD0)) === 0n };
+}
+
 /**
- * What TCR_EL1 says of the format of the kernel's half (T1SZ, TG1, HPD1), or of the lower one where the upper is off.
- * Linux gives both halves the same granule and, but for a 52-bit kernel with a 48-bit lower half, the same size.
+ * What TCR_EL1 says of the format of the kernel's half (T1SZ, TG1, HPD1), and of the lower one where that is of its kind; of the
+ * lower one alone where the upper is off. Linux gives both halves the same granule, and the same size but for kernels of 48 bits
+ * with programs of 52 (ARM64_USER_VA_BITS_52).
  *
  * @returns `undefined` for a TCR that says nothing (0 after reset), or holds reserved values.
  */
 export function mmuOfTcr(tcr: bigint): MmuDef | undefined {
-  const upper = (tcr & EPD1) === 0n;
-  const granule = upper ? TG1[Number((tcr >> 30n) & 3n)] : TG0[Number((tcr >> 14n) & 3n)];
-  const size = Number((upper ? tcr >> 16n : tcr) & 63n);
-  const bits = 64 - size;
-  if (tcr === 0n || granule === undefined || bits < LEAST_BITS) return undefined;
-  const wide = isWide(tcr, granule);
-  // More than 48 bits are for large pages (FEAT_LVA), and for others with the descriptors of FEAT_LPA2.
-  if (bits > (wide || granule === 65_536 ? 52 : 48)) return undefined;
-  return aarch64({
-    granule,
-    bits,
-    physical52: wide,
-    hierarchical: (tcr & (upper ? HPD1 : HPD0)) === 0n,
-    dirtyState: (tcr & HD) !== 0n,
-  });
+  return formatOfTcr(tcr)?.mmu;
+}
+
+/** The same; `both`: the format is that of both halves. */
+function formatOfTcr(tcr: bigint): { readonly mmu: MmuDef; readonly both: boolean } | undefined {
+  if (tcr === 0n) return undefined;
+  const upper = halfOfTcr(tcr, "upper");
+  const lower = halfOfTcr(tcr, "lower");
+  const main = (tcr & EPD1) === 0n ? upper : lower;
+  if (main === undefined) return undefined;
+  const shared = { physical52: isWide(tcr, main.granule), dirtyState: (tcr & HD) !== 0n };
+  if (main === upper && lower?.granule === upper.granule && lower.hierarchical === upper.hierarchical) {
+    try {
+      return { mmu: aarch64({ ...shared, ...upper, lowerBits: lower.bits }), both: true };
+    } catch (error) {
+      // Sizes that no table holds side by side.
+      if (!(error instanceof RangeError)) throw error;
+    }
+  }
+  return { mmu: aarch64({ ...shared, ...main }), both: false };
 }
 
 /** Whether descriptors hold physical addresses of 52 bits (FEAT_LPA with large pages, FEAT_LPA2 with others). */
@@ -145,16 +165,20 @@ export function rootOfTtbr(ttbr: bigint, wide: boolean): number | undefined {
 function ofAarch64(registers: RegisterValues, tcr: bigint): ProcessorPaging | undefined {
   const sctlr = registers.sctlr_el1;
   if (sctlr !== undefined && (sctlr & 1n) === 0n) return undefined;
-  const mmu = mmuOfTcr(tcr);
-  if (mmu === undefined) return undefined;
+  const found = formatOfTcr(tcr);
+  if (found === undefined) return undefined;
+  const { mmu, both } = found;
   const wide = mmu.address[1] === 51;
-  const rootOf = (off: bigint, ttbr = 0n) => {
-    const root = (tcr & off) === 0n ? rootOfTtbr(ttbr, wide) : undefined;
+  const hasUpper = (tcr & EPD1) === 0n;
+  const rootOf = (half: "lower" | "upper", ttbr = 0n) => {
+    const root = rootOfTtbr(ttbr, wide);
     // (The bits of BADDR below the table's size are reserved, and taken as 0.)
-    return root === undefined ? undefined : alignRoot(root, mmu);
+    return root === undefined ? undefined : alignRoot(root, mmu, half);
   };
-  const lower = rootOf(EPD0, registers.ttbr0_el1);
-  return { mmu, root: lower, upper: rootOf(EPD1, registers.ttbr1_el1), register: "TTBR0" };
+  // A lower half of another format than the kernel's is not to be walked in this one.
+  const lower = both || !hasUpper ? rootOf("lower", registers.ttbr0_el1) : undefined;
+  const upper = hasUpper ? rootOf("upper", registers.ttbr1_el1) : undefined;
+  return { mmu, root: lower, upper, register: "TTBR0" };
 }
 
 const SATP_MODES: Readonly<Record<number, MmuDef>> = { 8: SV39, 9: SV48, 10: SV57 };
@@ -169,9 +193,15 @@ function ofRiscv(satp: bigint): ProcessorPaging | undefined {
 /**
  * A root as a register or a person gives it, without the bits that are none of the address: those below what the format's
  * roots are aligned to (PCID, cache control; of TTBR the common bit), and of AArch64 the ASID in bits 48 to 63.
+ *
+ * @param half Of two roots, which; without, what neither can have is left out.
  */
-export function alignRoot(root: number, { rootAlign, halves, address, splits, entryBytes }: MmuDef): number {
-  const align = rootAlign ?? 2 ** (splits[0] ?? 0) * entryBytes;
+export function alignRoot(root: number, mmu: MmuDef, half?: "lower" | "upper"): number {
+  const { rootAlign, halves, address, splits, entryBytes } = mmu;
+  const aligns =
+    halves && (half === undefined ? [halves.lower.align, halves.upper.align] : [halves[half].align]);
+  const align =
+    aligns === undefined ? (rootAlign ?? 2 ** (splits[0] ?? 0) * entryBytes) : Math.min(...aligns);
   const value = halves !== undefined && address[1] < 48 ? root % 2 ** 48 : root;
   return value - (value % align);
 }

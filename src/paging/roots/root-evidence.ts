@@ -151,7 +151,7 @@ function* upperEvidence(
   const asUpper = known.filter(({ half }) => half === "upper").map(({ root }) => root);
   for (const root of [...asUpper, ...candidates.addresses.subarray(0, candidates.length)]) {
     if (judge.isSpent || best.weight > 1) break;
-    if (root % candidates.shape.align !== 0) continue;
+    if (!candidates.shape.isAligned(root, "upper")) continue;
     const { place, count, content } = yield* judge.kernelPart(root, "upper", marks);
     if (place === undefined || content.odd > content.sound / 2 || count <= best.weight) continue;
     best = { ...base, place, weight: count, top: root, family: 1 };

@@ -55,11 +55,13 @@ export class RootShape {
     const levels = def.splits.length - 1;
     const [first = 0, second = 0] = def.splits;
     const { halves } = def;
-    this.level = halves === "pointed" ? levels - 1 : levels;
-    this.entries = 2 ** (halves === undefined ? first : halves === "joined" ? first - 1 : second);
+    // (Of two roots, the lower one's: the upper one is a kernel's, which is known by other means where the sizes differ.)
+    const isPointed = halves?.lower.entries === 0;
+    this.level = isPointed ? levels - 1 : levels;
+    this.entries = isPointed ? 2 ** second : (halves?.lower.entries ?? 2 ** first);
     this.#narrow = def.entryBytes === 4;
     this.bytes = this.entries * def.entryBytes;
-    this.align = def.rootAlign ?? this.bytes;
+    this.align = halves?.lower.align ?? def.rootAlign ?? this.bytes;
     // Kernels of 32-bit machines have at least the last quarter to themselves.
     this.kernelFrom =
       halves !== undefined ? this.entries : (this.entries / 4) * (def.canonical === "sign-extended" ? 2 : 3);
@@ -127,6 +129,12 @@ export class RootShape {
     this.userHash = userHash;
     this.userCount = userCount;
     return kernelCount + userCount >= this.#minEntries;
+  }
+
+  /** Whether a root of a half can lie at an address. */
+  isAligned(root: number, half: RootHalf | undefined): boolean {
+    const own = half === undefined ? undefined : this.def.halves?.[half];
+    return root % (own?.align ?? this.align) === 0;
   }
 
   /** Whether an entry of a root points to a table at an address. */

@@ -62,9 +62,8 @@ export function* judgeAll(evidence: Evidence, known: readonly KnownRoot[]): Rout
     taken.add(key);
   };
   for (const { root, half } of known) {
-    const fits =
-      root >= 0 && root % shape.align === 0 && (half === undefined) === (judge.def.halves === undefined);
-    if (fits) add(yield* judgeRoot(evidence, known, root, half));
+    const fits = root >= 0 && (half === undefined) === (judge.def.halves === undefined);
+    if (fits && shape.isAligned(root, half)) add(yield* judgeRoot(evidence, known, root, half));
   }
   const half = judge.def.halves === undefined ? undefined : "lower";
   if (half !== undefined && evidence.top !== undefined) {

@@ -5,6 +5,9 @@
 import { HIGH } from "../../io/address.js";
 import type { CompiledMmu } from "../formats/mmu.js";
 
+/** Where the upper half begins, at the latest. */
+const UPPER = 1n << 63n;
+
 /** The two roots of AArch64: TTBR0's and TTBR1's, without what is no address in them. Either may be absent. */
 export interface RootPair {
   /** Physical address of the root of the lower half: of a process. */
@@ -29,12 +32,19 @@ export interface RootPiece {
 export interface RootLayout {
   /** For messages, and the same for the same root alone. */
   readonly name: string;
-  /** What is read, ascending and without gaps. */
+  /** What is read, ascending. */
   readonly pieces: readonly RootPiece[];
-  /** What is known without a read: words of the entries that point to the roots of both halves. */
-  readonly pointers: readonly number[];
-  /** One half has no root: its entries are absent, whatever becomes of the other's. */
-  readonly lacksHalf: boolean;
+  /** What is known without a read. */
+  readonly pointers: readonly RootPointer[];
+  /** Some of its entries are neither: they are absent, whatever becomes of the others. */
+  readonly hasGaps: boolean;
+}
+
+/** An entry that leads to the root of a half, where that is a whole table. */
+export interface RootPointer {
+  readonly index: number;
+  /** Physical address of the root. */
+  readonly address: number;
 }
 
 /** For messages: `0x1000`; of a pair `0x1000+0x2000`, and `0x2000 (upper half)` where there is no lower one. */
@@ -52,17 +62,21 @@ export function checkRoot(mmu: CompiledMmu, root: Root): void {
     const wanted = isPair ? "one root: give its address" : "two roots: give { lower, upper }, or one of them";
     throw new RangeError(`page-table root ${rootName(root)}: ${mmu.name} has ${wanted}`);
   }
-  const given = isPair ? [root.lower, root.upper].filter((half) => half !== undefined) : [root];
-  if (given.length === 0) throw new RangeError(`page-table root: ${mmu.name} needs lower or upper`);
-  for (const half of given) {
-    if (Number.isSafeInteger(half) && half >= 0 && half % mmu.rootAlign === 0) continue;
-    const hint =
-      mmu.def.halves === undefined && mmu.rootAlign === 4096 ? " (a CR3 without its low 12 bits)" : "";
-    throw new RangeError(
-      `page-table root ${Number.isInteger(half) ? `0x${half.toString(16)}` : half}: ` +
-        `must be a multiple of ${mmu.rootAlign}${hint}`,
-    );
-  }
+  const { halves } = mmu.def;
+  if (!isPair) return checkAddress(root, mmu.rootAlign, mmu.rootAlign === 4096);
+  const { lower, upper } = root;
+  if (lower === undefined && upper === undefined)
+    throw new RangeError(`page-table root: ${mmu.name} needs lower or upper`);
+  if (lower !== undefined) checkAddress(lower, halves?.lower.align ?? 0, false);
+  if (upper !== undefined) checkAddress(upper, halves?.upper.align ?? 0, false);
+}
+
+function checkAddress(root: number, align: number, isCr3: boolean): void {
+  if (Number.isSafeInteger(root) && root >= 0 && root % align === 0) return;
+  throw new RangeError(
+    `page-table root ${Number.isInteger(root) ? `0x${root.toString(16)}` : root}: ` +
+      `must be a multiple of ${align}${isCr3 ? " (a CR3 without its low 12 bits)" : ""}`,
+  );
 }
 
 /** How a root is read; `undefined` if it is a table like any other, at its address. */
@@ -71,19 +85,33 @@ export function layoutOf(mmu: CompiledMmu, root: Root): RootLayout | undefined {
   const name = `${mmu.name}:${rootName(root)}`;
   const entries = mmu.rootEntries;
   if (typeof root === "number") {
-    return { name, pieces: [{ first: 0, entries, address: root }], pointers: [], lacksHalf: false };
+    return { name, pieces: [{ first: 0, entries, address: root }], pointers: [], hasGaps: false };
   }
-  const halves = [root.lower, root.upper];
-  const lacksHalf = halves.includes(undefined);
-  if (mmu.def.halves === "pointed") {
-    const pointers = halves.flatMap((half) =>
-      half === undefined ? [0, 0] : [((half % HIGH) | 3) >>> 0, Math.floor(half / HIGH)],
-    );
-    return { name, pieces: [], pointers, lacksHalf };
+  const pieces: RootPiece[] = [];
+  const pointers: RootPointer[] = [];
+  let known = 0;
+  for (const half of ["lower", "upper"] as const) {
+    const address = root[half];
+    if (address === undefined) continue;
+    const own = mmu.def.halves?.[half].entries ?? 0;
+    known += Math.max(own, 1);
+    const first = half === "lower" ? 0 : entries - Math.max(own, 1);
+    if (own === 0) pointers.push({ index: first, address });
+    else pieces.push({ first, entries: own, address });
   }
-  const half = entries / 2;
-  const pieces = halves.flatMap((address, i) =>
-    address === undefined ? [] : [{ first: i * half, entries: half, address }],
-  );
-  return { name, pieces, pointers: [], lacksHalf };
+  return { name, pieces, pointers, hasGaps: known < entries };
+}
+
+/** Writes the entries that lead to whole roots into a root, in the walker's form. */
+export function writePointers({ pointers }: RootLayout, words: Uint32Array): void {
+  for (const { index, address } of pointers) {
+    words[2 * index] = (address % HIGH) | 3;
+    words[2 * index + 1] = Math.floor(address / HIGH);
+  }
+}
+
+/** Whether an address' half has a root of the level below the first, to which no entry in memory leads. */
+export function isPointed({ halves }: CompiledMmu["def"], virtual: bigint): boolean {
+  if (halves === undefined) return false;
+  return halves[virtual >= UPPER ? "upper" : "lower"].entries === 0;
 }

@@ -13,7 +13,7 @@ import {
 } from "../../io/index.js";
 import { widen } from "../formats/entry-forms.hot.js";
 import type { EntryForm } from "../formats/mmu-def.js";
-import type { RootLayout } from "./root.js";
+import { type RootLayout, writePointers } from "./root.js";
 
 /** Where tables that have arrived are kept, and those on their way are known. */
 export interface TableStore {
@@ -113,11 +113,9 @@ export class TableFetch implements Output {
   /** Sends the read; may arrive before this returns. */
   send(physical: PacketIo<number>): void {
     const { pieces } = this.#layout ?? { pieces: undefined };
-    if (this.#layout !== undefined) {
-      this.words.fill(0);
-      this.words.set(this.#layout.pointers);
-    }
+    if (this.#layout !== undefined) this.words.fill(0);
     if (pieces?.length === 0) {
+      writePointers(this.#layout as RootLayout, this.words);
       this.#settleAs(this.#leaveFlights(), 0, []);
       return;
     }
@@ -144,21 +142,26 @@ export class TableFetch implements Output {
     if (packet.complete) this.#arrive(packet);
   }
 
-  /** What bytes land in. */
+  /** What bytes land in: the pieces of a root one behind the other. */
   #landing(): Uint32Array {
-    const { words } = this;
-    if (this.#store.entryBytes === 4) return new Uint32Array(words.length / 2);
-    const pieces = this.#layout?.pieces ?? [];
-    const [first] = pieces;
-    return first === undefined
-      ? words
-      : words.subarray(2 * first.first, 2 * (first.first + this.#entriesOf()));
+    if (this.#store.entryBytes === 4) return new Uint32Array(this.words.length / 2);
+    return this.#layout === undefined ? this.words : new Uint32Array(2 * this.#entriesOf());
   }
 
   /** Entries that are read. */
   #entriesOf(): number {
     if (this.#layout === undefined) return this.#store.entries;
     return this.#layout.pieces.reduce((sum, { entries }) => sum + entries, 0);
+  }
+
+  /** Index in the table of an entry that was read as the `nth`. */
+  #indexOf(nth: number): number {
+    let left = nth;
+    for (const { first, entries } of this.#layout?.pieces ?? []) {
+      if (left < entries) return first + left;
+      left -= entries;
+    }
+    return left;
   }
 
   /**
@@ -178,9 +181,20 @@ export class TableFetch implements Output {
     const { bytes, firstFault } = packet;
     const { entryBytes, entries, form } = this.#store;
     if (entryBytes === 4) widen(new Uint32Array(bytes.buffer, bytes.byteOffset, entries), this.words);
+    else if (this.#layout !== undefined) this.#place(new Uint32Array(bytes.buffer), this.#layout);
     form?.rewrite(this.words, 0, entries, 0);
+    if (this.#layout !== undefined) writePointers(this.#layout, this.words);
     // Later requests to a live source don't want it any more; those who wait for it do.
     this.#settleAs(this.#leaveFlights(), firstFault, firstFault === 0 ? [] : packet.holes());
+  }
+
+  /** Puts the pieces of a root where they belong. */
+  #place(read: Uint32Array, { pieces }: RootLayout): void {
+    let from = 0;
+    for (const { first, entries } of pieces) {
+      this.words.set(read.subarray(from, from + 2 * entries), 2 * first);
+      from += 2 * entries;
+    }
   }
 
   #settleAs(wanted: boolean, firstFault: Fault, holes: readonly Hole[]): void {
@@ -228,17 +242,19 @@ export class TableFetch implements Output {
   #noteHoles(holes: readonly Hole[], wanted: boolean): void {
     const { entries, entryBytes } = this.#store;
     const faults = new Int32Array(entries);
-    const first = this.#layout?.pieces[0]?.first ?? 0;
     let left = this.#entriesOf();
     let passing = false;
     for (const { start, end, fault, state } of holes) {
       passing ||= PASSING.has(state);
       for (let entry = Math.floor(start / entryBytes); entry * entryBytes < end; entry++) {
-        if (faults[first + entry] === 0) left--;
-        faults[first + entry] = fault;
+        const index = this.#indexOf(entry);
+        if (faults[index] === 0) left--;
+        faults[index] = fault;
       }
     }
-    if (left === 0 && this.#layout?.lacksHalf !== true) this.fault = this.#firstFault;
+    const layout = this.#layout;
+    const isAll = layout === undefined || (!layout.hasGaps && layout.pointers.length === 0);
+    if (left === 0 && isAll) this.fault = this.#firstFault;
     else this.faults = faults;
     if (this.#remember && wanted && !passing) this.#store.insertBroken(this.address, this);
   }

@@ -10,6 +10,7 @@ import {
 } from "../../io/index.js";
 import { type CompiledMmu, restoreEntry } from "../formats/mmu.js";
 import { type Rights, rightsFields } from "../formats/rights.js";
+import { isPointed } from "../tables/root.js";
 
 /** A virtual address that is mapped. */
 export interface MappedAddress extends Rights {
@@ -43,16 +44,17 @@ export type Translation = MappedAddress | UnmappedAddress;
 /**
  * The entry that a fault is about, as it was stored. (What points to a missing root is none, where the walker has one.)
  *
- * @param found In the walker's form.
+ * @param virtual Of what failed.
+ * @param found   In the walker's form.
  */
-export function entryOf(mmu: CompiledMmu, fault: Fault, found: bigint): bigint {
-  const isOfRoots = mmu.def.halves === "pointed" && (faultDetail(fault) & 7) === mmu.levels - 1;
-  return isOfRoots && faultState(fault) === "table-missing" ? 0n : restoreEntry(mmu, found);
+export function entryOf(mmu: CompiledMmu, virtual: bigint, fault: Fault, found: bigint): bigint {
+  const isOfRoot = (faultDetail(fault) & 7) === mmu.levels - 1 && faultState(fault) === "table-missing";
+  return isOfRoot && isPointed(mmu.def, virtual) ? 0n : restoreEntry(mmu, found);
 }
 
 /** An {@link UnmappedAddress} of its fault. @param found The entry in the walker's form. */
 export function unmapped(mmu: CompiledMmu, virtual: bigint, fault: Fault, found: bigint): UnmappedAddress {
-  const entry = entryOf(mmu, fault, found);
+  const entry = entryOf(mmu, virtual, fault, found);
   const { level, cause } = levelOf(fault);
   const failed = { virtual, state: faultState(fault), level, entry, fault };
   return cause === undefined ? failed : { ...failed, cause };
@@ -127,7 +129,8 @@ export class TranslationColumns {
 
   /** A failed row's page-table entry (see {@link UnmappedAddress}), else 0. */
   entry(row: number): bigint {
-    return entryOf(this.mmu, this.faults[row] as number, this.#entry(row));
+    const virtual = this.addresses[row] ?? 0n;
+    return entryOf(this.mmu, virtual, this.faults[row] as number, this.#entry(row));
   }
 
   #entry(row: number): bigint {

@@ -39,10 +39,11 @@ const BY_NAME: Readonly<Record<string, MmuDef>> = {
 /** What a user of the core would choose for a format. */
 export function mmuOf(format: TestedFormat): MmuDef {
   if (format.aarch64 !== undefined) {
-    const { granule, lower, largeAddresses, hierarchicalDisabled, dirtyState } = format.aarch64;
+    const { granule, lower, upper, largeAddresses, hierarchicalDisabled, dirtyState } = format.aarch64;
     return aarch64({
       granule,
-      bits: lower,
+      bits: upper,
+      lowerBits: lower,
       physical52: largeAddresses,
       hierarchical: !hierarchicalDisabled,
       dirtyState,

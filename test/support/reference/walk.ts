@@ -7,6 +7,8 @@
  *   entry of the table can be read, else zero: of a table that is there in part, the entry itself is unknown;
  * - a root that is shorter than the tables below it (PAE's, AArch64's with few bits) is no table for loops: the memory
  *   at its address, read as one, is another;
+ * - of two halves, the smaller one has nothing between its own addresses and the other's size: an absent entry of the first
+ *   level of the larger one;
  * - of two roots, an absent one is an absent entry of the first level, or of one above it that chooses between whole
  *   roots.
  */
@@ -143,6 +145,14 @@ export function walk(
       pointer = entry;
     }
     throw new Error(`${format.name}: an entry of the last level was decoded as a table`);
+  }
+  const [largest] = space.parts
+    .map(({ format }) => format.levels[0] as ReferenceLevel)
+    .sort((a, b) => b.high - a.high);
+  if (space.parts.length === 2 && largest !== undefined) {
+    const size = 1n << BigInt(largest.high + 1);
+    if (va < size || va >= (1n << 64n) - size)
+      return { steps, result: { state: "not-present", level: largest.level, entry: 0n } };
   }
   return { steps, result: { state: "non-canonical", level: 0, entry: 0n } };
 }
