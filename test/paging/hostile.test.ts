@@ -1,7 +1,14 @@
 import { expect, it } from "vitest";
-import { fault, readPartial, Scheduler } from "../../src/io/index.js";
+import { type BoundView, fault, layer, readPartial, Scheduler } from "../../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../../src/memory/index.js";
-import { type MmuDef, type RunColumns, TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
+import {
+  aarch64,
+  type MmuDef,
+  type RunColumns,
+  TableCache,
+  VirtualMemory,
+  X86_64,
+} from "../../src/paging/index.js";
 import { Tlb } from "../../src/paging/tables/tlb.hot.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 
@@ -160,4 +167,31 @@ it("runs() call by call through tables that lead to each other comes to an end, 
   // From the beginning, it is as new.
   const again = memory.runs({ start: 0n, end: 0x1000n }, runs).sync();
   expect(again.row(0)).toMatchObject({ start: 0n, end: 0x1000n, pageSize: 4096 });
+});
+
+it("tables of 64 KiB that point to hundreds of others are fetched as there is need of them, each once", () => {
+  const size = 65_536;
+  const tables = 600;
+  let bytes = 0;
+  // The root at 0, and behind it the tables that it points to, of one page each.
+  const io = layer<number>(new Scheduler(), (address, view: BoundView) => {
+    const out = new Uint8Array(view.length);
+    const words = new DataView(out.buffer);
+    for (let at = 0; at < view.length; at += 8) {
+      const [table, index] = [Math.floor((address + at) / size), ((address + at) % size) / 8];
+      const entry =
+        table === 0 ? (index < tables ? (index + 1) * size : 0) : index === 0 ? 2 * table * size : 0;
+      if (entry !== 0) words.setBigUint64(at, BigInt(entry) | 0x403n, true);
+    }
+    bytes += view.length;
+    view.transfer(out);
+  });
+  const memory = new VirtualMemory(io, { root: { lower: 0 }, mmu: aarch64({ granule: size, bits: 42 }) });
+  const physical: number[] = [];
+  for (const run of memory.maps().sync()) {
+    if (physical.length === 0) expect(bytes).toBeLessThan(16 * 2 ** 20);
+    physical.push("physical" in run ? run.physical : -1);
+  }
+  expect(physical).toEqual(Array.from({ length: tables }, (_, i) => 2 * (i + 1) * size));
+  expect(bytes).toBe((tables + 1) * size);
 });

@@ -60,7 +60,7 @@ export class RunColumns {
   readonly levels: Uint8Array;
   /** Bits as of `Rights.rights`; 0 where it failed. */
   readonly rights: Uint8Array;
-  /** Entries that were looked at one by one for them: what they cost. @internal */
+  /** Entries that were looked at one by one for them, and tables fetched, in the same measure: what they cost. @internal */
   steps = 0;
   /** How far the runs reach: the end of the range, or where to go on if there was no room for more. */
   end = 0n;
