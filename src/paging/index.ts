@@ -14,6 +14,7 @@ export {
   type EntryAttribute,
   type EntryForm,
   type EntryPattern,
+  type HalfRoot,
   type MmuDef,
   type ReservedBits,
   type RightRule,
