@@ -17,6 +17,7 @@ import {
   type PacketIo,
   PhysicalMap,
   PhysicalMemory,
+  pointer,
   Scheduler,
   SourceIo,
   VirtualMemory,
@@ -327,6 +328,56 @@ describe("a guest's physical memory", () => {
     // Guest-physical 0x4000 is another frame of the host now.
     await entry(tables.entryAt(0x4000, 1) as number, 0x5037n);
     expect(await leads()).toBe(0x7000);
+  });
+
+  it("in a live host follows tables that change behind memtool's back, and is live itself", async () => {
+    const host = new Host();
+    const tables = host.tables("ept", 4);
+    for (let i = 0; i < 8; i++) tables.map({ guest: i * PAGE, host: i * PAGE, size: PAGE });
+    const map = PhysicalMap.single(0, host.bytes.length);
+    const physical = new PhysicalMemory(new MemoryIo(host.bytes), { map, live: true, cacheBytes: 0 });
+    const guest = await guestPhysical(physical, { root: tables.root });
+    expect([guest.live, await guest.read(0x1000, 4)]).toEqual([true, host.bytes.slice(0x1000, 0x1004)]);
+    tables.set(0x1000, 1, 0x7_f037n);
+    expect(await guest.read(0x1000, 4)).toEqual(host.bytes.slice(0x7_f000, 0x7_f004));
+    // As old as is allowed for; and what is forgotten at once.
+    const aged = await guestPhysical(physical, { root: tables.root, maxAge: 1e9 });
+    await aged.read(0x1000, 4);
+    tables.set(0x1000, 1, 0x7_e037n);
+    expect(await aged.read(0x1000, 4)).toEqual(host.bytes.slice(0x7_f000, 0x7_f004));
+    aged.tables.flush();
+    expect(await aged.read(0x1000, 4)).toEqual(host.bytes.slice(0x7_e000, 0x7_e004));
+  });
+
+  it("has its host's byte order and size of pointers", async () => {
+    const host = new Host();
+    const tables = host.tables("ept", 4);
+    tables.map({ guest: 0, host: 0x5000, size: PAGE });
+    host.bytes.set([1, 2, 3, 4, 5, 6, 7, 8], 0x5000);
+    const physical = new PhysicalMemory(new MemoryIo(host.bytes), {
+      map: PhysicalMap.single(0, host.bytes.length),
+      pointerSize: 4,
+      littleEndian: false,
+    });
+    const guest = await guestPhysical(physical, { root: tables.root });
+    expect(await guest.read(pointer, 0)).toBe(0x01020304n);
+  });
+
+  it("is found by tables of which much leads to what the dump left out, but not if most leads to no memory", () => {
+    const open = (state: "excluded" | "outside", pages: number) => {
+      const host = new Host();
+      const tables = host.tables("npt", 4);
+      // No two of them make one run.
+      for (let i = 0; i < 100; i++) tables.map({ guest: i * PAGE, host: 2 * i * PAGE, size: PAGE });
+      const map = PhysicalMap.from([
+        { start: 0, end: 2 * pages * PAGE, state },
+        { start: 2 * pages * PAGE, end: host.bytes.length, state: "present" },
+      ]);
+      return guestPhysical(host.memory(map), { root: tables.root }).sync().mmu.name;
+    };
+    expect(open("excluded", 90)).toBe("npt4");
+    expect(open("outside", 40)).toBe("npt4");
+    expect(() => open("outside", 60)).toThrow(/40 of 100 runs as npt4/);
   });
 
   it("holds address spaces of its own, and guests of its own", async () => {

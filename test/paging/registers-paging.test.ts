@@ -34,6 +34,7 @@ describe("x86 registers", () => {
     ["no EFER.LMA: PAE, whatever the dump's architecture", { efer: 0x800n }, "x86_64", X86_PAE, 0x1234_5000],
     ["LA57 without EFER: five levels", { cr4: PAE | LA57 }, undefined, X86_64_LA57, 0x1234_5000],
     ["a dump of i386 without EFER: PAE", {}, "i386", X86_PAE, 0x1234_5000],
+    ["a root above 4 GiB: long mode", { cr3: 0x1_2345_5000n }, "i386", X86_64, 0x1_2345_5000],
     ["a root between pages: PAE, of 32 bytes", { cr3: 0x1234_5fe0n }, "x86_64", X86_PAE, 0x1234_5fe0],
     ["a PCID is no such root", { cr3: 0x1234_5fe1n, cr4: PAE | PCIDE }, "x86_64", X86_64, 0x1234_5000],
     ["an IDT above 4 GiB: long mode", { idt_base: 0xffff_fe00_0000_0000n }, "i386", X86_64, 0x1234_5000],
@@ -106,6 +107,11 @@ describe("AArch64 registers", () => {
       "the upper half off: the lower one's",
       tcr({ t0sz: 25, tg0: 1, tg1: 0, bits: [23] }),
       aarch64({ granule: 65_536, bits: 39 }),
+    ],
+    [
+      "the upper half off: the lower one's HPD0",
+      tcr({ bits: [23, 41] }),
+      aarch64({ granule: 4096, bits: 48, hierarchical: false }),
     ],
     // As Debian's 16 KiB kernel left it in QEMU's `max` processor.
     [
