@@ -407,6 +407,11 @@ describe("roots", () => {
     expect(() => space(arm, {})).toThrow(/lower or upper/);
     expect(() => space(X86_PAE, 0x1010)).toThrow(/multiple of 32/);
     expect(() => space(X86_32, 0x1020)).toThrow(/multiple of 4096/);
+    for (const root of [2 ** 52, 2 ** 53 + 4096, -4096, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(() => space(X86_64, root)).toThrow(/no physical address/);
+      expect(() => space(arm, { lower: 0x1000, upper: root })).toThrow(/no physical address/);
+    }
+    expect(() => space(X86_64, 4096.5)).toThrow(/multiple of 4096/);
   });
 
   it("of the half that is not given map nothing; one that can't be read says so", () => {

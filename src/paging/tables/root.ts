@@ -71,8 +71,15 @@ export function checkRoot(mmu: CompiledMmu, root: Root): void {
   if (upper !== undefined) checkAddress(upper, halves?.upper.align ?? 0, false);
 }
 
+/** Physical addresses end there. */
+const PHYSICAL_END = 2 ** 52;
+
 function checkAddress(root: number, align: number, isCr3: boolean): void {
-  if (Number.isSafeInteger(root) && root >= 0 && root % align === 0) return;
+  if (!(root >= 0 && root < PHYSICAL_END)) {
+    const text = Number.isInteger(root) && root > 0 ? `0x${root.toString(16)}` : root;
+    throw new RangeError(`page-table root ${text}: no physical address, which have 52 bits at most`);
+  }
+  if (root % align === 0) return;
   throw new RangeError(
     `page-table root ${Number.isInteger(root) ? `0x${root.toString(16)}` : root}: ` +
       `must be a multiple of ${align}${isCr3 ? " (a CR3 without its low 12 bits)" : ""}`,
