@@ -32,7 +32,10 @@ describe("memtool roots", () => {
       const process = { root: stops.kernel.root, format: `riscv-sv${bits}`, kind: "process" };
       const { status, out, err } = await memtool(["roots", "--json", "-f", `${name}.kdump`]);
       expect([status, err]).toEqual([0, ""]);
-      expect(jsonLines(out)).toContainEqual(expect.objectContaining({ ...process, score: 100 }));
+      const found = jsonLines(out) as { kind: string; reasons: string[] }[];
+      expect(found).toContainEqual(expect.objectContaining({ ...process, score: 100 }));
+      const kernel = found.find(({ kind }) => kind === "kernel");
+      expect(kernel?.reasons).toContain("kernel part equal to that of another root");
       const args = ["translate", "0x4011ba", "--root", stops.kernel.root, "-f", `${name}.kdump`];
       expect(await memtool(args)).toMatchObject({ status: 0, err: "" });
 

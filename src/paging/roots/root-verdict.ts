@@ -153,7 +153,7 @@ function relation(
     if (row >= 0 && candidates.kernelHashes[row] === kernelHash)
       return `kernel part equal to that of ${one.reason}`;
   }
-  return `kernel part equal to that of ${family - 1} others`;
+  return `kernel part equal to that of ${family === 2 ? "another root" : `${family - 1} others`}`;
 }
 
 /** Whether a candidate's kernel part is the one that most have, or that maps a landmark; one root alone is no family. */
