@@ -43,13 +43,17 @@ export function cellWidth(pages: number): number {
   return 4 + 2.4 * Math.log2(Math.max(1, pages));
 }
 
-/** Pixels of a gap: less than half of what a cell of that size has. */
+/** Pixels of a gap: 3 at least, and 0.8 for each doubling. */
 export function gapWidth(pages: number): number {
   return 3 + 0.8 * Math.log2(Math.max(1, pages));
 }
 
-/** Places cells, ascending, in lines of so many pixels. */
-export function placeCells(cells: readonly Cell[], width: number): MapLine[] {
+/**
+ * Places cells, ascending, in lines of so many pixels.
+ *
+ * @param start Page that was looked from on: what is below it is no gap.
+ */
+export function placeCells(cells: readonly Cell[], width: number, start = 0): MapLine[] {
   const least = leastLargeGap(cells);
   const lines: MapLine[] = [];
   let line: MapLine | undefined;
@@ -64,7 +68,7 @@ export function placeCells(cells: readonly Cell[], width: number): MapLine[] {
     return begun;
   };
   for (const cell of cells) {
-    const gap = before === undefined ? cell.from : cell.from - before.to;
+    const gap = cell.from - (before === undefined ? start : before.to);
     const wide = cellWidth(cell.to - cell.from);
     if (line === undefined || region === undefined || (gap >= least && regions < MAX_REGIONS)) {
       if (line !== undefined) line.region = region;

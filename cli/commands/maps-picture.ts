@@ -3,7 +3,7 @@ import { statusOf } from "../errors.js";
 import { MapCells } from "../map-cells.js";
 import { escapeText } from "../render/escape.js";
 import { mapsSvg } from "../render/maps-svg.js";
-import { bytesText } from "../render/numbers.js";
+import { bytesText, within } from "../render/numbers.js";
 import type { Session } from "../session.js";
 import { writeWhole } from "../write-file.js";
 
@@ -28,10 +28,10 @@ export async function mapsPicture(
   const size = bytesText(BigInt(mapped) * 4096n);
   const kernel = space.name === "kernel" ? `kernel, root ${rootName(memory.roots)}` : space.name;
   const svg = mapsSvg(
-    { cells, contents: drawn.contents, totals: drawn.totals },
+    { cells, contents: drawn.contents, totals: drawn.totals, start: Number(BigInt(range.start) >> 12n) },
     {
       title: `Address space in ${machine.name.replace(/^file:/, "")}`,
-      subtitle: `${kernel}: ${size} mapped`,
+      subtitle: `${kernel}: ${size} mapped${within(range)}`,
     },
   );
   writeWhole(path, svg);

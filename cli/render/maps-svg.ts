@@ -21,6 +21,8 @@ export interface MapsSvgCells {
   readonly cells: readonly Cell[];
   readonly contents: ReadonlyMap<number, Content>;
   readonly totals: ReadonlyMap<number, number>;
+  /** Page that was looked from on (default 0). */
+  readonly start?: number;
 }
 
 const PAGE = 4096n;
@@ -108,17 +110,17 @@ class Picture {
 
   draw(): string {
     const { title, subtitle } = this.#text;
-    const { cells } = this.#drawn;
+    const { cells, start } = this.#drawn;
     this.#line(title, 18, "text", "600");
     this.#line(subtitle, 13, "faint");
     this.#line(
-      "low addresses first; widths grow with the logarithm of sizes, those of gaps half as fast",
+      "low addresses first; widths grow with the logarithm of sizes, those of gaps a third as fast",
       13,
       "faint",
     );
     this.#y += 10;
     if (cells.length === 0) this.#line("nothing is mapped", 13, "text");
-    const lines = placeCells(cells, STRIP);
+    const lines = placeCells(cells, STRIP, start);
     for (const line of lines) this.#row(line);
     this.#y += 12;
     this.#legend(lines);

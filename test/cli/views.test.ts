@@ -564,6 +564,10 @@ describe("lines of a picture", () => {
     expect(cellWidth(2 ** 40) - cellWidth(2 ** 39)).toBeCloseTo(cellWidth(2) - cellWidth(1));
     for (const pages of [2 ** 9, 2 ** 18, 2 ** 35])
       expect(gapWidth(pages)).toBeLessThan(cellWidth(pages) / 2);
+    // As the picture says it of itself.
+    expect((cellWidth(2 ** 40) - cellWidth(2 ** 20)) / (gapWidth(2 ** 40) - gapWidth(2 ** 20))).toBeCloseTo(
+      3,
+    );
   });
 });
 
@@ -590,6 +594,17 @@ describe("maps --svg", () => {
       expect(svg, text).toContain(`>${text}<`);
     }
     expect(svg).not.toContain("rwx");
+  });
+
+  it("of a range says which, and nothing of what is below it", async () => {
+    const path = join(folder, "range.svg");
+    const args = ["maps", "0xffffffffba000000", "--length", "32M", "--svg", path];
+    const { out, status } = await memtool([...args, ...ON_DUMP]);
+    expect(status).toBe(0);
+    const svg = readFileSync(path, "utf8");
+    const mapped = out.replace(`${path}: `, "").trimEnd();
+    expect(svg).toContain(`: ${mapped} from 0xffffffffba000000 to 0xffffffffbc000000<`);
+    expect(svg).not.toContain("16 EiB");
   });
 
   it("escapes what the target is called, and holds in light and in dark", () => {

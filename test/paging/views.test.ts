@@ -12,6 +12,7 @@ import {
   type MmuDef,
   type ReverseMapping,
   type RunColumns,
+  SV39,
   type SwappedSide,
   TableCache,
   VirtualMemory,
@@ -263,6 +264,43 @@ describe("diffMaps", () => {
     expect(() => diffMaps(first, second, { start: 2n, end: 1n })).toThrow(RangeError);
   });
 
+  it("of two memories can't be told where a table is missing in both, though at the same address", () => {
+    const machines = [1, 2].map(() => {
+      const dummy = new DummyMachine({ frames: 32, seed: 1 });
+      dummy.map(0x20_0000n);
+      dummy.lose(Number(dummy.readEntry(dummy.entryAt(0x20_0000n, 2)) & 0xf_ffff_f000n));
+      return dummy;
+    });
+    const [one, same] = machines as [DummyMachine, DummyMachine];
+    const physical = one.inlineIo(new Scheduler());
+    const [first, second] = [0, 1].map(() => new VirtualMemory(physical, { root: one.root })) as [
+      VirtualMemory,
+      VirtualMemory,
+    ];
+    const elsewhere = new VirtualMemory(same.inlineIo(new Scheduler()), { root: same.root });
+    expect([...diffMaps(first, second).sync()]).toEqual([]);
+    const unknown = { state: "table-missing", level: 1, cause: "outside" };
+    expect([...diffMaps(first, elsewhere).sync()]).toEqual([
+      { start: 0x20_0000n, end: 0x40_0000n, kind: "unknown", first: unknown, second: unknown },
+    ]);
+  });
+
+  it("compares entries as they are stored: sixteen that are malformed in one way are so from any of them on", () => {
+    const dummy = new DummyMachine({ frames: 32 });
+    // RISC-V: 64 KiB (bit 63, 8 in the number's low four bits), and writable but not readable (V, W), which there is not.
+    const napot = (1n << 63n) | (BigInt(dummy.frame() >> 16) << 14n) | (8n << 10n) | 5n;
+    const spaces = [0, 8].map((from) => {
+      const [root, middle, last] = [dummy.frame(), dummy.frame(), dummy.frame()] as [number, number, number];
+      dummy.writeEntry(root, (BigInt(middle) >> 2n) | 1n);
+      dummy.writeEntry(middle, (BigInt(last) >> 2n) | 1n);
+      for (let index = from; index < 16; index++) dummy.writeEntry(last + 8 * index, napot);
+      return new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu: SV39 });
+    }) as [VirtualMemory, VirtualMemory];
+    expect([...diffMaps(...spaces).sync()]).toEqual([
+      { start: 0n, end: 8n * PAGE, kind: "unknown", first: { state: "malformed", level: 1 } },
+    ]);
+  });
+
   it("says of a root that can't be read that nothing is known, whatever the other maps", () => {
     const dummy = new DummyMachine({ frames: 32 });
     for (let i = 0n; i < 4n; i++) dummy.map(i * 2n * PAGE);
@@ -344,6 +382,29 @@ describe("pages that are swapped out", () => {
       [5n, 6n, "only-second swapped"],
       [6n, 7n, "only-first swapped"],
     ]);
+  });
+
+  it("don't differ in what the system has noted of a page, beside its place in a swap area", () => {
+    // Bit 2 is such a note; the place is from bit 12 on.
+    const mmu = withAbsentEntries(X86_64, {
+      name: "test",
+      read: (_level, lo) => ((lo & 2) === 0 ? ABSENT : ELSEWHERE),
+      describe: (_level, entry) => ({ kind: "swap", type: 0, offset: Number(entry >> 12n) }),
+    });
+    put(8n, 0x1000_0002n, 0x1000_0006n);
+    put(9n, 0x2000_0006n, 0x3000_0002n);
+    const [one, noted] = [dummy.root, other].map(
+      (root) => new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu }),
+    ) as [VirtualMemory, VirtualMemory];
+    const range = { start: 8n * PAGE, end: 16n * PAGE };
+    expect([...diffMaps(one, noted, range).sync()]).toMatchObject([
+      { start: 9n * PAGE, end: 10n * PAGE, kind: "changed" },
+    ]);
+    // Where nobody knows what the entries mean, they differ.
+    const [first, second] = [dummy.root, other].map(
+      (root) => new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu: SWAPPING }),
+    ) as [VirtualMemory, VirtualMemory];
+    expect([...diffMaps(first, second, range).sync()]).toMatchObject([{ start: 8n * PAGE, end: 10n * PAGE }]);
   });
 });
 

@@ -1,6 +1,8 @@
 /** Two address spaces compared: one sweep over the runs of both. */
+import { joinAddress } from "../../io/address.js";
 import type { Routine, Sink } from "../../io/index.js";
 import { type FaultState, faultState, levelOf } from "../../io/index.js";
+import { restoreEntry } from "../formats/mmu.js";
 import type { PageTableIo } from "../page-table-io.js";
 import { RunPass } from "./maps.js";
 import { RunColumns } from "./run-columns.js";
@@ -14,6 +16,7 @@ import {
   PAGE_BYTES,
   pageAddress,
   pageCount,
+  SWAPPED_OUT,
   sizesOf,
   UNKNOWN as UNKNOWN_ROW,
 } from "./run-pages.js";
@@ -78,6 +81,7 @@ const UNKNOWN = 64;
 /** One of two spaces: the run that the sweep is at, or the one behind it. */
 class Side {
   readonly runs: RunColumns;
+  readonly #io: PageTableIo;
   readonly #pass: RunPass;
   row = -1;
   /** First page of the run; infinite if there is no more. */
@@ -87,6 +91,7 @@ class Side {
   constructor(io: PageTableIo, from: number, to: number, runs: RunColumns) {
     const pages = (io.mmu.size[1] as number) / PAGE_BYTES;
     this.runs = runs;
+    this.#io = io;
     this.#pass = new RunPass(io, Math.floor(from / pages), Math.ceil(to / pages), runs);
   }
 
@@ -129,12 +134,32 @@ class Side {
     return (this.runs.physical[this.row] as number) + (page - this.from) * PAGE_BYTES;
   }
 
-  /** Whether both are at the same malformed entry, or at entries that point to the same missing table. */
-  hasEntryOf(other: Side): boolean {
-    const [mine, theirs] = [this.runs.entryWords, other.runs.entryWords];
-    const [at, there] = [2 * this.row, 2 * other.row];
-    const isEntry = ((mine[at] as number) | (mine[at + 1] as number)) !== 0;
-    return isEntry && mine[at] === theirs[there] && mine[at + 1] === theirs[there + 1];
+  /** The entry that the row says it of, as it was stored; 0 for none. */
+  get #entry(): bigint {
+    const { entryWords, mmu } = this.runs;
+    const lo = entryWords[2 * this.row] as number;
+    return restoreEntry(mmu, joinAddress(lo, entryWords[2 * this.row + 1] as number));
+  }
+
+  /**
+   * Whether both say the same of what is in neither's RAM, as far as they can say anything: a malformed entry, one that points
+   * to the same missing table, a page in the same place of a swap area. (A missing table at the same address of another
+   * memory may be another one.)
+   */
+  saysAs(other: Side): boolean {
+    if (this.fault !== other.fault || this.runs.mmu.name !== other.runs.mmu.name) return false;
+    const [mine, theirs] = [this.#entry, other.#entry];
+    if (mine === 0n) return false;
+    if (mine !== theirs) return this.kind === SWAPPED_OUT && this.#isSameSlot(mine, other, theirs);
+    return faultState(this.fault) !== "table-missing" || this.#io.physical === other.#io.physical;
+  }
+
+  /** Whether entries that differ (in what the system has noted of the page) name one place. */
+  #isSameSlot(mine: bigint, other: Side, theirs: bigint): boolean {
+    const slot = this.runs.mmu.def.absentEntries?.describe(this.level, mine);
+    const there = other.runs.mmu.def.absentEntries?.describe(other.level, theirs);
+    if (slot?.offset === undefined || slot.type === undefined || slot.kind !== there?.kind) return false;
+    return slot.type === there.type && slot.offset === there.offset;
   }
 }
 
@@ -261,9 +286,7 @@ class Growing {
 function compare(page: number, first: Side | undefined, second: Side | undefined): number {
   const firstKind = first?.kind ?? MAPPED;
   const secondKind = second?.kind ?? MAPPED;
-  if (first !== undefined && second !== undefined && first.fault === second.fault && first.fault !== 0) {
-    if (first.hasEntryOf(second)) return 0;
-  }
+  if (first !== undefined && second !== undefined && first.fault !== 0 && first.saysAs(second)) return 0;
   if (firstKind === UNKNOWN_ROW || secondKind === UNKNOWN_ROW) {
     return (
       UNKNOWN | (firstKind === UNKNOWN_ROW ? ONLY_FIRST : 0) | (secondKind === UNKNOWN_ROW ? ONLY_SECOND : 0)
