@@ -8,7 +8,13 @@ import { type Root, TableCache, VirtualMemory } from "../../src/paging/index.js"
 import { mmuOf, plain, plainRun } from "../support/reference/core-formats.js";
 import type { ReferenceSpace } from "../support/reference/format.js";
 import { TESTED_FORMATS, type TestedFormat } from "../support/reference/formats.js";
-import { addressIn, RandomMachine, randomAddress, randomTables } from "../support/reference/random-tables.js";
+import {
+  addressIn,
+  type RandomAddress,
+  RandomMachine,
+  randomAddress,
+  randomTables,
+} from "../support/reference/random-tables.js";
 import * as reference from "../support/reference/walk.js";
 
 /** Formats whose tables one cache takes, together. */
@@ -34,7 +40,8 @@ function spaceOf(format: TestedFormat, frames: readonly number[]): { root: Root;
 const operation = fc.record({
   kind: fc.constantFrom("translate", "many", "many", "walk", "read", "maps", "write", "flush"),
   space: fc.nat({ max: 3 }),
-  at: fc.array(randomAddress, { minLength: 1, maxLength: 8 }),
+  /** Of a few addresses that all ask for: what one has left behind is met by others. */
+  at: fc.array(fc.nat({ max: 4 }), { minLength: 1, maxLength: 8 }),
   frame: fc.nat({ max: 17 }),
   index: fc.constantFrom(0, 1, 2, 255, 256, 511),
   from: fc.nat({ max: 17 }),
@@ -49,7 +56,8 @@ describe.each(SHARED.map((group) => [group.map(({ name }) => name).join("; "), g
         fc.asyncProperty(
           fc.array(fc.constantFrom(...group), { minLength: 2, maxLength: 4 }),
           randomTables,
-          fc.array(fc.nat({ max: 6 }), { minLength: 8, maxLength: 8 }),
+          fc.array(fc.constantFrom(0, 0, 0, 1, 1, 2, 6), { minLength: 8, maxLength: 8 }),
+          fc.array(randomAddress, { minLength: 5, maxLength: 5 }),
           fc.record({
             room: fc.constantFrom(1, 2, 3, 5, 9, 100),
             translations: fc.constantFrom(0, 4, 1024),
@@ -58,7 +66,14 @@ describe.each(SHARED.map((group) => [group.map(({ name }) => name).join("; "), g
             live: fc.boolean(),
           }),
           fc.array(operation, { minLength: 2, maxLength: 16 }),
-          async (formats, tables, frames, { room, translations, compileAfter, io, live }, operations) => {
+          async (
+            formats,
+            tables,
+            frames,
+            pool,
+            { room, translations, compileAfter, io, live },
+            operations,
+          ) => {
             const [base] = formats as [TestedFormat];
             const machine = new RandomMachine(base, tables);
             const scheduler = new Scheduler();
@@ -93,7 +108,7 @@ describe.each(SHARED.map((group) => [group.map(({ name }) => name).join("; "), g
             const read = machine.reader();
             for (const { kind, space: which, at, frame, index, from } of operations) {
               const { format, space, memory } = spaces[which % spaces.length] as (typeof spaces)[0];
-              const list = at.map((one) => addressIn(format, one));
+              const list = at.map((one) => addressIn(format, pool[one] as RandomAddress));
               const expected = list.map((va) => reference.walk(read, space, va).result);
               checks++;
               if (kind === "translate") {

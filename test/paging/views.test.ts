@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Scheduler } from "../../src/io/index.js";
+import { MemoryIo, Scheduler, withMapping } from "../../src/io/index.js";
 import {
   ABSENT,
   aarch64,
@@ -246,6 +246,28 @@ describe("diffMaps", () => {
     const memory = new VirtualMemory(source, { root: dummy.root });
     expect([...diffMaps(memory, memory).sync()]).toEqual([]);
     expect(source.counters.bytes).toBe(4096);
+  });
+
+  it("finds nothing in what two spaces share, however few tables the cache has room for", () => {
+    const bytes = new Uint8Array(0x4000);
+    const put = (at: number, entry: bigint) => new DataView(bytes.buffer).setBigUint64(at, entry, true);
+    put(0x1000 + 8 * 256, 0x3003n);
+    put(0x2000 + 8 * 256, 0x3003n);
+    // Of the table that both have, the first entries can't be read.
+    const pieces = [
+      { start: 0, size: 0x3000, target: 0 },
+      { start: 0x3200, size: 0xe00, target: 0x3200 },
+    ];
+    for (const tables of [1, 2, 100]) {
+      const physical = withMapping(new MemoryIo(bytes, { scheduler: new Scheduler() }), pieces);
+      const tableCache = new TableCache({ bytes: tables * 6174 });
+      const [one, other] = [0x1000, 0x2000].map((root) => new VirtualMemory(physical, { root, tableCache }));
+      if (one === undefined || other === undefined) throw new Error("two spaces");
+      for (const first of [one, other]) {
+        first.translate(0n).sync();
+        expect([tables, [...diffMaps(one, other).sync()]]).toEqual([tables, []]);
+      }
+    }
   });
 
   it("is clipped to the range", () => {

@@ -43,11 +43,11 @@ class Kin {
   }
 
   /** Notes the entries of a space's top table. */
-  add(member: number, words: Uint32Array, base: number): void {
+  add(member: number, words: Uint32Array): void {
     const { mmu } = this;
     for (let index = 0; index < mmu.rootEntries; index++) {
-      const lo = words[base + 2 * index] as number;
-      const hi = words[base + 2 * index + 1] as number;
+      const lo = words[2 * index] as number;
+      const hi = words[2 * index + 1] as number;
       if ((lo | hi) === 0) continue;
       const entry = BigInt(hi) * 0x1_0000_0000n + BigInt(lo);
       this.entries[index] ??= new Map();
@@ -106,16 +106,10 @@ export function* sharedParts(spaces: readonly PageTableIo[]): Routine<SharedPart
     for (const members of batches(kin.members, spaces)) {
       const tables = yield* readTops(members.map((member) => spaces[member] as PageTableIo));
       members.forEach((member, i) => {
-        const io = spaces[member] as PageTableIo;
-        const table = tables[i];
-        const slot = io.cache.find(io.rootKey);
-        if (table !== undefined && table.fault === 0 && table.faults === undefined) {
-          kin.add(member, table.words, 0);
-        } else if (table === undefined && slot >= 0) {
-          kin.add(member, io.cache.arena, slot * io.mmu.tableWords);
-        } else {
-          parts.push({ from: 0, to: 2 ** (64 - io.mmu.pageShift), members: [member] });
-        }
+        const { pageShift } = (spaces[member] as PageTableIo).mmu;
+        const words = tables[i];
+        if (words === undefined) parts.push({ from: 0, to: 2 ** (64 - pageShift), members: [member] });
+        else kin.add(member, words);
       });
     }
     for (const part of kin.parts()) parts.push(part);
@@ -141,11 +135,32 @@ function* batches(
   if (batch.length !== 0) yield batch;
 }
 
-/** The top tables of spaces that share a cache, as one batch; those in the cache are `undefined`. */
-function* readTops(spaces: readonly PageTableIo[]): Routine<(TableFetch | undefined)[]> {
+/** The top tables of spaces that share a cache, read as one batch; `undefined` for what can't be read, or not wholly. */
+function* readTops(spaces: readonly PageTableIo[]): Routine<(Uint32Array | undefined)[]> {
   const [first] = spaces;
   if (first === undefined) return [];
   first.beginRequest();
+  const { cache, mmu } = first;
+  const cached = ({ rootKey }: PageTableIo) => {
+    const slot = cache.find(rootKey);
+    return slot < 0 ? undefined : cache.arena.slice(slot * mmu.tableWords, (slot + 1) * mmu.tableWords);
+  };
+  // (Copies: tables that are cached may make room for those that are not.)
+  const found: (Uint32Array | undefined)[] = spaces.map(cached);
+  const missing = [...spaces.keys()].filter((i) => found[i] === undefined);
+  const tables = yield* fetchTops(missing.map((i) => spaces[i] as PageTableIo));
+  tables.forEach((table, nth) => {
+    const i = missing[nth] as number;
+    const isWhole = table === undefined || (table.fault === 0 && table.faults === undefined);
+    if (isWhole) found[i] = table?.words ?? cached(spaces[i] as PageTableIo);
+  });
+  return found;
+}
+
+/** Top tables that are not cached; `undefined` for what has come into the cache. */
+function* fetchTops(spaces: readonly PageTableIo[]): Routine<(TableFetch | undefined)[]> {
+  const [first] = spaces;
+  if (first === undefined) return [];
   const { cache } = first;
   if (first.mmu.plainRoot) {
     return yield* fetchTables(
@@ -156,14 +171,12 @@ function* readTops(spaces: readonly PageTableIo[]): Routine<(TableFetch | undefi
   // Each knows itself how its root is read.
   const unsent: TableFetch[] = [];
   const tables = spaces.map((io) => {
-    if (cache.find(io.rootKey) >= 0) return undefined;
     const known = cache.broken.get(io.rootKey) ?? cache.flightOf(io.rootKey);
     if (known !== undefined) return known;
     const fetch = io.makeFetch(io.rootKey);
     unsent.push(fetch);
     return fetch;
   });
-  const waiting = new Set(tables.filter((table) => table !== undefined));
-  yield* arrivals(first, [...waiting], unsent);
+  yield* arrivals(first, [...new Set(tables)], unsent);
   return tables;
 }
