@@ -411,6 +411,13 @@ describe("roots", () => {
       expect(() => space(X86_64, root)).toThrow(/no physical address/);
       expect(() => space(arm, { lower: 0x1000, upper: root })).toThrow(/no physical address/);
     }
+    // Without 52-bit addresses, an entry would lose bits of a root, and lead to another table.
+    for (const root of [2 ** 48 + 0x1000, 2 ** 51 + 0x1000]) {
+      expect(() => space(arm, { lower: root })).toThrow(/no physical address, which have 48 bits at most/);
+      expect(() => space(arm, { upper: root })).toThrow(/no physical address, which have 48 bits at most/);
+      const large = aarch64({ granule: 4096, bits: 52 });
+      expect(space(large, { upper: root }).roots).toEqual({ upper: root });
+    }
     expect(() => space(X86_64, 4096.5)).toThrow(/multiple of 4096/);
   });
 
