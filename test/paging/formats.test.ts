@@ -482,3 +482,22 @@ describe("roots", () => {
     }
   });
 });
+
+it("formats that share a cache each read a pair of roots their own way, though it is the same pair", () => {
+  const bytes = new Uint8Array(0x6000);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0x1000, 0x2003n, true);
+  view.setBigUint64(0x2000, 0x3003n, true);
+  view.setBigUint64(0x3000, 0x4403n, true);
+  const physical = new MemoryIo(bytes, { scheduler: new Scheduler() });
+  const root = { lower: 0x1000 };
+  const long = aarch64({ granule: 4096, bits: 39 });
+  const short = aarch64({ granule: 4096, bits: 36 });
+  const tableCache = new TableCache({ mmu: long });
+  for (const mmu of [long, short, long]) {
+    const expected = new VirtualMemory(physical, { root, mmu }).maps().sync();
+    const shared = new VirtualMemory(physical, { root, mmu, tableCache });
+    expect(shared.translate(0n).sync()).toMatchObject({ physical: 0x4000 });
+    expect([...shared.maps().sync()]).toEqual([...expected]);
+  }
+});
