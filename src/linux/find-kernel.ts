@@ -10,6 +10,7 @@ import { schedulerOf } from "../io/requests.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
 import type { MmuDef } from "../paging/formats/mmu-def.js";
 import { alignRoot } from "../paging/roots/registers-paging.js";
+import { rootEnd } from "../paging/tables/root.js";
 import type { TableCache } from "../paging/tables/table-cache.hot.js";
 import { VirtualMemory } from "../paging/virtual-memory.js";
 import { archOf } from "./arch/index.js";
@@ -226,7 +227,7 @@ function rootAt(symbol: bigint, arch: KernelArch, mmu: MmuDef, info: Vmcoreinfo)
   const wrapped = arch.architecture === "x86_64" ? symbol : BigInt.asUintN(64, symbol);
   const at = arch.rootAt?.(wrapped, info) ?? wrapped;
   const align = BigInt(mmu.halves?.upper.align ?? mmu.rootAlign ?? 4096);
-  return at >= 0n && at < 1n << 52n && at % align === 0n ? Number(at) : undefined;
+  return at >= 0n && at < rootEnd(mmu) && at % align === 0n ? Number(at) : undefined;
 }
 
 /** Virtual address of the kernel's root. */

@@ -2,10 +2,11 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Machine } from "../../connectors/machine.js";
 import { open } from "../../connectors/open.js";
-import { MemoryIo } from "../../src/io/index.js";
+import { MemoryIo, Scheduler, withMapping } from "../../src/io/index.js";
 import { LINUX_LANDMARKS } from "../../src/linux/index.js";
 import { PhysicalMap } from "../../src/memory/index.js";
 import {
+  aarch64,
   type FindRootsOptions,
   type FoundRoots,
   findRoots,
@@ -277,4 +278,28 @@ describe("a hostile dump", () => {
     bytes.set(machine.bytes);
     expect(search({ bytes }).roots.map(({ root }) => root)).toEqual(expect.arrayContaining(roots));
   });
+});
+
+it("memory that a format's roots can't be in holds none", () => {
+  const BEYOND = 2 ** 48;
+  const bytes = new Uint8Array(0x5000);
+  const view = new DataView(bytes.buffer);
+  // A root, the tables below it, and a page; the root is there twice, once beyond 48 bits of address.
+  for (let i = 0; i < 8; i++) for (const at of [0, 0x4000]) view.setBigUint64(at + 8 * i, 0x1003n, true);
+  view.setBigUint64(0x1000, 0x2003n, true);
+  view.setBigUint64(0x2000, 0x3003n, true);
+  view.setBigUint64(0x3000, 0x443n | 0x700n | 0x60_0000_0000_0000n, true);
+  const scheduler = new Scheduler();
+  const physical = withMapping(new MemoryIo(bytes, { scheduler }), [
+    { start: 0, size: 0x4000, target: 0 },
+    { start: BEYOND, size: 0x1000, target: 0x4000 },
+  ]);
+  const map = PhysicalMap.from([
+    { start: 0, end: 0x4000, state: "present" },
+    { start: BEYOND, end: BEYOND + 0x1000, state: "present" },
+  ]);
+  const formats = [aarch64({ granule: 4096, bits: 48 })];
+  const { roots } = findRoots(physical, { map, formats, landmarks: LINUX_LANDMARKS }).sync();
+  expect(roots.map(({ root }) => root)).toContain(0);
+  expect(roots.map(({ root }) => root)).not.toContain(BEYOND);
 });

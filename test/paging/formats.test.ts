@@ -411,6 +411,13 @@ describe("roots", () => {
       expect(() => space(X86_64, root)).toThrow(/no physical address/);
       expect(() => space(arm, { lower: 0x1000, upper: root })).toThrow(/no physical address/);
     }
+    // Without 52-bit addresses, an entry would lose bits of a root, and lead to another table.
+    for (const root of [2 ** 48 + 0x1000, 2 ** 51 + 0x1000]) {
+      expect(() => space(arm, { lower: root })).toThrow(/no physical address, which have 48 bits at most/);
+      expect(() => space(arm, { upper: root })).toThrow(/no physical address, which have 48 bits at most/);
+      const large = aarch64({ granule: 4096, bits: 52 });
+      expect(space(large, { upper: root }).roots).toEqual({ upper: root });
+    }
     expect(() => space(X86_64, 4096.5)).toThrow(/multiple of 4096/);
   });
 
@@ -474,4 +481,23 @@ describe("roots", () => {
       ]);
     }
   });
+});
+
+it("formats that share a cache each read a pair of roots their own way, though it is the same pair", () => {
+  const bytes = new Uint8Array(0x6000);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0x1000, 0x2003n, true);
+  view.setBigUint64(0x2000, 0x3003n, true);
+  view.setBigUint64(0x3000, 0x4403n, true);
+  const physical = new MemoryIo(bytes, { scheduler: new Scheduler() });
+  const root = { lower: 0x1000 };
+  const long = aarch64({ granule: 4096, bits: 39 });
+  const short = aarch64({ granule: 4096, bits: 36 });
+  const tableCache = new TableCache({ mmu: long });
+  for (const mmu of [long, short, long]) {
+    const expected = new VirtualMemory(physical, { root, mmu }).maps().sync();
+    const shared = new VirtualMemory(physical, { root, mmu, tableCache });
+    expect(shared.translate(0n).sync()).toMatchObject({ physical: 0x4000 });
+    expect([...shared.maps().sync()]).toEqual([...expected]);
+  }
 });

@@ -12,7 +12,7 @@ export const ELSEWHERE = 2;
 
 /** Where an interpreter puts what it found; reused for all entries. */
 export class AbsentPage {
-  /** Words of the physical address of the page's first byte. */
+  /** Words of the physical address of the page's first byte: a multiple of the page's size, for offsets are put into it. */
   lo = 0;
   hi = 0;
   /** Bits of a `rights` value that the entry grants; none for what is hidden from everybody. */

@@ -6,6 +6,7 @@ import { HIGH } from "../../io/address.js";
 import { LEAF, MISSING } from "../formats/entry-kinds.js";
 import { type CompiledMmu, compileMmu } from "../formats/mmu.js";
 import type { MmuDef } from "../formats/mmu-def.js";
+import { rootEnd } from "../tables/root.js";
 import { kindOf } from "../walk/walk.hot.js";
 
 /** What an entry is like that is not all there is: address and present bit; flags that a processor sets are left out. */
@@ -28,6 +29,8 @@ export class RootShape {
   readonly bytes: number;
   /** What its address is a multiple of. */
   readonly align: number;
+  /** Where addresses of roots end. */
+  readonly #end: number;
   /** First entry of the kernel's part; in formats with two roots, the number of entries: a root is all of one kind. */
   readonly kernelFrom: number;
   /** Bits of an entry that points to a table, and what they are wherever an operating system wrote it; see `habitOf`. */
@@ -62,6 +65,7 @@ export class RootShape {
     this.#narrow = def.entryBytes === 4;
     this.bytes = this.entries * def.entryBytes;
     this.align = halves?.lower.align ?? def.rootAlign ?? this.bytes;
+    this.#end = rootEnd(def);
     // Kernels of 32-bit machines have at least the last quarter to themselves.
     this.kernelFrom =
       halves !== undefined ? this.entries : (this.entries / 4) * (def.canonical === "sign-extended" ? 2 : 3);
@@ -89,7 +93,7 @@ export class RootShape {
     const habit = this.#habit;
     const habitMask = this.#habitMask;
     // The first entry that is there tells of nearly all other memory that it is none.
-    if (!this.#mayFit(words, from)) return false;
+    if (!this.#mayFit(words, from) || address >= this.#end) return false;
     const table = this.#formed(words, from);
     const base = table === words ? from : 0;
     const { tableAddressLo, tableAddressHi } = mmu;

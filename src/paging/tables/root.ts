@@ -4,6 +4,7 @@
  */
 import { HIGH } from "../../io/address.js";
 import type { CompiledMmu } from "../formats/mmu.js";
+import type { MmuDef } from "../formats/mmu-def.js";
 
 /** Where the upper half begins, at the latest. */
 const UPPER = 1n << 63n;
@@ -63,21 +64,32 @@ export function checkRoot(mmu: CompiledMmu, root: Root): void {
     throw new RangeError(`page-table root ${rootName(root)}: ${mmu.name} has ${wanted}`);
   }
   const { halves } = mmu.def;
-  if (!isPair) return checkAddress(root, mmu.rootAlign, mmu.rootAlign === 4096);
+  const end = rootEnd(mmu.def);
+  if (!isPair) return checkAddress(root, mmu.rootAlign, end, mmu.rootAlign === 4096);
   const { lower, upper } = root;
   if (lower === undefined && upper === undefined)
     throw new RangeError(`page-table root: ${mmu.name} needs lower or upper`);
-  if (lower !== undefined) checkAddress(lower, halves?.lower.align ?? 0, false);
-  if (upper !== undefined) checkAddress(upper, halves?.upper.align ?? 0, false);
+  if (lower !== undefined) checkAddress(lower, halves?.lower.align ?? 0, end, false);
+  if (upper !== undefined) checkAddress(upper, halves?.upper.align ?? 0, end, false);
 }
 
-/** Physical addresses end there. */
-const PHYSICAL_END = 2 ** 52;
+/** Physical addresses have so many bits at most. */
+const PHYSICAL_BITS = 52;
 
-function checkAddress(root: number, align: number, isCr3: boolean): void {
-  if (!(root >= 0 && root < PHYSICAL_END)) {
+/**
+ * Where addresses of roots end. AArch64's have as many bits as those in its entries (D8.2: without 52-bit addresses, bits 51
+ * to 48 of a root are 0), and an entry is what the walker makes of a root.
+ */
+export function rootEnd({ halves, address }: MmuDef): number {
+  return 2 ** (halves === undefined ? PHYSICAL_BITS : Math.min(PHYSICAL_BITS, address[1] + 1));
+}
+
+function checkAddress(root: number, align: number, end: number, isCr3: boolean): void {
+  if (!(root >= 0 && root < end)) {
     const text = Number.isInteger(root) && root > 0 ? `0x${root.toString(16)}` : root;
-    throw new RangeError(`page-table root ${text}: no physical address, which have 52 bits at most`);
+    throw new RangeError(
+      `page-table root ${text}: no physical address, which have ${Math.log2(end)} bits at most`,
+    );
   }
   if (root % align === 0) return;
   throw new RangeError(
