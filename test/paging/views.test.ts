@@ -264,10 +264,12 @@ describe("diffMaps", () => {
     expect(() => diffMaps(first, second, { start: 2n, end: 1n })).toThrow(RangeError);
   });
 
-  it("of two memories can't be told where a table is missing in both, though at the same address", () => {
+  it("of two memories can't be told where a table is missing in both, or not gone through, though at the same address", () => {
     const machines = [1, 2].map(() => {
       const dummy = new DummyMachine({ frames: 32, seed: 1 });
       dummy.map(0x20_0000n);
+      // The root itself, which is not gone through again.
+      dummy.writeEntry(dummy.root + 8 * 300, BigInt(dummy.root) | 3n);
       dummy.lose(Number(dummy.readEntry(dummy.entryAt(0x20_0000n, 2)) & 0xf_ffff_f000n));
       return dummy;
     });
@@ -282,6 +284,37 @@ describe("diffMaps", () => {
     const unknown = { state: "table-missing", level: 1, cause: "outside" };
     expect([...diffMaps(first, elsewhere).sync()]).toEqual([
       { start: 0x20_0000n, end: 0x40_0000n, kind: "unknown", first: unknown, second: unknown },
+      expect.objectContaining({
+        kind: "unknown",
+        start: 0xffff_9600_0000_0000n,
+        second: { state: "malformed", level: 4 },
+      }),
+    ]);
+  });
+
+  it("of tables that all point to each other ends: the bound is that of a pass over the whole, not of each part", () => {
+    const dummy = new DummyMachine({ frames: 16 });
+    const tables = [dummy.root, dummy.frame(), dummy.frame(), dummy.frame()];
+    for (let level = 0; level < 3; level++) {
+      for (let index = 0; index < 512; index++) {
+        dummy.writeEntry((tables[level] as number) + 8 * index, BigInt(tables[level + 1] as number) | 7n);
+      }
+    }
+    const other = dummy.frame();
+    const apart = [10, 20, 30];
+    for (let index = 0; index < 512; index++) {
+      const entry = dummy.readEntry(dummy.root + 8 * index);
+      dummy.writeEntry(other + 8 * index, apart.includes(index) ? entry | 0x20n : entry);
+    }
+    const physical = dummy.inlineIo(new Scheduler());
+    const [first, second] = [dummy.root, other].map((root) => new VirtualMemory(physical, { root })) as [
+      VirtualMemory,
+      VirtualMemory,
+    ];
+    const found = [...diffMaps(first, second).sync()];
+    expect(found.map(({ start, kind }) => [start >> 39n, kind])).toEqual([
+      [20n, "unknown"],
+      [30n, "unknown"],
     ]);
   });
 
