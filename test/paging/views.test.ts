@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Scheduler } from "../../src/io/index.js";
+import { MemoryIo, Scheduler } from "../../src/io/index.js";
 import {
   ABSENT,
   aarch64,
@@ -10,6 +10,7 @@ import {
   findMappings,
   type MapDifference,
   type MmuDef,
+  NPT4,
   type ReverseMapping,
   type RunColumns,
   SV39,
@@ -334,6 +335,20 @@ describe("diffMaps", () => {
     ]);
   });
 
+  it("can't be told where both have a malformed entry, in formats of which each means its own by it", () => {
+    const dummy = new DummyMachine({ frames: 16 });
+    // Neither has large pages at the top.
+    dummy.writeEntry(dummy.root, 0x87n);
+    const physical = dummy.inlineIo(new Scheduler());
+    const [first, second] = [X86_64, NPT4].map(
+      (mmu) => new VirtualMemory(physical, { root: dummy.root, mmu }),
+    ) as [VirtualMemory, VirtualMemory];
+    const malformed = { state: "malformed", level: 4 };
+    expect([...diffMaps(first, second).sync()]).toEqual([
+      { start: 0n, end: 1n << 39n, kind: "unknown", first: malformed, second: malformed },
+    ]);
+  });
+
   it("says of a root that can't be read that nothing is known, whatever the other maps", () => {
     const dummy = new DummyMachine({ frames: 32 });
     for (let i = 0n; i < 4n; i++) dummy.map(i * 2n * PAGE);
@@ -397,6 +412,19 @@ describe("pages that are swapped out", () => {
     ]);
   });
 
+  it("are no part of an area that is not in RAM for another reason", () => {
+    const dummy = new DummyMachine({ frames: 16 });
+    dummy.writeEntry(dummy.entryAt(511n * PAGE, 1), 0x1000_0002n);
+    dummy.writeEntry(dummy.entryAt(512n * PAGE, 2), 0xffff_f000_0007n);
+    const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root, mmu: SWAPPING });
+    expect(
+      [...memory.areas().sync()].map(({ start, end, state }) => [start / PAGE, end / PAGE, state]),
+    ).toEqual([
+      [511n, 512n, "swapped"],
+      [512n, 1024n, "table-missing"],
+    ]);
+  });
+
   it("are counted by themselves", () => {
     expect(first.summary().sync()).toMatchObject({
       rows: [{ pages: 1 }],
@@ -418,26 +446,31 @@ describe("pages that are swapped out", () => {
   });
 
   it("don't differ in what the system has noted of a page, beside its place in a swap area", () => {
-    // Bit 2 is such a note; the place is from bit 12 on.
+    // Bit 2 is such a note; bit 3 is the area, and the place in it is from bit 12 on.
     const mmu = withAbsentEntries(X86_64, {
       name: "test",
       read: (_level, lo) => ((lo & 2) === 0 ? ABSENT : ELSEWHERE),
-      describe: (_level, entry) => ({ kind: "swap", type: 0, offset: Number(entry >> 12n) }),
+      describe: (_level, entry) => ({
+        kind: "swap",
+        type: Number((entry >> 3n) & 1n),
+        offset: Number(entry >> 12n),
+      }),
     });
     put(8n, 0x1000_0002n, 0x1000_0006n);
     put(9n, 0x2000_0006n, 0x3000_0002n);
+    put(10n, 0x2000_0006n, 0x2000_000an);
     const [one, noted] = [dummy.root, other].map(
       (root) => new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu }),
     ) as [VirtualMemory, VirtualMemory];
     const range = { start: 8n * PAGE, end: 16n * PAGE };
     expect([...diffMaps(one, noted, range).sync()]).toMatchObject([
-      { start: 9n * PAGE, end: 10n * PAGE, kind: "changed" },
+      { start: 9n * PAGE, end: 11n * PAGE, kind: "changed" },
     ]);
     // Where nobody knows what the entries mean, they differ.
     const [first, second] = [dummy.root, other].map(
       (root) => new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu: SWAPPING }),
     ) as [VirtualMemory, VirtualMemory];
-    expect([...diffMaps(first, second, range).sync()]).toMatchObject([{ start: 8n * PAGE, end: 10n * PAGE }]);
+    expect([...diffMaps(first, second, range).sync()]).toMatchObject([{ start: 8n * PAGE, end: 11n * PAGE }]);
   });
 });
 
@@ -481,6 +514,22 @@ describe("other formats", () => {
     expect([...diffMaps(first, second).sync()]).toMatchObject([
       { start: 0x7000n, kind: "only-first" },
       { start: 0x9000n, kind: "only-second" },
+    ]);
+  });
+
+  it("of pages of 64 KiB differ in each part of a page that a range asks for", () => {
+    const [first, second] = [0x10_0000, 0x20_0000].map((frame) => {
+      const mmu = aarch64({ granule: 65536, bits: 42 });
+      const bytes = new Uint8Array(3 * 65536);
+      const words = new DataView(bytes.buffer);
+      // Two levels: bits 29 to 41, and 16 to 28.
+      words.setBigUint64(0, 0x1_0003n, true);
+      words.setBigUint64(0x1_0000, BigInt(frame) | 0x403n, true);
+      const physical = new MemoryIo(bytes, { scheduler: new Scheduler() });
+      return new VirtualMemory(physical, { root: { lower: 0 }, mmu });
+    }) as [VirtualMemory, VirtualMemory];
+    expect([...diffMaps(first, second, { start: 0x2000n, end: 0x5000n }).sync()]).toMatchObject([
+      { start: 0x2000n, end: 0x5000n, kind: "changed", first: { physical: 0x10_2000 }, frames: true },
     ]);
   });
 
