@@ -153,6 +153,19 @@ it("runs of a range are clipped, down to a part of a large page", () => {
   );
 });
 
+it("a run ends where the low word of its frames begins anew and the high one does not go on", () => {
+  const dummy = new DummyMachine({ frames: 16 });
+  const frames = [0x1_ffff_e000n, 0x1_ffff_f000n, 0x1_0000_0000n, 0x1_0000_1000n];
+  frames.forEach((frame, i) => {
+    dummy.writeEntry(dummy.entryAt(BigInt(i) * 4096n, 1), frame | 7n);
+  });
+  const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root });
+  expect([...memory.maps().sync()]).toMatchObject([
+    { start: 0n, end: 0x2000n, physical: 0x1_ffff_e000 },
+    { start: 0x2000n, end: 0x4000n, physical: 0x1_0000_0000 },
+  ]);
+});
+
 it("rows can be read as columns", () => {
   const dummy = new DummyMachine({ frames: 16 });
   for (let i = 0; i < 3; i++)

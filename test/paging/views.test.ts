@@ -10,6 +10,7 @@ import {
   findMappings,
   type MapDifference,
   type MmuDef,
+  NPT4,
   type ReverseMapping,
   type RunColumns,
   SV39,
@@ -286,10 +287,12 @@ describe("diffMaps", () => {
     expect(() => diffMaps(first, second, { start: 2n, end: 1n })).toThrow(RangeError);
   });
 
-  it("of two memories can't be told where a table is missing in both, though at the same address", () => {
+  it("of two memories can't be told where a table is missing in both, or not gone through, though at the same address", () => {
     const machines = [1, 2].map(() => {
       const dummy = new DummyMachine({ frames: 32, seed: 1 });
       dummy.map(0x20_0000n);
+      // The root itself, which is not gone through again.
+      dummy.writeEntry(dummy.root + 8 * 300, BigInt(dummy.root) | 3n);
       dummy.lose(Number(dummy.readEntry(dummy.entryAt(0x20_0000n, 2)) & 0xf_ffff_f000n));
       return dummy;
     });
@@ -304,6 +307,37 @@ describe("diffMaps", () => {
     const unknown = { state: "table-missing", level: 1, cause: "outside" };
     expect([...diffMaps(first, elsewhere).sync()]).toEqual([
       { start: 0x20_0000n, end: 0x40_0000n, kind: "unknown", first: unknown, second: unknown },
+      expect.objectContaining({
+        kind: "unknown",
+        start: 0xffff_9600_0000_0000n,
+        second: { state: "malformed", level: 4 },
+      }),
+    ]);
+  });
+
+  it("of tables that all point to each other ends: the bound is that of a pass over the whole, not of each part", () => {
+    const dummy = new DummyMachine({ frames: 16 });
+    const tables = [dummy.root, dummy.frame(), dummy.frame(), dummy.frame()];
+    for (let level = 0; level < 3; level++) {
+      for (let index = 0; index < 512; index++) {
+        dummy.writeEntry((tables[level] as number) + 8 * index, BigInt(tables[level + 1] as number) | 7n);
+      }
+    }
+    const other = dummy.frame();
+    const apart = [10, 20, 30];
+    for (let index = 0; index < 512; index++) {
+      const entry = dummy.readEntry(dummy.root + 8 * index);
+      dummy.writeEntry(other + 8 * index, apart.includes(index) ? entry | 0x20n : entry);
+    }
+    const physical = dummy.inlineIo(new Scheduler());
+    const [first, second] = [dummy.root, other].map((root) => new VirtualMemory(physical, { root })) as [
+      VirtualMemory,
+      VirtualMemory,
+    ];
+    const found = [...diffMaps(first, second).sync()];
+    expect(found.map(({ start, kind }) => [start >> 39n, kind])).toEqual([
+      [20n, "unknown"],
+      [30n, "unknown"],
     ]);
   });
 
@@ -320,6 +354,20 @@ describe("diffMaps", () => {
     }) as [VirtualMemory, VirtualMemory];
     expect([...diffMaps(...spaces).sync()]).toEqual([
       { start: 0n, end: 8n * PAGE, kind: "unknown", first: { state: "malformed", level: 1 } },
+    ]);
+  });
+
+  it("can't be told where both have a malformed entry, in formats of which each means its own by it", () => {
+    const dummy = new DummyMachine({ frames: 16 });
+    // Neither has large pages at the top.
+    dummy.writeEntry(dummy.root, 0x87n);
+    const physical = dummy.inlineIo(new Scheduler());
+    const [first, second] = [X86_64, NPT4].map(
+      (mmu) => new VirtualMemory(physical, { root: dummy.root, mmu }),
+    ) as [VirtualMemory, VirtualMemory];
+    const malformed = { state: "malformed", level: 4 };
+    expect([...diffMaps(first, second).sync()]).toEqual([
+      { start: 0n, end: 1n << 39n, kind: "unknown", first: malformed, second: malformed },
     ]);
   });
 
@@ -386,6 +434,19 @@ describe("pages that are swapped out", () => {
     ]);
   });
 
+  it("are no part of an area that is not in RAM for another reason", () => {
+    const dummy = new DummyMachine({ frames: 16 });
+    dummy.writeEntry(dummy.entryAt(511n * PAGE, 1), 0x1000_0002n);
+    dummy.writeEntry(dummy.entryAt(512n * PAGE, 2), 0xffff_f000_0007n);
+    const memory = new VirtualMemory(dummy.inlineIo(new Scheduler()), { root: dummy.root, mmu: SWAPPING });
+    expect(
+      [...memory.areas().sync()].map(({ start, end, state }) => [start / PAGE, end / PAGE, state]),
+    ).toEqual([
+      [511n, 512n, "swapped"],
+      [512n, 1024n, "table-missing"],
+    ]);
+  });
+
   it("are counted by themselves", () => {
     expect(first.summary().sync()).toMatchObject({
       rows: [{ pages: 1 }],
@@ -407,26 +468,31 @@ describe("pages that are swapped out", () => {
   });
 
   it("don't differ in what the system has noted of a page, beside its place in a swap area", () => {
-    // Bit 2 is such a note; the place is from bit 12 on.
+    // Bit 2 is such a note; bit 3 is the area, and the place in it is from bit 12 on.
     const mmu = withAbsentEntries(X86_64, {
       name: "test",
       read: (_level, lo) => ((lo & 2) === 0 ? ABSENT : ELSEWHERE),
-      describe: (_level, entry) => ({ kind: "swap", type: 0, offset: Number(entry >> 12n) }),
+      describe: (_level, entry) => ({
+        kind: "swap",
+        type: Number((entry >> 3n) & 1n),
+        offset: Number(entry >> 12n),
+      }),
     });
     put(8n, 0x1000_0002n, 0x1000_0006n);
     put(9n, 0x2000_0006n, 0x3000_0002n);
+    put(10n, 0x2000_0006n, 0x2000_000an);
     const [one, noted] = [dummy.root, other].map(
       (root) => new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu }),
     ) as [VirtualMemory, VirtualMemory];
     const range = { start: 8n * PAGE, end: 16n * PAGE };
     expect([...diffMaps(one, noted, range).sync()]).toMatchObject([
-      { start: 9n * PAGE, end: 10n * PAGE, kind: "changed" },
+      { start: 9n * PAGE, end: 11n * PAGE, kind: "changed" },
     ]);
     // Where nobody knows what the entries mean, they differ.
     const [first, second] = [dummy.root, other].map(
       (root) => new VirtualMemory(dummy.inlineIo(new Scheduler()), { root, mmu: SWAPPING }),
     ) as [VirtualMemory, VirtualMemory];
-    expect([...diffMaps(first, second, range).sync()]).toMatchObject([{ start: 8n * PAGE, end: 10n * PAGE }]);
+    expect([...diffMaps(first, second, range).sync()]).toMatchObject([{ start: 8n * PAGE, end: 11n * PAGE }]);
   });
 });
 
@@ -470,6 +536,22 @@ describe("other formats", () => {
     expect([...diffMaps(first, second).sync()]).toMatchObject([
       { start: 0x7000n, kind: "only-first" },
       { start: 0x9000n, kind: "only-second" },
+    ]);
+  });
+
+  it("of pages of 64 KiB differ in each part of a page that a range asks for", () => {
+    const [first, second] = [0x10_0000, 0x20_0000].map((frame) => {
+      const mmu = aarch64({ granule: 65536, bits: 42 });
+      const bytes = new Uint8Array(3 * 65536);
+      const words = new DataView(bytes.buffer);
+      // Two levels: bits 29 to 41, and 16 to 28.
+      words.setBigUint64(0, 0x1_0003n, true);
+      words.setBigUint64(0x1_0000, BigInt(frame) | 0x403n, true);
+      const physical = new MemoryIo(bytes, { scheduler: new Scheduler() });
+      return new VirtualMemory(physical, { root: { lower: 0 }, mmu });
+    }) as [VirtualMemory, VirtualMemory];
+    expect([...diffMaps(first, second, { start: 0x2000n, end: 0x5000n }).sync()]).toMatchObject([
+      { start: 0x2000n, end: 0x5000n, kind: "changed", first: { physical: 0x10_2000 }, frames: true },
     ]);
   });
 

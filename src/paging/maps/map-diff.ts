@@ -2,9 +2,11 @@
 import { joinAddress } from "../../io/address.js";
 import type { Routine, Sink } from "../../io/index.js";
 import { type FaultState, faultState, levelOf } from "../../io/index.js";
+import { MISSING } from "../formats/entry-kinds.js";
 import { restoreEntry } from "../formats/mmu.js";
 import type { PageTableIo } from "../page-table-io.js";
-import { RunPass } from "./maps.js";
+import { kindOf } from "../walk/walk.hot.js";
+import { RunPass, Visits } from "./maps.js";
 import { RunColumns } from "./run-columns.js";
 import {
   type Access,
@@ -88,11 +90,11 @@ class Side {
   from = -1;
   to = -1;
 
-  constructor(io: PageTableIo, from: number, to: number, runs: RunColumns) {
+  constructor(io: PageTableIo, from: number, to: number, runs: RunColumns, visits: Visits) {
     const pages = (io.mmu.size[1] as number) / PAGE_BYTES;
     this.runs = runs;
     this.#io = io;
-    this.#pass = new RunPass(io, Math.floor(from / pages), Math.ceil(to / pages), runs);
+    this.#pass = new RunPass(io, Math.floor(from / pages), Math.ceil(to / pages), runs, visits);
   }
 
   /** Goes on to the first run that ends above `page`. */
@@ -143,15 +145,22 @@ class Side {
 
   /**
    * Whether both say the same of what is in neither's RAM, as far as they can say anything: a malformed entry, one that points
-   * to the same missing table, a page in the same place of a swap area. (A missing table at the same address of another
-   * memory may be another one.)
+   * to the same missing table, a page in the same place of a swap area. (At the same
+   * address of another memory, a table that is missing, or was not gone through, may be another one.)
    */
   saysAs(other: Side): boolean {
     if (this.fault !== other.fault || this.runs.mmu.name !== other.runs.mmu.name) return false;
     const [mine, theirs] = [this.#entry, other.#entry];
     if (mine === 0n) return false;
     if (mine !== theirs) return this.kind === SWAPPED_OUT && this.#isSameSlot(mine, other, theirs);
-    return faultState(this.fault) !== "table-missing" || this.#io.physical === other.#io.physical;
+    return !this.#leadsOn || this.#io.physical === other.#io.physical;
+  }
+
+  /** Whether the row's entry points to a table: one that is missing, or that has been visited before. */
+  get #leadsOn(): boolean {
+    const { entryWords, mmu } = this.runs;
+    const [lo, hi] = [entryWords[2 * this.row] as number, entryWords[2 * this.row + 1] as number];
+    return faultState(this.fault) === "table-missing" || kindOf(mmu, this.level, lo, hi) === MISSING;
   }
 
   /** Whether entries that differ (in what the system has noted of the page) name one place. */
@@ -313,9 +322,10 @@ export function* diffMapsRoutine(
 ): Routine<void> {
   const columns = [new RunColumns(one.mmu, ROWS), new RunColumns(other.mmu, ROWS)] as const;
   const growing = new Growing(...columns);
+  const visits = [new Visits(), new Visits()] as const;
   for (const part of yield* differingParts(one, other, from, to)) {
-    const first = new Side(one, part.from, part.to, columns[0]);
-    const second = new Side(other, part.from, part.to, columns[1]);
+    const first = new Side(one, part.from, part.to, columns[0], visits[0]);
+    const second = new Side(other, part.from, part.to, columns[1], visits[1]);
     for (let page = part.from; ; ) {
       yield* first.seek(page);
       yield* second.seek(page);

@@ -49,8 +49,8 @@ const DONE = 0;
 const FULL = 1;
 const FETCH = 2;
 
-/** The tables that a pass has visited, which may be one of several calls. */
-class Visits {
+/** The tables that a pass has visited, which may be one of several calls, or of several over parts of a space. */
+export class Visits {
   /** Their addresses, by level. */
   readonly #seen: Set<number>[] = [];
   #repeats = 0;
@@ -421,10 +421,11 @@ export class RunPass {
   /**
    * @param from First page number. @param to Last one, exclusive.
    * @param runs Of the same format; at least two rows.
+   * @param visits Of passes over other parts of the same space, so that the bound holds for all of them.
    */
-  constructor(io: PageTableIo, from: number, to: number, runs: RunColumns) {
+  constructor(io: PageTableIo, from: number, to: number, runs: RunColumns, visits?: Visits) {
     this.#io = io;
-    this.#scan = new MapScan(io, runs, from, to);
+    this.#scan = new MapScan(io, runs, from, to, visits);
     this.runs = runs;
   }
 

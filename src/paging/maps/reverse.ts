@@ -5,7 +5,7 @@ import { type Rights, rightsFields } from "../formats/rights.js";
 import type { PageTableIo } from "../page-table-io.js";
 import type { Root } from "../tables/root.js";
 import { findTargets } from "./find-targets.hot.js";
-import { RunPass } from "./maps.js";
+import { RunPass, Visits } from "./maps.js";
 import type { Targets } from "./reverse-targets.js";
 import { type BrokenRun, RUN_ROWS, RunColumns } from "./run-columns.js";
 import { kindOfRow, SWAPPED_OUT } from "./run-pages.js";
@@ -53,12 +53,17 @@ export function* findMappingsRoutine(
   targets: Targets,
 ): Routine<void> {
   const columns = new Map<CompiledMmu, RunColumns>();
+  let before: PageTableIo | undefined;
+  let visits = new Visits();
   for (const { from, to, members } of yield* sharedParts(spaces)) {
     const io = spaces[members[0] as number] as PageTableIo;
+    // (All parts that are visited through one space follow each other.)
+    if (io !== before) visits = new Visits();
+    before = io;
     const runs = columns.get(io.mmu) ?? new RunColumns(io.mmu, RUN_ROWS);
     columns.set(io.mmu, runs);
     const roots = members.map((member) => (spaces[member] as PageTableIo).root);
-    yield* search(sink, new RunPass(io, from, to, runs), targets, roots);
+    yield* search(sink, new RunPass(io, from, to, runs, visits), targets, roots);
   }
 }
 
