@@ -9,11 +9,14 @@ import {
   EPT5,
   type MmuDef,
   NPT5,
+  READABLE,
   type Root,
   SV39,
   SV57,
   TableCache,
+  USER,
   VirtualMemory,
+  WRITABLE,
   withAbsentEntries,
   withoutAddressBits,
   X86_32,
@@ -393,6 +396,31 @@ describe("entries that an operating system uses for itself", () => {
     ]);
     expect(runs.length).toBe(3);
     expect(memory.walk(0x2000n).sync().steps.at(-1)?.absent).toEqual({ kind: "swap", type: 3, offset: 9 });
+  });
+
+  it("have no right that a table above them takes away, whichever way they are asked for", () => {
+    const bytes = new Uint8Array(0x8000);
+    const view = new DataView(bytes.buffer);
+    // The last table is read-only, and the kernel's.
+    for (const [at, entry] of entries) view.setBigUint64(at, at === 0x3000 ? 0x4001n : entry, true);
+    const generous = {
+      ...own,
+      read: (...all: Parameters<typeof own.read>) => {
+        const answer = own.read(...all);
+        all[3].rights = READABLE | WRITABLE | USER;
+        return answer;
+      },
+    };
+    const memory = new VirtualMemory(new MemoryIo(bytes, { scheduler: new Scheduler() }), {
+      mmu: withAbsentEntries(X86_64, generous),
+      root: 0x1000,
+    });
+    for (let pass = 0; pass < 3; pass++) {
+      expect(memory.translate(0x1000n).sync()).toMatchObject({ physical: 0x7000, rights: READABLE });
+      const columns = memory.translateMany(BigUint64Array.of(0x1000n)).sync();
+      expect(columns.rights[0]).toBe(READABLE);
+      expect([...memory.maps({ start: 0x1000n, end: 0x2000n }).sync()]).toMatchObject([{ rights: READABLE }]);
+    }
   });
 });
 

@@ -175,6 +175,24 @@ it("a table that could not be read before flush() is not known as broken after i
   expect(await memory.translate(0x1000n)).toMatchObject({ physical });
 });
 
+it("flush() forgets what could not be read, too: one address, a column, a whole space", async () => {
+  const machine = new DummyMachine({ frames: 32 });
+  const { physical } = machine.map(0x1000n);
+  machine.lose(machine.entryAt(0x1000n, 1) - 8);
+  const memory = new VirtualMemory(new Slow(machine), { root: machine.root });
+  const ask = async () => [
+    (await memory.translate(0x1000n)).state,
+    (await memory.translateMany(BigUint64Array.of(0x1000n))).physical[0],
+    (await memory.maps().toArray()).map(({ state }) => state),
+  ];
+  expect(await ask()).toEqual(["table-missing", -1, ["table-missing"]]);
+  machine.missing.clear();
+  // What is not live, is taken to stay as it is until somebody says otherwise.
+  expect(await ask()).toEqual(["table-missing", -1, ["table-missing"]]);
+  memory.flush();
+  expect(await ask()).toEqual([undefined, physical, [undefined]]);
+});
+
 it("flush() is of use over a physical memory with its default page cache", async () => {
   const machine = new DummyMachine({ frames: 32 });
   machine.map(0x1000n);
