@@ -38,7 +38,17 @@ function spaceOf(format: TestedFormat, frames: readonly number[]): { root: Root;
 }
 
 const operation = fc.record({
-  kind: fc.constantFrom("translate", "many", "many", "walk", "read", "maps", "write", "flush"),
+  kind: fc.constantFrom(
+    "translate",
+    "many",
+    "together",
+    "together",
+    "walk",
+    "read",
+    "maps",
+    "write",
+    "flush",
+  ),
   space: fc.nat({ max: 3 }),
   /** Of a few addresses that all ask for: what one has left behind is met by others. */
   at: fc.array(fc.nat({ max: 4 }), { minLength: 1, maxLength: 8 }),
@@ -116,6 +126,25 @@ describe.each(SHARED.map((group) => [group.map(({ name }) => name).join("; "), g
               } else if (kind === "many") {
                 const columns = await memory.translateMany(BigUint64Array.from(list));
                 expect(list.map((_, i) => plain(columns.row(i)))).toEqual(expected);
+              } else if (kind === "together") {
+                // Each waits for its tables while the others go on.
+                const wanted = spaces.map((one) =>
+                  at.map((i) => {
+                    const va = addressIn(one.format, pool[i] as RandomAddress);
+                    return { va, result: reference.walk(read, one.space, va).result };
+                  }),
+                );
+                const asked = spaces.map((one, nth) => {
+                  const column = wanted[nth]?.map(({ va }) => va) ?? [];
+                  const columns = one.memory.translateMany(BigUint64Array.from(column)).promise();
+                  return [columns, all(column.map((va) => one.memory.translate(va))).promise()] as const;
+                });
+                for (const [nth, [columns, singles]] of asked.entries()) {
+                  const results = wanted[nth]?.map(({ result }) => result);
+                  const many = await columns;
+                  expect(results?.map((_, i) => plain(many.row(i)))).toEqual(results);
+                  expect((await singles).map(plain)).toEqual(results);
+                }
               } else if (kind === "walk") {
                 for (const [i, va] of list.entries())
                   expect(plain((await memory.walk(va)).result)).toEqual(expected[i]);
