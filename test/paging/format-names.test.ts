@@ -23,7 +23,7 @@ describe("names of page-table formats", () => {
   it("of AArch64 may be of any size, with what TCR_EL1 says besides", () => {
     expect(mmuNamed("aarch64-4k-40")).toBe(aarch64({ granule: 4096, bits: 40 }));
     // Down to what the walker can take: a name that is known can be used.
-    for (const name of ["aarch64-4k-31", "aarch64-16k-31", "aarch64-64k-31"]) {
+    for (const name of ["aarch64-4k-32", "aarch64-16k-32", "aarch64-64k-32"]) {
       const mmu = mmuNamed(name);
       expect(
         () => new VirtualMemory(new MemoryIo(new Uint8Array(8)), { root: { lower: 0 }, mmu: mmu as MmuDef }),
@@ -49,9 +49,9 @@ describe("names of page-table formats", () => {
       "aarch64",
       "aarch64-8k-48",
       "aarch64-4k-60",
-      "aarch64-4k-30",
+      "aarch64-4k-31",
       "aarch64-4k-39+48",
-      "aarch64-4k-30+48",
+      "aarch64-4k-31+48",
       "__proto__",
     ]) {
       expect(mmuNamed(name), name).toBeUndefined();

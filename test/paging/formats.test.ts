@@ -434,7 +434,8 @@ describe("roots", () => {
     expect(() => space(X86_64, { lower: 0x1000 })).toThrow(/one root/);
     expect(() => space(arm, {})).toThrow(/lower or upper/);
     expect(() => space(X86_PAE, 0x1010)).toThrow(/multiple of 32/);
-    expect(() => space(X86_32, 0x1020)).toThrow(/multiple of 4096/);
+    expect(() => space(X86_32, 0x1020)).toThrow(/multiple of 4096 \(a CR3/);
+    expect(() => space(SV39, 0x1020)).toThrow(/multiple of 4096$/);
     for (const root of [2 ** 52, 2 ** 53 + 4096, -4096, Number.NaN, Number.POSITIVE_INFINITY]) {
       expect(() => space(X86_64, root)).toThrow(/no physical address/);
       expect(() => space(arm, { lower: 0x1000, upper: root })).toThrow(/no physical address/);
@@ -485,6 +486,38 @@ describe("roots", () => {
     expect(both.translate(2n ** 52n).sync()).toMatchObject({ state: "non-canonical" });
     expect(() => aarch64({ granule: 4096, bits: 48, lowerBits: 39 })).toThrow(/no table holds side by side/);
     expect(() => aarch64({ granule: 16_384, bits: 47, lowerBits: 36 })).toThrow(/no table holds/);
+    expect(() => aarch64({ granule: 4096, bits: 52, physical52: false })).toThrow(/FEAT_LPA2/);
+  });
+
+  it("of the smallest AArch64 are told apart from each other, and from what is between them", () => {
+    const smallest = aarch64({ granule: 4096, bits: 32 });
+    expect(() => aarch64({ granule: 4096, bits: 31 })).toThrow(/no virtual addresses of 31 bits/);
+    const bytes = new Uint8Array(0x1_0000);
+    const put = (at: number, entry: bigint) => new DataView(bytes.buffer).setBigUint64(at, entry, true);
+    // Two bits of index at the top: 1 GiB each.
+    put(0x1000, 0x3003n);
+    put(0x2000 + 8 * 2, 0x4003n);
+    put(0x3000, 0x5003n);
+    put(0x4000, 0x6003n);
+    put(0x5000 + 8, 0xe003n);
+    put(0x6000 + 8, 0xf003n);
+    const io = new MemoryIo(bytes, { scheduler: new Scheduler() });
+    const memory = new VirtualMemory(io, { mmu: smallest, root: { lower: 0x1000, upper: 0x2000 } });
+    const upper = 2n ** 64n - 2n ** 31n + 0x1000n;
+    const column = BigUint64Array.of(0x1000n, upper, 0x8000_1000n, 2n ** 32n + 0x1000n, upper - 2n ** 32n);
+    const columns = memory.translateMany(column).sync();
+    column.forEach((va, row) => {
+      const found = memory.translate(va).sync();
+      expect([row, found.state ?? found.physical]).toEqual([
+        row,
+        [0xe000, 0xf000, "not-present", "non-canonical", "non-canonical"][row],
+      ]);
+      expect(columns.row(row)).toEqual(found);
+    });
+    expect([...memory.maps().sync()].map(({ start }) => start)).toEqual([0x1000n, upper]);
+    expect(memory.readPartial(upper - 8n, 16).sync().holes).toMatchObject([
+      { start: 0, end: 8, state: "not-present" },
+    ]);
   });
 
   it("of 32 bytes in one page are told apart", () => {

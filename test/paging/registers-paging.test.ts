@@ -156,12 +156,12 @@ describe("AArch64 registers", () => {
     expect(of(0n)).toBeUndefined();
     expect(of(tcr({ tg1: 0 }))).toBeUndefined();
     expect(of(tcr({ t1sz: 5 }))).toBeUndefined();
-    // More than 48 bits need DS or pages of 64 KiB; under 31, nothing here walks.
+    // More than 48 bits need DS or pages of 64 KiB; under 32, nothing here walks.
     expect(of(tcr({ t1sz: 12 }))).toBeUndefined();
     expect(of(tcr({ t1sz: 12, tg1: 1, ips: 6 }))).toBeUndefined();
     expect(of(tcr({ t1sz: 12, tg1: 3 }))?.mmu.name).toBe("aarch64-64k-52");
-    expect(of(tcr({ t1sz: 34 }))).toBeUndefined();
-    expect(of(tcr({ t1sz: 33 }))?.mmu.name).toBe("aarch64-4k-31");
+    expect(of(tcr({ t1sz: 33 }))).toBeUndefined();
+    expect(of(tcr({ t1sz: 32 }))?.mmu.name).toBe("aarch64-4k-32");
   });
 });
 

@@ -13,7 +13,7 @@ import type { EntryForm, EntryPattern, HalfRoot, MmuDef, RightRule } from "./mmu
 export interface Aarch64Options {
   /** Bytes of the smallest page, and of a table (TG0, TG1). */
   readonly granule: 4096 | 16_384 | 65_536;
-  /** Bits of a virtual address in either half, 64 - T0SZ and 64 - T1SZ: 31 to 52. */
+  /** Bits of a virtual address in either half, 64 - T0SZ and 64 - T1SZ: 32 to 52. */
   readonly bits: number;
   /**
    * Those of the lower half, if it has others: `bits` are then the upper one's (a kernel of 48 bits with programs of 52:
@@ -53,10 +53,10 @@ const LARGEST_BLOCK = {
 } as const;
 
 /**
- * Least bits of a virtual address: both halves together are to have as many as one word holds, and more than one level. (The
+ * Least bits of a virtual address: the walker tells halves by the high word. (The
  * architecture has 25, or 16 with FEAT_TTST; Linux takes 36 at least.)
  */
-export const LEAST_BITS = 31;
+export const LEAST_BITS = 32;
 
 const made = new Map<string, MmuDef>();
 
@@ -114,6 +114,10 @@ function make(options: Required<Aarch64Options>): MmuDef {
       throw new RangeError(`AArch64: no virtual addresses of ${own} bits`);
   }
   const bits = Math.max(options.bits, options.lowerBits);
+  if (bits > 48 && granule !== 65_536 && !physical52)
+    throw new RangeError(
+      `AArch64: ${bits} bits in pages of ${granule} bytes need addresses of 52 (FEAT_LPA2)`,
+    );
   const sizes =
     bits === Math.min(options.bits, options.lowerBits) ? bits : `${options.lowerBits}+${options.bits}`;
   const page = Math.log2(granule);

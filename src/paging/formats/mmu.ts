@@ -223,7 +223,8 @@ function checkDef(def: MmuDef, levels: number, pageShift: number, addressBits: n
   if (def.entryNames.length !== levels) throw new RangeError(`${def.name}: a name for each level is needed`);
   if (!(pageShift >= 12 && pageShift < 32))
     throw new RangeError(`${def.name}: pages of 2^${pageShift} bytes`);
-  if (!(addressBits >= 32 && addressBits <= 63))
+  // (Of a sign-extended address, the highest translated bit is looked for in the high word.)
+  if (!(addressBits >= (def.canonical === "sign-extended" ? 33 : 32) && addressBits <= 63))
     throw new RangeError(`${def.name}: ${addressBits} address bits`);
   // The walker's assumptions: the last index lies in the low word, and a physical address is exact in a double.
   if (pageShift + (def.splits[levels - 1] as number) >= 32 || def.address[1] > 51) {

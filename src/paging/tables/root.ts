@@ -65,7 +65,8 @@ export function checkRoot(mmu: CompiledMmu, root: Root): void {
   }
   const { halves } = mmu.def;
   const end = rootEnd(mmu.def);
-  if (!isPair) return checkAddress(root, mmu.rootAlign, end, mmu.rootAlign === 4096);
+  if (!isPair)
+    return checkAddress(root, mmu.rootAlign, end, mmu.rootAlign === 4096 && mmu.name.startsWith("x86"));
   const { lower, upper } = root;
   if (lower === undefined && upper === undefined)
     throw new RangeError(`page-table root: ${mmu.name} needs lower or upper`);
