@@ -111,7 +111,22 @@ describe("any memory", () => {
           expectConverted((await write(physical, "kdump", options)).file, source, "kdump", options);
         },
       ),
-      { numRuns: 50 },
+      {
+        numRuns: 50,
+        examples: [
+          // Nothing is known to be missing, and the last page is beyond all that is known.
+          [
+            [
+              { state: "or outside", length: 4096, seed: 0 },
+              { state: "present", length: 304, seed: 0 },
+              { state: "outside", length: 3793, seed: 0 },
+            ],
+            undefined,
+            "none",
+            false,
+          ],
+        ],
+      },
     );
   });
 

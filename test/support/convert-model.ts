@@ -61,6 +61,8 @@ export function convertedModel(
       const missing = new Set(states.filter((state) => !["present", "outside", "failed"].includes(state)));
       // If nobody knows of anything that is missing whether it is RAM, nor does the new dump.
       const unsureOnly = missing.has("unsure") && missing.size === 1 && !excludeZero;
+      // The bitmaps end with the last page of which anything is known; what is above is outside, whoever is unsure.
+      const end = states.findLastIndex((state) => state !== "outside") + 1;
       for (let i = 0; i < pages; i++) {
         const from = i * page;
         const inPage = states.slice(from, from + page);
@@ -72,7 +74,7 @@ export function convertedModel(
         if (has("present") && !has("failed")) {
           if (excludeZero && bytes.every((byte) => byte === 0)) model.mark(from, from + page, "excluded");
           else model.present(from, bytes);
-        } else if (has("present") || has("failed") || has("excluded") || unsureOnly) {
+        } else if (has("present") || has("failed") || has("excluded") || (unsureOnly && from < end)) {
           model.mark(from, from + page, "excluded");
         }
       }
