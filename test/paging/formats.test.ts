@@ -138,7 +138,34 @@ const cases: Record<string, Case> = {
     virtual: (15n << 48n) | (1n << 39n) | 0x1234n,
     physical: 2 ** 49 + 2 ** 51 + 0x1234,
     pageSize: 2 ** 39,
-    rights: "rwuxk",
+    // (What EL0 may write, EL1 never executes.)
+    rights: "rwux",
+  },
+  "AArch64, 4 KiB, 39 bits: writable for EL0 but for its table": {
+    mmu: aarch64({ granule: 4096, bits: 39 }),
+    root: { lower: 0x1000 },
+    entries: [
+      [0x1000, 0x2003n],
+      [0x2000 + 8, 0x3003n | (1n << 62n)],
+      [0x3000 + 8, 0x4c43n],
+    ],
+    virtual: 0x20_1234n,
+    physical: 0x4234,
+    pageSize: 4096,
+    rights: "ruxk",
+  },
+  "AArch64, 4 KiB, 39 bits: writable for EL0 once the hardware notes it": {
+    mmu: aarch64({ granule: 4096, bits: 39, dirtyState: true }),
+    root: { lower: 0x1000 },
+    entries: [
+      [0x1000, 0x2003n],
+      [0x2000 + 8, 0x3003n],
+      [0x3000 + 8, 0x4cc3n | (1n << 51n)],
+    ],
+    virtual: 0x20_1234n,
+    physical: 0x4234,
+    pageSize: 4096,
+    rights: "rwux",
   },
   "RISC-V, three levels, a page of 64 KiB": {
     mmu: SV39,

@@ -153,12 +153,17 @@ describe("the reference, by hand", () => {
       kernelExecutable: false,
     });
     const ignoring = aarch64({ granule: 4096, bits: 39, half: "lower", hierarchicalDisabled: true });
+    // What EL0 may write, EL1 never executes: here without PXN.
     expect(result(ignoring, 0x1000n, 0n, restricted)).toMatchObject({
       writable: true,
       user: true,
       userExecutable: true,
-      kernelExecutable: true,
+      kernelExecutable: false,
     });
+    const readOnly = { ...page(0x5555_5f43n), 4096: 0x4000_0000_0000_2003n };
+    expect(result(lower, 0x1000n, 0n, readOnly)).toMatchObject({ user: true, kernelExecutable: true });
+    const private_ = { ...page(0x5555_5f43n), 4096: 0x2000_0000_0000_2003n };
+    expect(result(lower, 0x1000n, 0n, private_)).toMatchObject({ writable: true, kernelExecutable: true });
   });
 
   it("AArch64: levels, roots and blocks of each granule", () => {

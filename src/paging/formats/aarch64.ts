@@ -7,7 +7,7 @@
  * contiguous bit. Encodings that the architecture calls reserved are treated as invalid there, and are absent here.
  */
 import { DBM, DBM_FORM, LPA_DBM_FORM, LPA_FORM, LPA2_FORM } from "./entry-forms.hot.js";
-import type { EntryForm, EntryPattern, HalfRoot, MmuDef, RightRule } from "./mmu-def.js";
+import type { EntryForm, EntryPattern, HalfRoot, MmuDef, RightExclusion, RightRule } from "./mmu-def.js";
 
 /** What TCR_EL1 says of a format. */
 export interface Aarch64Options {
@@ -44,6 +44,9 @@ const TABLE_RIGHTS: readonly RightRule[] = [
   { right: "user", bit: 61, when: "clear", of: "table" }, // APTable[0]
   { right: "writable", bit: 62, when: "clear", of: "table" }, // APTable[1]
 ];
+
+/** What EL0 may write is never executable at EL1, whatever PXN says (D8.4; the pseudocode's AArch64.S1DirectBasePermissions). */
+const EXCLUSIONS: readonly RightExclusion[] = [{ right: "kernelExecutable", where: ["user", "writable"] }];
 
 /** log2 of the largest block by granule: without FEAT_LPA2 or FEAT_LPA, and with (D8.3.1, table D8-20 and on). */
 const LARGEST_BLOCK = {
@@ -159,6 +162,7 @@ function make(options: Required<Aarch64Options>): MmuDef {
     canonical: "sign-extended",
     entries,
     rights: [writable, ...PAGE_RIGHTS, ...(hierarchical ? TABLE_RIGHTS : [])],
+    exclusions: EXCLUSIONS,
     address: [page, physical52 ? 51 : 47],
     reserved: [],
     attributes: [

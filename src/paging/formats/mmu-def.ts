@@ -33,6 +33,12 @@ export interface RightRule {
   readonly levels?: readonly number[];
 }
 
+/** A right that others take away: nothing that has all of `where`, combined over all levels, has `right`. */
+export interface RightExclusion {
+  readonly right: RightRule["right"];
+  readonly where: readonly RightRule["right"][];
+}
+
 /** Bits that must be 0 in entries of one level; one that is set makes the entry `malformed`. */
 export interface ReservedBits {
   readonly level: number;
@@ -96,6 +102,8 @@ export interface MmuDef {
    */
   readonly entries: readonly EntryPattern[];
   readonly rights: readonly RightRule[];
+  /** What the rights of a mapping lack besides, once those of all levels are combined. */
+  readonly exclusions?: readonly RightExclusion[];
   /** Where the physical address lies in an entry, at its own bit positions; a page uses those above its size. */
   readonly address: BitRange;
   /** The same in entries of the last table, where it is another. */

@@ -1,6 +1,6 @@
 /** A format in its compiled form: flat arrays by level for the one walker (`walk.hot.ts`). */
 import { LEAF, MALFORMED, MISSING, NOT_PRESENT } from "./entry-kinds.js";
-import type { BitRange, MmuDef, RightRule } from "./mmu-def.js";
+import type { BitRange, MmuDef, RightExclusion, RightRule } from "./mmu-def.js";
 import {
   ALL_RIGHTS,
   GLOBAL,
@@ -84,6 +84,8 @@ export interface CompiledMmu {
   readonly grants: Uint8Array;
   /** The same of what points to a table, by level. */
   readonly tableGrants: readonly Uint8Array[];
+  /** Rights of a mapping, by those that all its entries grant: without what these exclude. */
+  readonly settled: Uint8Array;
   /**
    * The last three levels are as formats with pages of 4 KiB have them that have so many: nine bits of index each (the third
    * may have fewer, if it is the root), leaves of 4 KiB, 2 MiB and 1 GiB. What follows links for one address is made for
@@ -178,6 +180,15 @@ function compileGrants({ name, rights }: MmuDef, of: "page" | "table", level: nu
     }
   }
   return grants;
+}
+
+/** Every set of rights without what it excludes. */
+function compileExclusions(exclusions: readonly RightExclusion[] = []): Uint8Array {
+  return Uint8Array.from({ length: ALL_RIGHTS + 1 }, (_, combined) => {
+    const without = (rights: number, { right, where }: RightExclusion) =>
+      where.every((one) => (combined & RIGHTS[one]) !== 0) ? rights & ~RIGHTS[right] : rights;
+    return exclusions.reduce(without, combined);
+  });
 }
 
 /** The bits of which a present entry has at least one. */
@@ -285,6 +296,7 @@ function compile(def: MmuDef): CompiledMmu {
     leafAddressHi: column(),
     grants,
     tableGrants: Array.from({ length: levels + 1 }, (_, level) => compileGrants(def, "table", level)),
+    settled: compileExclusions(def.exclusions),
     fineGranule:
       levels >= 3 &&
       indexBits === 9 &&

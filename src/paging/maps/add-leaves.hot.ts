@@ -29,7 +29,7 @@ export function addLeaves(
   above: number,
 ): number {
   const { mmu, startWords, lengths, physical, rights } = runs;
-  const { presentMask, grants, kinds, pagesIn4GiB } = mmu;
+  const { presentMask, grants, settled, kinds, pagesIn4GiB } = mmu;
   const lastRow = runs.capacity - 1;
   const reservedLo = mmu.leafReservedLo[level] as number;
   const reservedHi = mmu.leafReservedHi[level] as number;
@@ -88,7 +88,9 @@ export function addLeaves(
       if (((entryLo & reservedLo) | (entryHi & reservedHi)) !== 0) break;
       bits = entryLo & fixedLo;
       highBits = entryHi & fixedHi;
-      const own = above & (grants[bits & 0xfff] as number) & (grants[4096 | (highBits >>> 20)] as number);
+      const combined =
+        above & (grants[bits & 0xfff] as number) & (grants[4096 | (highBits >>> 20)] as number);
+      const own = settled[combined] as number;
       if (own !== granted) {
         granted = own;
         lo = NOWHERE;

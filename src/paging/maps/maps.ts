@@ -234,7 +234,7 @@ class MapScan {
       const meant = absentKind(mmu, level, lo, hi);
       if (meant === SWAPPED) return this.#addBroken(place, vpn, pages, swappedAt(level), lo, hi);
       if (meant === LEAF) {
-        const rights = place.rights & absentPage.rights;
+        const rights = mmu.settled[place.rights & absentPage.rights] as number;
         const at = (absentPage.hi >>> 0) * HIGH + (absentPage.lo >>> 0);
         return this.#add(place, vpn, pages, at, level, rights, 0, 0, 0);
       }
@@ -245,7 +245,8 @@ class MapScan {
     const physical =
       ((hi & (mmu.leafAddressHi[level] as number)) >>> 0) * HIGH +
       ((lo & (mmu.leafAddressLo[level] as number)) >>> 0);
-    return this.#add(place, vpn, pages, physical, level, place.rights & leafRights(mmu, lo, hi), 0, 0, 0);
+    const rights = mmu.settled[place.rights & leafRights(mmu, lo, hi)] as number;
+    return this.#add(place, vpn, pages, physical, level, rights, 0, 0, 0);
   }
 
   /** Goes down to a table of `level`, once it is in hand and its children are on hand or known. */

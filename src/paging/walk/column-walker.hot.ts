@@ -82,7 +82,7 @@ export class PlainWalker implements ColumnWalker {
     const mmu = this.#mmu;
     const { arena, links } = this.#cache;
     const { words, physical, levels, left, asked } = this;
-    const { grants, tableShift } = mmu;
+    const { grants, settled, tableShift } = mmu;
     let leftCount = 0;
     let askedCount = 0;
     for (let row = 0; row < rows; row++) {
@@ -137,7 +137,7 @@ export class PlainWalker implements ColumnWalker {
       const low = (entryLo & (mmu.leafAddressLo[level] as number)) | (lo & (mmu.offsetLo[level] as number));
       physical[row] = (high >>> 0) * 4294967296 + (low >>> 0);
       levels[row] = level;
-      this.rights[row] = rights;
+      this.rights[row] = settled[rights] as number;
     }
     this.askedCount = askedCount;
     return leftCount;

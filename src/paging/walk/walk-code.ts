@@ -26,7 +26,8 @@ import { ALL_RIGHTS } from "../formats/rights.js";
 import { askedAt, LINK_LEAF, LINK_LEVEL_SHIFT, LINK_SLOT_SHIFT, LINK_TAG } from "../tables/links.js";
 import { ASKED_ROW_SHIFT, BLOCK, BY_HAND, type ColumnWalker } from "./column-walker.hot.js";
 
-// Where everything lies in the memory: the block's columns, then the rights by bits of an entry, tables, links.
+// Where everything lies in the memory: the block's columns, then the rights by bits of an entry and by combined ones,
+// tables, links.
 const ADDRESSES = 0;
 const PHYSICAL = ADDRESSES + 8 * BLOCK;
 const LEFT = PHYSICAL + 8 * BLOCK;
@@ -34,7 +35,8 @@ const ASKED = LEFT + 4 * BLOCK;
 const LEVELS = ASKED + 8 * BLOCK;
 const RIGHTS = LEVELS + BLOCK;
 const GRANTS = RIGHTS + BLOCK;
-const ARENA = GRANTS + 8192;
+const SETTLED = GRANTS + 8192;
+const ARENA = SETTLED + 64;
 
 /** Where a cache keeps its tables. */
 export interface TableMemory {
@@ -104,6 +106,7 @@ export class WasmWalker implements ColumnWalker {
     const { walk } = instantiate(wasm, moduleFor(wasm, mmu, capacity), memory);
     this.#walk = walk as (rootSlot: number, rows: number, ask: number) => number;
     new Uint8Array(buffer, GRANTS, mmu.grants.length).set(mmu.grants);
+    new Uint8Array(buffer, SETTLED, mmu.settled.length).set(mmu.settled);
   }
 
   walk(rootSlot: number, rows: number, ask: boolean): number {
@@ -123,6 +126,7 @@ const mask64 = (lo: number | undefined, hi: number | undefined) =>
  */
 function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
   const { levels, def } = mmu;
+  const hasExclusions = mmu.settled.some((rights, combined) => rights !== combined);
   const links = linksAt(capacity, mmu.tableBytes);
   // Parameters, and locals of 32 bits; then those of 64.
   const [rootSlot, rows, ask, row, at, link, rights, table, left, asked] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
@@ -157,7 +161,7 @@ function walkCode(mmu: CompiledMmu, capacity: number): Uint8Array<ArrayBuffer> {
     return [
       ...f64.store(to(row, 3), f64.ofI64(physical), PHYSICAL),
       ...i32.store8(get(row), i32.const(level), LEVELS),
-      ...i32.store8(get(row), get(rights), RIGHTS),
+      ...i32.store8(get(row), hasExclusions ? i32.load8U(get(rights), SETTLED) : get(rights), RIGHTS),
     ];
   };
   const narrow = (by: Code) => set(rights, i32.and(get(rights), by));

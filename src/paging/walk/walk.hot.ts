@@ -50,7 +50,7 @@ export class Step {
   /** Level of the entry. */
   level = 0;
   index = 0;
-  /** Rights of the entries so far, this one included. */
+  /** Rights of the entries so far, this one included; of a `LEAF`, those of the mapping. */
   rights = 0;
   /** Words of the entry; signed. */
   entryLo = 0;
@@ -107,7 +107,7 @@ export function kindOf(mmu: CompiledMmu, level: number, lo: number, hi: number):
   return bad === 0 ? MISSING : MALFORMED;
 }
 
-/** Rights that an entry grants which maps memory. */
+/** Rights that an entry grants which maps memory; with those of the entries above, `mmu.settled` makes the mapping's of them. */
 export function leafRights({ grants }: CompiledMmu, lo: number, hi: number): number {
   return (grants[lo & 0xfff] as number) & (grants[4096 | (hi >>> 20)] as number) & ALL_RIGHTS;
 }
@@ -189,7 +189,7 @@ export function walkFrom(
       step.rights = rights & own;
     } else if (kind === LEAF) {
       const own = leafRights(mmu, entryLo, entryHi);
-      step.rights = rights & own;
+      step.rights = mmu.settled[rights & own] as number;
       step.addressLo = entryLo & (mmu.leafAddressLo[level] as number);
       step.addressHi = entryHi & (mmu.leafAddressHi[level] as number);
       if (slot >= 0 && level > 1) cache.linkLeaf(at, level, own);
@@ -197,7 +197,7 @@ export function walkFrom(
       // (It is never linked: what follows links takes entries as they are.)
       kind = absentKind(mmu, level, entryLo, entryHi);
       isAbsent = true;
-      step.rights = rights & absentPage.rights;
+      step.rights = mmu.settled[rights & absentPage.rights & ALL_RIGHTS] as number;
       step.addressLo = absentPage.lo;
       step.addressHi = absentPage.hi;
     } else {
@@ -334,7 +334,7 @@ function takeLeaf(
     ((entryHi & (mmu.leafAddressHi[level] as number)) >>> 0) * HIGH +
     (((entryLo & (mmu.leafAddressLo[level] as number)) | offset) >>> 0);
   leaf.level = level;
-  leaf.rights = rights & ALL_RIGHTS;
+  leaf.rights = mmu.settled[rights & ALL_RIGHTS] as number;
   leaf.room = (mmu.offsetLo[level] as number) + 1 - offset;
   leaf.entry = entry;
   return true;

@@ -10,8 +10,10 @@
  *   64 KiB: 2 (512 MiB), with LPA also 1 (4 TiB).
  * RES0 bits (below a block's address, 49:48 without LPA2 …) are ignored, as are output addresses beyond the IPS.
  *
- * Not applied, because they depend on registers other than the format: WXN, "writable at EL0 is never executable at
- * EL1", PAN, EPAN, AF = 0, the top byte (TBI) and pointer tags, POE/PIE. NSTable and NS say nothing here.
+ * What EL0 may write is not executable at EL1, whatever PXN says (D8.4; AArch64.S1DirectBasePermissions in the pseudocode):
+ * `settle`.
+ *
+ * Not applied, because they depend on registers other than the format: WXN, PAN, EPAN, AF = 0, the top byte (TBI) and pointer tags, POE/PIE. NSTable and NS say nothing here.
  */
 import { bit, bits, field } from "./bits.js";
 import {
@@ -109,5 +111,7 @@ export function aarch64(options: AArch64Options): ReferenceFormat {
   const kib = granule / 1024;
   const name = `aarch64-${kib}k-${options.bits}${large ? "-large" : ""}-${half}`;
   const canonical = half === "lower" ? "zeros" : "ones";
-  return { name, levels, entryBytes: 8, canonical, decode };
+  const settle = (grants: Grants): Grants =>
+    grants.user && grants.writable ? { ...grants, kernelExecutable: false } : grants;
+  return { name, levels, entryBytes: 8, canonical, decode, settle };
 }

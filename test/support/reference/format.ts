@@ -83,6 +83,8 @@ export interface ReferenceFormat {
   /** What the address bits above the root's index must be: copies of the highest indexed bit, zeros, or ones. */
   readonly canonical: "sign" | "zeros" | "ones";
   decode(level: number, entry: bigint): Decoded;
+  /** What a mapping grants, if all its entries grant this. Default: the same. */
+  settle?(combined: Grants): Grants;
 }
 
 /** Reads the bytes of an entry at a physical address, little-endian; a string is the state of a failed read. */

@@ -65,6 +65,8 @@ function and(a: Grants, b: Grants): Grants {
   };
 }
 
+const settled = (format: ReferenceFormat, combined: Grants): Grants => format.settle?.(combined) ?? combined;
+
 const entriesOf = ({ high, low }: ReferenceLevel): bigint => 1n << BigInt(high - low + 1);
 
 /** Whether a format's root is as long as the tables below it. */
@@ -139,7 +141,7 @@ export function walk(
       if (decoded.is === "page") {
         const physical = decoded.base + (va % decoded.size);
         const pageSize = decoded.pageSize ?? decoded.size;
-        return { steps, result: { physical, pageSize, ...grants, global } };
+        return { steps, result: { physical, pageSize, ...settled(format, grants), global } };
       }
       table = decoded.next;
       pointer = entry;
@@ -212,7 +214,7 @@ export function maps(read: ReadEntry, space: ReferenceSpace): ReferenceRun[] {
         if (decoded.is === "page") {
           const physical = decoded.base + (start % decoded.size);
           const pageSize = decoded.pageSize ?? decoded.size;
-          pieces.push({ start, end, physical, pageSize, ...grants, global });
+          pieces.push({ start, end, physical, pageSize, ...settled(format, grants), global });
           continue;
         }
         const { next } = decoded;
