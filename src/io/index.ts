@@ -52,5 +52,5 @@ export {
   writeStream,
 } from "./stream.js";
 export type { Running } from "./task.js";
-export type { BoundView, Fragment, Output, View } from "./view.js";
+export { type BoundView, type Fragment, type Output, sendKept, type View } from "./view.js";
 export { Countdown, type Routine, type Wait, type Waker } from "./wait.js";

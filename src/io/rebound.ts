@@ -5,7 +5,7 @@
 import { type Fault, UNANSWERED } from "./fault.js";
 import { Packet } from "./packet.js";
 import type { PacketIo } from "./packet-io.js";
-import type { BoundView, Fragment, Output } from "./view.js";
+import { type BoundView, type Fragment, type Output, sendKept } from "./view.js";
 import type { Waker } from "./wait.js";
 
 /** A waker that is a callback. */
@@ -52,7 +52,8 @@ function sendGuarded<P>(io: PacketIo<P>, param: P, view: BoundView): void {
 }
 
 /**
- * Decides about a part of a rebound view: answer it (`part.complete()`, `part.fail(fault)`) or send it elsewhere.
+ * Decides about a part of a rebound view: answer it (`part.complete()`, `part.fail(fault)`) or send it elsewhere. (Or keep it,
+ * `part.keep()`, and do so later.)
  *
  * @param part   A piece of the original view; its bytes have been moved already where `fault` is 0.
  * @param offset Of the part's first byte, relative to the original view's.
@@ -95,12 +96,13 @@ class Rebound implements Output {
       part = part.split(from - part.start);
     }
     this.#pieces.splice(i, 1, ...[before, after].filter((piece) => piece !== undefined));
-    try {
-      this.#onPart(part, start, fault);
-    } catch (error) {
-      this.#packet.outputError ??= error;
-      if (!part.answered) part.fail(UNANSWERED);
-    }
+    sendKept(part, () => {
+      try {
+        this.#onPart(part, start, fault);
+      } catch (error) {
+        this.#packet.outputError ??= error;
+      }
+    });
   }
 }
 

@@ -62,8 +62,13 @@ export class View {
 }
 
 // What a bound view's outcome is before it has one; then it is the fault, or 0 for bytes that moved.
+/** As `KEPT`, and lent to a layer that has promised nothing yet (`sendKept`). */
+const LENT = -3;
 const OPEN = -2;
 const KEPT = -1;
+
+/** Pieces split off from views that are lent, by whoever has them now: they must not be lost. */
+let lentPieces: BoundView[] = [];
 
 /**
  * The only thing that a layer sees of a packet. It gets exactly one answer: `split` it (then each part gets one),
@@ -77,7 +82,7 @@ export class BoundView implements Fragment {
   readonly tag: number;
   readonly output: Output | undefined;
   private limit: number;
-  private outcome: Fault | typeof OPEN | typeof KEPT = OPEN;
+  private outcome: Fault | typeof OPEN | typeof KEPT | typeof LENT = OPEN;
   private readonly flight: number;
 
   /** @internal */
@@ -134,6 +139,7 @@ export class BoundView implements Fragment {
     checkSplit(at, this.length);
     const tail = new BoundView(this.packet, this.start + at, this.limit, this.tag, this.output);
     tail.outcome = this.outcome;
+    if (this.outcome === LENT) lentPieces.push(tail);
     this.limit = this.start + at;
     return tail;
   }
@@ -142,8 +148,20 @@ export class BoundView implements Fragment {
   keep(): void {
     this.checkOpen();
     if (this.outcome === KEPT) return;
+    const before = this.outcome;
     this.outcome = KEPT;
-    this.packet.keep(this.limit - this.start);
+    if (before === OPEN) this.packet.keep(this.limit - this.start);
+  }
+
+  /** Takes the promise off a kept view, until `takeBack`: the next layer is to make one of its own. @internal */
+  lend(): void {
+    this.keep();
+    this.outcome = LENT;
+  }
+
+  /** Fails what was lent and is neither answered nor kept by now. @internal */
+  takeBack(): void {
+    if (this.outcome === LENT) this.fail(UNANSWERED);
   }
 
   /**
@@ -219,7 +237,7 @@ export class BoundView implements Fragment {
   // The order matters and is mfio's: the packet's account first, then the output (which may submit more, even the
   // same packet), then whoever waits.
   private settle(fault: Fault): void {
-    const kept = this.outcome === KEPT;
+    const kept = this.outcome !== OPEN;
     this.outcome = fault;
     const waiter = this.packet.answered(this.start, this.limit, fault, kept);
     if (this.output !== undefined) this.tellOutput(this.output);
@@ -233,6 +251,31 @@ export class BoundView implements Fragment {
       // An output that throws must not keep other fragments from being answered: the operation throws it later.
       this.packet.outputError ??= error;
     }
+  }
+}
+
+/**
+ * Sends on a view that was kept: what `send` hands it, or parts of it, to must answer or keep those, as if it came from the
+ * first sender. What it does not (pieces that it split off and lost, a layer that threw half-way) fails as `unanswered`, so that
+ * nobody waits for it; what `send` throws is then the holes' cause. For layers that answer later, by asking another one.
+ */
+export function sendKept(view: BoundView, send: () => void): void {
+  const { packet, start, end } = view;
+  view.lend();
+  // (What is answered meanwhile may lend other views: each has its own list.)
+  const outer = lentPieces;
+  const pieces: BoundView[] = [];
+  lentPieces = pieces;
+  try {
+    send();
+  } catch (error) {
+    packet.cause ??= error;
+  }
+  lentPieces = outer;
+  view.takeBack();
+  for (const piece of pieces) {
+    if (piece.packet === packet && piece.start >= start && piece.start < end) piece.takeBack();
+    else outer.push(piece);
   }
 }
 

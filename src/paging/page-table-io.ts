@@ -11,6 +11,7 @@ import {
   levelOf,
   type PacketIo,
   type Scheduler,
+  sendKept,
 } from "../io/index.js";
 import { PhysicalMemory } from "../memory/physical-memory.js";
 import type { Writes } from "../memory/writes.js";
@@ -23,7 +24,6 @@ import { ColumnFetch } from "./tables/column-fetch.js";
 import { checkRoot, layoutOf, type Root, type RootLayout, rootName } from "./tables/root.js";
 import { TableCache } from "./tables/table-cache.hot.js";
 import { TableFetch, type TableWaiter } from "./tables/table-fetch.js";
-import { failThrown } from "./walk/fail-thrown.js";
 import { sendVirtualColumn } from "./walk/translate-column.js";
 import {
   BEYOND,
@@ -303,7 +303,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
       rest = room < length ? piece.split(room) : undefined;
       const sum = lo + piece.length;
       if (kind === LEAF && held === undefined) this.physical.sendIo(physical, piece);
-      else if (kind === LEAF) this.#sendWaited(physical, piece);
+      else if (kind === LEAF) sendKept(piece, () => this.physical.sendIo(physical, piece));
       else if (kind === MISSING) this.#waitForTable(physical, below, granted, lo, hi, piece, generation);
       else this.#failOrSwap(reason, entryLo, entryHi, lo, hi, piece);
       lo = sum >>> 0;
@@ -334,20 +334,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     }
     const within =
       ((hi & (mmu.offsetHi[level] as number)) >>> 0) * HIGH + ((lo & (mmu.offsetLo[level] as number)) >>> 0);
-    try {
-      area.sendIo(offset * (mmu.size[1] as number) + within, piece);
-    } catch (error) {
-      failThrown(piece, error);
-    }
-  }
-
-  /** A layer that throws is wrong; those who wait for the same table are not to suffer for it. */
-  #sendWaited(physical: number, piece: BoundView): void {
-    try {
-      this.physical.sendIo(physical, piece);
-    } catch (error) {
-      failThrown(piece, error);
-    }
+    sendKept(piece, () => area.sendIo(offset * (mmu.size[1] as number) + within, piece));
   }
 
   #waitForTable(

@@ -17,6 +17,7 @@ import {
   type Source,
   SourceIo,
   send,
+  sendKept,
   sendRebound,
   settle,
   UNANSWERED,
@@ -25,6 +26,12 @@ import {
 } from "../../src/index.js";
 import { delaying, memorySource } from "../suite/index.js";
 import { counted, gate, open, turns } from "./support.js";
+
+/** Until a packet is complete. */
+async function fetched(packet: Packet): Promise<void> {
+  for (let i = 0; i < 100 && !packet.complete; i++) await turns(1);
+  expect(packet.complete).toBe(true);
+}
 
 describe("a layer that is wrong", () => {
   it("answering a view that it dropped throws, and the rest of the packet is still waited for", async () => {
@@ -89,6 +96,112 @@ describe("a layer that is wrong", () => {
       });
     });
     await expect(readInto(io, 0, 4).promise()).rejects.toThrow("in onPart");
+  });
+
+  it("throwing half-way through a part of a rebound view fails what it lost of that", async () => {
+    const io = layer(undefined, (address: number, view: BoundView) => {
+      sendRebound(new MemoryIo(counted()), address, view, (part) => {
+        part.split(1);
+        part.complete();
+        throw new Error("in onPart");
+      });
+    });
+    await expect(readInto(io, 0, 4).promise()).rejects.toThrow("in onPart");
+  });
+
+  describe("below one that answers later", () => {
+    /** Keeps each view, and sends it on a few turns later. */
+    const later = (below: (address: number, view: BoundView) => void) =>
+      layer(undefined, (address: number, view: BoundView) => {
+        view.keep();
+        void turns(2).then(() => sendKept(view, () => below(address, view)));
+      });
+    const memory = new MemoryIo(counted());
+    const slow = delaying(memory, 8);
+
+    it("loses nothing that it split off and forgot: that fails as unanswered, and outputs are told", async () => {
+      const io = later((address, view) => {
+        const tail = view.split(4);
+        tail.split(2);
+        memory.sendIo(address, view);
+        slow.sendIo(address + 4, tail);
+      });
+      const told: number[][] = [];
+      const packet = Packet.reading(8);
+      const onFragment = ({ start, end, fault: why }: { start: number; end: number; fault: number }) =>
+        told.push([start, end, why]);
+      io.sendIo(16, packet.view().bind({ onFragment }));
+      await fetched(packet);
+      expect(told.sort(([a = 0], [b = 0]) => a - b)).toEqual([
+        [0, 4, 0],
+        [4, 6, 0],
+        [6, 8, UNANSWERED],
+      ]);
+      expect([...packet.bytes]).toEqual([16, 17, 18, 19, 20, 21, 0, 0]);
+    });
+
+    it.each([
+      ["at once", [], 0],
+      ["having answered a part", [{ start: 0, end: 4 }], 4],
+    ])("throws %s: what it did not answer fails, and the error is the cause", async (_, good, answers) => {
+      const io = later((address, view) => {
+        if (answers > 0) {
+          view.split(answers);
+          memory.sendIo(address, view);
+        }
+        throw new Error("broken");
+      });
+      const { holes, ...rest } = await readPartial(io, 16, 8);
+      expect(rest.good).toEqual(good);
+      expect(holes).toMatchObject([{ start: answers, end: 8, state: "unanswered" }]);
+      await expect(readInto(io, 16, 8).promise()).rejects.toMatchObject({ cause: { message: "broken" } });
+    });
+
+    it("waits for what a source still has in hand when it throws", async () => {
+      const io = later((address, view) => {
+        view.split(4);
+        slow.sendIo(address, view);
+        throw new Error("broken");
+      });
+      const { bytes, holes } = await readPartial(io, 16, 8);
+      expect([...bytes]).toEqual([16, 17, 18, 19, 0, 0, 0, 0]);
+      expect(holes).toMatchObject([{ start: 4, end: 8, state: "unanswered" }]);
+    });
+
+    it("may keep its view for a third to answer, and lend what it was lent", async () => {
+      const io = later((address, view) => {
+        const tail = view.split(3);
+        later((at, part) => memory.sendIo(at, part)).sendIo(address, view);
+        sendKept(tail, () => {
+          tail.split(2);
+          memory.sendIo(address + 3, tail);
+        });
+      });
+      const { bytes, holes } = await readPartial(io, 16, 8);
+      expect([...bytes]).toEqual([16, 17, 18, 19, 20, 0, 0, 0]);
+      expect(holes).toMatchObject([{ start: 5, end: 8, state: "unanswered" }]);
+    });
+
+    it("that splits while another view is lent still has its own pieces", async () => {
+      const parts: BoundView[] = [];
+      // The second view's turn comes while the first one's layer is at work: it splits the first.
+      const io = later((address, view) => {
+        parts.push(view);
+        const [first] = parts;
+        if (first !== view || first === undefined) return memory.sendIo(address, view);
+        const packet = Packet.reading(1);
+        const inner = packet.view().bind();
+        inner.keep();
+        let tail: BoundView | undefined;
+        sendKept(inner, () => {
+          tail = first.split(4);
+          memory.sendIo(0, inner);
+        });
+        memory.sendIo(address, first);
+        if (tail !== undefined) memory.sendIo(address + 4, tail);
+      });
+      expect([...(await readInto(io, 16, 8))]).toEqual([16, 17, 18, 19, 20, 21, 22, 23]);
+    });
   });
 
   it("dropping next to a part that failed as unanswered leaves no part of a rebound view undecided", async () => {

@@ -438,6 +438,45 @@ describe("a layer below that is wrong", () => {
     expect([...failed]).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
   });
 
+  it.each([
+    ["throws", true],
+    ["returns", false],
+  ])("and %s having lost a part of what waited for tables fails that part", async (_, throws) => {
+    const machine = new DummyMachine({ frames: 900, seed: 2 });
+    const [addresses = []] = groupsOf(machine, 1);
+    const inner = machine.sourceIo({ scheduler: new Scheduler(), turns: 2 });
+    const lose = (view: BoundView, at: number, send: () => void) => {
+      view.split(at);
+      send();
+      if (throws) throw new Error("second bank");
+    };
+    const io = {
+      scheduler: inner.scheduler,
+      sendIo(at: number, view: BoundView) {
+        if (view.length !== 16) inner.sendIo(at, view);
+        else lose(view, 4, () => inner.sendIo(at, view));
+      },
+      sendColumn(
+        column: { readonly words: Uint32Array; readonly size: number },
+        from: number,
+        view: BoundView,
+      ) {
+        if (column.size !== 8) inner.sendColumn(column, from, view);
+        else lose(view, 3 * 8, () => inner.sendColumn(column, from, view));
+      },
+    };
+    const memory = new VirtualMemory(io, { root: machine.root, tableCache: cacheOf(300) });
+    const read = memory.readPartial(addresses[5] as bigint, 16).promise();
+    const records = memory.gather(BigUint64Array.from(addresses), 8).promise();
+    expect([await fate(read), await fate(records)]).toEqual(["ended", "ended"]);
+    expect((await read).holes).toMatchObject([{ start: 4, end: 16, state: "unanswered" }]);
+    expect([...(await records).failed]).toEqual(addresses.map((_one, i) => i).slice(3));
+    const cold = new VirtualMemory(io, { root: machine.root, tableCache: cacheOf(300) });
+    await expect(cold.read(addresses[5] as bigint, 16).promise()).rejects.toMatchObject(
+      throws ? { cause: { message: "second bank" } } : { code: "PARTIAL_READ" },
+    );
+  });
+
   it("and drops a part of a column of tables fails what it translates", async () => {
     const machine = new DummyMachine({ frames: 900, seed: 2 });
     const [addresses = []] = groupsOf(machine, 1);

@@ -4,10 +4,9 @@
  */
 import { HIGH } from "../../io/address.js";
 import { type Column, sendColumn, sendRecords } from "../../io/column.js";
-import { type BoundView, faultState, type Routine, UNANSWERED } from "../../io/index.js";
+import { type BoundView, faultState, type Routine, sendKept, UNANSWERED } from "../../io/index.js";
 import type { PageTableIo } from "../page-table-io.js";
 import { BLOCK, LEFT_ROW } from "./column-walker.hot.js";
-import { failThrown } from "./fail-thrown.js";
 import { translateColumns } from "./translate-many.js";
 import { TranslationColumns } from "./translation.js";
 
@@ -132,15 +131,6 @@ function* whenTranslated(
   }
 }
 
-/** A layer that throws is wrong; the records behind these are not to wait for ever. */
-function sendWaited(io: PageTableIo, physical: Column, from: number, piece: BoundView): void {
-  try {
-    sendColumn(io.physical, physical, from, piece);
-  } catch (error) {
-    failThrown(piece, error);
-  }
-}
-
 /** Forwards runs of translated records, and fails the others. */
 function forward(
   io: PageTableIo,
@@ -160,8 +150,9 @@ function forward(
     const piece: BoundView = rest;
     if (i < end) rest = piece.split((i - start) * size);
     if (piece.abortFault !== 0) piece.fail(piece.abortFault);
-    else if (fault === 0) sendWaited(io, physical, start, piece);
-    else if (io.swap !== undefined && faultState(fault) === "swapped") sendRecords(io, virtual, start, piece);
+    else if (fault === 0) sendKept(piece, () => sendColumn(io.physical, physical, start, piece));
+    else if (io.swap !== undefined && faultState(fault) === "swapped")
+      sendKept(piece, () => sendRecords(io, virtual, start, piece));
     else piece.fail(fault);
   }
 }
