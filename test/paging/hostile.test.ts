@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type BoundView, fault, layer, readPartial, Scheduler } from "../../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../../src/memory/index.js";
 import {
@@ -194,4 +194,60 @@ it("tables of 64 KiB that point to hundreds of others are fetched as there is ne
   }
   expect(physical).toEqual(Array.from({ length: tables }, (_, i) => 2 * (i + 1) * size));
   expect(bytes).toBe((tables + 1) * size);
+});
+
+describe("a column whose rows all lead to tables of 64 KiB of their own", () => {
+  const size = 65_536;
+  const rows = 3000;
+
+  /** The root at 0; its last entry can't be read if it is `partly` readable. Answers when the flush comes. */
+  function spaceOf(isPartly: boolean) {
+    const scheduler = new Scheduler();
+    const asked: (() => void)[] = [];
+    const most = { tables: 0 };
+    const drain = {
+      name: "tables",
+      flush() {
+        most.tables = Math.max(most.tables, asked.length);
+        for (const answer of asked.splice(0)) answer();
+        return true;
+      },
+    };
+    const physical = layer<number>(scheduler, (address, view: BoundView) => {
+      const fill = (part: BoundView, from: number) => {
+        const out = new DataView(new ArrayBuffer(part.length));
+        for (let at = 0; at < part.length; at += 8) {
+          const [table, index] = [Math.floor((from + at) / size), ((from + at) % size) / 8];
+          const entry = table === 0 ? (index + 1) * size : index === 0 ? (10_000 + table) * size : 0;
+          if (entry !== 0) out.setBigUint64(at, BigInt(entry) | 0x403n, true);
+        }
+        part.transfer(new Uint8Array(out.buffer));
+      };
+      view.keep();
+      if (asked.length === 0) scheduler.enqueue(drain);
+      asked.push(() => {
+        if (!isPartly || address !== 0) return fill(view, address);
+        view.split(size - 8).fail(fault("io", "memory", "application"));
+        fill(view, address);
+      });
+    });
+    const memory = new VirtualMemory(physical, {
+      root: { lower: 0 },
+      mmu: aarch64({ granule: size, bits: 42 }),
+      tableCache: new TableCache({ mmu: aarch64({ granule: size, bits: 42 }), bytes: 40 * 98_304 }),
+    });
+    return { memory, most };
+  }
+
+  it.each([
+    ["whole", false],
+    ["read in part", true],
+  ])("has 32 MiB of them in hand at a time, or twice that, not all (the root: %s)", (_, isPartly) => {
+    const { memory, most } = spaceOf(isPartly);
+    const addresses = BigUint64Array.from({ length: rows }, (_one, i) => (BigInt(i) << 29n) + 5n);
+    const columns = memory.translateMany(addresses).sync();
+    for (let i = 0; i < rows; i++) expect(columns.physical[i]).toBe((10_001 + i) * size + 5);
+    expect(most.tables).toBeGreaterThan(256);
+    expect(most.tables).toBeLessThanOrEqual(1024);
+  });
 });

@@ -31,10 +31,10 @@ const MAX_BYTES = 2 ** 30;
 const MAX_SLOTS = 2 ** 21;
 /** Pages: twelve times as many as the default has room for tables, should each page have a table of its own. */
 const DEFAULT_TRANSLATIONS = 65_536;
-/** Tables whose memory is kept for reuse: 4 MiB of it, if they are of 4 KiB. */
-const MAX_MEMORY = 1024;
-/** Unreadable or partly readable tables that are remembered (a table and half of one each, at most). */
-const MAX_BROKEN = 1024;
+/** Bytes of tables whose memory is kept for reuse. */
+const SPARE_BYTES = 4 * 2 ** 20;
+/** Bytes of unreadable or partly readable tables that are remembered (each takes half as many besides, at most). */
+const BROKEN_BYTES = 4 * 2 ** 20;
 const FIRST_ROWS = 16;
 
 const COMPILE_AFTER = 65_536;
@@ -443,12 +443,12 @@ export class TableCache {
 
   /** @internal */
   giveMemory(words: Uint32Array): void {
-    if (this.#memory.length < MAX_MEMORY) this.#memory.push(words);
+    if (this.#memory.length * this.tableBytes < SPARE_BYTES) this.#memory.push(words);
   }
 
   /** Remembers a table that can't be read, or not wholly. @internal */
   insertBroken(address: number, fetch: TableFetch): void {
-    if (this.broken.size >= MAX_BROKEN) {
+    if (this.broken.size * this.tableBytes >= BROKEN_BYTES) {
       for (const oldest of this.broken.keys()) {
         this.broken.delete(oldest);
         break;

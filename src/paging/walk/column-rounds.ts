@@ -12,7 +12,7 @@ import type { ColumnFetch } from "../tables/column-fetch.js";
 import type { TableFetch } from "../tables/table-fetch.js";
 import { WantedBy, WantedTables } from "../tables/wanted-tables.js";
 import { ASKED_ROW_SHIFT, BLOCK, type ColumnWalker, LEFT_ROW } from "./column-walker.hot.js";
-import { MAX_ROWS, MAX_TABLES, RowList } from "./row-list.js";
+import { MAX_ROWS, RowList, tablesAtATime } from "./row-list.js";
 import type { RowsByHand } from "./rows-by-hand.js";
 import type { TranslationColumns } from "./translation.js";
 import { kindOf, leafRights, tableRights } from "./walk.hot.js";
@@ -36,6 +36,8 @@ export class ColumnRounds {
   #canGoOn = false;
   /** Whether an entry took another's link to a table: rows may have come to what is wanted by either. */
   #hasTaken = false;
+  /** Tables that are wanted at a time. */
+  readonly #maxTables: number;
   #rootSlot = -1;
 
   /**
@@ -58,6 +60,7 @@ export class ColumnRounds {
     this.#byHand = byHand;
     this.#hand = hand;
     this.#inHand = inHand;
+    this.#maxTables = tablesAtATime(io.mmu);
   }
 
   /** Must not be used any more. */
@@ -250,7 +253,7 @@ export class ColumnRounds {
   /** Whether a table that is not cached is to be fetched with others of its level. */
   #isWanted(address: number): boolean {
     const wanted = this.#wanted;
-    if (wanted.length >= MAX_TABLES || wanted.has(address)) return false;
+    if (wanted.length >= this.#maxTables || wanted.has(address)) return false;
     return !this.#isKnown(address);
   }
 

@@ -1,10 +1,16 @@
 /** Numbers of rows of a column, in memory that grows and is used again; and how many may wait, for how much. */
+import type { CompiledMmu } from "../formats/mmu.js";
 import { BLOCK } from "./column-walker.hot.js";
 
 /** Rows that wait at a time: what the default high-water mark admits. */
 export const MAX_ROWS = 65_536;
-/** Tables that are fetched for them at a time: 32 MiB of them in hand. */
-export const MAX_TABLES = 8192;
+/** Bytes of the tables that are fetched for them at a time. */
+const TABLE_BYTES = 32 * 2 ** 20;
+
+/** How many tables are fetched for a column's rows at a time, which are then in hand side by side. */
+export function tablesAtATime({ tableBytes }: CompiledMmu): number {
+  return TABLE_BYTES / tableBytes;
+}
 
 /** What there was, in memory for more. */
 export function doubled<T extends Float64Array | Int32Array | Uint32Array | Uint8Array>(from: T, to: T): T {

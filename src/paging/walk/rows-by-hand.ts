@@ -11,7 +11,7 @@ import type { PageTableIo } from "../page-table-io.js";
 import type { ColumnFetch } from "../tables/column-fetch.js";
 import { arrivals, fetchTable } from "../tables/fetch-tables.js";
 import { TableFetch } from "../tables/table-fetch.js";
-import { doubled, MAX_ROWS, MAX_TABLES, type RowList } from "./row-list.js";
+import { doubled, MAX_ROWS, type RowList, tablesAtATime } from "./row-list.js";
 import type { TranslationColumns } from "./translation.js";
 import { faultOfStep, isCanonical, NON_CANONICAL, Step, tableMissing, walkFrom } from "./walk.hot.js";
 
@@ -61,6 +61,8 @@ export class RowsByHand {
   readonly #generation: number;
   readonly #rows: RowList;
   readonly #inHand: Map<number, TableFetch>;
+  /** Tables that are waited for at a time. */
+  readonly #maxTables: number;
   /** Copies of cached tables by slot, while rows are added to `#pending`. */
   readonly #copies = new Map<number, TableFetch>();
   #rootSlot = -1;
@@ -88,6 +90,7 @@ export class RowsByHand {
     this.#generation = io.cache.generation;
     this.#rows = rows;
     this.#inHand = inHand;
+    this.#maxTables = tablesAtATime(io.mmu);
   }
 
   /** Whether rows wait for tables. */
@@ -133,7 +136,7 @@ export class RowsByHand {
     entryHi: number,
   ): boolean {
     const io = this.#io;
-    if (this.#distinct.size >= MAX_TABLES) {
+    if (this.#distinct.size >= this.#maxTables) {
       this.#hold(row, table, level, rights, entryLo, entryHi);
       return false;
     }
@@ -257,8 +260,9 @@ export class RowsByHand {
     // Tables that are known to be broken are in hand at once.
     while (step.kind === MISSING) {
       if (this.#recall(row)) return last;
-      if (this.#distinct.size >= MAX_TABLES && step.slot >= 0) {
-        this.#waitHere(row, step.slot);
+      if (this.#distinct.size >= this.#maxTables) {
+        if (last === undefined || step.slot >= 0) this.#waitHere(row, step.slot);
+        else this.#hold(row, last, step.level, step.rights, 0, 0);
         return last;
       }
       const address = step.address;

@@ -91,11 +91,13 @@ export function* walkRoutine(io: PageTableIo, address: Address): Routine<Walk> {
     const own = isTable ? tableRights(mmu, level, entryLo, entryHi) : leafRights(mmu, entryLo, entryHi);
     const absent =
       kind === NOT_PRESENT && entry !== 0n ? mmu.def.absentEntries?.describe(level, entry) : undefined;
+    const entryAddress = io.entryAddress(table, index);
     steps.push({
       level,
-      name: mmu.def.entryNames[mmu.levels - level] as string,
+      // (Beside a half whose root is a short table of this level, another may have a whole one of the next.)
+      name: entryAddress === undefined ? "TTBR" : (mmu.def.entryNames[mmu.levels - level] as string),
       index,
-      entryAddress: io.entryAddress(table, index),
+      entryAddress,
       entry: restoreEntry(mmu, entry),
       present: kind !== NOT_PRESENT,
       attributes: kind === LEAF || isTable ? attributesOf(mmu, entry, !isTable) : {},
