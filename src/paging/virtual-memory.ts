@@ -27,7 +27,10 @@ import { type Walk, walkRoutine } from "./walk/walk-steps.js";
 export class VirtualMemory extends AddressSpace<Address> {
   readonly #pages: PageTableIo;
 
-  /** @throws {RangeError} if the root is no aligned physical address, or `tableCache` is for tables of another size. */
+  /**
+   * @throws {RangeError} if the root is no aligned physical address, or not what the format has; if `tableCache` is for tables of
+   * another size or form; if `maxAge` is no number of milliseconds.
+   */
   constructor(physical: PacketIo<number>, options: PageTableOptions) {
     const pages = new PageTableIo(physical, options);
     super(pages, {

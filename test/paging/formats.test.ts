@@ -458,7 +458,11 @@ describe("roots", () => {
 
   it("that a format doesn't have are refused, with what it has", () => {
     expect(() => space(arm, 0x1000)).toThrow(/two roots/);
-    expect(() => space(X86_64, { lower: 0x1000 })).toThrow(/one root/);
+    expect(() => space(X86_64, { lower: 0x1000 })).toThrow(/^page-table root 0x1000: x86-64 has one root/);
+    expect(() => space(X86_64, {})).toThrow(/^page-table root without an address: x86-64 has one root/);
+    expect(() => space(X86_64, 0x1000n as unknown as number)).toThrow(
+      /root 4096: x86-64 has one root.* a number$/,
+    );
     expect(() => space(arm, {})).toThrow(/lower or upper/);
     expect(() => space(X86_PAE, 0x1010)).toThrow(/multiple of 32/);
     expect(() => space(X86_32, 0x1020)).toThrow(/multiple of 4096 \(a CR3/);
@@ -475,6 +479,20 @@ describe("roots", () => {
       expect(space(large, { upper: root }).roots).toEqual({ upper: root });
     }
     expect(() => space(X86_64, 4096.5)).toThrow(/multiple of 4096/);
+  });
+
+  it("that are whole tables beside a shorter one's entries are a TTBR in a walk, and no entry of memory", () => {
+    const mmu = aarch64({ granule: 4096, bits: 48, lowerBits: 52 });
+    const names = (virtual: bigint) =>
+      space(mmu, { lower: 0x1000, upper: 0x2000 })
+        .walk(virtual)
+        .sync()
+        .steps.map(({ name, entryAddress }) => [name, entryAddress]);
+    expect(names(ABOVE - 4096n)).toEqual([
+      ["TTBR", undefined],
+      ["level 0", 0x2ff8],
+    ]);
+    expect(names(1n << 51n)).toEqual([["level -1", 0x1040]]);
   });
 
   it("of the half that is not given map nothing; one that can't be read says so", () => {

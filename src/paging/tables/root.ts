@@ -56,12 +56,22 @@ export function rootName(root: Root): string {
   return lower === undefined ? `${names[0]} (upper half)` : names.join("+");
 }
 
+/** For messages about what is no root of the format: callers of JavaScript give what they like. */
+function shown(root: unknown): string {
+  if (typeof root !== "object" || root === null)
+    return typeof root === "number" ? rootName(root) : String(root);
+  const { lower, upper } = root as RootPair;
+  return (lower ?? upper) === undefined ? "without an address" : rootName(root);
+}
+
 /** @throws {RangeError} if a root is no aligned physical address, or not what the format has. */
 export function checkRoot(mmu: CompiledMmu, root: Root): void {
   const isPair = typeof root !== "number";
   if (isPair !== (mmu.def.halves !== undefined)) {
-    const wanted = isPair ? "one root: give its address" : "two roots: give { lower, upper }, or one of them";
-    throw new RangeError(`page-table root ${rootName(root)}: ${mmu.name} has ${wanted}`);
+    const wanted = isPair
+      ? "one root: give its address, a number"
+      : "two roots: give { lower, upper }, or one of them";
+    throw new RangeError(`page-table root ${shown(root)}: ${mmu.name} has ${wanted}`);
   }
   const { halves } = mmu.def;
   const end = rootEnd(mmu.def);
