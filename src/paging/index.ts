@@ -17,6 +17,7 @@ export {
   type HalfRoot,
   type MmuDef,
   type ReservedBits,
+  type RightExclusion,
   type RightRule,
   withAbsentEntries,
   withoutAddressBits,
