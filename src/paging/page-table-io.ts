@@ -303,7 +303,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
       rest = room < length ? piece.split(room) : undefined;
       const sum = lo + piece.length;
       if (kind === LEAF && held === undefined) this.physical.sendIo(physical, piece);
-      else if (kind === LEAF) sendKept(piece, () => this.physical.sendIo(physical, piece));
+      else if (kind === LEAF) sendWaited(this.physical, physical, piece);
       else if (kind === MISSING) this.#waitForTable(physical, below, granted, lo, hi, piece, generation);
       else this.#failOrSwap(reason, entryLo, entryHi, lo, hi, piece);
       lo = sum >>> 0;
@@ -334,7 +334,7 @@ export class PageTableIo implements PacketIo<Address>, ColumnIo {
     }
     const within =
       ((hi & (mmu.offsetHi[level] as number)) >>> 0) * HIGH + ((lo & (mmu.offsetLo[level] as number)) >>> 0);
-    sendKept(piece, () => area.sendIo(offset * (mmu.size[1] as number) + within, piece));
+    sendWaited(area, offset * (mmu.size[1] as number) + within, piece);
   }
 
   #waitForTable(
@@ -427,6 +427,11 @@ class ViewWaiter implements TableWaiter {
     else if (fetch.fault !== 0) view.fail(tableMissing(this.#level, fetch.fault));
     else this.#io.walkView(fetch, this.#level, this.#rights, this.#lo, this.#hi, view, this.#generation);
   }
+}
+
+/** (A function of its own: where a closure is made, what it holds lies on the heap, also for pieces that don't come so far.) */
+function sendWaited(io: PacketIo<number>, address: number, piece: BoundView): void {
+  sendKept(piece, () => io.sendIo(address, piece));
 }
 
 /** Bytes from a non-canonical address to the next canonical one (a double: exact where it is below 2^53). */

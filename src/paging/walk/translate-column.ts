@@ -4,7 +4,14 @@
  */
 import { HIGH } from "../../io/address.js";
 import { type Column, sendColumn, sendRecords } from "../../io/column.js";
-import { type BoundView, faultState, type Routine, sendKept, UNANSWERED } from "../../io/index.js";
+import {
+  type BoundView,
+  faultState,
+  type PacketIo,
+  type Routine,
+  sendKept,
+  UNANSWERED,
+} from "../../io/index.js";
 import type { PageTableIo } from "../page-table-io.js";
 import { BLOCK, LEFT_ROW } from "./column-walker.hot.js";
 import { translateColumns } from "./translate-many.js";
@@ -131,6 +138,16 @@ function* whenTranslated(
   }
 }
 
+function sendWaited(
+  send: typeof sendColumn,
+  io: PacketIo<never>,
+  column: Column,
+  from: number,
+  piece: BoundView,
+): void {
+  sendKept(piece, () => send(io, column, from, piece));
+}
+
 /** Forwards runs of translated records, and fails the others. */
 function forward(
   io: PageTableIo,
@@ -150,9 +167,9 @@ function forward(
     const piece: BoundView = rest;
     if (i < end) rest = piece.split((i - start) * size);
     if (piece.abortFault !== 0) piece.fail(piece.abortFault);
-    else if (fault === 0) sendKept(piece, () => sendColumn(io.physical, physical, start, piece));
+    else if (fault === 0) sendWaited(sendColumn, io.physical, physical, start, piece);
     else if (io.swap !== undefined && faultState(fault) === "swapped")
-      sendKept(piece, () => sendRecords(io, virtual, start, piece));
+      sendWaited(sendRecords, io, virtual, start, piece);
     else piece.fail(fault);
   }
 }
