@@ -1,15 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { open } from "../../connectors/index.js";
 import { jsonLines, memtool } from "../support/cli.js";
+import { ON_DUMP, testFolder, truth } from "../support/cli-dump.js";
 import { dumpWithout, hasBanner } from "../support/dump-without.js";
 
-const truth = JSON.parse(readFileSync("fixtures/linux-6.1-x86_64.truth.json", "utf8"));
-const ON_DUMP = ["-f", "fixtures/linux-6.1-x86_64.kdump"];
-const folder = mkdtempSync(join(tmpdir(), "memtool-roots-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const { folder } = testFolder();
 
 describe("memtool roots", () => {
   it("lists the kernel's root, processes' and their user copies, with score and why", async () => {

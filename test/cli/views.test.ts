@@ -1,8 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type Cell, MapCells } from "../../cli/map-cells.js";
 import { cellWidth, gapWidth, placeCells } from "../../cli/map-lines.js";
 import { mapsSvg } from "../../cli/render/maps-svg.js";
@@ -11,27 +10,20 @@ import { open } from "../../connectors/open.js";
 import { Scheduler } from "../../src/io/index.js";
 import { VirtualMemory } from "../../src/paging/index.js";
 import { jsonLines, memtool } from "../support/cli.js";
+import { DUMP, ON_DUMP, ROOT, testFolder, truth } from "../support/cli-dump.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 import { kinSpaces, referenceRuns } from "../support/kin-spaces.js";
 import { qemuState, writeElf } from "../support/write-elf.js";
 import { expectWellFormed } from "../support/xml.js";
 
-const DUMP = "fixtures/linux-6.1-x86_64.kdump";
-const truth = JSON.parse(readFileSync("fixtures/linux-6.1-x86_64.truth.json", "utf8"));
-const ON_DUMP = ["-f", DUMP];
 const PROGRAM = truth.stops.kernel.root;
-/** The page tables of the program with the pattern regions; and, under page-table isolation, those of its user mode. */
-const ROOT = ["--root", PROGRAM];
+/** Under page-table isolation, the page tables of the program's user mode. */
 const USER_COPY = `0x${(Number(PROGRAM) + 0x1000).toString(16)}`;
 const KERNEL = "0x2a10000";
 const mappings: { start: string; end: string; physical: string; pageSize: number; flags: string }[] =
   truth.stops.kernel.mappings;
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "memtool-views-"));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const { folder } = testFolder();
 
 /** Lines without the last end. */
 const linesOf = (text: string) => text.replace(/\n$/, "").split("\n");
