@@ -1,5 +1,5 @@
 /** A stretch of a file that is being read, for whoever waits for parts of it: pages of a kdump, chunks of a container. */
-import { type BoundView, type Fault, type Fragment, type Output, Packet } from "../io/index.js";
+import { type BoundView, type Fault, type Fragment, type Output, Packet, sendOwn } from "../io/index.js";
 import type { DumpFile } from "./types.js";
 
 /** A part of a page that a view wants. */
@@ -19,9 +19,7 @@ export abstract class Fetch implements Output {
   }
 
   send(file: DumpFile, offset: number): void {
-    file.sendIo(offset, this.packet.view().bind(this));
-    // What no layer below has answered or kept by now will never be answered.
-    this.packet.dropUncovered();
+    sendOwn(file, offset, this.packet.view().bind(this));
     this.onFragment();
   }
 
@@ -32,6 +30,12 @@ export abstract class Fetch implements Output {
   }
 
   protected abstract handle(): void;
+
+  /** Fails a view that waited for it. */
+  fail(view: BoundView, why: Fault): void {
+    if (this.packet.cause !== undefined) view.packet.cause ??= this.packet.cause;
+    view.fail(why);
+  }
 
   /** The fault of the first missing byte in a range of the packet; 0 if it is all there. */
   protected faultIn(start: number, end: number): Fault {

@@ -21,7 +21,7 @@ export { asBytes, type Direction, Packet, type PacketMemory, type PacketOptions 
 export { type Address, type NoPosition, type PacketIo, toCallback } from "./packet-io.js";
 export { PageSlab } from "./page-slab.hot.js";
 export { AddressRanges } from "./ranges.js";
-export { fetchPacket, type OnPart, sendRebound, withFallback } from "./rebound.js";
+export { fetchPacket, type OnPart, sendOwn, sendRebound, withFallback } from "./rebound.js";
 export type { AbortSignalLike, RequestOptions } from "./request.js";
 export {
   exchange,

@@ -35,20 +35,26 @@ export function fetchPacket<P>(
   onComplete: (packet: Packet) => void,
 ): void {
   const view = packet.view();
-  if (packet.length !== 0) sendGuarded(io, param, view.bind());
+  if (packet.length !== 0) sendOwn(io, param, view.bind());
   if (!packet.park(new Callback(packet, onComplete))) onComplete(packet);
 }
 
-/** What a layer below throws must not keep the views of the layer above from being answered: it is a hole's cause. */
-function sendGuarded<P>(io: PacketIo<P>, param: P, view: BoundView): void {
+/**
+ * Sends the whole view of a packet of a layer's own. What a layer below throws must not keep those from being answered who wait
+ * for it: it is the holes' cause. What was neither answered nor kept fails as `unanswered`; no output is told of that, so
+ * see then whether the packet is complete.
+ */
+export function sendOwn<P>(io: PacketIo<P>, param: P, view: BoundView): void {
+  const { packet } = view;
   try {
     io.sendIo(param, view);
   } catch (error) {
-    const { packet } = view;
     packet.cause ??= error;
     packet.dropUncovered();
     packet.abort();
+    return;
   }
+  packet.dropUncovered();
 }
 
 /**
@@ -96,13 +102,16 @@ class Rebound implements Output {
       part = part.split(from - part.start);
     }
     this.#pieces.splice(i, 1, ...[before, after].filter((piece) => piece !== undefined));
+    let threw = false;
     sendKept(part, () => {
       try {
         this.#onPart(part, start, fault);
       } catch (error) {
         this.#packet.outputError ??= error;
+        threw = true;
       }
     });
+    if (threw && !part.answered) part.fail(UNANSWERED);
   }
 }
 
@@ -125,7 +134,7 @@ export function sendRebound<P>(io: PacketIo<P>, param: P, view: BoundView, onPar
   const bound = shadow.view(view.tag).bind(rebound);
   if (packet.abortFault !== 0) shadow.abort(packet.abortFault);
   else packet.whenAborted(() => shadow.abort(packet.abortFault));
-  sendGuarded(io, param, bound);
+  sendOwn(io, param, bound);
   const finish = (complete: Packet) => rebound.onComplete(complete);
   if (!shadow.park(new Callback(shadow, finish))) finish(shadow);
 }

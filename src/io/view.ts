@@ -258,25 +258,35 @@ export class BoundView implements Fragment {
  * Sends on a view that was kept: what `send` hands it, or parts of it, to must answer or keep those, as if it came from the
  * first sender. What it does not (pieces that it split off and lost, a layer that threw half-way) fails as `unanswered`, so that
  * nobody waits for it; what `send` throws is then the holes' cause. For layers that answer later, by asking another one.
+ *
+ * @throws what somebody throws who waited for the packet, once all is answered.
  */
 export function sendKept(view: BoundView, send: () => void): void {
   const { packet, start, end } = view;
   view.lend();
   // (What is answered meanwhile may lend other views: each has its own list.)
   const outer = lentPieces;
-  const pieces: BoundView[] = [];
+  const pieces: BoundView[] = [view];
   lentPieces = pieces;
   try {
     send();
   } catch (error) {
-    packet.cause ??= error;
+    if (!view.isOver) packet.cause ??= error;
+  }
+  let thrown: { readonly error: unknown } | undefined;
+  // (Whoever is told of one may split another: the list may grow.)
+  for (let i = 0; i < pieces.length; i++) {
+    const piece = pieces[i] as BoundView;
+    const isOwn = piece.packet === packet && piece.start >= start && piece.start < end;
+    try {
+      if (isOwn) piece.takeBack();
+      else outer.push(piece);
+    } catch (error) {
+      thrown ??= { error };
+    }
   }
   lentPieces = outer;
-  view.takeBack();
-  for (const piece of pieces) {
-    if (piece.packet === packet && piece.start >= start && piece.start < end) piece.takeBack();
-    else outer.push(piece);
-  }
+  if (thrown !== undefined) throw thrown.error;
 }
 
 function checkSplit(at: number, length: number): void {

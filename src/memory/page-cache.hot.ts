@@ -11,6 +11,7 @@ import { addressAt, type Column, type ColumnIo, sendColumn, sendRecords } from "
 import { copyBytes } from "../io/copy.hot.js";
 import type { PacketIo } from "../io/packet-io.js";
 import { PAGE_SIZE, PageSlab } from "../io/page-slab.hot.js";
+import { sendOwn } from "../io/rebound.js";
 import { schedulerOf } from "../io/requests.js";
 import type { Drain, Scheduler } from "../io/scheduler.js";
 import type { BoundView } from "../io/view.js";
@@ -300,9 +301,7 @@ export class PageCache implements PacketIo<number>, ColumnIo {
       this.#mark.enqueued = true;
       this.scheduler.enqueue(this.#mark);
     }
-    this.#io.sendIo(page * PAGE_SIZE, fetch.packet.view().bind(fetch));
-    // What the layer below neither answered nor kept, it never will answer.
-    fetch.packet.dropUncovered();
+    sendOwn(this.#io, page * PAGE_SIZE, fetch.packet.view().bind(fetch));
     if (!fetch.packet.complete) return;
     this.settle(fetch);
     // Answered at once, so nothing can land in that memory any more: the next fetch takes it.
@@ -347,8 +346,7 @@ export class PageCache implements PacketIo<number>, ColumnIo {
         view.transfer(packet.bytes, start);
       } else {
         const alone = new LoneRead(view);
-        this.#io.sendIo(page * PAGE_SIZE + start, alone.packet.view().bind(alone));
-        alone.packet.dropUncovered();
+        sendOwn(this.#io, page * PAGE_SIZE + start, alone.packet.view().bind(alone));
         if (alone.packet.complete) alone.settle();
       }
     }

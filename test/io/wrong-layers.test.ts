@@ -22,6 +22,7 @@ import {
   settle,
   UNANSWERED,
   withFallback,
+  withPageCache,
   write,
 } from "../../src/index.js";
 import { delaying, memorySource } from "../suite/index.js";
@@ -109,6 +110,38 @@ describe("a layer that is wrong", () => {
     await expect(readInto(io, 0, 4).promise()).rejects.toThrow("in onPart");
   });
 
+  it("keeping a part of a rebound view and throwing has not promised anything", async () => {
+    const io = layer(undefined, (address: number, view: BoundView) => {
+      sendRebound(new MemoryIo(counted()), address, view, (part) => {
+        part.keep();
+        throw new Error("in onPart");
+      });
+    });
+    await expect(readInto(io, 0, 4).promise()).rejects.toThrow("in onPart");
+  });
+
+  it.each([false, true])(
+    "throwing below a page cache hangs nobody, then or later (live: %s)",
+    async (live) => {
+      const memory = new MemoryIo(new Uint8Array(0x2000).fill(3));
+      let wrong = true;
+      const io = layer(memory.scheduler, (address: number, view: BoundView) => {
+        if (wrong) throw new Error("broken");
+        memory.sendIo(address, view);
+      });
+      const cache = withPageCache(io, { live });
+      const { holes } = await readPartial(cache, 0x100, 8);
+      expect(holes).toMatchObject([{ start: 0, end: 8, state: "unanswered" }]);
+      await expect(readInto(cache, 0x1100, 8).promise()).rejects.toMatchObject({
+        cause: { message: "broken" },
+      });
+      expect([...(await readInto(withFallback(cache, memory), 0x100, 8))]).toEqual(new Array(8).fill(3));
+      expect([...(await readInto(withFallback(memory, cache), 0x100, 8))]).toEqual(new Array(8).fill(3));
+      wrong = false;
+      expect([...(await readInto(cache, 0x200, 8))]).toEqual(new Array(8).fill(3));
+    },
+  );
+
   describe("below one that answers later", () => {
     /** Keeps each view, and sends it on a few turns later. */
     const later = (below: (address: number, view: BoundView) => void) =>
@@ -182,25 +215,64 @@ describe("a layer that is wrong", () => {
       expect(holes).toMatchObject([{ start: 5, end: 8, state: "unanswered" }]);
     });
 
-    it("that splits while another view is lent still has its own pieces", async () => {
-      const parts: BoundView[] = [];
-      // The second view's turn comes while the first one's layer is at work: it splits the first.
+    it.each([
+      ["answers", 8],
+      ["loses", 4],
+    ])("splits its view while it lends another one, and %s what it split off", async (does, good) => {
       const io = later((address, view) => {
-        parts.push(view);
-        const [first] = parts;
-        if (first !== view || first === undefined) return memory.sendIo(address, view);
-        const packet = Packet.reading(1);
-        const inner = packet.view().bind();
-        inner.keep();
+        const other = Packet.reading(1).bind();
+        other.keep();
         let tail: BoundView | undefined;
-        sendKept(inner, () => {
-          tail = first.split(4);
-          memory.sendIo(0, inner);
+        sendKept(other, () => {
+          tail = view.split(4);
+          memory.sendIo(0, other);
         });
-        memory.sendIo(address, first);
-        if (tail !== undefined) memory.sendIo(address + 4, tail);
+        memory.sendIo(address, view);
+        if (does === "answers") memory.sendIo(address + 4, tail as BoundView);
       });
-      expect([...(await readInto(io, 16, 8))]).toEqual([16, 17, 18, 19, 20, 21, 22, 23]);
+      expect((await readPartial(io, 16, 8)).good).toEqual([{ start: 0, end: good }]);
+    });
+
+    it("has what it lost split once more by whoever is told of a part: that fails, too", () => {
+      const packet = Packet.reading(8);
+      let tail: BoundView | undefined;
+      const view = packet.bind({ onFragment: ({ start }) => void (start === 0 && tail?.split(2)) });
+      view.keep();
+      sendKept(view, () => {
+        tail = view.split(4);
+      });
+      expect(packet.complete).toBe(true);
+      expect(packet.holes()).toMatchObject([{ start: 0, end: 8, state: "unanswered" }]);
+    });
+
+    it("throws when all is answered: that is not the cause of anything in the next submission", async () => {
+      const io = later((address, view) => {
+        memory.sendIo(address, view);
+        throw new Error("late");
+      });
+      const packet = Packet.reading(8);
+      io.sendIo(0, packet.bind());
+      // Submitted again at once; nobody answers that.
+      packet.park({ wake: () => packet.bind().keep() });
+      await turns(5);
+      expect([packet.flight, packet.cause]).toEqual([2, undefined]);
+    });
+
+    it("is answered for all, though who waits for one of them throws", () => {
+      const [one, other] = [Packet.reading(4), Packet.reading(8)];
+      const [inner, outer] = [one.bind(), other.bind()];
+      for (const view of [inner, outer]) view.keep();
+      one.park({
+        wake() {
+          throw new Error("waiter");
+        },
+      });
+      sendKept(outer, () => {
+        sendKept(inner, () => void outer.split(4));
+        outer.complete();
+      });
+      expect([one.complete, other.complete]).toEqual([true, true]);
+      expect(other.cause).toMatchObject({ message: "waiter" });
     });
   });
 

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { type BoundView, fault, layer, readPartial, Scheduler } from "../../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../../src/memory/index.js";
 import {
@@ -9,6 +9,7 @@ import {
   VirtualMemory,
   X86_64,
 } from "../../src/paging/index.js";
+import { TableFetch } from "../../src/paging/tables/table-fetch.js";
 import { Tlb } from "../../src/paging/tables/tlb.hot.js";
 import { DummyMachine } from "../support/dummy-machine.js";
 
@@ -250,4 +251,45 @@ describe("a column whose rows all lead to tables of 64 KiB of their own", () => 
     expect(most.tables).toBeGreaterThan(256);
     expect(most.tables).toBeLessThanOrEqual(1024);
   });
+});
+
+it("rows that must wait for room at cached tables hold copies of so many of these as may be fetched, too, at a time", () => {
+  // Of each table the first entry leads on: from the root over 60 tables to 30,720, each of which has one of its own below.
+  const [first, second, third, page] = [2, 1000, 100_000, 1_000_000];
+  const rows = 60 * 512;
+  const entryOf = (table: number, index: number): number => {
+    if (table === 1) return index < 60 ? first + index : 0;
+    if (table < second) return second + (table - first) * 512 + index;
+    if (table < third) return index === 0 ? third + table - second : 0;
+    return index === 0 ? page + table - third : 0;
+  };
+  let copies = 0;
+  let most = 0;
+  const physical = layer<number>(new Scheduler(), (address, view: BoundView) => {
+    // (They are made before the tables of a round are sent for.)
+    most = Math.max(most, copies);
+    copies = 0;
+    const out = new DataView(new ArrayBuffer(view.length));
+    for (let at = 0; at < view.length; at += 8) {
+      const next = entryOf(Math.floor((address + at) / 4096), ((address + at) % 4096) / 8);
+      if (next !== 0) out.setBigUint64(at, (BigInt(next) * 4096n) | 7n, true);
+    }
+    view.transfer(new Uint8Array(out.buffer));
+  });
+  const tableCache = new TableCache({ bytes: 2 ** 28 });
+  const memory = new VirtualMemory(physical, { root: 4096, tableCache });
+  const columnOf = (offset: bigint) =>
+    BigUint64Array.from({ length: rows }, (_, i) => (BigInt(i) << 30n) + offset);
+  // All but the last tables are cached.
+  memory.translateMany(columnOf(1n << 21n)).sync();
+  const original = TableFetch.copyOf;
+  const copyOf = vi.spyOn(TableFetch, "copyOf").mockImplementation((...args) => {
+    copies++;
+    return original(...args);
+  });
+  const columns = memory.translateMany(columnOf(0n)).sync();
+  copyOf.mockRestore();
+  for (let i = 0; i < rows; i++) expect(columns.physical[i]).toBe((page + i) * 4096);
+  expect(most).toBeGreaterThan(0);
+  expect(most).toBeLessThanOrEqual(8192);
 });

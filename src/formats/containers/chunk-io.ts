@@ -345,7 +345,7 @@ export class ChunkIo implements PacketIo<number>, Drain {
     for (const chunk of fetch.chunks) {
       const end = at + chunk.size;
       const why = faultIn(at, end);
-      if (why !== 0) for (const { view } of chunk.wants) view.fail(why);
+      if (why !== 0) for (const { view } of chunk.wants) fetch.fail(view, why);
       else this.#decode(chunk, bytes.subarray(at, end));
       at = end;
     }

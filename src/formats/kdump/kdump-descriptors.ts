@@ -1,5 +1,5 @@
 /** Page descriptors of a kdump file: read in blocks when a page is first asked for, and kept. */
-import type { BoundView, Fault } from "../../io/index.js";
+import { type BoundView, type Fault, sendKept } from "../../io/index.js";
 import { Fetch, type Want } from "../fetch.js";
 import type { KdumpLayout, KdumpPart } from "./kdump-layout.js";
 import { DESCRIPTOR_SIZE } from "./kdump-page-desc.js";
@@ -104,8 +104,13 @@ export class KdumpDescriptors {
       const want = fetch.wants[i] as Want;
       const row = fetch.rows[i] as number;
       const why = faultOf(row);
-      if (why !== 0) want.view.fail(why);
-      else this.#user.readPage(fetch.pfns[i] as number, want, bytes, (row - fetch.first) * DESCRIPTOR_SIZE);
+      if (why !== 0) {
+        fetch.fail(want.view, why);
+        continue;
+      }
+      const pfn = fetch.pfns[i] as number;
+      // (It sends a page that is stored as it is on to the file.)
+      sendKept(want.view, () => this.#user.readPage(pfn, want, bytes, (row - fetch.first) * DESCRIPTOR_SIZE));
     }
     this.#user.leave();
   }

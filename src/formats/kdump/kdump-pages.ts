@@ -283,7 +283,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     for (let i = 0; i < pages.length; i++) {
       const page = pages[i] as PendingPage;
       const why = faults[i] as Fault;
-      if (why !== 0) for (const { view } of page.wants) view.fail(why);
+      if (why !== 0) for (const { view } of page.wants) fetch.fail(view, why);
       else if (!together) this.#decoding.decode(page);
     }
     this.#resume();

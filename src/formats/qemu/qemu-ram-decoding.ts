@@ -158,8 +158,9 @@ export class SpecialPageReader {
     const result = failed === undefined ? this.#make(made) : failed.packet.firstFault;
     if (typeof result !== "number") this.#slab.keep(made.page, result);
     for (const { offset, view } of made.wants) {
-      if (typeof result === "number") view.fail(result);
-      else view.transfer(result, offset);
+      if (typeof result !== "number") view.transfer(result, offset);
+      else if (failed !== undefined) failed.fail(view, result);
+      else view.fail(result);
     }
     this.#resume();
   }

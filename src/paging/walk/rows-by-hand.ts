@@ -218,7 +218,9 @@ export class RowsByHand {
     this.#conclude(row, undefined, lo, hi);
   }
 
+  /** Enough rows wait; or enough of them for room, at copies of the tables where they stand. */
   get #full(): boolean {
+    if (this.#distinct.size >= 2 * this.#maxTables) return true;
     return this.#pending !== undefined && this.#pending.length >= MAX_ROWS;
   }
 

@@ -39,27 +39,34 @@ export function sendVirtualColumn(io: PageTableIo, column: Column, from: number,
   const count = view.length / size;
   const { fates, physical } = translate(io, column, from, count);
   const waiting: Waiting[] = [];
-  let missing = 0;
   let rest: BoundView | undefined = view;
   let i = 0;
-  while (rest !== undefined) {
-    const piece: BoundView = rest;
-    const start = i;
-    const fate = fates[i] as number;
-    for (i++; fate !== CROSSES && i < count && fates[i] === fate; ) i++;
-    rest = i < count ? piece.split((i - start) * size) : undefined;
-    if (fate === FOUND) {
-      sendColumn(io.physical, physical, start, piece);
-    } else if (fate === CROSSES || count <= FEW) {
-      sendRecords(io, column, from + start, piece);
-    } else {
-      // What follows may be answered at once, and its output may throw the rest away: so this is kept now.
-      piece.keep();
-      waiting.push({ view: piece, first: from + start });
-      missing += i - start;
+  try {
+    while (rest !== undefined) {
+      const piece: BoundView = rest;
+      const start = i;
+      const fate = fates[i] as number;
+      for (i++; fate !== CROSSES && i < count && fates[i] === fate; ) i++;
+      rest = i < count ? piece.split((i - start) * size) : undefined;
+      if (fate === FOUND) {
+        sendColumn(io.physical, physical, start, piece);
+      } else if (fate === CROSSES || count <= FEW) {
+        sendRecords(io, column, from + start, piece);
+      } else {
+        // What follows may be answered at once, and its output may throw the rest away: so this is kept now.
+        piece.keep();
+        waiting.push({ view: piece, first: from + start });
+      }
     }
+  } finally {
+    // (Also if a layer threw: these are promised.)
+    if (waiting.length !== 0) startWaiting(io, column, waiting);
   }
-  if (missing === 0) return;
+}
+
+/** Forwards kept records once they are translated. */
+function startWaiting(io: PageTableIo, column: Column, waiting: readonly Waiting[]): void {
+  const missing = waiting.reduce((sum, { view }) => sum + view.length / column.size, 0);
   io.scheduler.start(
     whenTranslated(io, column, waiting, missing),
     () => {},
