@@ -8,7 +8,7 @@
 import { type ByteRange, type Hole, hole, MemtoolError } from "./errors.js";
 import { ABORTED, type Fault, UNANSWERED } from "./fault.js";
 import { BoundView, type Output, View } from "./view.js";
-import type { Wait, Waker } from "./wait.js";
+import { type Wait, type Waker, wake } from "./wait.js";
 
 /**
  * What the caller wants. mfio names the same three from the packet's side: a `read` is its `Write` packet (the
@@ -378,7 +378,8 @@ export class Packet implements Wait {
     const trouble = this.inTrouble();
     trouble.sealed = true;
     trouble.dropped = true;
-    this.settle(dropped)?.wake();
+    const waiter = this.settle(dropped);
+    if (waiter !== undefined) wake(waiter);
   }
 
   /** Counts bytes as promised. @internal */

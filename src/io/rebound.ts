@@ -42,24 +42,21 @@ export function fetchPacket<P>(
 /**
  * Sends the whole view of a packet of a layer's own. What a layer below throws must not keep those from being answered who wait
  * for it: it is the holes' cause. What was neither answered nor kept fails as `unanswered`; no output is told of that, so
- * see then whether the packet is complete.
+ * see then whether the packet is complete. What was kept before a layer threw is still waited for.
  */
 export function sendOwn<P>(io: PacketIo<P>, param: P, view: BoundView): void {
   const { packet } = view;
   try {
     io.sendIo(param, view);
   } catch (error) {
-    packet.cause ??= error;
-    packet.dropUncovered();
-    packet.abort();
-    return;
+    if (!view.isOver) packet.cause ??= error;
   }
-  packet.dropUncovered();
+  if (!view.isOver) packet.dropUncovered();
 }
 
 /**
  * Decides about a part of a rebound view: answer it (`part.complete()`, `part.fail(fault)`) or send it elsewhere. (Or keep it,
- * `part.keep()`, and do so later.)
+ * `part.keep()`, and do so later: that is a promise, whatever is thrown after it.)
  *
  * @param part   A piece of the original view; its bytes have been moved already where `fault` is 0.
  * @param offset Of the part's first byte, relative to the original view's.
@@ -68,31 +65,36 @@ export type OnPart = (part: BoundView, offset: number, fault: Fault) => void;
 
 /** Pieces of the original view that are not decided yet. */
 class Rebound implements Output {
-  readonly #packet: Packet;
-  readonly #origin: number;
+  /** What is left of the view is in `pieces`; this knows where it began, and its submission. */
+  readonly #view: BoundView;
   readonly #pieces: BoundView[];
   readonly #onPart: OnPart;
 
   constructor(view: BoundView, onPart: OnPart) {
-    this.#packet = view.packet;
-    this.#origin = view.start;
+    this.#view = view;
     this.#pieces = [view];
     this.#onPart = onPart;
   }
 
-  onFragment({ start, end, fault }: Fragment): void {
+  onFragment({ packet, start, end, fault }: Fragment): void {
+    if (fault !== 0) this.#takeCause(packet);
     this.#decide(start, end, fault);
   }
 
   /** What a layer dropped reached no output. */
   onComplete(packet: Packet): void {
-    if (packet.cause !== undefined) this.#packet.cause ??= packet.cause;
+    this.#takeCause(packet);
     for (const { start, end } of packet.dropped()) this.#decide(start, end, UNANSWERED);
   }
 
+  /** (Not into a later submission: who is told of the last part may begin one.) */
+  #takeCause({ cause }: Packet): void {
+    if (cause !== undefined && !this.#view.isOver) this.#view.packet.cause ??= cause;
+  }
+
   #decide(start: number, end: number, fault: Fault): void {
-    const from = this.#origin + start;
-    const to = this.#origin + end;
+    const from = this.#view.start + start;
+    const to = this.#view.start + end;
     const i = this.#pieces.findIndex((piece) => piece.start <= from && to <= piece.end);
     let part = this.#pieces[i] as BoundView;
     const after = to < part.end ? part.split(to - part.start) : undefined;
@@ -102,16 +104,13 @@ class Rebound implements Output {
       part = part.split(from - part.start);
     }
     this.#pieces.splice(i, 1, ...[before, after].filter((piece) => piece !== undefined));
-    let threw = false;
     sendKept(part, () => {
       try {
         this.#onPart(part, start, fault);
       } catch (error) {
-        this.#packet.outputError ??= error;
-        threw = true;
+        if (!part.isOver) part.packet.outputError ??= error;
       }
     });
-    if (threw && !part.answered) part.fail(UNANSWERED);
   }
 }
 

@@ -3,6 +3,7 @@ import { copyBytes, swapBytes } from "./copy.hot.js";
 import { MemtoolError } from "./errors.js";
 import { type Fault, UNANSWERED } from "./fault.js";
 import type { Direction, Packet } from "./packet.js";
+import { wake } from "./wait.js";
 
 /** Is told of each fragment of a packet as it is answered. May submit more I/O. */
 export interface Output {
@@ -241,7 +242,7 @@ export class BoundView implements Fragment {
     this.outcome = fault;
     const waiter = this.packet.answered(this.start, this.limit, fault, kept);
     if (this.output !== undefined) this.tellOutput(this.output);
-    if (waiter !== undefined) waiter.wake();
+    if (waiter !== undefined) wake(waiter);
   }
 
   private tellOutput(output: Output): void {
@@ -258,8 +259,6 @@ export class BoundView implements Fragment {
  * Sends on a view that was kept: what `send` hands it, or parts of it, to must answer or keep those, as if it came from the
  * first sender. What it does not (pieces that it split off and lost, a layer that threw half-way) fails as `unanswered`, so that
  * nobody waits for it; what `send` throws is then the holes' cause. For layers that answer later, by asking another one.
- *
- * @throws what somebody throws who waited for the packet, once all is answered.
  */
 export function sendKept(view: BoundView, send: () => void): void {
   const { packet, start, end } = view;
@@ -273,20 +272,14 @@ export function sendKept(view: BoundView, send: () => void): void {
   } catch (error) {
     if (!view.isOver) packet.cause ??= error;
   }
-  let thrown: { readonly error: unknown } | undefined;
   // (Whoever is told of one may split another: the list may grow.)
   for (let i = 0; i < pieces.length; i++) {
     const piece = pieces[i] as BoundView;
     const isOwn = piece.packet === packet && piece.start >= start && piece.start < end;
-    try {
-      if (isOwn) piece.takeBack();
-      else outer.push(piece);
-    } catch (error) {
-      thrown ??= { error };
-    }
+    if (isOwn) piece.takeBack();
+    else outer.push(piece);
   }
   lentPieces = outer;
-  if (thrown !== undefined) throw thrown.error;
 }
 
 function checkSplit(at: number, length: number): void {

@@ -9,6 +9,18 @@ export interface Waker {
   wake(): void;
 }
 
+/**
+ * Wakes, whatever the waker throws: that must not keep others from being answered. It is the host's to report, as of a promise
+ * that nobody awaits.
+ */
+export function wake(waker: Waker): void {
+  try {
+    waker.wake();
+  } catch (error) {
+    void Promise.reject(error);
+  }
+}
+
 /** Something that a routine can wait for. */
 export interface Wait {
   /**

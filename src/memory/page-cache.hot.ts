@@ -304,8 +304,9 @@ export class PageCache implements PacketIo<number>, ColumnIo {
     sendOwn(this.#io, page * PAGE_SIZE, fetch.packet.view().bind(fetch));
     if (!fetch.packet.complete) return;
     this.settle(fetch);
-    // Answered at once, so nothing can land in that memory any more: the next fetch takes it.
-    if (this.#arena === arena && this.#arenaAt === arenaAt + PAGE_SIZE) this.#arenaAt = arenaAt;
+    // Answered at once and whole, so nothing can land in that memory any more: the next fetch takes it.
+    if (fetch.packet.firstFault === 0 && this.#arena === arena && this.#arenaAt === arenaAt + PAGE_SIZE)
+      this.#arenaAt = arenaAt;
   }
 
   /** A fetch is over: keeps the page, and answers who waits for it. @internal */

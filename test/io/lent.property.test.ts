@@ -75,16 +75,11 @@ function serve(script: Script, later: Later, first: number, view: BoundView, dep
         break; // It is lost.
       case 3:
         piece.keep();
-        // (Who threw, having kept it, finds it answered.)
-        later.add(() => {
-          if (!piece.answered) piece.abortFault === 0 ? piece.complete() : piece.fail(piece.abortFault);
-        });
+        later.add(() => (piece.abortFault === 0 ? piece.complete() : piece.fail(piece.abortFault)));
         break;
       case 4:
         piece.keep();
-        later.add(() => {
-          if (!piece.answered) sendKept(piece, below);
-        });
+        later.add(() => sendKept(piece, below));
         break;
       case 5:
         sendKept(piece, below);

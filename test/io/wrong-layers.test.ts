@@ -1,5 +1,5 @@
 /** Layers and connectors that break the rules: they throw, drop, answer twice or late. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import {
   AddressRanges,
   type Batch,
@@ -18,6 +18,7 @@ import {
   SourceIo,
   send,
   sendKept,
+  sendOwn,
   sendRebound,
   settle,
   UNANSWERED,
@@ -110,14 +111,66 @@ describe("a layer that is wrong", () => {
     await expect(readInto(io, 0, 4).promise()).rejects.toThrow("in onPart");
   });
 
-  it("keeping a part of a rebound view and throwing has not promised anything", async () => {
-    const io = layer(undefined, (address: number, view: BoundView) => {
-      sendRebound(new MemoryIo(counted()), address, view, (part) => {
-        part.keep();
-        throw new Error("in onPart");
-      });
+  it("throwing when a source has a part of a rebound view in hand does not take it from that", async () => {
+    const slow = delaying(new MemoryIo(counted()), 8);
+    const throws = layer(undefined, (address: number, view: BoundView) => {
+      slow.sendIo(address, view);
+      throw new Error("broken");
     });
-    await expect(readInto(io, 0, 4).promise()).rejects.toThrow("in onPart");
+    const none = layer(undefined, (_: number, view: BoundView) => view.fail(UNANSWERED));
+    const bytes = new Uint8Array(8);
+    await expect(readInto(withFallback(none, throws), 16, bytes).promise()).rejects.toThrow("broken");
+    expect([...bytes]).toEqual([16, 17, 18, 19, 20, 21, 22, 23]);
+    expect([...(await readInto(withFallback(throws, none), 16, 8))]).toEqual([...bytes]);
+  });
+
+  it("throwing when a source has a page in hand does not take that from who waits for it", async () => {
+    const slow = delaying(new MemoryIo(new Uint8Array(4096).fill(3)), 4096);
+    const throws = layer(undefined, (address: number, view: BoundView) => {
+      slow.sendIo(address, view);
+      throw new Error("broken");
+    });
+    expect([...(await readInto(withPageCache(throws), 16, 8))]).toEqual(new Array(8).fill(3));
+  });
+
+  it("throwing when all is answered is no concern of the next submission of the same packet", () => {
+    const memory = new MemoryIo(counted());
+    const throws = layer(undefined, (address: number, view: BoundView) => {
+      memory.sendIo(address, view);
+      throw new Error("late");
+    });
+    const ways: Record<string, (view: BoundView) => void> = {
+      sendOwn: (view) => sendOwn(throws, 0, view),
+      "the first of a fallback": (view) => withFallback(throws, memory).sendIo(0, view),
+      onPart: (view) =>
+        sendRebound(memory, 0, view, (part) => {
+          part.complete();
+          throw new Error("in onPart");
+        }),
+    };
+    for (const [name, send] of Object.entries(ways)) {
+      const packet = Packet.reading(8);
+      let next: BoundView | undefined;
+      const onFragment = () => {
+        if (packet.complete && packet.flight === 1) next = packet.bind();
+      };
+      send(packet.bind({ onFragment }));
+      const { flight, cause, outputError, abortFault } = packet;
+      expect([flight, cause, outputError, abortFault], name).toEqual([2, undefined, undefined, 0]);
+      next?.complete();
+      expect(packet.complete).toBe(true);
+    }
+  });
+
+  it("below a fallback is the cause of what the fallback could not give either", async () => {
+    const throws = layer(undefined, (_: number, view: BoundView) => {
+      view.packet.cause ??= new Error("below");
+      view.fail(fault("io", "device", "connector"));
+    });
+    const none = layer(undefined, (_: number, view: BoundView) => view.fail(UNANSWERED));
+    await expect(readInto(withFallback(throws, none), 0, 8).promise()).rejects.toMatchObject({
+      cause: { message: "below" },
+    });
   });
 
   it.each([false, true])(
@@ -267,12 +320,18 @@ describe("a layer that is wrong", () => {
           throw new Error("waiter");
         },
       });
+      const rejected = vi
+        .spyOn(Promise, "reject")
+        .mockImplementation(() => Promise.resolve() as Promise<never>);
       sendKept(outer, () => {
         sendKept(inner, () => void outer.split(4));
         outer.complete();
       });
+      const errors = rejected.mock.calls.flat();
+      rejected.mockRestore();
       expect([one.complete, other.complete]).toEqual([true, true]);
-      expect(other.cause).toMatchObject({ message: "waiter" });
+      // The host hears of it.
+      expect(errors).toMatchObject([{ message: "waiter" }]);
     });
   });
 

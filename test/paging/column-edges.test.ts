@@ -10,6 +10,7 @@ import {
   Scheduler,
   SourceIo,
   send,
+  sendKept,
 } from "../../src/io/index.js";
 import { u64 } from "../../src/memory/index.js";
 import { type MmuDef, TableCache, VirtualMemory, X86_64 } from "../../src/paging/index.js";
@@ -475,6 +476,36 @@ describe("a layer below that is wrong", () => {
     await expect(cold.read(addresses[5] as bigint, 16).promise()).rejects.toMatchObject(
       throws ? { cause: { message: "second bank" } } : { code: "PARTIAL_READ" },
     );
+  });
+
+  it("and throws at the records that are translated answers those that wait for tables all the same", async () => {
+    const machine = new DummyMachine({ frames: 900, seed: 2 });
+    const [addresses = []] = groupsOf(machine, 1);
+    const inner = machine.sourceIo({ scheduler: new Scheduler(), turns: 2 });
+    let isWrong = false;
+    const io: PacketIo<number> = {
+      scheduler: inner.scheduler,
+      sendIo(at, view) {
+        if (isWrong && view.length === 8) throw new Error("broken");
+        inner.sendIo(at, view);
+      },
+    };
+    const memory = new VirtualMemory(io, { root: machine.root, tableCache: cacheOf(300) });
+    const known = addresses.slice(40, 44);
+    for (let i = 0; i < 3; i++) await translated(memory, known);
+    const asked = [...addresses.slice(0, 6), ...known];
+    isWrong = true;
+    const column = { words: new Uint32Array(BigUint64Array.from(asked).buffer), size: 8 };
+    const packet = Packet.reading(8 * asked.length);
+    const view = packet.bind();
+    // A layer that answers later: the caller's account can't tell what was lost.
+    view.keep();
+    sendKept(view, () => memory.sendColumn(column, 0, view));
+    const done = new Promise<void>((wake) => {
+      if (!packet.park({ wake })) wake();
+    });
+    expect(await fate(done)).toBe("ended");
+    expect(packet.cause).toMatchObject({ message: "broken" });
   });
 
   it("and drops a part of a column of tables fails what it translates", async () => {

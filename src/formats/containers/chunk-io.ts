@@ -124,8 +124,11 @@ export class ChunkIo implements PacketIo<number>, Drain {
   sendIo(address: number, view: BoundView): void {
     if (view.direction !== "read") return view.fail(READ_ONLY);
     this.#depth++;
-    this.#read(address, view);
-    this.#leave();
+    try {
+      this.#read(address, view);
+    } finally {
+      this.#leave();
+    }
   }
 
   #read(address: number, view: BoundView): void {

@@ -116,15 +116,24 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   sendIo(address: number, view: BoundView): void {
     if (view.direction !== "read") return view.fail(READ_ONLY);
     if (!(address >= 0 && address <= Number.MAX_SAFE_INTEGER)) return view.fail(NO_MEMORY);
-    const { base, blockSize } = this.#layout;
     this.#depth++;
+    try {
+      this.#readPages(address, view);
+    } finally {
+      // (A layer below that throws is wrong; what is gathered is sent all the same.)
+      this.leave();
+    }
+  }
+
+  #readPages(address: number, view: BoundView): void {
+    const { base, blockSize } = this.#layout;
     let rest = view;
     let at = address;
     // Below `base`, up to it, there is no RAM.
     if (at < base) {
       const tail = rest.length > base - at ? rest.split(base - at) : undefined;
       rest.fail(NO_MEMORY);
-      if (tail === undefined) return this.leave();
+      if (tail === undefined) return;
       rest = tail;
       at = base;
     }
@@ -137,11 +146,10 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
       const tail = rest.length > room ? rest.split(room) : undefined;
       if (here) this.#read(pfn, at - pfn * blockSize, rest);
       else rest.fail(this.#whyMissing(pfn));
-      if (tail === undefined) break;
+      if (tail === undefined) return;
       rest = tail;
       at += room;
     }
-    this.leave();
   }
 
   /** Whether a page has a descriptor. */
