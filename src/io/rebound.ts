@@ -49,9 +49,9 @@ export function sendOwn<P>(io: PacketIo<P>, param: P, view: BoundView): void {
   try {
     io.sendIo(param, view);
   } catch (error) {
-    if (!view.isOver) packet.cause ??= error;
+    if (!view.isStale) packet.cause ??= error;
   }
-  if (!view.isOver) packet.dropUncovered();
+  if (!view.isStale) packet.dropUncovered();
 }
 
 /**
@@ -89,7 +89,7 @@ class Rebound implements Output {
 
   /** (Not into a later submission: who is told of the last part may begin one.) */
   #takeCause({ cause }: Packet): void {
-    if (cause !== undefined && !this.#view.isOver) this.#view.packet.cause ??= cause;
+    if (cause !== undefined && !this.#view.isStale) this.#view.packet.cause ??= cause;
   }
 
   #decide(start: number, end: number, fault: Fault): void {
@@ -108,7 +108,7 @@ class Rebound implements Output {
       try {
         this.#onPart(part, start, fault);
       } catch (error) {
-        if (!part.isOver) part.packet.outputError ??= error;
+        if (!part.isStale) part.packet.outputError ??= error;
       }
     });
   }

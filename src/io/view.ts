@@ -119,6 +119,11 @@ export class BoundView implements Fragment {
     return Math.max(0, this.outcome);
   }
 
+  /** Whether its packet was submitted again since: what becomes of this is no concern of that. @internal */
+  get isStale(): boolean {
+    return this.packet.flight !== this.flight;
+  }
+
   /** Whether the submission that it is a part of is over. @internal */
   get isOver(): boolean {
     const { packet } = this;
@@ -270,7 +275,7 @@ export function sendKept(view: BoundView, send: () => void): void {
   try {
     send();
   } catch (error) {
-    if (!view.isOver) packet.cause ??= error;
+    if (!view.isStale) packet.cause ??= error;
   }
   // (Whoever is told of one may split another: the list may grow.)
   for (let i = 0; i < pieces.length; i++) {

@@ -92,6 +92,58 @@ it("a kdump's page stored as it is, at which a file throws, takes none with it t
   expect([...(await readInto(image.io, 2 * blockSize, 2).promise())]).toEqual([3, 3]);
 });
 
+it.each(Object.values(FORMAT_CASES).map((each) => [each.name, each] as const))(
+  "what a file throws is what a read of it fails with, or its cause: %s",
+  async (_, each) => {
+    const { small, size } = each;
+    const whole = readDamaged(small, size) as (number | undefined)[];
+    let isWrong = false;
+    const scheduler = new Scheduler();
+    const file = (bytes: Uint8Array, name: string): DumpFile => {
+      const inner = testFile(bytes, "async", name, scheduler);
+      return {
+        ...inner,
+        sendIo(offset, view) {
+          if (isWrong) throw new Error("broken");
+          inner.sendIo(offset, view);
+        },
+      };
+    };
+    const image = await openDump(file(small.file, small.name ?? "test.dump"), {
+      decoders: nodeDecoders,
+      parts: small.parts?.map((bytes, i) => file(bytes, `part-${i}.dump`)),
+      beside: (name) => {
+        const bytes = Object.hasOwn(small.beside ?? {}, name) ? small.beside?.[name] : undefined;
+        return bytes && file(bytes, name);
+      },
+      format: small.format,
+      memoryMap: small.memoryMap,
+      cacheBytes: 0,
+    }).promise();
+    const present = [...whole.keys()].filter((at) => whole[at] !== undefined);
+    // With nothing known of its pages; and when what describes them has been read.
+    for (const first of [undefined, present.at(-1)]) {
+      isWrong = false;
+      if (first !== undefined) await readPartial(image.io, first, 1).promise();
+      isWrong = true;
+      let failed = 0;
+      for (const at of present.filter((_at, i) => i % 61 === 0)) {
+        const read = await readInto(image.io, at, 1)
+          .promise()
+          .catch((error: Error) => error);
+        if (read instanceof Error) {
+          failed++;
+          expect((read.cause as Error | undefined)?.message ?? read.message, `at ${at}`).toBe("broken");
+        } else {
+          // It lies in no file (zeros), or is kept.
+          expect([...read], `at ${at}`).toEqual([whole[at]]);
+        }
+      }
+      expect(failed).toBeGreaterThan(0);
+    }
+  },
+);
+
 describe.each(Object.keys(WRONGS))("a file whose layer %s", (how) => {
   it.each(Object.values(FORMAT_CASES).map((each) => [each.name, each] as const))("%s", async (_, each) => {
     const { small, size } = each;

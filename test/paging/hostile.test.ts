@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { type BoundView, fault, layer, readPartial, Scheduler } from "../../src/io/index.js";
+import { type BoundView, fault, layer, MemoryIo, readPartial, Scheduler } from "../../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../../src/memory/index.js";
 import {
   aarch64,
@@ -292,4 +292,39 @@ it("rows that must wait for room at cached tables hold copies of so many of thes
   for (let i = 0; i < rows; i++) expect(columns.physical[i]).toBe((page + i) * 4096);
   expect(most).toBeGreaterThan(0);
   expect(most).toBeLessThanOrEqual(8192);
+});
+
+it("a cache keeps as many bytes of spare and of broken tables, whatever their size", () => {
+  const sizes = [
+    [X86_64, 1024],
+    [aarch64({ granule: 65_536, bits: 42 }), 64],
+  ] as const;
+  for (const [mmu, most] of sizes) {
+    const cache = new TableCache({ mmu });
+    const given = Array.from({ length: most + 50 }, () => new Uint32Array(cache.tableWords));
+    for (const words of given) cache.giveMemory(words);
+    const spare = new Set<Uint32Array>(given);
+    let again = 0;
+    while (spare.delete(cache.takeMemory())) again++;
+    expect(again).toBe(most);
+
+    // A root that leads to tables beyond all memory.
+    const { storedBytes } = cache;
+    const bytes = new Uint8Array(2 * storedBytes);
+    const view = new DataView(bytes.buffer);
+    const count = storedBytes / 8;
+    const root = mmu === X86_64 ? storedBytes : { lower: storedBytes };
+    for (let i = 0; i < count; i++)
+      view.setBigUint64(storedBytes + 8 * i, (BigInt(i) << 20n) | (1n << 40n) | 3n, true);
+    const memory = new VirtualMemory(new MemoryIo(bytes, { scheduler: new Scheduler() }), {
+      mmu,
+      root,
+      tableCache: cache,
+    });
+    const shift = mmu === X86_64 ? 39n : 29n;
+    const half = BigUint64Array.from({ length: Math.min(count / 2, 1500) }, (_, i) => BigInt(i) << shift);
+    const columns = memory.translateMany(half).sync();
+    expect(columns.row(half.length - 1)).toMatchObject({ state: "table-missing" });
+    expect(cache.broken.size).toBe(Math.min(most, half.length));
+  }
 });
