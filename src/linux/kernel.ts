@@ -5,8 +5,13 @@ import { KERNEL_MAP } from "./arch/x86-64.js";
 import { imageSymbols } from "./image.js";
 import type { Kallsyms } from "./kallsyms.js";
 import { KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
+import { readBtf } from "./kernel-types.js";
 import { editDistance, isGlob, matchesGlob } from "./names.js";
 import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+import { Btf } from "./types/btf/btf.js";
+import type { CType } from "./types/c-type.js";
+import { typeNamed } from "./types/type-name.js";
+import { TypesError, type TypeTable } from "./types/type-table.js";
 import type { Vmcoreinfo } from "./vmcoreinfo.js";
 
 /** How a kernel was found. */
@@ -35,6 +40,8 @@ export class LinuxKernel {
   #kallsyms: Kallsyms | undefined;
   /** Why there are no kallsyms, once that is known. */
   #noKallsyms: KallsymsError | undefined;
+  #types: TypeTable | undefined;
+  #noTypes: TypesError | undefined;
 
   /** Use `findKernel`. @internal */
   constructor(
@@ -111,6 +118,58 @@ export class LinuxKernel {
   }
 
   /**
+   * The kernel's types: its own BTF, read when first asked for, or what `useTypes` gave.
+   *
+   * @throws {TypesError} `NO_TYPES` for a kernel without BTF, `BTF` for one that is damaged or left out.
+   */
+  types(): Io<TypeTable> {
+    return Io.of(this.memory.scheduler, typesRoutine, this as LinuxKernel);
+  }
+
+  /** Takes these types instead of the kernel's own: a file's, for a kernel or a dump without BTF. */
+  useTypes(types: TypeTable): void {
+    this.#types = types;
+  }
+
+  /** A type by name: "task_struct", "struct list_head *", "char[16]". @throws {TypesError} as `types`; `NO_TYPE`. */
+  type(name: string): Io<CType> {
+    return Io.of(this.memory.scheduler, typeRoutine, this as LinuxKernel, name);
+  }
+
+  /** @internal */
+  *loadTypes(): Routine<TypeTable> {
+    if (this.#types !== undefined) return this.#types;
+    if (this.#noTypes !== undefined) throw this.#noTypes;
+    try {
+      const start = yield* this.findAddress("__start_BTF");
+      const end = yield* this.findAddress("__stop_BTF");
+      if (start === undefined || end === undefined) {
+        throw new TypesError(
+          "NO_TYPES",
+          "__start_BTF",
+          "this kernel has no BTF (no symbol __start_BTF; CONFIG_DEBUG_INFO_BTF, since Linux 5.2): " +
+            "give its types another way (--types FILE: BTF or an ISF file of this very kernel)",
+        );
+      }
+      const bytes = yield* readBtf(this.memory, start, end, "the kernel's BTF");
+      const { pointerSize } = this.memory;
+      this.#types = new Btf(bytes, { name: "the kernel's BTF", pointerSize });
+      return this.#types;
+    } catch (error) {
+      // A live kernel's memory may be readable later; what a kernel does not have stays so.
+      if (error instanceof TypesError && error.code === "NO_TYPES") this.#noTypes = error;
+      throw error;
+    }
+  }
+
+  /** The address of the first symbol of a name; `undefined` if there is none, or no kallsyms. @internal */
+  *findAddress(name: string): Routine<bigint | undefined> {
+    const kallsyms = yield* kallsymsOrWhy(this);
+    const found = kallsyms instanceof KallsymsError ? undefined : kallsyms.symbol(name)[0];
+    return found?.address ?? this.named.get(name);
+  }
+
+  /**
    * The one symbol of a name: kallsyms', or one that only VMCOREINFO names (its type is "?" then).
    *
    * @throws {SymbolError} `NO_SYMBOL` with similar names, `AMBIGUOUS_SYMBOL` with the candidates.
@@ -135,6 +194,14 @@ export class LinuxKernel {
 
 function* kallsymsRoutine(kernel: LinuxKernel): Routine<Kallsyms> {
   return yield* kernel.loadKallsyms();
+}
+
+function* typesRoutine(kernel: LinuxKernel): Routine<TypeTable> {
+  return yield* kernel.loadTypes();
+}
+
+function* typeRoutine(kernel: LinuxKernel, name: string): Routine<CType> {
+  return typeNamed(yield* kernel.loadTypes(), name);
 }
 
 /** Kallsyms, or why there are none. */
