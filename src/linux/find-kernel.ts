@@ -10,7 +10,7 @@ import { schedulerOf } from "../io/requests.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
 import type { MmuDef } from "../paging/formats/mmu-def.js";
 import { alignRoot } from "../paging/roots/registers-paging.js";
-import { rootEnd } from "../paging/tables/root.js";
+import { type Root, rootEnd } from "../paging/tables/root.js";
 import type { TableCache } from "../paging/tables/table-cache.hot.js";
 import { VirtualMemory } from "../paging/virtual-memory.js";
 import { archOf } from "./arch/index.js";
@@ -42,6 +42,8 @@ export interface FindKernelOptions {
   readonly live?: boolean | undefined;
   /** Where the kernel's address space keeps its page tables, which are of this format; default: a cache of its own. */
   readonly tableCacheOf?: ((mmu: MmuDef) => TableCache) | undefined;
+  /** Makes the address space of a process, by its root; default: without swap, and without anything that is shared. */
+  readonly spaceOf?: ((root: Root) => VirtualMemory) | undefined;
   /** For live memory: milliseconds that its page tables may be old when a request begins; default 0. */
   readonly maxAge?: number | undefined;
   /** Called after each piece of a scan with the bytes scanned so far, and in all. */
@@ -174,7 +176,13 @@ function* accept(
     warnings,
   };
   const own = options.formatOf?.(mmu, info) ?? mmu;
-  return new LinuxKernel(info, spaceOf(physical, options, arch, own, root, "kernel"), arch, offset, origin);
+  const memory = spaceOf(physical, options, arch, own, root, "kernel");
+  const { live = false, maxAge } = options;
+  const { tableCache } = memory;
+  const ofProcess =
+    options.spaceOf ??
+    ((roots: Root) => new VirtualMemory(physical, { root: roots, mmu: own, live, tableCache, maxAge }));
+  return new LinuxKernel(info, memory, arch, offset, origin, ofProcess);
 }
 
 /** The address space of a kernel's root. */

@@ -1,4 +1,5 @@
 import { hex, Io, IoSequence, type Routine, type Sink } from "../io/index.js";
+import type { Root } from "../paging/tables/root.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import type { KernelArch } from "./arch/kernel-arch.js";
 import { KERNEL_MAP } from "./arch/x86-64.js";
@@ -37,6 +38,7 @@ export class LinuxKernel {
   /** How it was found, and what is doubtful. */
   readonly origin: KernelOrigin;
   readonly #arch: KernelArch;
+  readonly #spaceOf: (root: Root) => VirtualMemory;
   #kallsyms: Kallsyms | undefined;
   /** Why there are no kallsyms, once that is known. */
   #noKallsyms: KallsymsError | undefined;
@@ -50,6 +52,7 @@ export class LinuxKernel {
     arch: KernelArch,
     imageOffset: bigint | undefined,
     origin: KernelOrigin,
+    spaceOf: (root: Root) => VirtualMemory,
   ) {
     this.vmcoreinfo = info;
     this.memory = memory;
@@ -57,6 +60,18 @@ export class LinuxKernel {
     this.imageOffset = imageOffset;
     this.origin = origin;
     this.#arch = arch;
+    this.#spaceOf = spaceOf;
+  }
+
+  /**
+   * The address space of a process.
+   *
+   * @param root Physical address of its top table. Where the kernel has one of its own (AArch64), that of the lower half.
+   * @throws {RangeError} for a root that the format can't have.
+   */
+  addressSpace(root: number): VirtualMemory {
+    const { roots } = this.memory;
+    return this.#spaceOf(typeof roots === "number" ? root : { ...roots, lower: root });
   }
 
   /**
