@@ -176,6 +176,7 @@ export class Machine {
         scan,
         live: this.source.source.supports.live,
         tableCacheOf: (mmu) => this.#formats.cacheOf(mmu),
+        spaceOf: (root) => this.addressSpace(root),
         maxAge: this.#options.maxAge,
         onProgress: this.#options.onProgress,
         formatOf: (paging, info) => this.#formats.ofLinux(paging, info),
