@@ -1,5 +1,11 @@
 /** Opens a target and puts the layers of its machine together, all on one scheduler. */
-import { abiOf, type DumpImage, type OpenDumpOptions, openDump, type RawRange } from "../src/formats/index.js";
+import {
+  abiOf,
+  type DumpImage,
+  type OpenDumpOptions,
+  openDump,
+  type RawRange,
+} from "../src/formats/index.js";
 import { MemtoolError, Scheduler, type Source, SourceIo } from "../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
 import { DecodePool } from "./decode-pool.js";
