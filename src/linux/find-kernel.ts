@@ -17,6 +17,7 @@ import { archOf } from "./arch/index.js";
 import type { KernelArch } from "./arch/kernel-arch.js";
 import { imageSymbols } from "./image.js";
 import { type KernelOrigin, LinuxKernel } from "./kernel.js";
+import { scanPieces, scanWindows } from "./scan-order.js";
 import { parseVmcoreinfo, type Vmcoreinfo, vmcoreinfoStart } from "./vmcoreinfo.js";
 
 /** Options of {@link findKernel}. */
@@ -38,6 +39,11 @@ export interface FindKernelOptions {
   readonly mmu?: MmuDef | undefined;
   /** Whether to scan all RAM if there is no note that holds up; default true. */
   readonly scan?: boolean | undefined;
+  /**
+   * Tells zeros apart in the same map, so that a scan need not read them. Asked once, when a scan has read many pages that are
+   * blank. It answers `undefined` where nobody can tell.
+   */
+  readonly zeros?: (() => Routine<PhysicalMap | undefined>) | undefined;
   /** Whether memory changes by itself. */
   readonly live?: boolean | undefined;
   /** Where the kernel's address space keeps its page tables, which are of this format; default: a cache of its own. */
@@ -282,41 +288,87 @@ const SCAN_PIECE = 1 << 20;
 /** Texts of which the tables are walked: a memory image of crash dumps must not take forever. */
 const MAX_CANDIDATES = 64;
 
-/** Looks at the beginning of each page of RAM. @returns the first text that holds up, else the most complete one. */
+/** Bytes of blank pieces after which to ask what is zero: reading so much takes about as long as asking a file system does. */
+const ASK_AFTER = 32 << 20;
+
+/** Texts that a scan came by. */
+interface Texts {
+  /** The first that holds up; else of those that say most, the one at the lowest address. */
+  best: Candidate | undefined;
+  /** How many named a root: one that names none cost no more than a look. */
+  judged: number;
+}
+
+/** Looks at the beginning of each page of RAM once, likely places first: the answer is the best text, wherever it lies. */
 function* scan(physical: PacketIo<number>, options: FindKernelOptions): Routine<Candidate | undefined> {
-  const piece = new Uint8Array(SCAN_PIECE);
+  const memory = new Uint8Array(SCAN_PIECE);
   const total = options.map.bytesPresent;
+  const from = { map: options.map };
+  const texts: Texts = { best: undefined, judged: 0 };
+  let { zeros } = options;
   let done = 0;
-  let best: Candidate | undefined;
-  let judged = 0;
-  for (const range of options.map.ranges()) {
-    if (range.state !== "present") continue;
-    for (let at = range.start; at < range.end; ) {
-      // Up to a multiple of the piece's size, so that pages are whole.
-      const size = Math.min(range.end, at - (at % SCAN_PIECE) + SCAN_PIECE) - at;
-      const { bytes, holes } = yield* readPartial(physical, at, piece.subarray(0, size));
-      for (let page = (PAGE - (at % PAGE)) % PAGE; page < size; page += PAGE) {
-        const start = vmcoreinfoStart(bytes, page);
-        if (start < 0) continue;
-        const end = Math.min(page + PAGE, size);
-        let info = parseVmcoreinfo(bytes.subarray(page + start, end));
-        let until = end;
-        if (info.pageSize !== undefined && info.pageSize > PAGE && info.text.length === end - page - start) {
-          // It goes on: pages are larger there.
-          until = Math.min(page + Math.min(info.pageSize, MAX_PAGE), size);
-          info = parseVmcoreinfo(bytes.subarray(page + start, until));
+  let blank = 0;
+  for (const window of scanWindows(options.map, SCAN_PIECE)) {
+    for (const { start, end, zero } of scanPieces(from, window, SCAN_PIECE)) {
+      if (!zero) {
+        const { bytes, holes } = yield* readPartial(physical, start, memory.subarray(0, end - start));
+        yield* judgeTexts(physical, options, texts, start, bytes, holes);
+        if (texts.best?.holds === true || texts.judged === MAX_CANDIDATES) return texts.best;
+        if (zeros !== undefined && isBlank(start, bytes)) {
+          blank += bytes.length;
+          if (blank >= ASK_AFTER) {
+            from.map = (yield* zeros()) ?? from.map;
+            zeros = undefined;
+          }
         }
-        if (holes.some((hole) => hole.start < until && hole.end > page)) continue;
-        const candidate = yield* judge(physical, options, info, "scan", at + page + start);
-        if (candidate.holds) return candidate;
-        if (best === undefined || (best.root === undefined && candidate.root !== undefined)) best = candidate;
-        // One that names no root cost no more than a look.
-        if (candidate.root !== undefined && ++judged === MAX_CANDIDATES) return best;
       }
-      at += size;
-      done += size;
+      done += end - start;
       options.onProgress?.(done, total);
     }
   }
-  return best;
+  return texts.best;
+}
+
+/** Judges the texts at the beginnings of a piece's pages. */
+function* judgeTexts(
+  physical: PacketIo<number>,
+  options: FindKernelOptions,
+  texts: Texts,
+  at: number,
+  bytes: Uint8Array,
+  holes: readonly { readonly start: number; readonly end: number }[],
+): Routine<void> {
+  const size = bytes.length;
+  for (let page = (PAGE - (at % PAGE)) % PAGE; page < size; page += PAGE) {
+    const start = vmcoreinfoStart(bytes, page);
+    if (start < 0) continue;
+    const end = Math.min(page + PAGE, size);
+    let info = parseVmcoreinfo(bytes.subarray(page + start, end));
+    let until = end;
+    if (info.pageSize !== undefined && info.pageSize > PAGE && info.text.length === end - page - start) {
+      // It goes on: pages are larger there.
+      until = Math.min(page + Math.min(info.pageSize, MAX_PAGE), size);
+      info = parseVmcoreinfo(bytes.subarray(page + start, until));
+    }
+    if (holes.some((hole) => hole.start < until && hole.end > page)) continue;
+    const candidate = yield* judge(physical, options, info, "scan", at + page + start);
+    if (texts.best === undefined || isBetter(candidate, texts.best)) texts.best = candidate;
+    if (candidate.holds) return;
+    if (candidate.root !== undefined && ++texts.judged === MAX_CANDIDATES) return;
+  }
+}
+
+/** Whether a text says more, or as much at a lower address. */
+function isBetter(candidate: Candidate, than: Candidate): boolean {
+  if (candidate.holds) return true;
+  const [roots, others] = [candidate.root !== undefined, than.root !== undefined];
+  return roots === others ? (candidate.address ?? 0) < (than.address ?? 0) : roots;
+}
+
+/** Whether no page of a piece begins with anything but zero. */
+function isBlank(at: number, bytes: Uint8Array): boolean {
+  for (let page = (PAGE - (at % PAGE)) % PAGE; page < bytes.length; page += PAGE) {
+    if (bytes[page] !== 0) return false;
+  }
+  return true;
 }
