@@ -9,10 +9,21 @@ export { Kallsyms } from "./kallsyms.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export {
+  type Damage,
+  DamageError,
+  type DamageOptions,
+  type DamageReason,
+  type OnDamage,
+} from "./objects/damage.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
 export { type SwapTypeFacts, type SwapTypeKind, type SwapTypes, swapTypesOf } from "./swap/swap-types.js";
 export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
+export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
+export { TASK_STATES } from "./tasks/task-state.js";
+export * from "./types/index.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
 export { readZeroPages, type ZeroPages, zeroPageAt } from "./zero-page.js";
