@@ -14,7 +14,7 @@ import {
   isKnownArch,
   KernelNotFoundError,
   LINUX_LANDMARKS,
-  type LinuxKernel,
+  type Linux,
   parseVmcoreinfo,
   readZeroPages,
   rootsOfKernel,
@@ -99,7 +99,7 @@ export class Machine {
   readonly #identity: AddressSpace<Address>;
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
-  #kernel: LinuxKernel | undefined;
+  #kernel: Linux | undefined;
   #noKernel: KernelNotFoundError | undefined;
   readonly #formats = new MachineFormats();
 
@@ -141,7 +141,7 @@ export class Machine {
   }
 
   /** The kernel, if it has been found already. */
-  get kernel(): LinuxKernel | undefined {
+  get kernel(): Linux | undefined {
     return this.#kernel;
   }
 
@@ -155,12 +155,12 @@ export class Machine {
    *
    * @throws {KernelNotFoundError} with what to give instead.
    */
-  linux(): Io<LinuxKernel> {
+  linux(): Io<Linux> {
     return Io.of(this.scheduler, linuxRoutine, this as Machine, true, false);
   }
 
   /** @param mayWait Whether a scan may wait for what can't be had synchronously. @internal */
-  *findLinux(scan: boolean, mayWait: boolean): Routine<LinuxKernel> {
+  *findLinux(scan: boolean, mayWait: boolean): Routine<Linux> {
     if (this.#kernel !== undefined) return this.#kernel;
     const { physical, image } = this;
     if (physical === undefined) {
@@ -404,11 +404,11 @@ function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
   return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
 }
 
-function* linuxRoutine(machine: Machine, scan: boolean, mayWait: boolean): Routine<LinuxKernel> {
+function* linuxRoutine(machine: Machine, scan: boolean, mayWait: boolean): Routine<Linux> {
   return yield* machine.findLinux(scan, mayWait);
 }
 
-function* zeroPagesOfMachine(kernel: LinuxKernel | undefined): Routine<ZeroPages> {
+function* zeroPagesOfMachine(kernel: Linux | undefined): Routine<ZeroPages> {
   if (kernel === undefined) return { pageSize: 4096, page: undefined, huge: undefined };
   return yield* readZeroPages(kernel);
 }

@@ -16,7 +16,8 @@ import { VirtualMemory } from "../paging/virtual-memory.js";
 import { archOf } from "./arch/index.js";
 import type { KernelArch } from "./arch/kernel-arch.js";
 import { imageSymbols } from "./image.js";
-import { type KernelOrigin, LinuxKernel } from "./kernel.js";
+import type { KernelOrigin } from "./kernel.js";
+import { Linux } from "./linux.js";
 import { scanPieces, scanWindows } from "./scan-order.js";
 import { parseVmcoreinfo, type Vmcoreinfo, vmcoreinfoStart } from "./vmcoreinfo.js";
 
@@ -87,11 +88,11 @@ interface Candidate {
  * @throws {KernelNotFoundError} `NO_KERNEL` or `NO_ROOT`, with what to give instead; `OTHER_PAGING` for a format that can't be the
  * kernel's, as it has two roots and the kernel one, or the other way round.
  */
-export function findKernel(physical: PacketIo<number>, options: FindKernelOptions): Io<LinuxKernel> {
+export function findKernel(physical: PacketIo<number>, options: FindKernelOptions): Io<Linux> {
   return Io.of(schedulerOf(physical), findRoutine, physical, options);
 }
 
-function* findRoutine(physical: PacketIo<number>, options: FindKernelOptions): Routine<LinuxKernel> {
+function* findRoutine(physical: PacketIo<number>, options: FindKernelOptions): Routine<Linux> {
   let best: Candidate | undefined;
   if (options.note !== undefined) {
     best = yield* judge(physical, options, parseVmcoreinfo(options.note), "note", undefined);
@@ -121,11 +122,7 @@ function canBeOf(arch: KernelArch, mmu: MmuDef): boolean {
 }
 
 /** Chooses the root, and makes the kernel of a candidate. */
-function* accept(
-  physical: PacketIo<number>,
-  options: FindKernelOptions,
-  found: Candidate,
-): Routine<LinuxKernel> {
+function* accept(physical: PacketIo<number>, options: FindKernelOptions, found: Candidate): Routine<Linux> {
   const { info, arch, mmu } = found;
   if (!canBeOf(arch, mmu)) {
     throw new KernelNotFoundError(
@@ -188,7 +185,7 @@ function* accept(
   const ofProcess =
     options.spaceOf ??
     ((roots: Root) => new VirtualMemory(physical, { root: roots, mmu: own, live, tableCache, maxAge }));
-  return new LinuxKernel(info, memory, arch, offset, origin, ofProcess);
+  return new Linux(info, memory, arch, offset, origin, ofProcess);
 }
 
 /** The address space of a kernel's root. */

@@ -8,6 +8,7 @@ export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
+export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
 export {
   type Damage,

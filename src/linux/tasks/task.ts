@@ -120,8 +120,16 @@ function* tasksRoutine(sink: Sink<Task>, kernel: LinuxKernel, options: TaskOptio
 
 function* processRoutine(kernel: LinuxKernel, pid: number, options: DamageOptions): Routine<Task> {
   const data = yield* kernelData(kernel);
-  const [task] = yield* readTasks(data, { pid }, options.onDamage ?? (() => {}));
+  return yield* needTask(data, pid, options.onDamage ?? (() => {}));
+}
+
+/** The process of a number, or of a thread's. @throws {MemtoolError} `NO_PROCESS`. @internal */
+export function* needTask(data: KernelData, pid: number, report: OnDamage): Routine<Task> {
+  const [task] = yield* readTasks(data, { pid }, report);
   if (task !== undefined) return task;
+  // (A second look, as most numbers that are given are a process's.)
+  const thread = (yield* readTasks(data, { threads: true }, () => {})).find((each) => each.pid === pid);
+  if (thread !== undefined) return thread;
   throw new MemtoolError("NO_PROCESS", `there is no process ${pid} (memtool ps lists them)`);
 }
 
