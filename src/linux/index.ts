@@ -6,6 +6,12 @@ export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js"
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
+export {
+  type FoundKallsyms,
+  findKallsyms,
+  findKallsymsTables,
+  type KallsymsSearch,
+} from "./kallsyms-search.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";

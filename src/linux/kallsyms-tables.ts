@@ -30,6 +30,7 @@ import { schedulerOf } from "../io/requests.js";
 import { Kallsyms, MAX_SYMBOLS, type Names } from "./kallsyms.js";
 import { fromBase, fromBasePerCpu, fromOwnPlace } from "./kallsyms-addresses.hot.js";
 import { type NameScan, nameScan, scanNames } from "./kallsyms-names.hot.js";
+import { MAX_TOKEN } from "./kallsyms-shape.hot.js";
 import { TOKENS, type TokenTable, tokenTable } from "./kallsyms-tokens.js";
 import type { KernelSymbol } from "./symbol.js";
 
@@ -185,10 +186,8 @@ function withRoom(
   return larger;
 }
 
-/** Longest token believed; `scripts/kallsyms.c` builds them of pairs, real ones have at most some twenty characters. */
-const MAX_TOKEN = 512;
-
-function* readTokens(io: PacketIo<Address>, tables: KallsymsTables): Routine<TokenTable> {
+/** The tokens. @internal */
+export function* readTokens(io: PacketIo<Address>, tables: KallsymsTables): Routine<TokenTable> {
   const index = yield* readTable(io, "kallsyms_token_index", tables.tokenIndex, 2 * TOKENS);
   const starts = new Uint32Array(TOKENS);
   const tokens: string[] = [];
@@ -222,7 +221,8 @@ function* readTokens(io: PacketIo<Address>, tables: KallsymsTables): Routine<Tok
   return tokenTable(tokens);
 }
 
-function* readAddresses(
+/** The addresses of `count` symbols, in whichever form `tables` names. @internal */
+export function* readAddresses(
   io: PacketIo<Address>,
   tables: KallsymsTables,
   count: number,
@@ -253,8 +253,13 @@ function pointersIn(bytes: Uint8Array, count: number, pointerSize: 4 | 8): BigUi
   return BigUint64Array.from(new Uint32Array(bytes.buffer, 0, count), BigInt);
 }
 
-/** Reads as much of the names as `count` symbols take: how long the table is, only decoding it tells. */
-function* readNames(io: PacketIo<Address>, start: bigint, count: number, tokens: TokenTable): Routine<Names> {
+/** Reads as much of the names as `count` symbols take: how long the table is, only decoding it tells. @internal */
+export function* readNames(
+  io: PacketIo<Address>,
+  start: bigint,
+  count: number,
+  tokens: TokenTable,
+): Routine<Names> {
   // (As many addresses are there already.)
   const columns = {
     starts: new Uint32Array(count),
