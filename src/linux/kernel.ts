@@ -154,8 +154,12 @@ const BEYOND = 64n << 20n;
 function searchRanges(known: readonly bigint[]): { start: bigint; end: bigint }[] {
   const [first] = known;
   if (first === undefined) return [];
-  const low = known.reduce((a, b) => (a < b ? a : b), first);
-  const high = known.reduce((a, b) => (a > b ? a : b), first);
+  let low = first;
+  let high = first;
+  for (const address of known) {
+    if (address < low) low = address;
+    if (address > high) high = address;
+  }
   const end = high + BEYOND < 1n << 64n ? high + BEYOND : 1n << 64n;
   return [
     { start: low, end },
