@@ -12,6 +12,7 @@ export {
   findKallsymsTables,
   type KallsymsSearch,
 } from "./kallsyms-search.js";
+export { type KallsymsState, kallsymsFromState, kallsymsState } from "./kallsyms-state.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
@@ -20,5 +21,6 @@ export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.j
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
 export { type SwapTypeFacts, type SwapTypeKind, type SwapTypes, swapTypesOf } from "./swap/swap-types.js";
 export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+export { parseSystemMap, type SystemMap, SystemMapError, type SystemMapOptions } from "./system-map.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
 export { readZeroPages, type ZeroPages, zeroPageAt } from "./zero-page.js";
