@@ -104,7 +104,7 @@ export function* findKallsymsRoutine(io: PacketIo<Address>, options: KallsymsSea
     let at = range.start & -4096n;
     // What of `bytes` is left of the piece before.
     let kept = 0;
-    while (at < range.end && searched < MAX_SEARCH) {
+    while (at < range.end && searched < MAX_SEARCH && indices <= MAX_INDICES) {
       const size = Number(min(BigInt(PIECE), range.end - at)) & ~3;
       if (size === 0) break;
       const piece = bytes.subarray(kept, kept + size);

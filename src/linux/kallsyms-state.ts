@@ -4,7 +4,7 @@
  */
 import { decodeLatin1, encodeText } from "../memory/index.js";
 import { Kallsyms, MAX_SYMBOLS } from "./kallsyms.js";
-import { slideAddresses } from "./kallsyms-addresses.hot.js";
+import { slideAddresses, wordsOf } from "./kallsyms-addresses.hot.js";
 import { nameScan, scanNames } from "./kallsyms-names.hot.js";
 import { KallsymsError, nameError } from "./kallsyms-tables.js";
 import { TOKENS, tokenTable } from "./kallsyms-tokens.js";
@@ -31,10 +31,9 @@ export function kallsymsState(kallsyms: Kallsyms): KallsymsState {
  *
  * @param slide What is added to the addresses in the kernel's image, modulo 2^64: how far KASLR has moved the kernel beyond where it was. Those of
  * the per-CPU area and other small numbers stay.
- * @param pointerSize Bytes of the kernel's pointers: tells which addresses can be in its image.
  * @throws {KallsymsError} naming the column that can't be.
  */
-export function kallsymsFromState(state: KallsymsState, slide = 0n, pointerSize: 4 | 8 = 8): Kallsyms {
+export function kallsymsFromState(state: KallsymsState, slide = 0n): Kallsyms {
   const count = state.addresses.length;
   if (count === 0 || count > MAX_SYMBOLS) {
     throw new KallsymsError("kallsyms_num_syms", `${count} symbols can't be: expected 1 to ${MAX_SYMBOLS}`);
@@ -57,13 +56,28 @@ export function kallsymsFromState(state: KallsymsState, slide = 0n, pointerSize:
   }
   if (scan.stop !== "complete") throw nameError(scan, 0n);
   const addresses = state.addresses.slice();
-  slideAddresses(addresses, pointerSize === 8 ? 1n << 63n : LOWEST_IMAGE, slide);
-  if (pointerSize === 4)
-    for (let i = 0; i < count; i++) addresses[i] = BigInt.asUintN(32, addresses[i] as bigint);
+  moveImage(addresses, slide);
   return new Kallsyms({ addresses, names: { ...columns, bytes: state.names }, tokens });
 }
 
 /** Bytes of tokens that are looked at: 256 of the longest that are believed. */
 const MAX_TOKENS = TOKENS * 513;
 /** The lowest `PAGE_OFFSET` of a 32-bit kernel (arch/x86/Kconfig, `VMSPLIT_1G`; arch/arm has no lower one). */
-export const LOWEST_IMAGE = 0x4000_0000n;
+const LOWEST_PAGE_OFFSET = 0x4000_0000n;
+
+/** The lowest address that can be in the image of the kernel whose symbols these are. */
+export function lowestImage(addresses: BigUint64Array): bigint {
+  const words = wordsOf(addresses);
+  // A kernel of 64 bits has its image in the upper half.
+  for (let i = 1; i < words.length; i += 2) if (words[i] !== 0) return 1n << 63n;
+  return LOWEST_PAGE_OFFSET;
+}
+
+/** Moves the addresses in the kernel's image, in place: modulo 2^64, or 2^32 where none is larger. */
+export function moveImage(addresses: BigUint64Array, by: bigint): void {
+  const lowest = lowestImage(addresses);
+  slideAddresses(addresses, lowest, by);
+  if (lowest !== LOWEST_PAGE_OFFSET) return;
+  const words = wordsOf(addresses);
+  for (let i = 1; i < words.length; i += 2) words[i] = 0;
+}

@@ -4,9 +4,9 @@
  */
 import { hex, MemtoolError } from "../io/index.js";
 import { Kallsyms, MAX_SYMBOLS } from "./kallsyms.js";
-import { slideAddresses, wordsOf } from "./kallsyms-addresses.hot.js";
+import { wordsOf } from "./kallsyms-addresses.hot.js";
 import { MAX_NAME, nameScan, scanNames } from "./kallsyms-names.hot.js";
-import { LOWEST_IMAGE } from "./kallsyms-state.js";
+import { lowestImage, moveImage } from "./kallsyms-state.js";
 import { plainTokens } from "./kallsyms-tokens.js";
 
 /** What a System.map holds. */
@@ -58,7 +58,6 @@ export function parseSystemMap(text: Uint8Array, options: SystemMapOptions = {})
   let firstDamaged = 0;
   let modules = 0;
   let number = 0;
-  let wide = false;
   let some = false;
   for (let at = 0; at < text.length; ) {
     const newline = text.indexOf(10, at);
@@ -75,7 +74,6 @@ export function parseSystemMap(text: Uint8Array, options: SystemMapOptions = {})
     if (count === most) throw new SystemMapError(`more than ${MAX_SYMBOLS} symbols: no kernel's System.map`);
     words[2 * count] = line.low;
     words[2 * count + 1] = line.high;
-    wide ||= line.digits > 8;
     some ||= line.low !== 0 || line.high !== 0;
     // As kallsyms has them: a length, then the type and the name, each character its own token.
     const length = line.nameEnd - line.nameStart + 1;
@@ -107,15 +105,15 @@ export function parseSystemMap(text: Uint8Array, options: SystemMapOptions = {})
   const tokens = plainTokens();
   scanNames(nameScan(), bytes, bytes.length, count, tokens, columns);
   const parts = { addresses, names: { ...columns, bytes }, tokens };
-  if (options.kaslr !== undefined && options.kaslr !== 0n) move(new Kallsyms(parts), options.kaslr, wide);
+  if (options.kaslr !== undefined && options.kaslr !== 0n) move(new Kallsyms(parts), options.kaslr);
   return { kallsyms: new Kallsyms(parts), damaged, firstDamaged, modules };
 }
 
 /** Moves the image's addresses in place. */
-function move(kallsyms: Kallsyms, kaslr: bigint, wide: boolean): void {
+function move(kallsyms: Kallsyms, kaslr: bigint): void {
   const { addresses } = kallsyms;
   const image = (kallsyms.symbol("_text")[0] ?? kallsyms.symbol("_stext")[0])?.address;
-  const lowest = wide ? 1n << 63n : LOWEST_IMAGE;
+  const lowest = lowestImage(addresses);
   if (image !== undefined && image < lowest) {
     throw new SystemMapError(`the kernel's text is at ${hex(image)} there: not where a kernel's image is`);
   }
@@ -127,12 +125,10 @@ function move(kallsyms: Kallsyms, kaslr: bigint, wide: boolean): void {
     }
   }
   const kept = stay.map((i) => addresses[i] as bigint);
-  slideAddresses(addresses, lowest, kaslr);
+  moveImage(addresses, kaslr);
   stay.forEach((i, k) => {
     addresses[i] = kept[k] as bigint;
   });
-  if (wide) return;
-  for (let i = 0; i < addresses.length; i++) addresses[i] = BigInt.asUintN(32, addresses[i] as bigint);
 }
 
 /** One line's parts; used again and again. */
@@ -140,7 +136,6 @@ class SystemMapLine {
   readonly #text: Uint8Array;
   low = 0;
   high = 0;
-  digits = 0;
   type = 0;
   nameStart = 0;
   nameEnd = 0;
@@ -164,8 +159,8 @@ class SystemMapLine {
       high = ((high << 4) | (low >>> 28)) >>> 0;
       low = ((low << 4) | digit) >>> 0;
     }
-    this.digits = at - start;
-    if (this.digits === 0 || this.digits > 16 || text[at] !== 32) return "damaged";
+    const digits = at - start;
+    if (digits === 0 || digits > 16 || text[at] !== 32) return "damaged";
     const type = text[at + 1] as number;
     // (nm has "?" for what it can't tell, and "-" for debuggers' symbols.)
     const isType = (type | 32) >= 97 && (type | 32) <= 122;
