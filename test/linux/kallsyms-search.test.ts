@@ -245,6 +245,90 @@ describe("kallsyms that nothing names", () => {
     );
   });
 
+  describe("with damage that leaves them readable, but with other symbols", () => {
+    const layout = LAYOUTS["x86-64 from 6.4"] as KernelOrder & { form: AddressForm };
+    const refused = (change: (bytes: Uint8Array, at: (table: string) => number) => void) => {
+      const { at, tables } = written(700, 5, layout);
+      change(tables.bytes, (table) => tables.starts.get(`kallsyms_${table}`) as number);
+      const { io, ranges } = place(tables, at, new Uint8Array(0));
+      try {
+        findKallsyms(io, { ranges }).sync();
+      } catch (error) {
+        if (error instanceof KallsymsError) return error.part;
+        throw error;
+      }
+      return "found";
+    };
+    const tokenAt = (bytes: Uint8Array, at: (table: string) => number, token: number) => {
+      const index = at("token_index") + 2 * token;
+      return at("token_table") + (bytes[index] as number) + 256 * (bytes[index + 1] as number);
+    };
+
+    it("undamaged, are found", () => {
+      expect(refused(() => {})).toBe("found");
+    });
+
+    it("refuses markers that disagree with the names", () => {
+      expect(
+        refused((bytes, at) => {
+          bytes[at("markers") + 4] = ((bytes[at("markers") + 4] as number) + 1) & 255;
+        }),
+      ).toBe("kallsyms_names");
+    });
+
+    it("refuses a count that disagrees with the names", () => {
+      expect(
+        refused((bytes, at) => {
+          bytes[at("num_syms")] = ((bytes[at("num_syms")] as number) - 1) & 255;
+        }),
+      ).toBe("kallsyms_names");
+    });
+
+    it("refuses a token that runs into the next one", () => {
+      expect(
+        refused((bytes, at) => {
+          bytes[tokenAt(bytes, at, 0x62) - 1] = 0x61;
+        }),
+      ).toBe("kallsyms_token_index");
+    });
+
+    it("refuses a character that is another's token", () => {
+      expect(
+        refused((bytes, at) => {
+          bytes[tokenAt(bytes, at, 0x62)] = 0x61;
+        }),
+      ).toBe("kallsyms_token_index");
+    });
+
+    it("refuses addresses that do not ascend, as the kernel itself could not search them", () => {
+      expect(
+        refused((bytes, at) => {
+          const offsets = new DataView(bytes.buffer, at("offsets"));
+          offsets.setInt32(4 * 300, offsets.getInt32(4 * 500, true), true);
+        }),
+      ).toBe("kallsyms_offsets");
+    });
+  });
+
+  it("are refused where two tables of addresses fit, unless a known symbol tells which", () => {
+    const layout = LAYOUTS["64-bit from 4.20"] as KernelOrder & { form: AddressForm };
+    const list = symbolsOf(700, 2, layout);
+    const at = TEXT[8] + BEHIND;
+    const tables = writeKernelKallsyms(list, { at, form: "absolute", tokens: TOKENS }, layout);
+    // Another kernel's addresses, where a later one has them.
+    const other = list.map(({ address }) => address - 0x10_0000n);
+    const behind = (tables.symbols.get("kallsyms_token_index") as bigint) + 512n;
+    const io = new WindowsIo()
+      .put(at, tables.bytes)
+      .put(behind, new Uint8Array(BigUint64Array.from(other).buffer));
+    const ranges = [{ start: at, end: at + 0x10_0000n }];
+    expect(() => findKallsyms(io, { ranges }).sync()).toThrow(/which one can't be told/);
+    for (const text of [TEXT[8], TEXT[8] - 0x10_0000n]) {
+      const { kallsyms } = findKallsyms(io, { ranges, known: new Map([["_text", text]]) }).sync();
+      expect(kallsyms.at(0)).toMatchObject({ name: "_text", address: text });
+    }
+  });
+
   it("are refused where the symbols that are known lie elsewhere", () => {
     const layout = LAYOUTS["x86-64 from 6.4"] as KernelOrder & { form: AddressForm };
     const { at, tables } = written(700, 1, layout);
