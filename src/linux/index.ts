@@ -6,6 +6,13 @@ export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js"
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
+export {
+  type FoundKallsyms,
+  findKallsyms,
+  findKallsymsTables,
+  type KallsymsSearch,
+} from "./kallsyms-search.js";
+export { type KallsymsState, kallsymsFromState, kallsymsState } from "./kallsyms-state.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { Linux, Process } from "./linux.js";
@@ -22,6 +29,7 @@ export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.j
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
 export { type SwapTypeFacts, type SwapTypeKind, type SwapTypes, swapTypesOf } from "./swap/swap-types.js";
 export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+export { parseSystemMap, type SystemMap, SystemMapError, type SystemMapOptions } from "./system-map.js";
 export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
 export { TASK_STATES } from "./tasks/task-state.js";

@@ -5,7 +5,8 @@ import type { KernelArch } from "./arch/kernel-arch.js";
 import { KERNEL_MAP } from "./arch/x86-64.js";
 import { imageSymbols } from "./image.js";
 import type { Kallsyms } from "./kallsyms.js";
-import { KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
+import { findKallsyms } from "./kallsyms-search.js";
+import { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 import { readBtf } from "./kernel-types.js";
 import { editDistance, isGlob, matchesGlob } from "./names.js";
 import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
@@ -117,13 +118,16 @@ export class LinuxKernel {
     if (this.#kallsyms !== undefined) return this.#kallsyms;
     if (this.#noKallsyms !== undefined) throw this.#noKallsyms;
     try {
-      const tables = kallsymsTables(this.vmcoreinfo.symbols);
-      this.#kallsyms = yield* readKallsyms(
-        this.memory,
-        tables,
-        this.named,
-        this.architecture === "i386" ? 4 : 8,
-      );
+      const pointerSize = this.architecture === "i386" ? 4 : 8;
+      const known = this.named;
+      const tables = tablesNamed(this.vmcoreinfo);
+      if (tables instanceof KallsymsError) {
+        const ranges = searchRanges([...known.values()]);
+        if (ranges.length === 0) throw tables;
+        this.#kallsyms = (yield* findKallsyms(this.memory, { ranges, pointerSize, known })).kallsyms;
+      } else {
+        this.#kallsyms = yield* readKallsyms(this.memory, tables, known, pointerSize);
+      }
       return this.#kallsyms;
     } catch (error) {
       // A live kernel's memory may be readable later; damaged or missing tables stay so.
@@ -205,6 +209,36 @@ export class LinuxKernel {
   symbols(pattern = "*"): IoSequence<KernelSymbol> {
     return IoSequence.of(this.memory.scheduler, symbolsRoutine, this as LinuxKernel, pattern);
   }
+}
+
+/** Where VMCOREINFO says that kallsyms are, or why it can't be used. */
+function tablesNamed(info: Vmcoreinfo): KallsymsTables | KallsymsError {
+  try {
+    return kallsymsTables(info.symbols);
+  } catch (error) {
+    if (error instanceof KallsymsError) return error;
+    throw error;
+  }
+}
+
+/** How far beyond the symbols that are known the image is searched: tables lie between its text and its data, as these do. */
+const BEYOND = 64n << 20n;
+
+/** Where to search for kallsyms: from the lowest symbol that is known on, then below it. */
+function searchRanges(known: readonly bigint[]): { start: bigint; end: bigint }[] {
+  const [first] = known;
+  if (first === undefined) return [];
+  let low = first;
+  let high = first;
+  for (const address of known) {
+    if (address < low) low = address;
+    if (address > high) high = address;
+  }
+  const end = high + BEYOND < 1n << 64n ? high + BEYOND : 1n << 64n;
+  return [
+    { start: low, end },
+    { start: low > BEYOND ? low - BEYOND : 0n, end: low },
+  ];
 }
 
 function* kallsymsRoutine(kernel: LinuxKernel): Routine<Kallsyms> {
