@@ -129,17 +129,21 @@ describe("a scan for the kernel", () => {
     );
   });
 
-  it("takes the text at the lowest address, wherever it begins, if none holds up", () => {
+  // The last 64 MiB come before the part in the middle, and after the first ones.
+  it.each([
+    [150, 100],
+    [20, 150],
+    [100, 20],
+  ])("takes the text at the lowest address if none holds up (at %d and %d MiB)", (one, other) => {
     const size = 192 * MIB;
-    // The last 64 MiB come before the part in the middle.
-    const file = machine(size, [
-      { at: 150 * MIB, bytes: stale },
-      { at: 100 * MIB, bytes: stale },
-    ]);
+    const file = machine(
+      size,
+      [one, other].map((mib) => ({ at: mib * MIB, bytes: stale })),
+    );
     const map = PhysicalMap.single(0, size);
     expect(findKernel(file, { map }).sync().origin).toMatchObject({
       verified: false,
-      vmcoreinfoAddress: 100 * MIB,
+      vmcoreinfoAddress: Math.min(one, other) * MIB,
     });
   });
 
