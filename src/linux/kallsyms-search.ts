@@ -63,6 +63,11 @@ const MAX_TOKEN_TABLES = 4;
 const WINDOWS = [2 << 20, 8 << 20, 32 << 20];
 /** Chains of numbers before the tokens that may be markers. */
 const MAX_CHAINS = 64;
+/**
+ * Names that are gone over in all: sixteen times as many as any kernel has. (Memory can be made in which every place looks like names
+ * for long.)
+ */
+const MAX_WALKED = 16 * MAX_SYMBOLS;
 /** How many markers too many a chain may seem to have, where what follows happens to go on. */
 const EXTRA = 4;
 /** How far the image reaches from its tables (the greatest offset that a relative base allows). */
@@ -201,11 +206,12 @@ function* namesBefore(
   tokenTable: bigint,
   tokenIndex: bigint,
 ): Routine<FoundNames> {
+  const budget = { names: MAX_WALKED };
   for (const size of WINDOWS) {
     const { bytes, end } = yield* readBefore(io, tokenTable, size);
     const window = bytes.subarray(bytes.length - (end & ~3));
     const start = tokenTable - BigInt(window.length);
-    const found = namesIn(window, pointerSize);
+    const found = namesIn(window, pointerSize, budget);
     if (found !== undefined) {
       const { count, names, numSyms } = found;
       return {
@@ -228,6 +234,7 @@ function* namesBefore(
 function namesIn(
   window: Uint8Array,
   pointerSize: 4 | 8,
+  budget: { names: number },
 ): { count: number; names: number; numSyms: number } | undefined {
   // (A copy: a window may begin anywhere in its buffer.)
   const bytes = window.slice();
@@ -237,7 +244,7 @@ function namesIn(
     for (let chains = 0; chains < MAX_CHAINS; chains++) {
       at = findMarkers(words, at, stride);
       if (at < 0) break;
-      const found = namesOf(bytes, words, at, stride, pointerSize);
+      const found = namesOf(bytes, words, at, stride, pointerSize, budget);
       if (found !== undefined) return found;
     }
   }
@@ -251,6 +258,7 @@ function namesOf(
   marker: number,
   stride: number,
   pointerSize: 4 | 8,
+  budget: { names: number },
 ): { count: number; names: number; numSyms: number } | undefined {
   const end = 4 * marker;
   const markers = markersAt(words, marker, stride, MAX_SYMBOLS / MARKED);
@@ -259,13 +267,14 @@ function namesOf(
     const last = words[marker + (markers - extra - 1) * stride] as number;
     const most = (markers - extra) * MARKED;
     const from = Math.max(0, end - last - MOST_STEP - MOST_PADDING) & ~3;
-    for (let at = from; at + last < end && at < end; at += 4) {
+    for (let at = from; at + last < end && budget.names > 0; at += 4) {
       const count = words[at >> 2] as number;
       if (count > most || count <= most - MARKED) continue;
       for (const align of alignmentsOf(pointerSize)) {
         const names = at + Number(align);
         if (names >= end || !isZero(bytes, at + 4, names)) continue;
         const stop = walkNames(bytes, names, end, count, words, marker, stride);
+        budget.names -= stop < 0 ? -stop : count;
         if (stop >= 0 && end - stop < MOST_PADDING && isZero(bytes, stop, end)) {
           return { count, names, numSyms: at };
         }

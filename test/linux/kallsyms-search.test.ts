@@ -338,6 +338,28 @@ describe("kallsyms that nothing names", () => {
     expect(() => findKallsyms(io, { ranges, known }).sync()).toThrow(/not where VMCOREINFO says/);
   });
 
+  it("are not searched for without an end where every place looks like names", () => {
+    // A name of one token, whose bytes are also a number of names; and markers that agree with that everywhere.
+    const count = 0x10001;
+    const layout = LAYOUTS["32-bit from 4.6"] as KernelOrder & { form: AddressForm };
+    const { tables } = written(700, 5, layout);
+    const [table, index] = ["kallsyms_token_table", "kallsyms_token_index"].map(
+      (name) => tables.starts.get(name) as number,
+    ) as [number, number];
+    const names = new Uint8Array(1 << 21).map((_, i) => (i + 1) % 2);
+    const markers = Uint32Array.from({ length: Math.ceil(count / 256) }, (_, i) => 512 * i);
+    const at = TEXT[4] + BEHIND;
+    const parts = [names, new Uint8Array(markers.buffer), tables.bytes.subarray(table, index + 512)];
+    const io = new WindowsIo();
+    let end = at;
+    for (const part of parts) {
+      io.put(end, part);
+      end += BigInt(part.length);
+    }
+    const ranges = [{ start: end - 4096n, end }];
+    expect(() => findKallsyms(io, { ranges, pointerSize: 4 }).sync()).toThrow(/no names with their markers/);
+  });
+
   it("say how far the search went where there are none", () => {
     const io = new WindowsIo().put(TEXT[8], new Uint8Array(0x2000));
     const ranges = [{ start: TEXT[8], end: TEXT[8] + 0x10_0000n }];
