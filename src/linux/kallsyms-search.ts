@@ -27,6 +27,7 @@ import {
   type KallsymsTables,
   readAddresses,
   readNames,
+  readPointers,
   readTokens,
 } from "./kallsyms-tables.js";
 import { TOKENS, type TokenTable } from "./kallsyms-tokens.js";
@@ -298,6 +299,12 @@ function* addressesAround(
   for (const tables of layoutsOf(found, pointerSize)) {
     let addresses: BigUint64Array;
     try {
+      // (A pointer tells most of the wrong places, before all of their entries are read.)
+      const base = tables.relativeBase;
+      if (base !== undefined) {
+        const [value] = yield* readPointers(io, "kallsyms_relative_base", base, 1, pointerSize);
+        if (!isNear(value as bigint, tables)) continue;
+      }
       addresses = yield* readAddresses(io, tables, found.count, pointerSize);
     } catch (error) {
       if (!(error instanceof KallsymsError)) throw error;
@@ -333,12 +340,16 @@ function* addressesAround(
 function areOfImage(addresses: BigUint64Array, tables: KallsymsTables, pointerSize: 4 | 8): boolean {
   if (!areAscending(addresses)) return false;
   const last = addresses.at(-1) as bigint;
-  const near = (address: bigint) => address < tables.names + REACH && tables.names < address + REACH;
   // Those of the per-CPU area are small numbers.
   const first = pointerSize === 8 ? addresses.find((address) => address >> 63n === 1n) : addresses[0];
-  if (first === undefined || !near(first) || !near(last)) return false;
+  if (first === undefined || !isNear(first, tables) || !isNear(last, tables)) return false;
   // An image begins with its text; its tables come after that.
   return first <= tables.names;
+}
+
+/** Whether an address can be in the image that has these tables. */
+function isNear(address: bigint, { names }: KallsymsTables): boolean {
+  return address < names + REACH && names < address + REACH;
 }
 
 /** Whether one of the symbols that are known is where it should be; `undefined` if none of them is there at all. */
