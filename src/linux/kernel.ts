@@ -4,6 +4,7 @@ import type { VirtualMemory } from "../paging/virtual-memory.js";
 import type { KernelArch } from "./arch/kernel-arch.js";
 import { KERNEL_MAP } from "./arch/x86-64.js";
 import { imageSymbols } from "./image.js";
+import { findBtf, findInitTask, type ImageRange } from "./image-search.js";
 import type { Kallsyms } from "./kallsyms.js";
 import { findKallsyms } from "./kallsyms-search.js";
 import { KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
@@ -44,6 +45,7 @@ export class LinuxKernel {
   /** Why there are no kallsyms, once that is known. */
   #noKallsyms: KallsymsError | undefined;
   #types: TypeTable | undefined;
+  #initTask: bigint | undefined;
   #noTypes: TypesError | undefined;
 
   /** Use `findKernel`. @internal */
@@ -153,13 +155,19 @@ export class LinuxKernel {
     if (this.#types !== undefined) return this.#types;
     if (this.#noTypes !== undefined) throw this.#noTypes;
     try {
-      const start = yield* this.findAddress("__start_BTF");
-      const end = yield* this.findAddress("__stop_BTF");
+      let start = yield* this.findAddress("__start_BTF");
+      let end = yield* this.findAddress("__stop_BTF");
+      if (start === undefined || end === undefined) {
+        // Not all kernels list what are no functions (CONFIG_KALLSYMS_ALL).
+        const found = yield* findBtf(this.memory, this.searchRanges);
+        start = found?.start;
+        end = found === undefined ? undefined : found.start + BigInt(found.size);
+      }
       if (start === undefined || end === undefined) {
         throw new TypesError(
           "NO_TYPES",
           "__start_BTF",
-          "this kernel has no BTF (no symbol __start_BTF; CONFIG_DEBUG_INFO_BTF, since Linux 5.2): " +
+          "this kernel has no BTF (no symbol __start_BTF, and none in its image; CONFIG_DEBUG_INFO_BTF, since Linux 5.2): " +
             "give its types another way (--types FILE: BTF or an ISF file of this very kernel)",
         );
       }
@@ -172,6 +180,30 @@ export class LinuxKernel {
       if (error instanceof TypesError && error.code === "NO_TYPES") this.#noTypes = error;
       throw error;
     }
+  }
+
+  /** Where the image may be, by the symbols that VMCOREINFO names. @internal */
+  get searchRanges(): readonly ImageRange[] {
+    return searchRanges([...this.named.values()]);
+  }
+
+  /**
+   * Address of the first task, `init_task`; searched for in the image where kallsyms doesn't list variables.
+   *
+   * @throws {SymbolError} `NO_SYMBOL`. @internal
+   */
+  *findInitTask(): Routine<bigint> {
+    this.#initTask ??= yield* this.findAddress("init_task");
+    if (this.#initTask === undefined) {
+      this.#initTask = yield* findInitTask(this.memory, yield* this.loadTypes(), this.searchRanges);
+    }
+    if (this.#initTask !== undefined) return this.#initTask;
+    throw new SymbolError(
+      "NO_SYMBOL",
+      "init_task",
+      [],
+      "nor does the image have what looks like the first task; a table of symbols may name it: --symbols System.map",
+    );
   }
 
   /** The address of the first symbol of a name; `undefined` if there is none, or no kallsyms. @internal */
