@@ -3,6 +3,14 @@
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
+export {
+  type FileOptions,
+  type FileRole,
+  listFiles,
+  type OpenFile,
+} from "./files/file.js";
+export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file-flags.js";
+export { type FoundPath, type PathPointers, PathResolver, type PathStart } from "./files/path.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
