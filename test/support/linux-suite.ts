@@ -13,6 +13,7 @@ import {
   readArguments,
   readEnvironment,
   type Task,
+  type TaskOptions,
   type Vma,
 } from "../../src/linux/index.js";
 
@@ -22,6 +23,8 @@ export interface LinuxSubject {
   readonly truth: Truth;
   /** Where swapped pages are, where that is not in the dump. */
   readonly swapFile?: string | undefined;
+  /** Whether a filter left out pages of user memory (`makedumpfile -d 31`): what is not there must be told. */
+  readonly filtered?: boolean | undefined;
 }
 
 /** Runs the suite. @param get Is called once. */
@@ -30,9 +33,11 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
     let machine: Machine;
     let kernel: LinuxKernel;
     let truth: Truth;
+    let filtered = false;
     beforeAll(async () => {
       const subject = await get();
       truth = subject.truth;
+      filtered = subject.filtered === true;
       const swap = subject.swapFile === undefined || subject.swapFile === "" ? [] : [subject.swapFile];
       machine = await open(subject.target, { swap });
       kernel = await machine.linux();
@@ -40,9 +45,21 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
     });
     afterAll(() => machine?.close());
 
+    /** The list, of which damage is expected only where pages were left out. */
+    async function listed(options: TaskOptions = {}): Promise<{ tasks: Task[]; damage: Damage[] }> {
+      const damage: Damage[] = [];
+      const tasks = await listTasks(kernel, {
+        ...options,
+        onDamage: (found) => damage.push(found),
+      }).toArray();
+      if (!filtered) expect(damage).toEqual([]);
+      return { tasks, damage };
+    }
+
     it("lists every process with its state, parent, user, group and start, as /proc has them", async () => {
-      const tasks = await listTasks(kernel).toArray();
-      const mine = tasks.map((task) => ({
+      const { tasks, damage } = await listed();
+      const whole = tasks.filter((task) => !damage.some(({ address }) => address === task.address));
+      const mine = whole.map((task) => ({
         pid: task.pid,
         tgid: task.tgid,
         ppid: task.ppid,
@@ -66,34 +83,49 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         kernelThread: process.kernelThread,
       }));
       expect(mine.length).toBeGreaterThan(20);
-      expect(byPid(mine)).toEqual(byPid(guests));
+      // A filter may have taken a task itself (makedumpfile 1.7 does not know the newest kernels' page flags); the others are all there.
+      const lost = damage.filter(({ what }) => what === "a task_struct").length;
+      const expected = guests.filter(({ pid }) => lost === 0 || mine.some((each) => each.pid === pid));
+      expect(byPid(mine)).toEqual(byPid(expected));
+      expect(guests.length - expected.length).toBeLessThanOrEqual(lost);
     });
 
     it("lists every thread of every process", async () => {
-      const threads = await listTasks(kernel, { threads: true }).toArray();
-      const mine = threads.map(({ pid, tgid }) => `${tgid}/${pid}`);
+      const { tasks, damage } = await listed({ threads: true });
+      const mine = tasks.map(({ pid, tgid }) => `${tgid}/${pid}`);
       const guests = truth.processes.flatMap(({ pid, threads: own }) =>
         own.map(({ tid }) => `${pid}/${tid}`),
       );
-      expect(mine.sort()).toEqual(guests.sort());
+      if (damage.length === 0) expect(mine.sort()).toEqual(guests.sort());
       expect(guests.length).toBeGreaterThan(truth.processes.length);
     });
 
     it("gives one process by its number, and says when there is none", async () => {
       const { pid } = truth.processes.at(-1) as { pid: number };
-      expect(await listTasks(kernel, { pid }).toArray()).toMatchObject([{ pid }]);
-      expect(await listTasks(kernel, { pid: 999_999 }).toArray()).toEqual([]);
+      expect((await listed({ pid })).tasks).toMatchObject([{ pid }]);
+      expect((await listed({ pid: 999_999 })).tasks).toEqual([]);
     });
 
     it("reads every process's arguments and environment out of its own memory", async () => {
-      const tasks = new Map((await listTasks(kernel).toArray()).map((task) => [task.pid, task]));
+      const tasks = new Map((await listed()).tasks.map((task) => [task.pid, task]));
       let withArguments = 0;
       for (const process of truth.processes) {
-        const task = tasks.get(process.pid) as Task;
+        const task = tasks.get(process.pid);
+        if (filtered && task?.mm === undefined) continue;
+        if (task === undefined) throw new Error(`no process ${process.pid}`);
         const damage: Damage[] = [];
         const onDamage = (found: Damage) => damage.push(found);
         const args = await readArguments(kernel, task, { onDamage });
         const environment = await readEnvironment(kernel, task, { onDamage });
+        if (filtered && process.arguments.length > 0) {
+          // All of it is told to be missing, and nothing is made up.
+          expect(damage, `of ${process.pid}`).toContainEqual(
+            expect.objectContaining({ reason: "unreadable", message: expect.stringContaining("excluded") }),
+          );
+          expect([args?.partial, args?.args]).toEqual([true, []]);
+          withArguments++;
+          continue;
+        }
         expect(damage, `of ${process.pid}`).toEqual([]);
         expect(args?.args ?? [], `arguments of ${process.pid}`).toEqual(process.arguments);
         expect(environment?.args ?? [], `environment of ${process.pid}`).toEqual(process.environment);
@@ -103,8 +135,15 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
     });
 
     it("lists every mapped range of every process, as /proc/PID/maps has them", async () => {
-      const vmas = await listVmas(kernel, { pages: false }).toArray();
+      const damage: Damage[] = [];
+      const vmas = await listVmas(kernel, {
+        pages: false,
+        onDamage: (found) => damage.push(found),
+      }).toArray();
+      if (!filtered) expect(damage).toEqual([]);
       for (const process of truth.processes) {
+        // Where structures were left out, those of some processes may be missing.
+        if (damage.length > 0 && !vmas.some(({ pid }) => pid === process.pid)) continue;
         const mine = vmas.filter(({ pid }) => pid === process.pid).map(mapsLine);
         const guests = process.maps.map((map) => ({
           ...map,
@@ -118,7 +157,12 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
     });
 
     it("counts the pages of a range that are in RAM and swapped out, as the process itself saw them", async () => {
-      const vmas = await listVmas(kernel, { pid: truth.pid }).toArray();
+      const damage: Damage[] = [];
+      const vmas = await listVmas(kernel, {
+        pid: truth.pid,
+        onDamage: (found) => damage.push(found),
+      }).toArray();
+      if (!filtered) expect(damage).toEqual([]);
       let compared = 0;
       for (const region of truth.regions) {
         const [start, end] = [BigInt(region.start), BigInt(region.end)];

@@ -14,6 +14,7 @@ import {
   VirtualMemory,
   withMapping,
 } from "../../src/index.js";
+import { linuxSuite } from "../support/linux-suite.js";
 import { truthSuite } from "../support/truth-suite.js";
 
 let guest: Promise<Guest> | undefined;
@@ -30,6 +31,10 @@ for (const form of ["elf", "raw", "kdump"] as const) {
     const { truth, elfFile, rawFile, kdumpFile } = await boot();
     const target = { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form];
     return { target, truth, format: { elf: "elf-core", raw: "raw", kdump: "kdump" }[form] };
+  });
+  linuxSuite(`a fresh guest's ${form} dump`, async () => {
+    const { truth, elfFile, rawFile, kdumpFile } = await boot();
+    return { target: { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form], truth };
   });
 }
 
