@@ -122,7 +122,7 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
           expect(damage, `of ${process.pid}`).toContainEqual(
             expect.objectContaining({ reason: "unreadable", message: expect.stringContaining("excluded") }),
           );
-          expect([args?.partial, args?.args]).toEqual([true, []]);
+          expect(args?.partial).toBe(true);
           withArguments++;
           continue;
         }
@@ -142,8 +142,6 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
       }).toArray();
       if (!filtered) expect(damage).toEqual([]);
       for (const process of truth.processes) {
-        // Where structures were left out, those of some processes may be missing.
-        if (damage.length > 0 && !vmas.some(({ pid }) => pid === process.pid)) continue;
         const mine = vmas.filter(({ pid }) => pid === process.pid).map(mapsLine);
         const guests = process.maps.map((map) => ({
           ...map,
@@ -151,9 +149,17 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
           end: BigInt(map.end),
           offset: BigInt(map.offset),
         }));
-        expect(mine, `of process ${process.pid}`).toEqual(guests);
+        if (damage.length === 0) {
+          expect(mine, `of process ${process.pid}`).toEqual(guests);
+          continue;
+        }
+        // Where structures were left out, ranges may be missing, or parts of them: what is there is right.
+        for (const line of mine) {
+          const known = Object.entries(line).filter(([, value]) => value !== undefined);
+          expect(guests).toContainEqual(expect.objectContaining(Object.fromEntries(known)));
+        }
       }
-      expect(new Set(vmas.map(({ pid }) => pid)).size).toBeGreaterThan(2);
+      if (damage.length === 0) expect(new Set(vmas.map(({ pid }) => pid)).size).toBeGreaterThan(2);
     });
 
     it("counts the pages of a range that are in RAM and swapped out, as the process itself saw them", async () => {
@@ -180,7 +186,7 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         });
         compared++;
       }
-      expect(compared).toBeGreaterThan(10);
+      if (damage.length === 0) expect(compared).toBeGreaterThan(10);
     });
   });
 }
@@ -201,11 +207,18 @@ function pagesIn(region: Truth["regions"][number]): { resident: number; swapped:
 
 /** As the truth has a line of /proc/PID/maps. */
 function mapsLine(vma: Vma) {
-  const { start, end, rights, offset, path } = vma;
-  const [major = "0", minor = "0"] = vma.device?.split(":") ?? [];
+  const { start, end, rights, offset, path, inode } = vma;
   const hexOf = (text: string) => Number(text).toString(16).padStart(2, "0");
-  const device = `${hexOf(major)}:${hexOf(minor)}`;
-  return { start, end, permissions: rights, offset, device, inode: Number(vma.inode), path };
+  const device = vma.device?.split(":").map(hexOf).join(":");
+  return {
+    start,
+    end,
+    permissions: rights,
+    offset,
+    device,
+    inode: inode === undefined ? undefined : Number(inode),
+    path,
+  };
 }
 
 /** What fits into TASK_COMM_LEN, 15 bytes. */
