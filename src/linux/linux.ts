@@ -3,6 +3,7 @@ import { Io, type IoSequence, type Routine } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import { LinuxKernel } from "./kernel.js";
 import { kernelData } from "./kernel-data.js";
+import { type LoadedModule, listModules } from "./modules/module.js";
 import type { DamageOptions } from "./objects/damage.js";
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
@@ -27,6 +28,11 @@ export class Linux extends LinuxKernel {
   /** Mapped ranges of all processes, or of one, with how many of their pages are there. */
   vmas(options: VmaOptions = {}): IoSequence<Vma> {
     return listVmas(this, options);
+  }
+
+  /** Loaded modules, the last one loaded first. */
+  modules(options: DamageOptions = {}): IoSequence<LoadedModule> {
+    return listModules(this, options);
   }
 
   /**

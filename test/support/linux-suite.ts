@@ -8,6 +8,7 @@ import type { Truth } from "../../fixtures/vm/truth.mjs";
 import {
   type Damage,
   type LinuxKernel,
+  listModules,
   listTasks,
   listVmas,
   readArguments,
@@ -68,7 +69,7 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         state: task.state,
         // /proc shows more of a worker's name than there is in `comm`.
         comm: task.comm?.startsWith("kworker/") ? "kworker/" : task.comm,
-        start: Math.floor((task.start ?? -1) * 100),
+        start: hundredths(task.start),
         kernelThread: task.kernelThread,
       }));
       const guests = truth.processes.map((process) => ({
@@ -162,6 +163,33 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
       if (damage.length === 0) expect(new Set(vmas.map(({ pid }) => pid)).size).toBeGreaterThan(2);
     });
 
+    it("lists every module as /proc/modules has it, with its parameters as sysfs has them", async (context) => {
+      // Kernels whose kallsyms list functions only (Debian's 6.1 for arm64) don't say where the list of modules is.
+      if ((await kernel.symbols("modules").toArray()).length === 0) {
+        await expect(listModules(kernel).toArray()).rejects.toThrow("--symbols System.map");
+        return context.skip("this kernel lists no variables");
+      }
+      const damage: Damage[] = [];
+      const modules = await listModules(kernel, { onDamage: (found) => damage.push(found) }).toArray();
+      if (!filtered) expect(damage).toEqual([]);
+      const mine = modules.map(({ name, size, references, usedBy, state, address }) => ({
+        name,
+        size,
+        references,
+        usedBy,
+        state,
+        address,
+      }));
+      expect(mine).toEqual(truth.modules.map((module) => ({ ...module, address: BigInt(module.address) })));
+      expect(mine.length).toBeGreaterThan(1);
+      const lines = truth.texts["module-parameters"]?.trim().split("\n") ?? [];
+      for (const line of lines.filter((each) => each !== "")) {
+        const [, name, parameter, value] = /^(\S+) ([^=]+)=(.*)$/.exec(line) ?? [];
+        const own = modules.find((module) => module.name === name)?.parameters ?? [];
+        expect(own.find((each) => each.name === parameter)?.value, line).toBe(value);
+      }
+    });
+
     it("counts the pages of a range that are in RAM and swapped out, as the process itself saw them", async () => {
       const damage: Damage[] = [];
       const vmas = await listVmas(kernel, {
@@ -192,6 +220,11 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
 }
 
 const PAGE = 4096;
+
+/** As /proc/PID/stat has a time. (Nanoseconds first: 0.58 times 100 is less than 58.) */
+function hundredths(seconds: number | undefined): number {
+  return Math.floor(Math.round((seconds ?? -1) * 1e9) / 1e7);
+}
 
 /** How many pages of a region pagemap called present, and how many swapped. */
 function pagesIn(region: Truth["regions"][number]): { resident: number; swapped: number } {
