@@ -25,6 +25,8 @@ export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export { listLog } from "./log/log.js";
+export { LOG_FACILITIES, LOG_LEVELS, type LogRecord } from "./log/log-record.js";
 export { type LoadedModule, listModules } from "./modules/module.js";
 export type { ModuleParameter } from "./modules/parameter.js";
 export {

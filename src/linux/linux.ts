@@ -3,6 +3,8 @@ import { Io, type IoSequence, type Routine } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import { LinuxKernel } from "./kernel.js";
 import { kernelData } from "./kernel-data.js";
+import { listLog } from "./log/log.js";
+import type { LogRecord } from "./log/log-record.js";
 import { type LoadedModule, listModules } from "./modules/module.js";
 import type { DamageOptions } from "./objects/damage.js";
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
@@ -28,6 +30,11 @@ export class Linux extends LinuxKernel {
   /** Mapped ranges of all processes, or of one, with how many of their pages are there. */
   vmas(options: VmaOptions = {}): IoSequence<Vma> {
     return listVmas(this, options);
+  }
+
+  /** The kernel's log, the oldest record first. */
+  log(options: DamageOptions = {}): IoSequence<LogRecord> {
+    return listLog(this, options);
   }
 
   /** Loaded modules, the last one loaded first. */
