@@ -2,10 +2,11 @@
 import type { Command } from "commander";
 import type { Session } from "../session.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
+import { FILES } from "./files.js";
 import { KTHREADS, PS } from "./ps.js";
 
 /** All of them. */
-export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, KTHREADS];
+export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, KTHREADS, FILES];
 
 /**
  * Adds them to the program.

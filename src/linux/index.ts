@@ -4,10 +4,10 @@ export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
 export {
-  type FileOptions,
   type FileRole,
   listFiles,
   type OpenFile,
+  type OpenFileOptions,
 } from "./files/file.js";
 export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file-flags.js";
 export { type FoundPath, type PathPointers, PathResolver, type PathStart } from "./files/path.js";

@@ -77,13 +77,13 @@ export interface OpenFile {
 }
 
 /** Options of {@link listFiles}. */
-export interface FileOptions extends DamageOptions {
+export interface OpenFileOptions extends DamageOptions {
   /** Only the process of this number. */
   readonly pid?: number | undefined;
 }
 
 /** Open files of every process (those of its first thread, as /proc has them): its directories and program first, then by descriptor. */
-export function listFiles(kernel: LinuxKernel, options: FileOptions = {}): IoSequence<OpenFile> {
+export function listFiles(kernel: LinuxKernel, options: OpenFileOptions = {}): IoSequence<OpenFile> {
   return IoSequence.of(kernel.memory.scheduler, filesRoutine, kernel, options);
 }
 
@@ -96,7 +96,7 @@ interface Handle {
   readonly dentry: bigint;
 }
 
-function* filesRoutine(sink: Sink<OpenFile>, kernel: LinuxKernel, options: FileOptions): Routine<void> {
+function* filesRoutine(sink: Sink<OpenFile>, kernel: LinuxKernel, options: OpenFileOptions): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const paths = new PathResolver(data, log.report);
