@@ -39,7 +39,7 @@ export function* walkList(
 }
 
 /** Whether a fault says that an address is none of the kernel's, rather than that a page is missing. */
-function isWild(fault: Fault): boolean {
+export function isWild(fault: Fault): boolean {
   const state = faultState(fault);
   return state === "not-present" || state === "non-canonical" || state === "malformed";
 }
