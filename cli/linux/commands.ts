@@ -3,10 +3,11 @@ import type { Command } from "commander";
 import type { Session } from "../session.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
 import { FILES } from "./files.js";
+import { MOUNTS } from "./mounts.js";
 import { KTHREADS, PS } from "./ps.js";
 
 /** All of them. */
-export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, KTHREADS, FILES];
+export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, KTHREADS, FILES, MOUNTS];
 
 /**
  * Adds them to the program.

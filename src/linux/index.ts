@@ -25,6 +25,7 @@ export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
 export {
   type Damage,
   DamageError,
