@@ -1,13 +1,15 @@
 /** The commands over a kernel, in the order of the help. */
 import type { Command } from "commander";
 import type { Session } from "../session.js";
+import { CGROUPS } from "./cgroups.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
 import { FILES } from "./files.js";
 import { MOUNTS } from "./mounts.js";
+import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
 
 /** All of them. */
-export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, KTHREADS, FILES, MOUNTS];
+export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, KTHREADS, FILES, MOUNTS, NAMESPACES, CGROUPS];
 
 /**
  * Adds them to the program.

@@ -1,6 +1,7 @@
 /** Linux kernels in memory. Start with `find-kernel.ts`. @module */
 
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
+export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
 export {
@@ -26,6 +27,12 @@ export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
 export { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
+export {
+  listNamespaces,
+  type Namespace,
+  type NamespaceOptions,
+  type NamespaceType,
+} from "./namespaces/namespace.js";
 export {
   type Damage,
   DamageError,
