@@ -13,7 +13,8 @@ const COLUMNS: readonly ListColumn<OpenFile>[] = [
   { field: "device", title: "DEVICE", right: true, value: (file) => numbers(file.device) },
   { field: "special", value: (file) => numbers(file.special, null) },
   { field: "inode", title: "INODE", right: true, value: (file) => exact(file.inode), cell: inodeText },
-  { field: "path", title: "PATH", value: (file) => file.path },
+  { field: "path", title: "PATH", value: (file) => file.path, cell: pathText },
+  { field: "unmounted", value: (file) => file.unmounted },
   { field: "file", value: (file) => file.file },
 ];
 
@@ -39,6 +40,11 @@ export function exact(value: bigint | undefined): number | bigint | undefined {
 /** A device as "8:1". */
 export function numbers(device: number | undefined, none?: null): ListValue {
   return device === undefined ? none : deviceText(device);
+}
+
+/** "(unreachable)" as getcwd has it. */
+function pathText({ path, unmounted }: OpenFile): string | undefined {
+  return unmounted && path !== undefined ? `(unreachable)${path}` : path;
 }
 
 function inodeText({ inode }: OpenFile): string | undefined {

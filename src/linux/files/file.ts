@@ -12,7 +12,7 @@ import { pointersIn } from "../objects/pointers.js";
 import { int, maybe, place, record, type Values, word } from "../objects/record.js";
 import { readEach, readTasks, type Task } from "../tasks/task.js";
 import { CLOSE_ON_EXEC, type FileType, fileFlagNames, fileType } from "./file-flags.js";
-import { PathResolver } from "./path.js";
+import { type FoundPath, PathResolver, shownPath } from "./path.js";
 
 const FILES = record("files_struct", { table: word("fdt"), first: place("fdtab") });
 const TABLE = record("fdtable", {
@@ -60,6 +60,8 @@ export interface OpenFile {
   readonly fd: number | FileRole;
   /** As the links of /proc/PID/fd: a path, or a name such as `pipe:[1234]`. */
   readonly path: string | undefined;
+  /** Whether its mount is in no namespace any more (`umount -l`): the path begins there, as the kernel shows it. */
+  readonly unmounted: boolean;
   readonly type: FileType | undefined;
   /** Bytes (rounded above 2^53, where only memory itself is read); `null` without a descriptor. */
   readonly position: number | null | undefined;
@@ -237,7 +239,7 @@ function* openFiles(
     report,
   );
   const pairs = handles.map(({ mount, dentry }, i) => files[i] ?? { mount, dentry });
-  const found = yield* paths.resolve(pairs);
+  const found = yield* paths.locate(pairs);
   const dentries = yield* readEach(
     data,
     DENTRY,
@@ -268,7 +270,8 @@ function* openFiles(
       pid: task.pid,
       comm: task.comm,
       fd,
-      path: found[i],
+      path: shownPath(found[i] as FoundPath),
+      unmounted: found[i]?.start === "detached",
       type,
       position: isNumbered ? files[i]?.position : null,
       flags: isNumbered ? flags : null,
