@@ -26,6 +26,8 @@ export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export { type LoadedModule, listModules } from "./modules/module.js";
+export type { ModuleParameter } from "./modules/parameter.js";
 export { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
 export {
   listNamespaces,
@@ -49,6 +51,8 @@ export { parseSystemMap, type SystemMap, SystemMapError, type SystemMapOptions }
 export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
 export { TASK_STATES } from "./tasks/task-state.js";
+export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
+export type { PageCounts } from "./tasks/vma-pages.js";
 export * from "./types/index.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
 export { readZeroPages, type ZeroPages, zeroPageAt } from "./zero-page.js";

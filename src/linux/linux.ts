@@ -1,11 +1,17 @@
 /** A Linux kernel and all that can be asked of it. What each answer is, is in the folders beside: a file for each subsystem. */
 import { Io, type IoSequence, type Routine } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
+import { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
+import { listFiles, type OpenFile, type OpenFileOptions } from "./files/file.js";
 import { LinuxKernel } from "./kernel.js";
 import { kernelData } from "./kernel-data.js";
+import { type LoadedModule, listModules } from "./modules/module.js";
+import { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
+import { listNamespaces, type Namespace, type NamespaceOptions } from "./namespaces/namespace.js";
 import type { DamageOptions } from "./objects/damage.js";
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
+import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 
 /**
  * A kernel, its processes, and what else it knows. Made by `findKernel` and `machine.linux()`.
@@ -21,6 +27,36 @@ export class Linux extends LinuxKernel {
   /** Processes of all namespaces, or with `threads` every thread. */
   tasks(options: TaskOptions = {}): IoSequence<Task> {
     return listTasks(this, options);
+  }
+
+  /** Mapped ranges of all processes, or of one, with how many of their pages are there. */
+  vmas(options: VmaOptions = {}): IoSequence<Vma> {
+    return listVmas(this, options);
+  }
+
+  /** Open files of all processes, or of one: by descriptor, its directories, its program. */
+  files(options: OpenFileOptions = {}): IoSequence<OpenFile> {
+    return listFiles(this, options);
+  }
+
+  /** Mounts of a process's namespace; of process 1's by default. */
+  mounts(options: MountOptions = {}): IoSequence<Mount> {
+    return listMounts(this, options);
+  }
+
+  /** Namespaces and who is in them. */
+  namespaces(options: NamespaceOptions = {}): IoSequence<Namespace> {
+    return listNamespaces(this, options);
+  }
+
+  /** Control groups of all processes, or of one. */
+  cgroups(options: CgroupOptions = {}): IoSequence<Cgroup> {
+    return listCgroups(this, options);
+  }
+
+  /** Loaded modules, the last one loaded first. */
+  modules(options: DamageOptions = {}): IoSequence<LoadedModule> {
+    return listModules(this, options);
   }
 
   /**
@@ -57,6 +93,11 @@ export class Process {
   get memory(): VirtualMemory {
     this.#memory ??= memoryOfTask(this.linux, this.task);
     return this.#memory;
+  }
+
+  /** Its mapped ranges. */
+  vmas(options: Omit<VmaOptions, "pid"> = {}): IoSequence<Vma> {
+    return listVmas(this.linux, { ...options, pid: this.task.tgid });
   }
 
   /** Its command line. */
