@@ -204,7 +204,7 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         const mine = vmas.filter((vma) => vma.start >= start && vma.end <= end);
         const covered = mine.reduce((sum, vma) => sum + vma.end - vma.start, 0n);
         if (covered !== end - start) continue;
-        const { resident, swapped } = pagesIn(region);
+        const { resident, swapped } = pagesIn(region, kernel.vmcoreinfo.pageSize ?? 0);
         const sum = (field: "resident" | "swapped") =>
           mine.reduce((total, vma) => total + (vma[field] ?? 0), 0);
         expect({ name: region.name, resident: sum("resident"), swapped: sum("swapped") }).toEqual({
@@ -219,19 +219,17 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
   });
 }
 
-const PAGE = 4096;
-
 /** As /proc/PID/stat has a time. (Nanoseconds first: 0.58 times 100 is less than 58.) */
 function hundredths(seconds: number | undefined): number {
   return Math.floor(Math.round((seconds ?? -1) * 1e9) / 1e7);
 }
 
 /** How many pages of a region pagemap called present, and how many swapped. */
-function pagesIn(region: Truth["regions"][number]): { resident: number; swapped: number } {
+function pagesIn(region: Truth["regions"][number], pageSize: number): { resident: number; swapped: number } {
   let resident = 0;
   let swapped = 0;
   for (const run of region.runs) {
-    const pages = Number(BigInt(run.end) - BigInt(run.start)) / PAGE;
+    const pages = Number(BigInt(run.end) - BigInt(run.start)) / pageSize;
     if (run.physical !== null) resident += pages;
     else if (run.state === "paged-out") swapped += pages;
   }
