@@ -1,6 +1,7 @@
 /** Linux kernels in memory. Start with `find-kernel.ts`. @module */
 
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
+export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
 export {
@@ -29,6 +30,13 @@ export { listLog } from "./log/log.js";
 export { LOG_FACILITIES, LOG_LEVELS, type LogRecord } from "./log/log-record.js";
 export { type LoadedModule, listModules } from "./modules/module.js";
 export type { ModuleParameter } from "./modules/parameter.js";
+export { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
+export {
+  listNamespaces,
+  type Namespace,
+  type NamespaceOptions,
+  type NamespaceType,
+} from "./namespaces/namespace.js";
 export {
   type Damage,
   DamageError,
