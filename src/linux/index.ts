@@ -8,7 +8,29 @@ export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
+export { CpuError } from "./kernel-objects.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export type { IndexedEntry, RangeEntry } from "./objects/containers.js";
+export {
+  type Damage,
+  DamageError,
+  type DamageOptions,
+  type DamageReason,
+  type OnDamage,
+} from "./objects/damage.js";
+export { ObjectApi, type ObjectRow, type PartialFields, readAll } from "./objects/object.js";
+export { type Missing, ObjectReadError } from "./objects/reference.js";
+export type {
+  ArrayOf,
+  KernelObject,
+  KernelStructs,
+  KernelVariables,
+  Ptr,
+  StructOf,
+  TypeOfName,
+  ValueOf,
+} from "./objects/schema.js";
+export type { KernelValue } from "./objects/value.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
