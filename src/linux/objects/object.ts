@@ -394,7 +394,11 @@ function need(ref: Reference, step: string | number): Reference {
   const found = stepTo(ref, step);
   if (found !== undefined) return found;
   const name = String(step);
-  const near = memberNames(ref).filter((other) => editDistance(name, other, 2) <= 2);
+  const near = memberNames(ref)
+    .map((other) => ({ other, cost: editDistance(name, other, 2) }))
+    .filter(({ cost }) => cost <= 2)
+    .sort((a, b) => a.cost - b.cost)
+    .map(({ other }) => other);
   const hint = near.length === 0 ? "" : `; there is ${near.slice(0, 3).join(", ")}`;
   const what = typeof step === "number" ? `no elements (asked for [${step}])` : `no member ${step}`;
   throw new TypesError("NO_MEMBER", name, `${typeName(ref.type)} has ${what}${hint}`);
@@ -427,13 +431,18 @@ const ASKED = new Set(
 const NUMBER = /^-?\d{1,15}$/;
 const C_NAME = /^[A-Za-z_]\w*$/;
 
-/** The behaviour of one object. All share a target, which has nothing. */
+/** The behaviour of one object, and its proxy's target as well: that is what Node's `inspect` looks at. */
 class ObjectHandler implements ProxyHandler<object> {
   readonly #ref: Reference;
   #api: ObjectApi | undefined;
 
   constructor(ref: Reference) {
     this.#ref = ref;
+  }
+
+  /** What `console.log` shows. Node calls it with the proxy for `this`. */
+  [INSPECT](): string {
+    return (this as unknown as KernelObject).$.toString();
   }
 
   get(_target: object, name: string | symbol): unknown {
@@ -484,6 +493,9 @@ class ObjectHandler implements ProxyHandler<object> {
     return { value: this.get(target, name), configurable: true, enumerable: false, writable: false };
   }
 
+  getPrototypeOf(): null {
+    return null;
+  }
   set(): boolean {
     return false;
   }
@@ -506,9 +518,8 @@ function* elementsOf(ref: Reference): Generator<KernelObject<Unlisted>> {
   for (let i = 0; type.kind === "array" && i < type.count; i++) yield makeObject(need(ref, i));
 }
 
-const TARGET = Object.create(null) as object;
-
 /** The object at a place. @internal */
 export function makeObject(ref: Reference): Unlisted {
-  return new Proxy(TARGET, new ObjectHandler(ref));
+  const handler = new ObjectHandler(ref);
+  return new Proxy(handler, handler);
 }
