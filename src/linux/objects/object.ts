@@ -225,7 +225,7 @@ export class ObjectApi<T = Unlisted> {
     return this.#nodes(sequences.xarrayNodes, type, undefined, options);
   }
 
-  /** As `xarray`, of a `struct idr` (since 4.15, 0a835c4f090a, on a radix tree). */
+  /** As `xarray`, of a `struct idr` (since 4.11, 0a835c4f090a, on a radix tree). */
   idr<const N extends string>(
     type: N | CType,
     options: DamageOptions = {},
