@@ -5,6 +5,7 @@ import {
   EnumType,
   IntType,
   Member,
+  PointerType,
   StructType,
   sizeOf,
   stripped,
@@ -82,6 +83,13 @@ export class HandTypes implements TypeTable {
     return Math.floor(needPlace(typeNamed(this, struct), path).bitOffset / 8);
   }
 
+  /** What a pointer points to may be declared later, or be the structure itself. */
+  #typeOf(name: string): CType {
+    return name.endsWith("*")
+      ? new PointerType(this.pointerSize, () => typeNamed(this, name.slice(0, -1)))
+      : typeNamed(this, name);
+  }
+
   #layOut(kind: "struct" | "union", name: string, members: readonly MemberOf[]): StructType {
     const found: Member[] = [];
     let end = 0;
@@ -90,7 +98,7 @@ export class HandTypes implements TypeTable {
     for (const [member, of, bits = 0] of members) {
       const type =
         typeof of === "string"
-          ? typeNamed(this, of)
+          ? this.#typeOf(of)
           : this.#layOut(member === "union" ? "union" : "struct", "", of);
       const unit = alignOf(type);
       align = Math.max(align, unit);

@@ -23,7 +23,7 @@ import {
   readReferences,
   stepTo,
 } from "./reference.js";
-import type { FieldValues, KernelObject, KnownPaths, TypeOfName, Unlisted, ValueOf } from "./schema.js";
+import type { FieldValues, KernelObject, PathOf, TypeOfName, Unlisted, ValueOf } from "./schema.js";
 import { type KernelValue, membersOf } from "./value.js";
 
 /** Members that were read, and why the others were not. */
@@ -96,14 +96,12 @@ export class ObjectApi<T = Unlisted> {
    *
    * @throws {TypesError} `NO_MEMBER`; {ObjectReadError} if one can't be read, naming it, with the others in `partial`.
    */
-  fields<const P extends string>(...paths: (P | KnownPaths<T>)[]): Io<FieldValues<T, P>> {
+  fields<const P extends PathOf<T>>(...paths: P[]): Io<FieldValues<T, P>> {
     return Io.of(this.#scheduler, fieldsRoutine, this.#ref, paths) as Io<Unlisted>;
   }
 
   /** As `fields`: what there is, and why the rest is missing. */
-  fieldsPartial<const P extends string>(
-    ...paths: (P | KnownPaths<T>)[]
-  ): Io<PartialFields<FieldValues<T, P>>> {
+  fieldsPartial<const P extends PathOf<T>>(...paths: P[]): Io<PartialFields<FieldValues<T, P>>> {
     return Io.of(this.#scheduler, fieldsPartialRoutine, this.#ref, paths) as Io<Unlisted>;
   }
 
@@ -299,9 +297,9 @@ export class ObjectApi<T = Unlisted> {
  *
  * @throws {TypesError} `NO_MEMBER`.
  */
-export function readAll<T, const P extends string>(
+export function readAll<T, const P extends PathOf<T>>(
   objects: readonly KernelObject<T>[],
-  ...paths: (P | KnownPaths<T>)[]
+  ...paths: P[]
 ): Io<ObjectRow<FieldValues<T, P>>[]> {
   const refs = objects.map(referenceOf);
   const first = refs[0];

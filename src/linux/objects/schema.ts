@@ -313,13 +313,16 @@ export type AtPath<T, P extends string> = P extends `${string}[${string}`
     ? AtPath<Step<T, H>, R>
     : Step<T, P>;
 
-/** Paths that completion offers. */
-export type KnownPaths<T> =
+/** Names of members that the schema knows. */
+type KnownPaths<T> =
   T extends Ptr<infer P>
     ? KnownPaths<P>
     : T extends StructOf<infer N>
       ? keyof StructMembers<N> & string
       : never;
+
+/** Any path; completion offers the members that the schema knows. */
+export type PathOf<T> = KnownPaths<T> | (string & Record<never, never>);
 
 /** Values by path. */
 export type FieldValues<T, P extends string> = { readonly [K in P]: ValueOf<AtPath<T, K>> };
