@@ -161,7 +161,6 @@ class Walk {
   readonly #report: OnDamage;
   readonly #found: XarrayEntry[];
   readonly #seen = new Set<bigint>();
-  #full = false;
 
   constructor(
     memory: AddressSpace,
@@ -213,6 +212,7 @@ class Walk {
       this.#report(damage(this.#what, pending.node, "mismatch", 0, wrong));
       return;
     }
+    if (!this.#isNew(pending)) return;
     // Without its beginning, a node below the top is still known by where it hangs; the top one's depth isn't.
     if (pending.shift < 0 && missing(layout.shift, 1)) return;
     const shift = pending.shift < 0 ? view.getUint8(layout.shift) : pending.shift;
@@ -265,15 +265,21 @@ class Walk {
     if (layout.internal === 1 && this.#isOldSibling(pending.node, node)) return;
     if (shift === 0) {
       this.#report(damage(this.#what, node, "invalid", 0, "a node below the last level"));
-    } else if (this.#seen.has(node)) {
-      this.#report(damage(this.#what, node, "loop"));
-    } else if (this.#seen.size >= MAX_NODES) {
-      if (!this.#full) this.#report(damage(this.#what, node, "too long"));
-      this.#full = true;
     } else {
-      this.#seen.add(node);
       next.push({ node, index, shift: shift - layout.bits, parent: pending.node, slot });
     }
+  }
+
+  /** Whether a node is one that is read now, and only now. Those that are not what they should be don't count. */
+  #isNew({ node }: Pending): boolean {
+    if (this.#seen.has(node)) {
+      this.#report(damage(this.#what, node, "loop"));
+      return false;
+    }
+    // Told once.
+    if (this.#seen.size === MAX_NODES) this.#report(damage(this.#what, node, "too long"));
+    if (this.#seen.size <= MAX_NODES) this.#seen.add(node);
+    return this.#seen.size <= MAX_NODES;
   }
 
   /** Before 4.20, a sibling points to the slot of its entry, in the same node. */

@@ -201,6 +201,10 @@ describe.each([
     expect(thing.text[4].$.read().sync()).toBe("o".charCodeAt(0));
     expect(thing.comm.$.string().sync()).toBe("swapper");
     expect(thing.text.$.elements(5).sync()).toBe("hello");
+    // Without a NUL, an array's text ends with the array.
+    memory.bytes(at + BigInt(types.offset("thing", "comm")), new TextEncoder().encode("eightchr"));
+    expect(thing.comm.$.string().sync()).toBe("eightchr");
+    expect(thing.comm.$.read().sync()).toBe("eightchr");
   });
 
   it("refuses what can't be: indices beyond the end, values too large, types without values", () => {
