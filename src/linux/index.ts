@@ -37,6 +37,9 @@ export {
   type NamespaceOptions,
   type NamespaceType,
 } from "./namespaces/namespace.js";
+export { CpuError } from "./kernel-objects.js";
+export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export type { IndexedEntry, RangeEntry } from "./objects/containers.js";
 export {
   type Damage,
   DamageError,
@@ -44,6 +47,19 @@ export {
   type DamageReason,
   type OnDamage,
 } from "./objects/damage.js";
+export { ObjectApi, type ObjectRow, type PartialFields, readAll } from "./objects/object.js";
+export { type Missing, ObjectReadError } from "./objects/reference.js";
+export type {
+  ArrayOf,
+  KernelObject,
+  KernelStructs,
+  KernelVariables,
+  Ptr,
+  StructOf,
+  TypeOfName,
+  ValueOf,
+} from "./objects/schema.js";
+export type { KernelValue } from "./objects/value.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
