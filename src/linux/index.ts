@@ -3,6 +3,7 @@
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
+export { type ExportIsfOptions, exportIsf, type KernelIsf } from "./export-isf.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
@@ -34,5 +35,6 @@ export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arg
 export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
 export { TASK_STATES } from "./tasks/task-state.js";
 export * from "./types/index.js";
+export { KNOWN_VARIABLES } from "./variables.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
 export { readZeroPages, type ZeroPages, zeroPageAt } from "./zero-page.js";
