@@ -2,10 +2,12 @@
 import type { Command } from "commander";
 import type { Session } from "../session.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
+import { ENV } from "./env.js";
 import { KTHREADS, PS } from "./ps.js";
+import { VMAS } from "./vmas.js";
 
 /** All of them. */
-export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, KTHREADS];
+export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, VMAS, KTHREADS, ENV];
 
 /**
  * Adds them to the program.

@@ -4,6 +4,14 @@ export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
 export { type ExportIsfOptions, exportIsf, type KernelIsf } from "./export-isf.js";
+export {
+  type FileRole,
+  listFiles,
+  type OpenFile,
+  type OpenFileOptions,
+} from "./files/file.js";
+export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file-flags.js";
+export { type FoundPath, type PathPointers, PathResolver, type PathStart } from "./files/path.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
@@ -34,6 +42,8 @@ export { parseSystemMap, type SystemMap, SystemMapError, type SystemMapOptions }
 export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
 export { TASK_STATES } from "./tasks/task-state.js";
+export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
+export type { PageCounts } from "./tasks/vma-pages.js";
 export * from "./types/index.js";
 export { KNOWN_VARIABLES } from "./variables.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";

@@ -27,6 +27,7 @@ import {
   type KallsymsTables,
   readAddresses,
   readNames,
+  readPointers,
   readTokens,
 } from "./kallsyms-tables.js";
 import { TOKENS, type TokenTable } from "./kallsyms-tokens.js";
@@ -63,6 +64,11 @@ const MAX_TOKEN_TABLES = 4;
 const WINDOWS = [2 << 20, 8 << 20, 32 << 20];
 /** Chains of numbers before the tokens that may be markers. */
 const MAX_CHAINS = 64;
+/**
+ * Names that are gone over in all: sixteen times as many as any kernel has. (Memory can be made in which every place looks like names
+ * for long.)
+ */
+const MAX_WALKED = 16 * MAX_SYMBOLS;
 /** How many markers too many a chain may seem to have, where what follows happens to go on. */
 const EXTRA = 4;
 /** How far the image reaches from its tables (the greatest offset that a relative base allows). */
@@ -201,11 +207,12 @@ function* namesBefore(
   tokenTable: bigint,
   tokenIndex: bigint,
 ): Routine<FoundNames> {
+  const budget = { names: MAX_WALKED };
   for (const size of WINDOWS) {
     const { bytes, end } = yield* readBefore(io, tokenTable, size);
     const window = bytes.subarray(bytes.length - (end & ~3));
     const start = tokenTable - BigInt(window.length);
-    const found = namesIn(window, pointerSize);
+    const found = namesIn(window, pointerSize, budget);
     if (found !== undefined) {
       const { count, names, numSyms } = found;
       return {
@@ -228,6 +235,7 @@ function* namesBefore(
 function namesIn(
   window: Uint8Array,
   pointerSize: 4 | 8,
+  budget: { names: number },
 ): { count: number; names: number; numSyms: number } | undefined {
   // (A copy: a window may begin anywhere in its buffer.)
   const bytes = window.slice();
@@ -237,7 +245,7 @@ function namesIn(
     for (let chains = 0; chains < MAX_CHAINS; chains++) {
       at = findMarkers(words, at, stride);
       if (at < 0) break;
-      const found = namesOf(bytes, words, at, stride, pointerSize);
+      const found = namesOf(bytes, words, at, stride, pointerSize, budget);
       if (found !== undefined) return found;
     }
   }
@@ -251,6 +259,7 @@ function namesOf(
   marker: number,
   stride: number,
   pointerSize: 4 | 8,
+  budget: { names: number },
 ): { count: number; names: number; numSyms: number } | undefined {
   const end = 4 * marker;
   const markers = markersAt(words, marker, stride, MAX_SYMBOLS / MARKED);
@@ -259,13 +268,14 @@ function namesOf(
     const last = words[marker + (markers - extra - 1) * stride] as number;
     const most = (markers - extra) * MARKED;
     const from = Math.max(0, end - last - MOST_STEP - MOST_PADDING) & ~3;
-    for (let at = from; at + last < end && at < end; at += 4) {
+    for (let at = from; at + last < end && budget.names > 0; at += 4) {
       const count = words[at >> 2] as number;
       if (count > most || count <= most - MARKED) continue;
       for (const align of alignmentsOf(pointerSize)) {
         const names = at + Number(align);
         if (names >= end || !isZero(bytes, at + 4, names)) continue;
         const stop = walkNames(bytes, names, end, count, words, marker, stride);
+        budget.names -= stop < 0 ? -stop : count;
         if (stop >= 0 && end - stop < MOST_PADDING && isZero(bytes, stop, end)) {
           return { count, names, numSyms: at };
         }
@@ -289,6 +299,12 @@ function* addressesAround(
   for (const tables of layoutsOf(found, pointerSize)) {
     let addresses: BigUint64Array;
     try {
+      // (A pointer tells most of the wrong places, before all of their entries are read.)
+      const base = tables.relativeBase;
+      if (base !== undefined) {
+        const [value] = yield* readPointers(io, "kallsyms_relative_base", base, 1, pointerSize);
+        if (!isNear(value as bigint, tables)) continue;
+      }
       addresses = yield* readAddresses(io, tables, found.count, pointerSize);
     } catch (error) {
       if (!(error instanceof KallsymsError)) throw error;
@@ -324,12 +340,16 @@ function* addressesAround(
 function areOfImage(addresses: BigUint64Array, tables: KallsymsTables, pointerSize: 4 | 8): boolean {
   if (!areAscending(addresses)) return false;
   const last = addresses.at(-1) as bigint;
-  const near = (address: bigint) => address < tables.names + REACH && tables.names < address + REACH;
   // Those of the per-CPU area are small numbers.
   const first = pointerSize === 8 ? addresses.find((address) => address >> 63n === 1n) : addresses[0];
-  if (first === undefined || !near(first) || !near(last)) return false;
+  if (first === undefined || !isNear(first, tables) || !isNear(last, tables)) return false;
   // An image begins with its text; its tables come after that.
   return first <= tables.names;
+}
+
+/** Whether an address can be in the image that has these tables. */
+function isNear(address: bigint, { names }: KallsymsTables): boolean {
+  return address < names + REACH && names < address + REACH;
 }
 
 /** Whether one of the symbols that are known is where it should be; `undefined` if none of them is there at all. */

@@ -81,7 +81,7 @@ export function markersAt(words: Uint32Array, at: number, stride: number, most: 
  * @param start  First byte of the names.
  * @param end    Where they end at the latest.
  * @param marker Word of the first marker.
- * @returns where they end, or -1 if they are no names.
+ * @returns where they end; if they are no names, -1 less how many were gone over.
  */
 export function walkNames(
   bytes: Uint8Array,
@@ -94,16 +94,16 @@ export function walkNames(
 ): number {
   let at = start;
   for (let i = 0; i < count; i++) {
-    if (i % MARKED === 0 && words[marker + (i / MARKED) * stride] !== at - start) return -1;
-    if (at >= end) return -1;
+    if (i % MARKED === 0 && words[marker + (i / MARKED) * stride] !== at - start) return -1 - i;
+    if (at >= end) return -1 - i;
     let length = bytes[at++] as number;
     if (length >= 128) {
-      if (at >= end) return -1;
+      if (at >= end) return -1 - i;
       length = (length & 127) | ((bytes[at++] as number) << 7);
-      if (length < 128) return -1;
+      if (length < 128) return -1 - i;
     }
-    if (length === 0 || length > MAX_NAME + 1) return -1;
+    if (length === 0 || length > MAX_NAME + 1) return -1 - i;
     at += length;
   }
-  return at <= end ? at : -1;
+  return at <= end ? at : -1 - count;
 }

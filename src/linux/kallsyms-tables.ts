@@ -15,7 +15,7 @@
  *   without a relative base (patch "kallsyms: Get rid of kallsyms relative base", 2026): signed, from the entry's own
  *   address; or `kallsyms_addresses`, a pointer each (until 6.11, 64e166099b69).
  *   The relative base is a pointer too. Addresses of 32-bit kernels wrap at 4 GiB.
- * VMCOREINFO names the tables since Linux 6.0 (5fd8fea935a1, f09bddbd8661).
+ * VMCOREINFO names the tables since Linux 6.0 (5fd8fea935a1, f09bddbd8661); kallsyms-search.ts finds them otherwise.
  */
 import {
   type Address,
@@ -229,8 +229,7 @@ export function* readAddresses(
   pointerSize: 4 | 8,
 ): Routine<BigUint64Array> {
   if (tables.addresses !== undefined) {
-    const bytes = yield* readTable(io, "kallsyms_addresses", tables.addresses, count * pointerSize);
-    return pointersIn(bytes, count, pointerSize);
+    return yield* readPointers(io, "kallsyms_addresses", tables.addresses, count, pointerSize);
   }
   if (tables.offsets === undefined) {
     throw new KallsymsError("kallsyms_offsets", "no address of it is known");
@@ -239,16 +238,22 @@ export function* readAddresses(
   const offsets = new Int32Array(bytes.buffer, 0, count);
   const wide = pointerSize === 8;
   if (tables.relativeBase === undefined) return fromOwnPlace(offsets, tables.offsets, wide);
-  const baseBytes = yield* readTable(io, "kallsyms_relative_base", tables.relativeBase, pointerSize);
-  const base = pointersIn(baseBytes, 1, pointerSize)[0] as bigint;
+  const [base = 0n] = yield* readPointers(io, "kallsyms_relative_base", tables.relativeBase, 1, pointerSize);
   // Without per-CPU entries every offset is below 2 GiB, as the kernel's image is: a negative one tells the layout. Only
   // x86-64 has them (CONFIG_X86_64 && SMP).
   if (wide && offsets.some((offset) => offset < 0)) return fromBasePerCpu(offsets, base);
   return fromBase(offsets, base, wide);
 }
 
-/** `count` pointers. */
-function pointersIn(bytes: Uint8Array, count: number, pointerSize: 4 | 8): BigUint64Array {
+/** `count` pointers. @internal */
+export function* readPointers(
+  io: PacketIo<Address>,
+  part: string,
+  start: bigint,
+  count: number,
+  pointerSize: 4 | 8,
+): Routine<BigUint64Array> {
+  const bytes = yield* readTable(io, part, start, count * pointerSize);
   if (pointerSize === 8) return new BigUint64Array(bytes.buffer, 0, count);
   return BigUint64Array.from(new Uint32Array(bytes.buffer, 0, count), BigInt);
 }

@@ -41,3 +41,10 @@ export function* needSymbol(data: KernelData, ...names: string[]): Routine<bigin
   }
   return address;
 }
+
+/** The symbol of a function that a pointer leads to, without what compilers add to it; `undefined` if none begins there. */
+export function* nameOfFunction({ kernel }: KernelData, address: bigint): Routine<string | undefined> {
+  const named = yield* kernel.nameOf(address);
+  // (Clang's names have suffixes: ".cfi_jt" of control-flow integrity before 6.1, ".llvm.123" of link-time optimization.)
+  return named === undefined || named.offset !== 0n ? undefined : named.name.replace(/\..*$/, "");
+}

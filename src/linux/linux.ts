@@ -6,6 +6,7 @@ import { kernelData } from "./kernel-data.js";
 import type { DamageOptions } from "./objects/damage.js";
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
+import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 
 /**
  * A kernel, its processes, and what else it knows. Made by `findKernel` and `machine.linux()`.
@@ -21,6 +22,11 @@ export class Linux extends LinuxKernel {
   /** Processes of all namespaces, or with `threads` every thread. */
   tasks(options: TaskOptions = {}): IoSequence<Task> {
     return listTasks(this, options);
+  }
+
+  /** Mapped ranges of all processes, or of one, with how many of their pages are there. */
+  vmas(options: VmaOptions = {}): IoSequence<Vma> {
+    return listVmas(this, options);
   }
 
   /**
@@ -57,6 +63,11 @@ export class Process {
   get memory(): VirtualMemory {
     this.#memory ??= memoryOfTask(this.linux, this.task);
     return this.#memory;
+  }
+
+  /** Its mapped ranges. */
+  vmas(options: Omit<VmaOptions, "pid"> = {}): IoSequence<Vma> {
+    return listVmas(this.linux, { ...options, pid: this.task.tgid });
   }
 
   /** Its command line. */

@@ -287,7 +287,8 @@ describe("kallsyms that nothing names", () => {
     it("refuses a token that runs into the next one", () => {
       expect(
         refused((bytes, at) => {
-          bytes[tokenAt(bytes, at, 0x62) - 1] = 0x61;
+          // The first is of several characters.
+          bytes[tokenAt(bytes, at, 1) - 1] = 0x74;
         }),
       ).toBe("kallsyms_token_index");
     });
@@ -337,6 +338,28 @@ describe("kallsyms that nothing names", () => {
     expect(() => findKallsyms(io, { ranges, known }).sync()).toThrow(/not where VMCOREINFO says/);
   });
 
+  it("are not searched for without an end where every place looks like names", () => {
+    // A name of one token, whose bytes are also a number of names; and markers that agree with that everywhere.
+    const count = 0x10001;
+    const layout = LAYOUTS["32-bit from 4.6"] as KernelOrder & { form: AddressForm };
+    const { tables } = written(700, 5, layout);
+    const [table, index] = ["kallsyms_token_table", "kallsyms_token_index"].map(
+      (name) => tables.starts.get(name) as number,
+    ) as [number, number];
+    const names = new Uint8Array(1 << 21).map((_, i) => (i + 1) % 2);
+    const markers = Uint32Array.from({ length: Math.ceil(count / 256) }, (_, i) => 512 * i);
+    const at = TEXT[4] + BEHIND;
+    const parts = [names, new Uint8Array(markers.buffer), tables.bytes.subarray(table, index + 512)];
+    const io = new WindowsIo();
+    let end = at;
+    for (const part of parts) {
+      io.put(end, part);
+      end += BigInt(part.length);
+    }
+    const ranges = [{ start: end - 4096n, end }];
+    expect(() => findKallsyms(io, { ranges, pointerSize: 4 }).sync()).toThrow(/no names with their markers/);
+  });
+
   it("say how far the search went where there are none", () => {
     const io = new WindowsIo().put(TEXT[8], new Uint8Array(0x2000));
     const ranges = [{ start: TEXT[8], end: TEXT[8] + 0x10_0000n }];
@@ -377,17 +400,22 @@ describe("kallsyms of the committed dump", () => {
     expect(found).toEqual(kallsymsTables(linux.vmcoreinfo.symbols));
   });
 
-  it("are what a kernel gives whose VMCOREINFO names none", async () => {
-    const linux = await machine.linux();
-    const symbols = linux.vmcoreinfo.symbols as Map<string, bigint>;
+  it.each<[string, (symbols: Map<string, bigint>, name: string) => void]>([
+    ["names none", (symbols, name) => symbols.delete(name)],
+    [
+      "names them elsewhere",
+      (symbols, name) => symbols.set(name, (symbols.get(name) as bigint) ^ 0x40_0000n),
+    ],
+    ["names only some", (symbols, name) => name > "kallsyms_o" && symbols.delete(name)],
+  ])("are what a kernel gives whose VMCOREINFO %s", async (_, change) => {
+    const kallsyms = await (await machine.linux()).kallsyms();
     const other = await open("fixtures/linux-6.1-x86_64.kdump");
-    const without = await other.linux();
-    for (const name of [...without.vmcoreinfo.symbols.keys()]) {
-      if (name.startsWith("kallsyms_")) (without.vmcoreinfo.symbols as Map<string, bigint>).delete(name);
-    }
-    expect(symbols.has("kallsyms_names")).toBe(true);
-    const found = await without.kallsyms();
-    const kallsyms = await linux.kallsyms();
+    const linux = await other.linux();
+    const symbols = linux.vmcoreinfo.symbols as Map<string, bigint>;
+    const names = [...symbols.keys()].filter((name) => name.startsWith("kallsyms_"));
+    expect(names.length).toBeGreaterThan(4);
+    for (const name of names) change(symbols, name);
+    const found = await linux.kallsyms();
     expect(found.addresses).toEqual(kallsyms.addresses);
     expect(found.symbol("init_task")).toEqual(kallsyms.symbol("init_task"));
     await other.close();

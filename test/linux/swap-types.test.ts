@@ -3,6 +3,7 @@ import { open } from "../../connectors/open.js";
 import { readSwapTypes, swapTypeFacts } from "../../src/linux/swap/read-swap-types.js";
 import { type SwapTypeKind, swapTypesOf } from "../../src/linux/swap/swap-types.js";
 import { parseSystemMap } from "../../src/linux/system-map.js";
+import { encodeText } from "../../src/memory/index.js";
 import { type Release, swapDefines } from "../support/linux-entries.js";
 
 const RELEASES: readonly Release[] = [
@@ -168,7 +169,7 @@ describe("a kernel's symbols", () => {
   });
 
   it("without variables leave the functions, and none at all nothing", () => {
-    const { kallsyms } = parseSystemMap(new TextEncoder().encode("10 T memory_failure\n"));
+    const { kallsyms } = parseSystemMap(encodeText("00000010 T memory_failure\n"));
     const facts = swapTypeFacts(kallsyms, "6.12.0", "i386");
     expect(facts).toEqual({
       release: "6.12.0",

@@ -9,9 +9,11 @@ import {
   type Damage,
   type LinuxKernel,
   listTasks,
+  listVmas,
   readArguments,
   readEnvironment,
   type Task,
+  type Vma,
 } from "../../src/linux/index.js";
 
 /** What is under test. */
@@ -99,7 +101,67 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
       }
       expect(withArguments).toBeGreaterThan(2);
     });
+
+    it("lists every mapped range of every process, as /proc/PID/maps has them", async () => {
+      const vmas = await listVmas(kernel, { pages: false }).toArray();
+      for (const process of truth.processes) {
+        const mine = vmas.filter(({ pid }) => pid === process.pid).map(mapsLine);
+        const guests = process.maps.map((map) => ({
+          ...map,
+          start: BigInt(map.start),
+          end: BigInt(map.end),
+          offset: BigInt(map.offset),
+        }));
+        expect(mine, `of process ${process.pid}`).toEqual(guests);
+      }
+      expect(new Set(vmas.map(({ pid }) => pid)).size).toBeGreaterThan(2);
+    });
+
+    it("counts the pages of a range that are in RAM and swapped out, as the process itself saw them", async () => {
+      const vmas = await listVmas(kernel, { pid: truth.pid }).toArray();
+      let compared = 0;
+      for (const region of truth.regions) {
+        const [start, end] = [BigInt(region.start), BigInt(region.end)];
+        // Ranges that are this region's or a part of it.
+        const mine = vmas.filter((vma) => vma.start >= start && vma.end <= end);
+        const covered = mine.reduce((sum, vma) => sum + vma.end - vma.start, 0n);
+        if (covered !== end - start) continue;
+        const { resident, swapped } = pagesIn(region);
+        const sum = (field: "resident" | "swapped") =>
+          mine.reduce((total, vma) => total + (vma[field] ?? 0), 0);
+        expect({ name: region.name, resident: sum("resident"), swapped: sum("swapped") }).toEqual({
+          name: region.name,
+          resident,
+          swapped,
+        });
+        compared++;
+      }
+      expect(compared).toBeGreaterThan(10);
+    });
   });
+}
+
+const PAGE = 4096;
+
+/** How many pages of a region pagemap called present, and how many swapped. */
+function pagesIn(region: Truth["regions"][number]): { resident: number; swapped: number } {
+  let resident = 0;
+  let swapped = 0;
+  for (const run of region.runs) {
+    const pages = Number(BigInt(run.end) - BigInt(run.start)) / PAGE;
+    if (run.physical !== null) resident += pages;
+    else if (run.state === "paged-out") swapped += pages;
+  }
+  return { resident, swapped };
+}
+
+/** As the truth has a line of /proc/PID/maps. */
+function mapsLine(vma: Vma) {
+  const { start, end, rights, offset, path } = vma;
+  const [major = "0", minor = "0"] = vma.device?.split(":") ?? [];
+  const hexOf = (text: string) => Number(text).toString(16).padStart(2, "0");
+  const device = `${hexOf(major)}:${hexOf(minor)}`;
+  return { start, end, permissions: rights, offset, device, inode: Number(vma.inode), path };
 }
 
 /** What fits into TASK_COMM_LEN, 15 bytes. */

@@ -7,7 +7,7 @@
 import { Io, IoSequence, MemtoolError, type Routine, type Sink } from "../../io/index.js";
 import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import type { LinuxKernel } from "../kernel.js";
-import { type KernelData, kernelData, needSymbol } from "../kernel-data.js";
+import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { int, maybe, offsetOf, type Row, record, text, type Values, word } from "../objects/record.js";
@@ -156,7 +156,7 @@ export function* readTasks(
 /** Addresses of the first thread of each process but the idle one, which /proc does not show. @internal */
 export function* leaderAddresses(data: KernelData, report: OnDamage): Routine<bigint[]> {
   const { types, memory } = data;
-  const init = yield* needSymbol(data, "init_task");
+  const init = yield* data.kernel.findInitTask();
   const offset = BigInt(offsetOf(types, "task_struct", "tasks"));
   const nodes = yield* walkList(memory, init + offset, "the list of tasks", report);
   return nodes.map((node) => node - offset);
