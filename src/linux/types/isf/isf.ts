@@ -41,7 +41,7 @@ export interface IsfSymbol {
   readonly name: string;
   /** As linked: without what KASLR adds. */
   readonly address: bigint;
-  /** Its type, where the file says it. */
+  /** Its type, where the file says it; `void` is what files say of one that is unknown. */
   readonly type: CType | undefined;
   /** What is there, of a few constants such as `linux_banner`: base64. */
   readonly constantData: string | undefined;
@@ -97,7 +97,9 @@ export class IsfTypes implements TypeTable {
   }
 
   variable(name: string): CType | undefined {
-    return this.symbol(name)?.type;
+    // "void" is what writers give a symbol whose type they don't know.
+    const type = this.symbol(name)?.type;
+    return type === VOID ? undefined : type;
   }
 
   *all(): Generator<NamedType, void, void> {

@@ -5,7 +5,7 @@
  * `constant_data`).
  */
 import type { CType, EnumType, Member, StructType } from "../c-type.js";
-import { sizeOf, stripped } from "../c-type.js";
+import { sizeOf, stripped, VOID } from "../c-type.js";
 import type { TypeTable } from "../type-table.js";
 import { IsfNames } from "./isf-names.js";
 
@@ -14,7 +14,7 @@ export interface WrittenIsfSymbol {
   readonly name: string;
   /** As linked: without what KASLR adds. */
   readonly address: bigint;
-  /** Default: what the table knows of a variable of that name. */
+  /** Default: what the table knows of a variable of that name, else `void`. */
   readonly type?: CType | undefined;
   /** What is there, for Volatility to find the file by: of `linux_banner` all of its bytes. */
   readonly constantData?: Uint8Array | undefined;
@@ -92,8 +92,9 @@ function* symbolEntries(
   for (const { name, address, type, constantData } of symbols) {
     if (written.has(name)) continue;
     written.add(name);
-    const known = type ?? types.variable(name);
-    const ofType = known === undefined ? "" : `,"type":${JSON.stringify(names.describe(known))}`;
+    // Without a type at all, Volatility refuses to use a symbol; dwarf2json gives those of the symbol table this one, too.
+    const known = type ?? types.variable(name) ?? VOID;
+    const ofType = `,"type":${JSON.stringify(names.describe(known))}`;
     const data = constantData === undefined ? "" : `,"constant_data":"${base64(constantData)}"`;
     // By hand: a number of JSON has as many digits as it takes, one of JavaScript has not.
     yield [name, `{"address":${address}${ofType}${data}}`];
