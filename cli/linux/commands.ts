@@ -3,11 +3,13 @@ import type { Command } from "commander";
 import type { Session } from "../session.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
 import { ENV } from "./env.js";
+import { ISF } from "./isf.js";
 import { KTHREADS, PS } from "./ps.js";
+import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
 
 /** All of them. */
-export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, VMAS, KTHREADS, ENV];
+export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, VMAS, KTHREADS, ENV, TYPES, ISF];
 
 /**
  * Adds them to the program.
@@ -20,6 +22,7 @@ export function addKernelCommands(
   example: (command: string) => string,
   session: (action: (session: Session) => Promise<number>) => Promise<void>,
 ): void {
+  const version = program.version() ?? "";
   for (const command of KERNEL_COMMANDS) {
     const added = program.command(command.name).description(command.description);
     for (const [name, description] of command.arguments ?? []) added.argument(name, description);
@@ -36,7 +39,7 @@ export function addKernelCommands(
       await session(async (opened) => {
         const kernel = await opened.machine.linux();
         opened.clearProgress();
-        return await command.run({ session: opened, kernel, args, options, pid: opened.pid });
+        return await command.run({ session: opened, kernel, args, options, pid: opened.pid, version });
       });
     });
   }
