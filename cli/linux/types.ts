@@ -97,7 +97,7 @@ function typeJson(type: CType): Record<string, unknown> {
   const json = { name: typeName(type), kind: type.kind, size: sizeOf(type) };
   if (inner.kind === "struct" || inner.kind === "union") {
     const members: MemberJson[] = [];
-    addMembers(inner, 0, members, 0);
+    addMembers(inner, 0, members, 0, { left: MAX_MEMBERS });
     return { ...json, members };
   }
   if (inner.kind === "enum") {
@@ -112,13 +112,19 @@ function typeJson(type: CType): Record<string, unknown> {
 }
 
 /** Members, those of members without a name among them: C knows them as the outer type's own. */
-function addMembers(type: StructType, base: number, members: MemberJson[], depth: number): void {
+function addMembers(
+  type: StructType,
+  base: number,
+  members: MemberJson[],
+  depth: number,
+  visits: { left: number },
+): void {
   for (const { name, bitOffset, bitSize, type: of } of type.members) {
-    if (members.length === MAX_MEMBERS) return;
+    if (visits.left-- <= 0) return;
     const at = base + bitOffset;
     const inner = stripped(of);
     if (name === "" && (inner.kind === "struct" || inner.kind === "union")) {
-      if (depth < MAX_DEPTH) addMembers(inner, at, members, depth + 1);
+      if (depth < MAX_DEPTH) addMembers(inner, at, members, depth + 1, visits);
       continue;
     }
     members.push({
