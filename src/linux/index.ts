@@ -4,6 +4,7 @@ export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
 export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
+export { type ExportIsfOptions, exportIsf, type KernelIsf } from "./export-isf.js";
 export {
   type FileRole,
   listFiles,
@@ -24,6 +25,7 @@ export {
 export { type KallsymsState, kallsymsFromState, kallsymsState } from "./kallsyms-state.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
+export { CpuError } from "./kernel-objects.js";
 export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
 export { listLog } from "./log/log.js";
@@ -37,8 +39,6 @@ export {
   type NamespaceOptions,
   type NamespaceType,
 } from "./namespaces/namespace.js";
-export { CpuError } from "./kernel-objects.js";
-export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
 export type { IndexedEntry, RangeEntry } from "./objects/containers.js";
 export {
   type Damage,
@@ -72,5 +72,6 @@ export { TASK_STATES } from "./tasks/task-state.js";
 export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 export type { PageCounts } from "./tasks/vma-pages.js";
 export * from "./types/index.js";
+export { KNOWN_VARIABLES } from "./variables.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
 export { readZeroPages, type ZeroPages, zeroPageAt } from "./zero-page.js";
