@@ -1,33 +1,42 @@
 #!/usr/bin/env node
-/** The command line's door: standard streams, colour, exit status. */
-import { fstatSync, readFileSync } from "node:fs";
-import { describeSystemError, EXIT, UsageError } from "./errors.js";
-import { Output } from "./output.js";
-import { run } from "./program.js";
-import { makeStyle, wantsColour } from "./style.js";
+/**
+ * The command's first file: has Node keep the compiled code of the second one, where it can (22.1 and later), which saves a
+ * quarter of what memtool takes to start.
+ *
+ * In a folder of the user's own: Node's default is one below the folder of temporary files, which others may have made. Where
+ * nothing can be kept (no home, a folder that can't be written), memtool says nothing and does without; nor does Node keep
+ * anything where `NODE_DISABLE_COMPILE_CACHE` is set.
+ */
+import { mkdirSync } from "node:fs";
+import * as module from "node:module";
+import { isAbsolute, join } from "node:path";
 
-const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
-  version: string;
-};
-const { stdin, stdout, stderr, env } = process;
-
-// Who reads our output has had enough (`| head`): that is no failure, and nobody is left to tell.
-stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") stderr.write(`memtool: standard output: ${describeSystemError(error)}\n`);
-  process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed);
-});
-stderr.on("error", () => {});
-
-/** Node takes a directory as standard input for an empty one. */
-async function* input(): AsyncGenerator<Uint8Array | string, void, void> {
-  if (fstatSync(0).isDirectory()) throw new UsageError("--stdin: standard input is a directory");
-  yield* stdin;
+const { enableCompileCache } = module as { readonly enableCompileCache?: (folder: string) => unknown };
+if (enableCompileCache !== undefined) {
+  try {
+    const { XDG_CACHE_HOME = "", HOME = "" } = process.env;
+    // https://specifications.freedesktop.org/basedir-spec: a path that is not absolute is none.
+    const [base, names] = isAbsolute(XDG_CACHE_HOME)
+      ? [XDG_CACHE_HOME, ["memtool", "code"]]
+      : [HOME, [".cache", "memtool", "code"]];
+    if (isAbsolute(base)) enableCompileCache(makeFolder(base, names));
+  } catch {
+    // Then without.
+  }
 }
 
-process.exitCode = await run(process.argv.slice(2), version, {
-  env,
-  stdin: input(),
-  out: new Output(stdout),
-  stderr,
-  style: makeStyle(wantsColour(stdout.isTTY, env), wantsColour(stderr.isTTY, env)),
-});
+await import("./command.js");
+
+/** Makes folders in each other, one by one: Node's own way to do so never ends below /proc (24.21). */
+function makeFolder(base: string, names: readonly string[]): string {
+  let folder = base;
+  for (const name of names) {
+    folder = join(folder, name);
+    try {
+      mkdirSync(folder, { mode: 0o700 });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+  }
+  return folder;
+}

@@ -200,3 +200,9 @@ export function parseEpt(text: string): GuestTables {
   }
   return tables;
 }
+
+/** A process's number. @throws {UsageError} */
+export function parsePid(text: string): number {
+  if (/^\d{1,10}$/.test(text) && Number(text) <= 0x7fff_ffff) return Number(text);
+  throw new UsageError(`--pid takes the number of a process: not "${text.slice(0, 80)}"`);
+}

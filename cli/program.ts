@@ -1,5 +1,5 @@
 /** The commands and their options. What a command does is in commands/. */
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { FORMATS } from "../src/formats/index.js";
 import { MMU_FORMATS, NESTED_FORMATS } from "../src/paging/index.js";
 import { type ConvertCommandOptions, convert, convertOptions } from "./commands/convert.js";
@@ -13,13 +13,14 @@ import { type SymbolsCommandOptions, symbols } from "./commands/symbols.js";
 import { type TranslateCommandOptions, translate } from "./commands/translate.js";
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
 import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
-import { parseAddress, parseEpt, parseMmu, parseRoot } from "./parse.js";
+import { addKernelCommands, KERNEL_COMMANDS } from "./linux/commands.js";
+import { parseAddress, parseEpt, parseMmu, parsePid, parseRoot } from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { type Environment, type GlobalOptions, type Purpose, Session } from "./session.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
-const COMMANDS = "info, coverage, read, translate, maps, roots, symbols, write, convert";
+const COMMANDS = `info, coverage, read, translate, maps, roots, symbols, write, convert, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -77,7 +78,11 @@ export async function run(
         `looked at, or one of ${NESTED_FORMATS.join(", ")} (given several times: each guest lies in the one before)`,
       (text: string, before: string[] = []) => [...before, checked(parseEpt)(text)],
     )
-    .addOption(new Option("--pid <number>", "use a process's memory (comes with a later issue)"))
+    .option(
+      "--pid <number>",
+      "use a process's memory, or list only what is that process's",
+      checked(parsePid),
+    )
     .option("--write", "allow writes to the target")
     .option("--json", "one JSON object a line; nothing else on standard output")
     .addHelpText("after", EPILOGUE)
@@ -250,6 +255,12 @@ export async function run(
       const parsed = convertOptions(path, options);
       return session((opened) => convert(opened, parsed.path, parsed.options), "convert");
     });
+
+  addKernelCommands(
+    program,
+    (line) => example(`${line} -f ${FIXTURE}`),
+    (action) => session(action, "kernel"),
+  );
 
   try {
     if (args.length === 0) throw new UsageError(`no command: one of ${COMMANDS} (--help)`);

@@ -1,7 +1,14 @@
 /** An opened target and the address space that the options choose. */
 import { listConnectors, type Machine, type OpenTarget, open } from "../connectors/connectors.js";
 import { hex, MemtoolError } from "../src/io/index.js";
-import { KernelNotFoundError, type KernelSymbol, type LinuxKernel, SymbolError } from "../src/linux/index.js";
+import {
+  findProcess,
+  KernelNotFoundError,
+  type KernelSymbol,
+  type LinuxKernel,
+  memoryOfTask,
+  SymbolError,
+} from "../src/linux/index.js";
 import { formatsOf } from "../src/paging/index.js";
 import { describeError, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
@@ -10,6 +17,7 @@ import {
   checkAddress,
   parseEpt,
   parseMmu,
+  parsePid,
   parseRoot,
   parseSwapArea,
 } from "./parse.js";
@@ -72,9 +80,10 @@ export function targetOf(options: GlobalOptions, env: Environment["env"]): OpenT
 /**
  * What a target is opened for. `info`: the kernel is looked for in any case, and whoever asks reports that there is none.
  * `coverage`: without a kernel. Both tell holes of the file system from other bytes. `memory`: `--physical` and `--root` do
- * without a kernel, until a symbol is met. `roots`: with the kernel that the dump's note tells of, and no scan for one. `convert`: who converts looks for one where the new dump needs it.
+ * without a kernel, until a symbol is met. `roots`: with the kernel that the dump's note tells of, and no scan for one. `kernel`: what is asked of the kernel; without one there is
+ * nothing to say. `convert`: who converts looks for one where the new dump needs it.
  */
-export type Purpose = "info" | "coverage" | "convert" | "roots" | "memory";
+export type Purpose = "kernel" | "info" | "coverage" | "convert" | "roots" | "memory";
 
 /** Unknown symbols that similar ones are looked for. */
 const SUGGESTED = 16;
@@ -85,6 +94,8 @@ export class Session {
   readonly space: Space;
   readonly options: GlobalOptions;
   readonly environment: Environment;
+  /** `--pid`. */
+  readonly pid: number | undefined;
   /** Whether it was said how swapped pages are read. */
   hinted = false;
   readonly #progress: Progress;
@@ -97,7 +108,9 @@ export class Session {
     options: GlobalOptions,
     environment: Environment,
     progress: Progress,
+    pid: number | undefined,
   ) {
+    this.pid = pid;
     this.machine = machine;
     this.space = space;
     this.options = options;
@@ -108,14 +121,17 @@ export class Session {
   /** Opens the target. */
   static async open(options: GlobalOptions, environment: Environment, purpose: Purpose = "memory") {
     const target = targetOf(options, environment.env);
-    if (options.pid !== undefined) {
-      throw new UsageError(
-        "--pid comes with a later issue: give the process's page-table root, --root CR3; " +
-          "for a live process of this machine, -c proc:PID",
-      );
-    }
+    const pid = options.pid === undefined ? undefined : parsePid(options.pid);
     if (options.physical === true && options.root !== undefined) {
       throw new UsageError("--physical and --root exclude each other");
+    }
+    if (
+      pid !== undefined &&
+      (options.physical === true || (options.root !== undefined && purpose !== "kernel"))
+    ) {
+      throw new UsageError(
+        `--pid and ${options.physical === true ? "--physical" : "--root"} exclude each other`,
+      );
     }
     const root = options.root === undefined ? undefined : parseRoot(options.root);
     const progress = new Progress(environment.stderr);
@@ -135,8 +151,11 @@ export class Session {
     try {
       if (root !== undefined) await findFormat(machine);
       progress.clear();
-      const space = spaceOf(machine, options, root);
-      const session = new Session(machine, space, options, environment, progress);
+      const space =
+        pid === undefined || purpose === "kernel"
+          ? spaceOf(machine, options, root)
+          : await spaceOfProcess(machine, pid);
+      const session = new Session(machine, space, options, environment, progress, pid);
       if (root !== undefined && machine.paging === undefined) {
         session.warn(
           `nothing tells the format of the page tables: ${space.virtual?.mmu.name} is taken (--mmu NAME, or see what info finds)`,
@@ -225,7 +244,7 @@ export class Session {
 
 /** How far to go for a kernel: a root's page tables are read without one, but what Linux means by their entries needs its release. */
 function kernelFor(purpose: Purpose, { physical, root }: GlobalOptions): "scan" | "note" | "none" {
-  if (purpose === "info") return "scan";
+  if (purpose === "info" || purpose === "kernel") return "scan";
   if (purpose === "roots") return "note";
   if (purpose !== "memory" || physical === true) return "none";
   return root === undefined ? "scan" : "note";
@@ -246,6 +265,18 @@ export async function findFormat(machine: Machine): Promise<void> {
     // Whoever needs the format says that nothing tells it.
     if (!(error instanceof KernelNotFoundError)) throw error;
   }
+}
+
+/** The address space of a process: of one that a kernel has, or of the one that the target is. */
+async function spaceOfProcess(machine: Machine, pid: number): Promise<Space> {
+  if (machine.physical === undefined) {
+    throw new UsageError(`${machine.name} is one process's memory already: leave out --pid`);
+  }
+  const kernel = await machine.linux();
+  // What swap entries of a process mean, the kernel's symbols tell.
+  await machine.swapTypes();
+  const virtual = memoryOfTask(kernel, await findProcess(kernel, pid));
+  return { name: `process ${pid}`, memory: virtual, virtual };
 }
 
 function spaceOf(machine: Machine, options: GlobalOptions, root: number | undefined): Space {

@@ -1,4 +1,4 @@
-import { Chalk } from "chalk";
+import { loadChalk } from "./packages.js";
 
 /** What colours mean; every function leaves text alone where there is no colour. */
 export interface Style {
@@ -22,6 +22,8 @@ export function wantsColour(
 
 /** Styles for standard output and standard error. */
 export function makeStyle(stdout: boolean, stderr: boolean): Style {
+  if (!stdout && !stderr) return PLAIN;
+  const { Chalk } = loadChalk();
   const out = new Chalk({ level: stdout ? 1 : 0 });
   const error = new Chalk({ level: stderr ? 1 : 0 });
   return {
@@ -34,3 +36,14 @@ export function makeStyle(stdout: boolean, stderr: boolean): Style {
     missing: (text) => out.red(text),
   };
 }
+
+const plain = (text: string): string => text;
+const PLAIN: Style = {
+  dim: plain,
+  heading: plain,
+  error: plain,
+  warning: plain,
+  present: plain,
+  zero: plain,
+  missing: plain,
+};

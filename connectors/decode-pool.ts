@@ -23,8 +23,11 @@ const SPARES = 4;
  * decompressing here. Measured only on two processors that were busy otherwise, where up to 64 pages never gained.
  */
 const WORTHWHILE = 64 * 1024;
-/** 2 MiB: some 30 ms of work. Starting a thread takes 26 ms of CPU time. */
-const START_AFTER = 2 * 2 ** 20;
+/**
+ * 4 MiB: some 60 ms of work. Starting a thread takes 26 ms of CPU time and more; what a kernel tells of itself (its symbols and
+ * types, 2.2 MiB of the committed dump) should not start one just when all is read.
+ */
+const START_AFTER = 4 * 2 ** 20;
 
 /** Options of a {@link DecodePool}. */
 export interface DecodePoolOptions {
@@ -32,7 +35,7 @@ export interface DecodePoolOptions {
   readonly threads?: number;
   /** Compressed bytes in one job from which on helpers are called; default 64 KiB. */
   readonly worthwhile?: number;
-  /** Compressed bytes in all before the first helper is started, and before each more; default 2 MiB. */
+  /** Compressed bytes in all before the first helper is started, and before each more; default 4 MiB. */
   readonly startAfter?: number;
 }
 

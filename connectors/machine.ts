@@ -14,7 +14,7 @@ import {
   isKnownArch,
   KernelNotFoundError,
   LINUX_LANDMARKS,
-  type LinuxKernel,
+  type Linux,
   parseVmcoreinfo,
   readZeroPages,
   rootsOfKernel,
@@ -23,7 +23,13 @@ import {
   type ZeroPages,
 } from "../src/linux/index.js";
 import { swapTypesRoutine } from "../src/linux/swap/read-swap-types.js";
-import { AddressSpace, type PhysicalMemory, RangeSpace, type SpaceRange } from "../src/memory/index.js";
+import {
+  AddressSpace,
+  type PhysicalMap,
+  type PhysicalMemory,
+  RangeSpace,
+  type SpaceRange,
+} from "../src/memory/index.js";
 import {
   alignRoot,
   type FoundRoots,
@@ -47,6 +53,7 @@ import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc-mem.js";
 import type { Connector } from "./registry.js";
 import type { SwapFiles } from "./swap-files.js";
+import { waitFor } from "./wait-for.js";
 
 /** What `open` put together. @internal */
 export interface Layers {
@@ -57,6 +64,8 @@ export interface Layers {
   /** Helps to decompress the dump's pages. */
   readonly pool?: DecodePool;
   readonly files?: FilesBeside;
+  /** Tells zeros apart in the map of `physical`; `undefined` where nobody can tell. */
+  readonly findZeros?: () => Promise<PhysicalMap | undefined>;
   /** Where pages are read from that were swapped out. */
   readonly swap?: SwapFiles | undefined;
 }
@@ -86,10 +95,11 @@ export class Machine {
   readonly #pool: DecodePool | undefined;
   readonly #files: FilesBeside | undefined;
   readonly #swap: SwapFiles | undefined;
+  readonly #findZeros: Layers["findZeros"];
   readonly #identity: AddressSpace<Address>;
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
-  #kernel: LinuxKernel | undefined;
+  #kernel: Linux | undefined;
   #noKernel: KernelNotFoundError | undefined;
   readonly #formats = new MachineFormats();
 
@@ -104,6 +114,7 @@ export class Machine {
     this.#pool = layers.pool;
     this.#files = layers.files;
     this.#swap = layers.swap;
+    this.#findZeros = layers.guest === undefined ? layers.findZeros : undefined;
     this.format = layers.image?.format ?? kind;
     this.#options = options;
     const { physical } = layers;
@@ -130,7 +141,7 @@ export class Machine {
   }
 
   /** The kernel, if it has been found already. */
-  get kernel(): LinuxKernel | undefined {
+  get kernel(): Linux | undefined {
     return this.#kernel;
   }
 
@@ -144,12 +155,12 @@ export class Machine {
    *
    * @throws {KernelNotFoundError} with what to give instead.
    */
-  linux(): Io<LinuxKernel> {
-    return Io.of(this.scheduler, linuxRoutine, this as Machine, true);
+  linux(): Io<Linux> {
+    return Io.of(this.scheduler, linuxRoutine, this as Machine, true, false);
   }
 
-  /** @internal */
-  *findLinux(scan: boolean): Routine<LinuxKernel> {
+  /** @param mayWait Whether a scan may wait for what can't be had synchronously. @internal */
+  *findLinux(scan: boolean, mayWait: boolean): Routine<Linux> {
     if (this.#kernel !== undefined) return this.#kernel;
     const { physical, image } = this;
     if (physical === undefined) {
@@ -174,8 +185,10 @@ export class Machine {
         mmu: this.#options.mmu,
         root: this.#options.root,
         scan,
+        zeros: mayWait ? this.#zeros() : undefined,
         live: this.source.source.supports.live,
         tableCacheOf: (mmu) => this.#formats.cacheOf(mmu),
+        spaceOf: (root) => this.addressSpace(root),
         maxAge: this.#options.maxAge,
         onProgress: this.#options.onProgress,
         formatOf: (paging, info) => this.#formats.ofLinux(paging, info),
@@ -188,6 +201,12 @@ export class Machine {
     }
   }
 
+  /** What a scan asks for what is zero. */
+  #zeros(): (() => Routine<PhysicalMap | undefined>) | undefined {
+    const find = this.#findZeros;
+    return find === undefined ? undefined : () => waitFor(find());
+  }
+
   /** Does what `OpenOptions.kernel` asks for, and checks what else was given by what was found. @internal */
   async prepare(): Promise<void> {
     const kernel = this.#options.kernel ?? "scan";
@@ -198,7 +217,7 @@ export class Machine {
 
   async #prepareKernel(scan: boolean): Promise<void> {
     try {
-      await Io.of(this.scheduler, linuxRoutine, this as Machine, scan);
+      await Io.of(this.scheduler, linuxRoutine, this as Machine, scan, true);
       // Processes' page tables have what the kernel's own has not.
       if (this.#options.root !== undefined) await this.swapTypes();
     } catch (error) {
@@ -385,11 +404,11 @@ function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
   return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
 }
 
-function* linuxRoutine(machine: Machine, scan: boolean): Routine<LinuxKernel> {
-  return yield* machine.findLinux(scan);
+function* linuxRoutine(machine: Machine, scan: boolean, mayWait: boolean): Routine<Linux> {
+  return yield* machine.findLinux(scan, mayWait);
 }
 
-function* zeroPagesOfMachine(kernel: LinuxKernel | undefined): Routine<ZeroPages> {
+function* zeroPagesOfMachine(kernel: Linux | undefined): Routine<ZeroPages> {
   if (kernel === undefined) return { pageSize: 4096, page: undefined, huge: undefined };
   return yield* readZeroPages(kernel);
 }

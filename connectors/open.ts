@@ -1,5 +1,11 @@
 /** Opens a target and puts the layers of its machine together, all on one scheduler. */
-import { abiOf, type DumpImage, openDump, type RawRange } from "../src/formats/index.js";
+import {
+  abiOf,
+  type DumpImage,
+  type OpenDumpOptions,
+  openDump,
+  type RawRange,
+} from "../src/formats/index.js";
 import { MemtoolError, Scheduler, type Source, SourceIo } from "../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
 import { DecodePool } from "./decode-pool.js";
@@ -143,12 +149,10 @@ async function layersOf(
       const pool = new DecodePool();
       const decoders = { ...nodeDecoders, many: pool };
       let image: DumpImage;
+      const how: OpenDumpOptions = { decoders, format: options.format, ...cacheBytes, memoryMap };
       try {
         image = await openDump(file, {
-          decoders,
-          format: options.format,
-          ...cacheBytes,
-          memoryMap,
+          ...how,
           parts: parts.map((path) => files.open(path)),
           beside: (name) => files.beside(name),
         });
@@ -168,7 +172,16 @@ async function layersOf(
         name: file.name,
         ...abiOf(image.notes),
       });
-      return { image, physical, pool, files };
+      const findZeros = async () => {
+        if (image.mapWithZeros !== undefined) return image.mapWithZeros();
+        // Other formats store no page that is a hole, or have their own way of saying so.
+        if (image.format !== "raw") return undefined;
+        const zeroRanges = await (source as Partial<FileSource>).findHoles?.();
+        if (zeroRanges === undefined) return undefined;
+        const again = await openDump({ ...file, zeroRanges }, how);
+        return again.mapWithZeros?.();
+      };
+      return { image, physical, pool, files, findZeros };
     }
   }
 }

@@ -1,4 +1,4 @@
-import stringWidth from "string-width";
+import { displayWidth } from "../packages.js";
 
 /** A column: its heading, and whether numbers line up on the right. */
 export interface Column {
@@ -12,13 +12,13 @@ export interface Column {
  */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const widths = columns.map((column, i) =>
-    rows.reduce((width, row) => Math.max(width, stringWidth(row[i] ?? "")), stringWidth(column.title)),
+    rows.reduce((width, row) => Math.max(width, displayWidth(row[i] ?? "")), displayWidth(column.title)),
   );
   const line = (cells: readonly string[]) =>
     columns
       .map((column, i) => {
         const cell = cells[i] ?? "";
-        const padding = " ".repeat((widths[i] as number) - stringWidth(cell));
+        const padding = " ".repeat((widths[i] as number) - displayWidth(cell));
         return column.right === true ? padding + cell : cell + padding;
       })
       .join("  ")
@@ -28,9 +28,9 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
 
 /** Names and values in two columns; rows without a value are left out. */
 export function fields(rows: readonly (readonly [string, string | undefined])[]): string {
-  const width = rows.reduce((widest, [name]) => Math.max(widest, stringWidth(name)), 0);
+  const width = rows.reduce((widest, [name]) => Math.max(widest, displayWidth(name)), 0);
   return rows
     .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => `${name}${" ".repeat(width - stringWidth(name))}  ${value}\n`)
+    .map(([name, value]) => `${name}${" ".repeat(width - displayWidth(name))}  ${value}\n`)
     .join("");
 }

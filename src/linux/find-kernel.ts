@@ -10,13 +10,15 @@ import { schedulerOf } from "../io/requests.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
 import type { MmuDef } from "../paging/formats/mmu-def.js";
 import { alignRoot } from "../paging/roots/registers-paging.js";
-import { rootEnd } from "../paging/tables/root.js";
+import { type Root, rootEnd } from "../paging/tables/root.js";
 import type { TableCache } from "../paging/tables/table-cache.hot.js";
 import { VirtualMemory } from "../paging/virtual-memory.js";
 import { archOf } from "./arch/index.js";
 import type { KernelArch } from "./arch/kernel-arch.js";
 import { imageSymbols } from "./image.js";
-import { type KernelOrigin, LinuxKernel } from "./kernel.js";
+import type { KernelOrigin } from "./kernel.js";
+import { Linux } from "./linux.js";
+import { scanPieces, scanWindows } from "./scan-order.js";
 import { parseVmcoreinfo, type Vmcoreinfo, vmcoreinfoStart } from "./vmcoreinfo.js";
 
 /** Options of {@link findKernel}. */
@@ -38,10 +40,17 @@ export interface FindKernelOptions {
   readonly mmu?: MmuDef | undefined;
   /** Whether to scan all RAM if there is no note that holds up; default true. */
   readonly scan?: boolean | undefined;
+  /**
+   * Tells zeros apart in the same map, so that a scan need not read them. Asked once, when a scan has read many pages that are
+   * blank. It answers `undefined` where nobody can tell.
+   */
+  readonly zeros?: (() => Routine<PhysicalMap | undefined>) | undefined;
   /** Whether memory changes by itself. */
   readonly live?: boolean | undefined;
   /** Where the kernel's address space keeps its page tables, which are of this format; default: a cache of its own. */
   readonly tableCacheOf?: ((mmu: MmuDef) => TableCache) | undefined;
+  /** Makes the address space of a process, by its root; default: without swap, and without anything that is shared. */
+  readonly spaceOf?: ((root: Root) => VirtualMemory) | undefined;
   /** For live memory: milliseconds that its page tables may be old when a request begins; default 0. */
   readonly maxAge?: number | undefined;
   /** Called after each piece of a scan with the bytes scanned so far, and in all. */
@@ -79,11 +88,11 @@ interface Candidate {
  * @throws {KernelNotFoundError} `NO_KERNEL` or `NO_ROOT`, with what to give instead; `OTHER_PAGING` for a format that can't be the
  * kernel's, as it has two roots and the kernel one, or the other way round.
  */
-export function findKernel(physical: PacketIo<number>, options: FindKernelOptions): Io<LinuxKernel> {
+export function findKernel(physical: PacketIo<number>, options: FindKernelOptions): Io<Linux> {
   return Io.of(schedulerOf(physical), findRoutine, physical, options);
 }
 
-function* findRoutine(physical: PacketIo<number>, options: FindKernelOptions): Routine<LinuxKernel> {
+function* findRoutine(physical: PacketIo<number>, options: FindKernelOptions): Routine<Linux> {
   let best: Candidate | undefined;
   if (options.note !== undefined) {
     best = yield* judge(physical, options, parseVmcoreinfo(options.note), "note", undefined);
@@ -113,11 +122,7 @@ function canBeOf(arch: KernelArch, mmu: MmuDef): boolean {
 }
 
 /** Chooses the root, and makes the kernel of a candidate. */
-function* accept(
-  physical: PacketIo<number>,
-  options: FindKernelOptions,
-  found: Candidate,
-): Routine<LinuxKernel> {
+function* accept(physical: PacketIo<number>, options: FindKernelOptions, found: Candidate): Routine<Linux> {
   const { info, arch, mmu } = found;
   if (!canBeOf(arch, mmu)) {
     throw new KernelNotFoundError(
@@ -174,7 +179,13 @@ function* accept(
     warnings,
   };
   const own = options.formatOf?.(mmu, info) ?? mmu;
-  return new LinuxKernel(info, spaceOf(physical, options, arch, own, root, "kernel"), arch, offset, origin);
+  const memory = spaceOf(physical, options, arch, own, root, "kernel");
+  const { live = false, maxAge } = options;
+  const { tableCache } = memory;
+  const ofProcess =
+    options.spaceOf ??
+    ((roots: Root) => new VirtualMemory(physical, { root: roots, mmu: own, live, tableCache, maxAge }));
+  return new Linux(info, memory, arch, offset, origin, ofProcess);
 }
 
 /** The address space of a kernel's root. */
@@ -274,41 +285,87 @@ const SCAN_PIECE = 1 << 20;
 /** Texts of which the tables are walked: a memory image of crash dumps must not take forever. */
 const MAX_CANDIDATES = 64;
 
-/** Looks at the beginning of each page of RAM. @returns the first text that holds up, else the most complete one. */
+/** Bytes of blank pieces after which to ask what is zero: reading so much takes about as long as asking a file system does. */
+const ASK_AFTER = 32 << 20;
+
+/** Texts that a scan came by. */
+interface Texts {
+  /** The first that holds up; else of those that say most, the one at the lowest address. */
+  best: Candidate | undefined;
+  /** How many named a root: one that names none cost no more than a look. */
+  judged: number;
+}
+
+/** Looks at the beginning of each page of RAM once, likely places first: the answer is the best text, wherever it lies. */
 function* scan(physical: PacketIo<number>, options: FindKernelOptions): Routine<Candidate | undefined> {
-  const piece = new Uint8Array(SCAN_PIECE);
+  const memory = new Uint8Array(SCAN_PIECE);
   const total = options.map.bytesPresent;
+  const from = { map: options.map };
+  const texts: Texts = { best: undefined, judged: 0 };
+  let { zeros } = options;
   let done = 0;
-  let best: Candidate | undefined;
-  let judged = 0;
-  for (const range of options.map.ranges()) {
-    if (range.state !== "present") continue;
-    for (let at = range.start; at < range.end; ) {
-      // Up to a multiple of the piece's size, so that pages are whole.
-      const size = Math.min(range.end, at - (at % SCAN_PIECE) + SCAN_PIECE) - at;
-      const { bytes, holes } = yield* readPartial(physical, at, piece.subarray(0, size));
-      for (let page = (PAGE - (at % PAGE)) % PAGE; page < size; page += PAGE) {
-        const start = vmcoreinfoStart(bytes, page);
-        if (start < 0) continue;
-        const end = Math.min(page + PAGE, size);
-        let info = parseVmcoreinfo(bytes.subarray(page + start, end));
-        let until = end;
-        if (info.pageSize !== undefined && info.pageSize > PAGE && info.text.length === end - page - start) {
-          // It goes on: pages are larger there.
-          until = Math.min(page + Math.min(info.pageSize, MAX_PAGE), size);
-          info = parseVmcoreinfo(bytes.subarray(page + start, until));
+  let blank = 0;
+  for (const window of scanWindows(options.map, SCAN_PIECE)) {
+    for (const { start, end, zero } of scanPieces(from, window, SCAN_PIECE)) {
+      if (!zero) {
+        const { bytes, holes } = yield* readPartial(physical, start, memory.subarray(0, end - start));
+        yield* judgeTexts(physical, options, texts, start, bytes, holes);
+        if (texts.best?.holds === true || texts.judged === MAX_CANDIDATES) return texts.best;
+        if (zeros !== undefined && isBlank(start, bytes)) {
+          blank += bytes.length;
+          if (blank >= ASK_AFTER) {
+            from.map = (yield* zeros()) ?? from.map;
+            zeros = undefined;
+          }
         }
-        if (holes.some((hole) => hole.start < until && hole.end > page)) continue;
-        const candidate = yield* judge(physical, options, info, "scan", at + page + start);
-        if (candidate.holds) return candidate;
-        if (best === undefined || (best.root === undefined && candidate.root !== undefined)) best = candidate;
-        // One that names no root cost no more than a look.
-        if (candidate.root !== undefined && ++judged === MAX_CANDIDATES) return best;
       }
-      at += size;
-      done += size;
+      done += end - start;
       options.onProgress?.(done, total);
     }
   }
-  return best;
+  return texts.best;
+}
+
+/** Judges the texts at the beginnings of a piece's pages. */
+function* judgeTexts(
+  physical: PacketIo<number>,
+  options: FindKernelOptions,
+  texts: Texts,
+  at: number,
+  bytes: Uint8Array,
+  holes: readonly { readonly start: number; readonly end: number }[],
+): Routine<void> {
+  const size = bytes.length;
+  for (let page = (PAGE - (at % PAGE)) % PAGE; page < size; page += PAGE) {
+    const start = vmcoreinfoStart(bytes, page);
+    if (start < 0) continue;
+    const end = Math.min(page + PAGE, size);
+    let info = parseVmcoreinfo(bytes.subarray(page + start, end));
+    let until = end;
+    if (info.pageSize !== undefined && info.pageSize > PAGE && info.text.length === end - page - start) {
+      // It goes on: pages are larger there.
+      until = Math.min(page + Math.min(info.pageSize, MAX_PAGE), size);
+      info = parseVmcoreinfo(bytes.subarray(page + start, until));
+    }
+    if (holes.some((hole) => hole.start < until && hole.end > page)) continue;
+    const candidate = yield* judge(physical, options, info, "scan", at + page + start);
+    if (texts.best === undefined || isBetter(candidate, texts.best)) texts.best = candidate;
+    if (candidate.holds) return;
+    if (candidate.root !== undefined && ++texts.judged === MAX_CANDIDATES) return;
+  }
+}
+
+/** Whether a text says more, or as much at a lower address. */
+function isBetter(candidate: Candidate, than: Candidate): boolean {
+  if (candidate.holds) return true;
+  const [roots, others] = [candidate.root !== undefined, than.root !== undefined];
+  return roots === others ? (candidate.address ?? 0) < (than.address ?? 0) : roots;
+}
+
+/** Whether no page of a piece begins with anything but zero. */
+function isBlank(at: number, bytes: Uint8Array): boolean {
+  for (let page = (PAGE - (at % PAGE)) % PAGE; page < bytes.length; page += PAGE) {
+    if (bytes[page] !== 0) return false;
+  }
+  return true;
 }

@@ -3,16 +3,48 @@
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
+export {
+  type FileRole,
+  listFiles,
+  type OpenFile,
+  type OpenFileOptions,
+} from "./files/file.js";
+export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file-flags.js";
+export { type FoundPath, type PathPointers, PathResolver, type PathStart } from "./files/path.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
+export {
+  type FoundKallsyms,
+  findKallsyms,
+  findKallsymsTables,
+  type KallsymsSearch,
+} from "./kallsyms-search.js";
+export { type KallsymsState, kallsymsFromState, kallsymsState } from "./kallsyms-state.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
+export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export { type LoadedModule, listModules } from "./modules/module.js";
+export type { ModuleParameter } from "./modules/parameter.js";
+export {
+  type Damage,
+  DamageError,
+  type DamageOptions,
+  type DamageReason,
+  type OnDamage,
+} from "./objects/damage.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
 export { type SwapTypeFacts, type SwapTypeKind, type SwapTypes, swapTypesOf } from "./swap/swap-types.js";
 export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+export { parseSystemMap, type SystemMap, SystemMapError, type SystemMapOptions } from "./system-map.js";
+export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
+export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
+export { TASK_STATES } from "./tasks/task-state.js";
+export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
+export type { PageCounts } from "./tasks/vma-pages.js";
+export * from "./types/index.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
 export { readZeroPages, type ZeroPages, zeroPageAt } from "./zero-page.js";

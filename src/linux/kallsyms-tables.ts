@@ -15,7 +15,7 @@
  *   without a relative base (patch "kallsyms: Get rid of kallsyms relative base", 2026): signed, from the entry's own
  *   address; or `kallsyms_addresses`, a pointer each (until 6.11, 64e166099b69).
  *   The relative base is a pointer too. Addresses of 32-bit kernels wrap at 4 GiB.
- * VMCOREINFO names the tables since Linux 6.0 (5fd8fea935a1, f09bddbd8661).
+ * VMCOREINFO names the tables since Linux 6.0 (5fd8fea935a1, f09bddbd8661); kallsyms-search.ts finds them otherwise.
  */
 import {
   type Address,
@@ -27,7 +27,11 @@ import {
   readPartial,
 } from "../io/index.js";
 import { schedulerOf } from "../io/requests.js";
-import { Kallsyms, MAX_NAME, MAX_SYMBOLS, type Names } from "./kallsyms.js";
+import { Kallsyms, MAX_SYMBOLS, type Names } from "./kallsyms.js";
+import { fromBase, fromBasePerCpu, fromOwnPlace } from "./kallsyms-addresses.hot.js";
+import { type NameScan, nameScan, scanNames } from "./kallsyms-names.hot.js";
+import { MAX_TOKEN } from "./kallsyms-shape.hot.js";
+import { TOKENS, type TokenTable, tokenTable } from "./kallsyms-tokens.js";
 import type { KernelSymbol } from "./symbol.js";
 
 /** Virtual addresses of the tables, as VMCOREINFO's `SYMBOL(kallsyms_…)` give them. */
@@ -52,8 +56,12 @@ export class KallsymsError extends MemtoolError {
 
 /** Longest table of names believed: sixteen bytes for each of the most symbols. Real ones have some twelve a symbol. */
 const MAX_NAMES = 16 * MAX_SYMBOLS;
-/** Tables are read in pieces of this size, so that nothing is allocated for what is not there. */
+/**
+ * Tables are read in pieces, the first of this size and each as large as what is there already: so that nothing is allocated for
+ * what is not there, and a distant memory is asked few times.
+ */
 const PIECE = 64 * 1024;
+const LARGEST_PIECE = 1 << 20;
 
 /**
  * Finds the tables in VMCOREINFO's symbols.
@@ -117,7 +125,7 @@ function* readRoutine(
   const tokens = yield* readTokens(io, tables);
   const addresses = yield* readAddresses(io, tables, count, pointerSize);
   const names = yield* readNames(io, tables.names, count, tokens);
-  const kallsyms = new Kallsyms(addresses, names, tokens);
+  const kallsyms = new Kallsyms({ addresses, names, tokens });
   checkKnown(kallsyms, known);
   return kallsyms;
 }
@@ -144,13 +152,9 @@ function checkKnown(kallsyms: Kallsyms, known: ReadonlyMap<string, bigint>): voi
 /** Reads `length` bytes of a table, piece by piece. @throws {KallsymsError} at the first piece with a hole. */
 function* readTable(io: PacketIo<Address>, part: string, start: bigint, length: number): Routine<Uint8Array> {
   let bytes = new Uint8Array(Math.min(length, PIECE));
-  for (let at = 0; at < length; at += PIECE) {
-    const size = Math.min(PIECE, length - at);
-    if (at + size > bytes.length) {
-      const larger = new Uint8Array(Math.min(length, 2 * bytes.length));
-      larger.set(bytes);
-      bytes = larger;
-    }
+  for (let at = 0; at < length; ) {
+    const size = Math.min(Math.max(PIECE, Math.min(at, LARGEST_PIECE)), length - at);
+    bytes = withRoom(bytes, at, at + size, length);
     const { holes } = yield* readPartial(
       io,
       BigInt.asUintN(64, start + BigInt(at)),
@@ -164,15 +168,26 @@ function* readTable(io: PacketIo<Address>, part: string, start: bigint, length: 
           "its page may be left out of the dump, or its address be wrong",
       );
     }
+    at += size;
   }
   return bytes;
 }
 
-const TOKENS = 256;
-/** Longest token believed; `scripts/kallsyms.c` builds them of pairs, real ones have at most some twenty characters. */
-const MAX_TOKEN = 512;
+/** A buffer that holds the first `filled` bytes and has room for `needed`: twice as large, but no larger than `most`. */
+function withRoom(
+  bytes: Uint8Array<ArrayBuffer>,
+  filled: number,
+  needed: number,
+  most: number,
+): Uint8Array<ArrayBuffer> {
+  if (needed <= bytes.length) return bytes;
+  const larger = new Uint8Array(Math.min(most, Math.max(needed, 2 * bytes.length)));
+  larger.set(bytes.subarray(0, filled));
+  return larger;
+}
 
-function* readTokens(io: PacketIo<Address>, tables: KallsymsTables): Routine<readonly string[]> {
+/** The tokens. @internal */
+export function* readTokens(io: PacketIo<Address>, tables: KallsymsTables): Routine<TokenTable> {
   const index = yield* readTable(io, "kallsyms_token_index", tables.tokenIndex, 2 * TOKENS);
   const starts = new Uint32Array(TOKENS);
   const tokens: string[] = [];
@@ -203,88 +218,74 @@ function* readTokens(io: PacketIo<Address>, tables: KallsymsTables): Routine<rea
     }
     tokens.push(String.fromCharCode(...bytes.subarray(start, nul)));
   }
-  return tokens;
+  return tokenTable(tokens);
 }
 
-function* readAddresses(
+/** The addresses of `count` symbols, in whichever form `tables` names. @internal */
+export function* readAddresses(
   io: PacketIo<Address>,
   tables: KallsymsTables,
   count: number,
   pointerSize: 4 | 8,
 ): Routine<BigUint64Array> {
   if (tables.addresses !== undefined) {
-    const bytes = yield* readTable(io, "kallsyms_addresses", tables.addresses, count * pointerSize);
-    return pointersIn(bytes, count, pointerSize);
+    return yield* readPointers(io, "kallsyms_addresses", tables.addresses, count, pointerSize);
   }
   if (tables.offsets === undefined) {
     throw new KallsymsError("kallsyms_offsets", "no address of it is known");
   }
   const bytes = yield* readTable(io, "kallsyms_offsets", tables.offsets, count * 4);
   const offsets = new Int32Array(bytes.buffer, 0, count);
-  const addresses = new BigUint64Array(count);
-  // (An address of 32 bits wraps around.)
-  const wrap = (address: bigint) => (pointerSize === 4 ? BigInt.asUintN(32, address) : address);
-  if (tables.relativeBase === undefined) {
-    for (let i = 0; i < count; i++) {
-      addresses[i] = wrap(tables.offsets + BigInt(4 * i) + BigInt(offsets[i] as number));
-    }
-    return addresses;
-  }
-  const baseBytes = yield* readTable(io, "kallsyms_relative_base", tables.relativeBase, pointerSize);
-  const base = pointersIn(baseBytes, 1, pointerSize)[0] as bigint;
+  const wide = pointerSize === 8;
+  if (tables.relativeBase === undefined) return fromOwnPlace(offsets, tables.offsets, wide);
+  const [base = 0n] = yield* readPointers(io, "kallsyms_relative_base", tables.relativeBase, 1, pointerSize);
   // Without per-CPU entries every offset is below 2 GiB, as the kernel's image is: a negative one tells the layout. Only
   // x86-64 has them (CONFIG_X86_64 && SMP).
-  const absolutePerCpu = pointerSize === 8 && offsets.some((offset) => offset < 0);
-  for (let i = 0; i < count; i++) {
-    const offset = offsets[i] as number;
-    if (!absolutePerCpu) addresses[i] = wrap(base + BigInt(offset));
-    else if (offset < 0) addresses[i] = base - 1n - BigInt(offset);
-    else addresses[i] = BigInt(offset);
-  }
-  return addresses;
+  if (wide && offsets.some((offset) => offset < 0)) return fromBasePerCpu(offsets, base);
+  return fromBase(offsets, base, wide);
 }
 
-/** `count` pointers. */
-function pointersIn(bytes: Uint8Array, count: number, pointerSize: 4 | 8): BigUint64Array {
+/** `count` pointers. @internal */
+export function* readPointers(
+  io: PacketIo<Address>,
+  part: string,
+  start: bigint,
+  count: number,
+  pointerSize: 4 | 8,
+): Routine<BigUint64Array> {
+  const bytes = yield* readTable(io, part, start, count * pointerSize);
   if (pointerSize === 8) return new BigUint64Array(bytes.buffer, 0, count);
   return BigUint64Array.from(new Uint32Array(bytes.buffer, 0, count), BigInt);
 }
 
-/** Reads as much of the names as `count` symbols take: how long the table is, only decoding it tells. */
-function* readNames(
+/** Reads as much of the names as `count` symbols take: how long the table is, only decoding it tells. @internal */
+export function* readNames(
   io: PacketIo<Address>,
   start: bigint,
   count: number,
-  tokens: readonly string[],
+  tokens: TokenTable,
 ): Routine<Names> {
-  const starts = new Uint32Array(count);
-  const lengths = new Uint16Array(count);
+  // (As many addresses are there already.)
+  const columns = {
+    starts: new Uint32Array(count),
+    lengths: new Uint16Array(count),
+    hashes: new Int32Array(count),
+  };
+  const scan = nameScan();
   let bytes = new Uint8Array(PIECE);
   let filled = 0;
-  let at = 0;
-  for (let i = 0; i < count; ) {
-    const parsed = parseName(bytes, at, filled);
-    if (parsed !== 0) {
-      const first = at + (parsed < 128 ? 1 : 2);
-      checkName(bytes, first, first + parsed, tokens, i, start);
-      starts[i] = first;
-      lengths[i] = parsed;
-      at = first + parsed;
-      i++;
-      continue;
-    }
+  for (;;) {
+    scanNames(scan, bytes, filled, count, tokens, columns);
+    if (scan.stop === "complete") return { ...columns, bytes: bytes.slice(0, scan.at) };
+    if (scan.stop !== "more") throw nameError(scan, start);
     if (filled === MAX_NAMES) {
       throw new KallsymsError(
         "kallsyms_names",
-        `${i} of ${count} symbols took ${filled} bytes: not a table of names`,
+        `${scan.index} of ${count} symbols took ${filled} bytes: not a table of names`,
       );
     }
-    if (filled === bytes.length) {
-      const larger = new Uint8Array(bytes.length * 2);
-      larger.set(bytes);
-      bytes = larger;
-    }
-    const size = Math.min(PIECE, bytes.length - filled);
+    const size = Math.min(Math.max(PIECE, Math.min(filled, LARGEST_PIECE)), MAX_NAMES - filled);
+    bytes = withRoom(bytes, filled, filled + size, MAX_NAMES);
     const { holes } = yield* readPartial(
       io,
       BigInt.asUintN(64, start + BigInt(filled)),
@@ -295,47 +296,21 @@ function* readNames(
     if (hole !== undefined && hole.start === 0) {
       throw new KallsymsError(
         "kallsyms_names",
-        `can't be read at ${hex(start + BigInt(filled))} (${hole.state}), after ${i} of ${count} symbols`,
+        `can't be read at ${hex(start + BigInt(filled))} (${hole.state}), after ${scan.index} of ${count} symbols`,
       );
     }
     filled += hole === undefined ? size : hole.start;
   }
-  return { bytes: bytes.slice(0, at), starts, lengths };
 }
 
-/** The number of tokens of the name at `at`, or 0 if not all of it is there yet. An empty name throws. */
-function parseName(bytes: Uint8Array, at: number, end: number): number {
-  if (at >= end) return 0;
-  let length = bytes[at] as number;
-  let first = at + 1;
-  if (length >= 128) {
-    if (first >= end) return 0;
-    length = (length & 127) | ((bytes[first] as number) << 7);
-    first++;
-  }
-  if (length === 0 || (first === at + 2 && length < 128)) {
-    throw new KallsymsError("kallsyms_names", `impossible length ${length} of a name at +${hex(at)}`);
-  }
-  return first + length <= end ? length : 0;
-}
-
-/** @throws {KallsymsError} for a name that is empty or longer than any can be. */
-function checkName(
-  bytes: Uint8Array,
-  from: number,
-  to: number,
-  tokens: readonly string[],
-  index: number,
-  start: bigint,
-): void {
-  let length = 0;
-  for (let i = from; i < to; i++) {
-    length += (tokens[bytes[i] as number] as string).length;
-  }
-  if (length >= 2 && length <= MAX_NAME + 1 && to - from <= MAX_NAME + 1) return;
-  throw new KallsymsError(
+/** What is wrong with the name at which a pass stopped. */
+export function nameError(scan: NameScan, start: bigint): KallsymsError {
+  const where = `symbol ${scan.index} at ${hex(start + BigInt(scan.at))}`;
+  return new KallsymsError(
     "kallsyms_names",
-    `symbol ${index} at ${hex(start + BigInt(from))} has a type and name of ${length} characters`,
+    scan.stop === "length"
+      ? `${where} has an impossible length ${scan.value} of a name`
+      : `${where} has a type and name of ${scan.value} characters`,
   );
 }
 

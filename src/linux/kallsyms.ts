@@ -1,17 +1,24 @@
 /** The kernel's symbols, once they are read (see kallsyms-tables.ts): by name, by address, by pattern. */
+import { areAscending, wordsOf } from "./kallsyms-addresses.hot.js";
+import { bucketOf, chainHashes, type HashChains, MAX_NAME, type NameColumns } from "./kallsyms-names.hot.js";
+import { hashText, type TokenTable } from "./kallsyms-tokens.js";
 import { editDistance, matchesGlob } from "./names.js";
 import type { KernelSymbol, NamedAddress } from "./symbol.js";
 
 /** More symbols than any kernel has (an allyesconfig has under a million): a count above it is not believed. */
 export const MAX_SYMBOLS = 1 << 22;
-/** Longest name believed, in characters: `KSYM_NAME_LEN` is 512 since Linux 6.1 (b8a94bfb3395), 128 before. */
-export const MAX_NAME = 1024;
 
-/** The compressed names and where each begins (at its first token). */
-export interface Names {
+/** The compressed names, and what one pass over them found. */
+export interface Names extends NameColumns {
+  /** As `kallsyms_names` has them: of each name its length, then its tokens. */
   readonly bytes: Uint8Array;
-  readonly starts: Uint32Array;
-  readonly lengths: Uint16Array;
+}
+
+/** What a {@link Kallsyms} is made of. @internal */
+export interface KallsymsParts {
+  readonly addresses: BigUint64Array;
+  readonly names: Names;
+  readonly tokens: TokenTable;
 }
 
 /**
@@ -22,18 +29,23 @@ export class Kallsyms {
   /** Column: address of each symbol. */
   readonly addresses: BigUint64Array;
   readonly #names: Names;
-  readonly #tokens: readonly string[];
+  readonly #tokens: TokenTable;
   /** Indices by ascending address, if the table's own order is not that. */
   readonly #order: Uint32Array | undefined;
-  /** Ascending keys: a name's hash times `MAX_SYMBOLS`, plus its index. Made when first needed. */
-  #hashed: Float64Array | undefined;
+  /** Names by hash. Made when first needed. */
+  #chains: HashChains | undefined;
 
-  /** Use `readKallsyms`. @internal */
-  constructor(addresses: BigUint64Array, names: Names, tokens: readonly string[]) {
+  /** Use `readKallsyms`, `kallsymsFromState` or `parseSystemMap`. @internal */
+  constructor({ addresses, names, tokens }: KallsymsParts) {
     this.addresses = addresses;
     this.#names = names;
     this.#tokens = tokens;
     this.#order = ascending(addresses);
+  }
+
+  /** @internal */
+  static partsOf(kallsyms: Kallsyms): KallsymsParts {
+    return { addresses: kallsyms.addresses, names: kallsyms.#names, tokens: kallsyms.#tokens };
   }
 
   /** Number of symbols. */
@@ -56,14 +68,13 @@ export class Kallsyms {
 
   /** Every symbol of this name, in the table's order. */
   symbol(name: string): KernelSymbol[] {
-    this.#hashed ??= this.#hashNames();
-    const keys = this.#hashed;
-    const first = hashOf(name) * MAX_SYMBOLS;
+    const { hashes } = this.#names;
+    this.#chains ??= chainHashes(hashes);
+    const { heads, next, shift } = this.#chains;
+    const wanted = hashText(name, 0);
     const found: KernelSymbol[] = [];
-    for (let i = lowerBound(keys, first); i < keys.length; i++) {
-      const index = (keys[i] as number) - first;
-      if (index >= MAX_SYMBOLS) break;
-      if (this.#nameOf(index) === name) found.push(this.at(index));
+    for (let i = heads[bucketOf(wanted, shift)] as number; i >= 0; i = next[i] as number) {
+      if (hashes[i] === wanted && this.#nameOf(i) === name) found.push(this.at(i));
     }
     return found;
   }
@@ -135,52 +146,23 @@ export class Kallsyms {
     const { bytes, starts, lengths } = this.#names;
     const start = starts[index] as number;
     const end = start + (lengths[index] as number);
+    const { texts } = this.#tokens;
     let text = "";
-    for (let i = start; i < end; i++) text += this.#tokens[bytes[i] as number] as string;
+    for (let i = start; i < end; i++) text += texts[bytes[i] as number] as string;
     return text;
-  }
-
-  /** Sorted, so that any number of equal names costs no more than others. */
-  #hashNames(): Float64Array {
-    const keys = new Float64Array(this.length);
-    for (let i = 0; i < this.length; i++) keys[i] = hashOf(this.#nameOf(i)) * MAX_SYMBOLS + i;
-    return keys.sort();
   }
 }
 
 /** How far an address may lie above the last symbol and still be named by it. */
 const LAST_SYMBOL_SIZE = 4096n;
 
-/** FNV-1a, 31 bits: with an index below it, a key is an exact double. */
-function hashOf(name: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
-  return hash >>> 1;
-}
-
 /** Indices that sort the addresses, or undefined if they are sorted. */
 function ascending(addresses: BigUint64Array): Uint32Array | undefined {
-  let sorted = true;
-  for (let i = 1; i < addresses.length && sorted; i++) {
-    sorted = (addresses[i - 1] as bigint) <= (addresses[i] as bigint);
-  }
-  if (sorted) return undefined;
+  if (areAscending(addresses)) return undefined;
+  const words = wordsOf(addresses);
   const order = Uint32Array.from(addresses, (_, i) => i);
   return order.sort((a, b) => {
-    const left = addresses[a] as bigint;
-    const right = addresses[b] as bigint;
-    return left < right ? -1 : left > right ? 1 : a - b;
+    const high = (words[2 * a + 1] as number) - (words[2 * b + 1] as number);
+    return high || (words[2 * a] as number) - (words[2 * b] as number) || a - b;
   });
-}
-
-/** Index of the first of ascending keys that is not below `key`. */
-function lowerBound(keys: Float64Array, key: number): number {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((keys[middle] as number) < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -1,5 +1,15 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -407,6 +417,30 @@ describe("holes of the file system", () => {
       const zeros = await machine.image?.mapWithZeros?.();
       expect([zeros?.bytesZero, zeros?.bytesPresent]).toEqual([2 ** 24, 2 ** 24]);
       await machine.close();
+    },
+  );
+
+  it.runIf(isSparse)(
+    "are passed by when the kernel is looked for, once much of the file was blank",
+    async () => {
+      const size = 2 ** 30;
+      const at = 640 * 2 ** 20;
+      const kernel = new DummyKernel();
+      const sparse = saved(kernel.ram);
+      const file = openSync(sparse, "r+");
+      writeSync(file, kernel.note, 0, kernel.note.length, at);
+      closeSync(file);
+      truncateSync(sparse, size);
+      const machine = await open(sparse);
+      expect(machine.kernel?.origin).toMatchObject({ verified: true, vmcoreinfoAddress: at });
+      expect(machine.source.counters.bytes).toBeLessThan(2 ** 26);
+      // That is no reason to tell zeros apart.
+      expect(machine.image?.mapWithZeros).toBeUndefined();
+      await machine.close();
+      // What is asked for later may be driven synchronously: it waits for nobody.
+      const later = await open(sparse, { kernel: "none" });
+      expect(later.linux().sync().origin).toMatchObject({ verified: true, vmcoreinfoAddress: at });
+      await later.close();
     },
   );
 

@@ -167,6 +167,15 @@ describe("kallsyms that are not there, or damaged", () => {
     expect(tokens.message).toContain("(outside)");
   });
 
+  it("names of more characters than any has are refused, however few tokens they take", () => {
+    const list = (length: number) => [{ name: "ab".repeat(length / 2), type: "t", address: TEXT }];
+    expect(read(list(1024), "relative", ["ab"]).at(0)).toEqual(list(1024)[0]);
+    const error = failure(() => read(list(1026), "relative", ["ab"]));
+    expect(error.part).toBe("kallsyms_names");
+    expect(error.message).toContain("has a type and name of 1027 characters");
+    expect(failure(() => read(list(1026), "relative")).message).toContain("impossible length 1027");
+  });
+
   it("tables that disagree with what is known otherwise are refused", () => {
     const tables = kallsymsTables(symbols);
     const io = new WindowsIo().put(AT, bytes);

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { open } from "../../connectors/open.js";
-import { Kallsyms } from "../../src/linux/kallsyms.js";
 import { readSwapTypes, swapTypeFacts } from "../../src/linux/swap/read-swap-types.js";
 import { type SwapTypeKind, swapTypesOf } from "../../src/linux/swap/swap-types.js";
+import { parseSystemMap } from "../../src/linux/system-map.js";
+import { encodeText } from "../../src/memory/index.js";
 import { type Release, swapDefines } from "../support/linux-entries.js";
 
 const RELEASES: readonly Release[] = [
@@ -168,10 +169,8 @@ describe("a kernel's symbols", () => {
   });
 
   it("without variables leave the functions, and none at all nothing", () => {
-    const bytes = Uint8Array.of(0);
-    const names = { bytes, starts: new Uint32Array(1), lengths: Uint16Array.of(1) };
-    const tokens = Array.from({ length: 256 }, () => "Tmemory_failure");
-    const facts = swapTypeFacts(new Kallsyms(BigUint64Array.of(16n), names, tokens), "6.12.0", "i386");
+    const { kallsyms } = parseSystemMap(encodeText("00000010 T memory_failure\n"));
+    const facts = swapTypeFacts(kallsyms, "6.12.0", "i386");
     expect(facts).toEqual({
       release: "6.12.0",
       architecture: "i386",

@@ -1,0 +1,32 @@
+/** What a command is that answers about the kernel in a target; those of this folder are registered by `commands.ts`. */
+import type { LinuxKernel } from "../../src/linux/index.js";
+import type { Session } from "../session.js";
+
+/** Options of a command, as commander has them. */
+export type CommandOptions = Readonly<Record<string, unknown>>;
+
+/** A command over a kernel. */
+export interface KernelCommand {
+  readonly name: string;
+  readonly description: string;
+  /** Such as `["[name...]", "names or patterns"]`. */
+  readonly arguments?: readonly (readonly [string, string])[];
+  /** Such as `["--threads", "every thread"]`. */
+  readonly options?: readonly (readonly [string, string])[];
+  /** Command lines behind `memtool`, without the target. */
+  readonly examples: readonly string[];
+  /** @throws {UsageError} for arguments that can't be, before the target is opened. */
+  check?(args: readonly string[], options: CommandOptions): void;
+  /** @returns the exit status. */
+  run(context: KernelContext): Promise<number>;
+}
+
+/** What a command gets. */
+export interface KernelContext {
+  readonly session: Session;
+  readonly kernel: LinuxKernel;
+  readonly args: readonly string[];
+  readonly options: CommandOptions;
+  /** `--pid`, if it was given. */
+  readonly pid: number | undefined;
+}

@@ -1,0 +1,44 @@
+/** The commands over a kernel, in the order of the help. */
+import type { Command } from "commander";
+import type { Session } from "../session.js";
+import type { CommandOptions, KernelCommand } from "./command.js";
+import { ENV } from "./env.js";
+import { MODULES } from "./modules.js";
+import { KTHREADS, PS } from "./ps.js";
+import { VMAS } from "./vmas.js";
+
+/** All of them. */
+export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, VMAS, MODULES, KTHREADS, ENV];
+
+/**
+ * Adds them to the program.
+ *
+ * @param example A text for the help, of a command line.
+ * @param session Opens the target, and gives it to what is to be done with it.
+ */
+export function addKernelCommands(
+  program: Command,
+  example: (command: string) => string,
+  session: (action: (session: Session) => Promise<number>) => Promise<void>,
+): void {
+  for (const command of KERNEL_COMMANDS) {
+    const added = program.command(command.name).description(command.description);
+    for (const [name, description] of command.arguments ?? []) added.argument(name, description);
+    for (const [flags, description] of command.options ?? []) added.option(flags, description);
+    for (const line of command.examples) added.addHelpText("after", example(line));
+    added.action(async (...given: unknown[]) => {
+      // Commander gives arguments, options, the command itself.
+      const options = given.at(-2) as CommandOptions;
+      const args = given
+        .slice(0, -2)
+        .flat()
+        .filter((each): each is string => typeof each === "string");
+      command.check?.(args, options);
+      await session(async (opened) => {
+        const kernel = await opened.machine.linux();
+        opened.clearProgress();
+        return await command.run({ session: opened, kernel, args, options, pid: opened.pid });
+      });
+    });
+  }
+}

@@ -1,0 +1,117 @@
+import { listTasks, readArguments, type Task } from "../../src/linux/index.js";
+import type { KernelCommand, KernelContext } from "./command.js";
+import { DamageSummary, type ListColumn, showList } from "./listing.js";
+
+/** A task, and what the command adds to it. */
+interface Shown extends Task {
+  readonly args: readonly string[] | undefined;
+  /** How deep it stands in the tree. */
+  readonly depth: number;
+}
+
+const COLUMNS: readonly ListColumn<Shown>[] = [
+  { field: "pid", title: "PID", right: true, value: (task) => task.pid },
+  { field: "tgid", value: (task) => task.tgid },
+  { field: "ppid", title: "PPID", right: true, value: (task) => task.ppid },
+  { field: "uid", title: "UID", right: true, value: (task) => task.uid },
+  { field: "gid", title: "GID", right: true, value: (task) => task.gid },
+  { field: "state", title: "STATE", value: (task) => task.state },
+  { field: "start", title: "START", right: true, value: (task) => task.start, cell: startText },
+  { field: "kernelThread", value: (task) => task.kernelThread },
+  { field: "task", title: "TASK", value: (task) => task.address },
+  { field: "root", title: "ROOT", right: true, value: rootOf, cell: (task) => rootText(task) },
+  { field: "comm", title: "COMMAND", value: (task) => task.comm, cell: commandText },
+  { field: "args", value: (task) => task.args ?? null },
+];
+
+/** The last numbers of a table's columns, for one of threads. */
+const THREADS: readonly ListColumn<Shown>[] = [
+  { ...(COLUMNS[1] as ListColumn<Shown>), title: "PID", right: true },
+  { ...(COLUMNS[0] as ListColumn<Shown>), title: "TID" },
+  ...COLUMNS.slice(2),
+];
+
+/** `memtool ps`. */
+export const PS: KernelCommand = {
+  name: "ps",
+  description: "processes: every one of every namespace, zombies and kernel threads among them",
+  options: [
+    ["--tree", "children below their parents"],
+    ["--threads", "every thread, not only processes"],
+  ],
+  examples: ["ps", "ps --tree"],
+  run: ps,
+};
+
+/** `memtool kthreads`. */
+export const KTHREADS: KernelCommand = {
+  name: "kthreads",
+  description: "kernel threads",
+  examples: ["kthreads"],
+  run: (context) => ps(context, (task) => task.kernelThread === true),
+};
+
+async function ps(context: KernelContext, filter: (task: Task) => boolean = () => true): Promise<number> {
+  const { session, kernel, options, pid } = context;
+  const damage = new DamageSummary();
+  const threads = options.threads === true;
+  const tasks = await listTasks(kernel, { threads, pid, onDamage: damage.add }).toArray();
+  const shown: Shown[] = [];
+  for (const task of tasks.filter(filter)) {
+    const found = await readArguments(kernel, task, { onDamage: damage.add });
+    shown.push({ ...task, args: found?.args, depth: 0 });
+  }
+  const list = options.tree === true ? inTree(shown) : shown;
+  const none = pid === undefined ? "no processes" : `there is no process ${pid}`;
+  return await showList(session, list, threads ? THREADS : COLUMNS, damage, none);
+}
+
+/** Parents before their children. Those whose parent is not there stand at the left; no circle keeps anybody out. */
+function inTree(tasks: readonly Shown[]): Shown[] {
+  const children = new Map<number, Shown[]>();
+  const numbers = new Set(tasks.map(({ tgid }) => tgid));
+  const tops: Shown[] = [];
+  for (const task of tasks) {
+    const isThread = task.pid !== task.tgid;
+    const above = isThread ? task.tgid : task.ppid;
+    if (above === undefined || above === task.pid || !numbers.has(above)) tops.push(task);
+    else children.set(above, [...(children.get(above) ?? []), task]);
+  }
+  const ordered: Shown[] = [];
+  const seen = new Set<Shown>();
+  const visit = (roots: readonly Shown[]) => {
+    const stack = roots.map((task) => ({ task, depth: 0 })).reverse();
+    for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
+      const { task, depth } = top;
+      if (seen.has(task)) continue;
+      seen.add(task);
+      ordered.push({ ...task, depth });
+      const below = task.pid === task.tgid && task.pid !== undefined ? (children.get(task.pid) ?? []) : [];
+      for (const child of [...below].reverse()) stack.push({ task: child, depth: depth + 1 });
+    }
+  };
+  visit(tops);
+  for (const task of tasks) if (!seen.has(task)) visit([task]);
+  return ordered;
+}
+
+/** `null` for what has none. */
+function rootOf({ root, mm }: Shown): bigint | null | undefined {
+  if (root !== undefined) return BigInt(root);
+  return mm === 0n ? null : undefined;
+}
+
+function rootText(task: Shown): string | undefined {
+  const root = rootOf(task);
+  return root === undefined ? undefined : root === null ? "-" : `0x${root.toString(16)}`;
+}
+
+function startText({ start }: Shown): string | undefined {
+  return start?.toFixed(2);
+}
+
+/** Its arguments, or its name in brackets as `ps` shows it. */
+function commandText({ args, comm, depth }: Shown): string | undefined {
+  const text = args === undefined || args.length === 0 ? `[${comm ?? "?"}]` : args.join(" ");
+  return `${"  ".repeat(depth)}${text}`;
+}

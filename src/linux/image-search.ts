@@ -1,0 +1,156 @@
+/**
+ * Finds in the kernel's image what no symbol names: kernels built without CONFIG_KALLSYMS_ALL list functions only, and so neither
+ * where their BTF is nor their first task.
+ */
+import type { Routine } from "../io/index.js";
+import type { AddressSpace } from "../memory/index.js";
+import { pointersIn } from "./objects/pointers.js";
+import { offsetOf } from "./objects/record.js";
+import { BTF_MAGIC, btfSize } from "./types/btf/btf-header.js";
+import { TypesError, type TypeTable } from "./types/type-table.js";
+
+/** An address range of the image, from `start` to `end` (exclusive). */
+export interface ImageRange {
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+const PIECE = 1 << 20;
+/** The most that is searched. */
+const MAX_SEARCH = 1 << 29;
+/** Fewer bytes of types are no kernel's. */
+const LEAST_BTF = 64 * 1024;
+const HEADER = 24;
+
+/** Pieces of the ranges that can be read, with `overlap` bytes of the next one behind each. */
+function* pieces(
+  memory: AddressSpace,
+  ranges: readonly ImageRange[],
+  overlap: number,
+  use: (bytes: Uint8Array, start: bigint) => Routine<bigint | undefined>,
+): Routine<bigint | undefined> {
+  const buffer = new Uint8Array(PIECE + overlap);
+  let searched = 0;
+  for (const { start, end } of ranges) {
+    for (let at = start & -4096n; at < end && searched < MAX_SEARCH; at += BigInt(PIECE)) {
+      const room = (1n << 64n) - at;
+      const size = room < BigInt(buffer.length) ? Number(room) : buffer.length;
+      const { bytes, holes } = yield* memory.readPartial(at, buffer.subarray(0, size));
+      searched += PIECE;
+      const gone = holes.reduce((sum, hole) => sum + hole.end - hole.start, 0);
+      if (gone === size) continue;
+      for (const hole of holes) bytes.fill(0, hole.start, hole.end);
+      const found = yield* use(bytes, at);
+      if (found !== undefined) return found;
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Finds the kernel's BTF by its header: the types' section at its end, strings behind it that begin with a NUL, and as large as
+ * a kernel's.
+ *
+ * @returns where it begins, and its size by its header.
+ */
+export function* findBtf(
+  memory: AddressSpace,
+  ranges: readonly ImageRange[],
+): Routine<{ start: bigint; size: number } | undefined> {
+  let size = 0;
+  const start = yield* pieces(memory, ranges, HEADER, function* (bytes, at) {
+    const first = memory.littleEndian ? BTF_MAGIC & 0xff : BTF_MAGIC >>> 8;
+    const last = Math.min(PIECE, bytes.length - HEADER);
+    for (let i = bytes.indexOf(first); i >= 0 && i < last; i = bytes.indexOf(first, i + 1)) {
+      // Its section is aligned to a word (include/asm-generic/vmlinux.lds.h, BTF).
+      if (i % 4 !== 0) continue;
+      const found = sizeAt(bytes, i);
+      if (found === undefined || !(yield* isBtf(memory, at + BigInt(i), bytes.slice(i, i + HEADER), found)))
+        continue;
+      size = found;
+      return at + BigInt(i);
+    }
+    return undefined;
+  });
+  return start === undefined ? undefined : { start, size };
+}
+
+/** The size that a header of BTF says; `undefined` for what is none. */
+function sizeAt(bytes: Uint8Array, at: number): number | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, HEADER);
+  const littleEndian = view.getUint16(0, true) === BTF_MAGIC;
+  if (!littleEndian && view.getUint16(0, false) !== BTF_MAGIC) return undefined;
+  // Version 1, no flags, and a header of the one length that there is.
+  if (view.getUint8(2) !== 1 || view.getUint8(3) !== 0 || view.getUint32(4, littleEndian) !== HEADER)
+    return undefined;
+  try {
+    const size = btfSize(bytes.subarray(at, at + HEADER));
+    return size < LEAST_BTF ? undefined : size;
+  } catch (error) {
+    if (error instanceof TypesError) return undefined;
+    throw error;
+  }
+}
+
+/** Whether what lies where the header says is there, and looks like it. */
+function* isBtf(memory: AddressSpace, start: bigint, header: Uint8Array, size: number): Routine<boolean> {
+  const claimed = new Uint8Array(HEADER);
+  claimed.set(header);
+  const view = new DataView(claimed.buffer);
+  const littleEndian = view.getUint16(0, true) === BTF_MAGIC;
+  const strings = HEADER + view.getUint32(16, littleEndian);
+  const { bytes, holes } = yield* memory.readPartial(start + BigInt(strings), 1);
+  const end = yield* memory.readPartial(start + BigInt(size - 1), 1);
+  return holes.length === 0 && end.holes.length === 0 && bytes[0] === 0 && end.bytes[0] === 0;
+}
+
+/** "swapper", as init/init_task.c and, once other processors run, `init_idle` name the first task. */
+const FIRST_NAME = [115, 119, 97, 112, 112, 101, 114];
+
+/**
+ * Finds the first task (`init_task`) by what it is: named "swapper", of number 0, its own parent, and in a list whose
+ * neighbours point back to it.
+ */
+export function* findInitTask(
+  memory: AddressSpace,
+  types: TypeTable,
+  ranges: readonly ImageRange[],
+): Routine<bigint | undefined> {
+  const offset = (path: string) => offsetOf(types, "task_struct", path);
+  const comm = offset("comm");
+  const name = new Uint8Array(FIRST_NAME);
+  return yield* pieces(memory, ranges, 16, function* (bytes, at) {
+    for (let i = bytes.indexOf(115); i >= 0 && i < PIECE; i = bytes.indexOf(115, i + 1)) {
+      if (name.some((letter, k) => bytes[i + k] !== letter)) continue;
+      const task = at + BigInt(i) - BigInt(comm);
+      if (task % BigInt(memory.pointerSize) === 0n && (yield* isInitTask(memory, task, offset))) return task;
+    }
+    return undefined;
+  });
+}
+
+function* isInitTask(memory: AddressSpace, task: bigint, offset: (path: string) => number): Routine<boolean> {
+  const size = memory.pointerSize;
+  const read = function* (at: bigint, length: number): Routine<Uint8Array | undefined> {
+    const { bytes, holes } = yield* memory.readPartial(BigInt.asUintN(64, at), length);
+    return holes.length > 0 ? undefined : bytes;
+  };
+  const pointer = function* (at: bigint): Routine<bigint | undefined> {
+    const bytes = yield* read(at, size);
+    return bytes === undefined ? undefined : pointersIn(memory, bytes)[0];
+  };
+  const number = yield* read(task + BigInt(offset("pid")), 4);
+  if (number === undefined || number.some((byte) => byte !== 0)) return false;
+  if ((yield* pointer(task + BigInt(offset("real_parent")))) !== task) return false;
+  const list = task + BigInt(offset("tasks"));
+  const [next, before] = [yield* pointer(list), yield* pointer(list + BigInt(size))];
+  if (next === undefined || before === undefined) return false;
+  // One that can't be read says nothing against it.
+  const back = yield* pointer(next + BigInt(size));
+  const forth = yield* pointer(before);
+  return (
+    (back === undefined || back === list) &&
+    (forth === undefined || forth === list) &&
+    (back ?? forth) !== undefined
+  );
+}

@@ -1,0 +1,124 @@
+/**
+ * The kernel's linked lists: `list_head` (a ring through a head), `hlist_head` and `llist_head` (ending at null).
+ *
+ * Facts: include/linux/types.h (`struct list_head`, `hlist_node`), include/linux/list.h, include/linux/list_nulls.h (the end is
+ * an odd value), include/linux/llist.h.
+ */
+import { type Fault, faultState, type Routine } from "../../io/index.js";
+import type { AddressSpace } from "../../memory/index.js";
+import { damage, type OnDamage } from "./damage.js";
+import { pointersAt } from "./pointers.js";
+
+/** Longer lists are not believed. */
+const MAX_NODES = 1 << 22;
+
+/**
+ * Follows a ring from its head, and, where it can't be followed on, also the other way round from the head: all nodes but the
+ * head, in order, that can be reached. What is missing between both ways is reported.
+ *
+ * Each node's `prev` must be where the walk came from: a pointer that leads to some other memory is noticed at once.
+ *
+ * @param head Address of the `list_head` that stands for the list.
+ * @param what For reports: "the list of tasks".
+ */
+export function* walkList(
+  memory: AddressSpace,
+  head: bigint,
+  what: string,
+  report: OnDamage,
+): Routine<bigint[]> {
+  const seen = new Set<bigint>([head]);
+  const nodes: bigint[] = [];
+  const broken = yield* follow(memory, head, what, report, nodes, seen, 0);
+  if (broken) {
+    const back: bigint[] = [];
+    yield* follow(memory, head, what, () => {}, back, seen, 1);
+    nodes.push(...back.reverse());
+  }
+  return nodes;
+}
+
+/** Whether a fault says that an address is none of the kernel's, rather than that a page is missing. */
+export function isWild(fault: Fault): boolean {
+  const state = faultState(fault);
+  return state === "not-present" || state === "non-canonical" || state === "malformed";
+}
+
+/** @param way 0 by `next`, 1 by `prev`. @returns whether it ended before it came back to the head. */
+function* follow(
+  memory: AddressSpace,
+  head: bigint,
+  what: string,
+  report: OnDamage,
+  nodes: bigint[],
+  seen: Set<bigint>,
+  way: 0 | 1,
+): Routine<boolean> {
+  let at = head;
+  let from: bigint | undefined;
+  for (;;) {
+    const links = yield* pointersAt(memory, at, 2);
+    if (typeof links === "number") {
+      report(damage(what, at, "unreadable", links));
+      // Its page may be missing, and the rest of it be there; where nothing is mapped at all, it is none.
+      if (from !== undefined && isWild(links)) nodes.pop();
+      return true;
+    }
+    if (from !== undefined && links[1 - way] !== from) {
+      report(damage(what, at, "mismatch", 0, "it does not point back to where it was come from"));
+      nodes.pop();
+      return true;
+    }
+    const next = links[way] as bigint;
+    if (next === head) return false;
+    if (seen.has(next)) {
+      report(damage(what, next, "loop"));
+      return true;
+    }
+    if (nodes.length >= MAX_NODES) {
+      report(damage(what, next, "too long"));
+      return true;
+    }
+    seen.add(next);
+    nodes.push(next);
+    from = at;
+    at = next;
+  }
+}
+
+/**
+ * Follows a list that ends at null, or, with "nulls", at an odd value: `hlist`, `hlist_nulls`, `llist`.
+ *
+ * @param first Address of the first node: what the head holds.
+ * @param offset Bytes from a node to its pointer to the next; 0 for all of these.
+ */
+export function* walkChain(
+  memory: AddressSpace,
+  first: bigint,
+  what: string,
+  report: OnDamage,
+  offset = 0,
+): Routine<bigint[]> {
+  const nodes: bigint[] = [];
+  const seen = new Set<bigint>();
+  let at = first;
+  while (at !== 0n && (at & 1n) === 0n) {
+    if (seen.has(at)) {
+      report(damage(what, at, "loop"));
+      break;
+    }
+    if (nodes.length >= MAX_NODES) {
+      report(damage(what, at, "too long"));
+      break;
+    }
+    const links = yield* pointersAt(memory, at + BigInt(offset), 1);
+    if (typeof links === "number") {
+      report(damage(what, at, "unreadable", links));
+      break;
+    }
+    seen.add(at);
+    nodes.push(at);
+    at = links[0] as bigint;
+  }
+  return nodes;
+}

@@ -1,0 +1,271 @@
+/**
+ * The kernel's arrays of pointers by number: `struct xarray`, and the radix tree that it was before. An IDR lies on one of them.
+ *
+ * Facts: include/linux/xarray.h (`xa_is_node`, `xa_is_sibling`, `XA_ZERO_ENTRY`), lib/xarray.c; since Linux 4.20
+ * (f8d5d0cc145c) the radix tree is an xarray. Before: include/linux/radix-tree.h and lib/radix-tree.c of 4.7 to 4.19
+ * (`is_sibling_entry`; nodes have a `shift` since 4.7, c12e51b07b3a).
+ */
+import type { Routine } from "../../io/index.js";
+import type { AddressSpace } from "../../memory/index.js";
+import { sizeOf, stripped } from "../types/c-type.js";
+import { findPlace, needPlace } from "../types/member-path.js";
+import { TypesError, type TypeTable } from "../types/type-table.js";
+import { damage, type OnDamage } from "./damage.js";
+import { pointersAt } from "./pointers.js";
+import { hasStruct, needStruct } from "./record.js";
+
+/** An entry of an array. */
+export interface XarrayEntry {
+  /** Its number; of an entry that stands for several, the first. */
+  readonly index: number;
+  /** The pointer, or (odd, since 4.20) a value, as it is stored. */
+  readonly entry: bigint;
+}
+
+/** Where things are in the root and in a node; bytes. */
+interface Layout {
+  readonly head: number;
+  readonly shift: number;
+  readonly offset: number;
+  readonly parent: number;
+  readonly slots: number;
+  /** Slots of a node: 64, or 16 in small kernels. */
+  readonly count: number;
+  /** Bits of an index that a level takes. */
+  readonly bits: number;
+  /** Bytes of a node that are read. */
+  readonly size: number;
+  /** Low bits of what is the tree's own: 2 in an xarray, 1 in the radix tree before it. */
+  readonly internal: 1 | 2;
+}
+
+const layouts = new WeakMap<TypeTable, Layout>();
+
+/** @throws {TypesError} `NO_TYPE` or `NO_MEMBER` for a kernel that has none of them. */
+function layoutOf(types: TypeTable): Layout {
+  let layout = layouts.get(types);
+  if (layout === undefined) {
+    layout = makeLayout(types);
+    layouts.set(types, layout);
+  }
+  return layout;
+}
+
+function makeLayout(types: TypeTable): Layout {
+  const isXarray =
+    hasStruct(types, "xarray") && findPlace(needStruct(types, "xarray"), "xa_head") !== undefined;
+  const root = needStruct(types, isXarray ? "xarray" : "radix_tree_root");
+  const node = needStruct(types, isXarray ? "xa_node" : "radix_tree_node");
+  const at = (path: string) => needPlace(node, path).bitOffset / 8;
+  const array = stripped(needPlace(node, "slots").type);
+  const count = array.kind === "array" ? array.count : 0;
+  const bits = Math.log2(count);
+  if (!Number.isInteger(bits) || bits < 1 || bits > 12) {
+    throw new TypesError("NO_MEMBER", "slots", `${count} slots of a ${node.name} can't be`);
+  }
+  const slots = at("slots");
+  return {
+    head: needPlace(root, isXarray ? "xa_head" : "rnode").bitOffset / 8,
+    shift: at("shift"),
+    offset: at("offset"),
+    parent: at("parent"),
+    slots,
+    count,
+    bits,
+    size: Math.min(sizeOf(node), slots + count * types.pointerSize),
+    internal: isXarray ? 2 : 1,
+  };
+}
+
+/** A node that is to be read. */
+interface Pending {
+  readonly node: bigint;
+  /** Of its first slot. */
+  readonly index: number;
+  /** Bits of an index below its slots; -1 for the top node, which says so itself. */
+  readonly shift: number;
+  /** Its parent, and its slot there. */
+  readonly parent: bigint;
+  readonly slot: number;
+}
+
+/** Nodes that are read at a time. */
+const PIECE = 2048;
+/** More nodes than that are not believed: 64 million entries, if all are full. */
+const MAX_NODES = 1 << 20;
+/** Entries of an xarray up to here are no nodes: siblings, `XA_RETRY_ENTRY`, `XA_ZERO_ENTRY` (include/linux/xarray.h). */
+const LAST_MARK = 4096;
+
+/**
+ * All entries of an array, ascending by index. Nodes of a level are read as one batch. A node must name its parent and its
+ * place there, so that a wild pointer or a loop is noticed at once; what is wrong is reported and left out.
+ *
+ * Indices beyond 2^53 are reported, and left out too. Siblings of an entry that stands for several are left out silently, as are
+ * marks of the array's own (an index that is reserved, or being moved).
+ *
+ * Reads at most 2^20 nodes.
+ *
+ * @param root Address of the `struct xarray` or `radix_tree_root`.
+ * @param what For reports: "the inodes of a file system".
+ * @throws {TypesError} `NO_TYPE` or `NO_MEMBER`, if the kernel's types have neither of both.
+ */
+export function* walkXarray(
+  memory: AddressSpace,
+  types: TypeTable,
+  root: bigint,
+  what: string,
+  report: OnDamage,
+): Routine<XarrayEntry[]> {
+  const layout = layoutOf(types);
+  const found: XarrayEntry[] = [];
+  const at = BigInt.asUintN(64, root + BigInt(layout.head));
+  const head = yield* pointersAt(memory, at, 1);
+  if (typeof head === "number") {
+    report(damage(what, at, "unreadable", head));
+    return found;
+  }
+  const entry = head[0] as bigint;
+  const top = nodeOf(entry, layout);
+  if (top === undefined) {
+    // One entry of index 0 needs no node.
+    if (entry !== 0n && (entry & 3n) !== BigInt(layout.internal)) found.push({ index: 0, entry });
+    return found;
+  }
+  const walk = new Walk(memory, layout, what, report, found);
+  let level: Pending[] = [{ node: top, index: 0, shift: -1, parent: 0n, slot: 0 }];
+  while (level.length > 0) {
+    const next: Pending[] = [];
+    for (let from = 0; from < level.length; from += PIECE) {
+      yield* walk.piece(level.slice(from, from + PIECE), next);
+    }
+    level = next;
+  }
+  return found.sort((a, b) => a.index - b.index);
+}
+
+/** The address of the node that an entry means; `undefined` if it means none. */
+function nodeOf(entry: bigint, { internal }: Layout): bigint | undefined {
+  const mark = BigInt(internal);
+  return (entry & 3n) === mark && entry > LAST_MARK ? entry - mark : undefined;
+}
+
+/** One walk through an array. */
+class Walk {
+  readonly #memory: AddressSpace;
+  readonly #layout: Layout;
+  readonly #what: string;
+  readonly #report: OnDamage;
+  readonly #found: XarrayEntry[];
+  readonly #seen = new Set<bigint>();
+  #full = false;
+
+  constructor(memory: AddressSpace, layout: Layout, what: string, report: OnDamage, found: XarrayEntry[]) {
+    this.#memory = memory;
+    this.#layout = layout;
+    this.#what = what;
+    this.#report = report;
+    this.#found = found;
+  }
+
+  /** Reads nodes of one level; adds those of the next to it. */
+  *piece(nodes: readonly Pending[], next: Pending[]): Routine<void> {
+    const { size } = this.#layout;
+    const column = BigUint64Array.from(nodes, ({ node }) => node);
+    const gathered = yield* this.#memory.gather(column, size);
+    for (let i = 0; i < nodes.length; i++) {
+      const pending = nodes[i] as Pending;
+      const fault = gathered.faultOf(i);
+      if (fault === 0) {
+        this.#node(pending, gathered.bytes.subarray(i * size, (i + 1) * size), [], next);
+        continue;
+      }
+      this.#report(damage(this.#what, pending.node, "unreadable", fault));
+      const { bytes, holes } = yield* this.#memory.readPartial(pending.node, size);
+      if (holes.every(({ start, end }) => start > 0 || end < size)) this.#node(pending, bytes, holes, next);
+    }
+  }
+
+  #node(
+    pending: Pending,
+    bytes: Uint8Array,
+    holes: readonly { readonly start: number; readonly end: number }[],
+    next: Pending[],
+  ): void {
+    const { littleEndian, pointerSize } = this.#memory.abi;
+    const layout = this.#layout;
+    const missing = (start: number, length: number) =>
+      holes.some((hole) => hole.start < start + length && hole.end > start);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const wrong = this.#mismatch(pending, view, missing);
+    if (wrong !== "") {
+      this.#report(damage(this.#what, pending.node, "mismatch", 0, wrong));
+      return;
+    }
+    // Without its beginning, a node below the top is still known by where it hangs; the top one's depth isn't.
+    if (pending.shift < 0 && missing(layout.shift, 1)) return;
+    const shift = pending.shift < 0 ? view.getUint8(layout.shift) : pending.shift;
+    for (let slot = 0; slot < layout.count; slot++) {
+      const at = layout.slots + slot * pointerSize;
+      if (holes.length > 0 && missing(at, pointerSize)) continue;
+      const low = view.getUint32(littleEndian || pointerSize === 4 ? at : at + 4, littleEndian);
+      const high = pointerSize === 4 ? 0 : view.getUint32(littleEndian ? at + 4 : at, littleEndian);
+      if (low === 0 && high === 0) continue;
+      const entry = pointerSize === 4 ? BigInt(low) : view.getBigUint64(at, littleEndian);
+      this.#entry(pending, shift, slot, entry, next);
+    }
+  }
+
+  /** What tells that a node is not the one it is taken for; "" if nothing does. */
+  #mismatch(pending: Pending, view: DataView, missing: (start: number, length: number) => boolean): string {
+    const { littleEndian, pointerSize } = this.#memory.abi;
+    const layout = this.#layout;
+    if (!missing(layout.shift, 1)) {
+      const shift = view.getUint8(layout.shift);
+      if (pending.shift < 0 ? shift % layout.bits !== 0 || shift >= 64 : shift !== pending.shift) {
+        return `its shift is ${shift}`;
+      }
+    }
+    if (!missing(layout.parent, pointerSize)) {
+      const at = layout.parent;
+      const parent =
+        pointerSize === 8 ? view.getBigUint64(at, littleEndian) : BigInt(view.getUint32(at, littleEndian));
+      if (parent !== pending.parent) return "it names another parent";
+    }
+    if (pending.shift >= 0 && !missing(layout.offset, 1)) {
+      const offset = view.getUint8(layout.offset);
+      if (offset !== pending.slot) return `it is in slot ${pending.slot}, and says ${offset}`;
+    }
+    return "";
+  }
+
+  #entry(pending: Pending, shift: number, slot: number, entry: bigint, next: Pending[]): void {
+    const layout = this.#layout;
+    const index = pending.index + slot * 2 ** shift;
+    const node = nodeOf(entry, layout);
+    if (node === undefined) {
+      if ((entry & 3n) === BigInt(layout.internal)) return;
+      if (Number.isSafeInteger(index)) this.#found.push({ index, entry });
+      else this.#report(damage(this.#what, pending.node, "invalid", 0, "an index beyond 2^53"));
+      return;
+    }
+    if (layout.internal === 1 && this.#isOldSibling(pending.node, node)) return;
+    if (shift === 0) {
+      this.#report(damage(this.#what, node, "invalid", 0, "a node below the last level"));
+    } else if (this.#seen.has(node)) {
+      this.#report(damage(this.#what, node, "loop"));
+    } else if (this.#seen.size >= MAX_NODES) {
+      if (!this.#full) this.#report(damage(this.#what, node, "too long"));
+      this.#full = true;
+    } else {
+      this.#seen.add(node);
+      next.push({ node, index, shift: shift - layout.bits, parent: pending.node, slot });
+    }
+  }
+
+  /** Before 4.20, a sibling points to the slot of its entry, in the same node. */
+  #isOldSibling(parent: bigint, target: bigint): boolean {
+    const { slots, count } = this.#layout;
+    const first = parent + BigInt(slots);
+    return target >= first && target < first + BigInt(count * this.#memory.pointerSize);
+  }
+}

@@ -1,0 +1,155 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Kallsyms } from "../../src/linux/kallsyms.js";
+import {
+  areAscending,
+  fromBase,
+  fromBasePerCpu,
+  fromOwnPlace,
+  slideAddresses,
+} from "../../src/linux/kallsyms-addresses.hot.js";
+import { type KallsymsState, kallsymsFromState, kallsymsState } from "../../src/linux/kallsyms-state.js";
+import { KallsymsError, kallsymsTables, readKallsyms } from "../../src/linux/kallsyms-tables.js";
+import { parseSystemMap } from "../../src/linux/system-map.js";
+import { encodeText } from "../../src/memory/index.js";
+import { type WrittenSymbol, writeKallsyms } from "../support/kallsyms.js";
+import { WindowsIo } from "../support/windows.js";
+
+const AT = 0xffff_ffff_8200_1000n;
+const TEXT = 0xffff_ffff_8100_0000n;
+const LIST: WrittenSymbol[] = [
+  { name: "fixed_percpu_data", type: "A", address: 0n },
+  { name: "cpu_number", type: "A", address: 0x1f000n },
+  { name: "_text", type: "T", address: TEXT },
+  { name: "twin", type: "t", address: TEXT + 0x100n },
+  { name: "twin", type: "d", address: TEXT + 0x200n },
+  { name: "long".repeat(60), type: "t", address: TEXT + 0x300n },
+  { name: "init_task", type: "D", address: TEXT + 0x1000n },
+];
+
+function read(): Kallsyms {
+  const { bytes, symbols } = writeKallsyms(LIST, { at: AT, form: "per-cpu", tokens: ["_t", "init_"] });
+  return readKallsyms(new WindowsIo().put(AT, bytes), kallsymsTables(symbols)).sync();
+}
+
+describe("the state of kallsyms", () => {
+  it("makes the same table again, also when it went through bytes", () => {
+    const { names, tokens, addresses } = kallsymsState(read());
+    const stored = {
+      names: names.slice(),
+      tokens: tokens.slice(),
+      addresses: new BigUint64Array(addresses.slice().buffer),
+    };
+    const kallsyms = kallsymsFromState(stored);
+    expect([...kallsyms]).toEqual(LIST);
+    expect(kallsyms.symbol("twin")).toEqual(LIST.slice(3, 5));
+    expect(kallsyms.nameOf(TEXT + 0x1010n)).toMatchObject({ name: "init_task", offset: 0x10n });
+  });
+
+  it("is moved to where KASLR has put the kernel since, in either direction, but for the per-CPU area", () => {
+    for (const slide of [0x1000_0000n, -0x100_0000n]) {
+      const state = kallsymsState(read());
+      const kallsyms = kallsymsFromState(state, slide);
+      const moved = LIST.map((symbol) =>
+        symbol.address < TEXT ? symbol : { ...symbol, address: symbol.address + slide },
+      );
+      expect([...kallsyms]).toEqual(moved);
+      expect(kallsyms.nameOf(TEXT + slide + 0x108n)?.name).toBe("twin");
+      // What it was made of is as it was.
+      expect([...kallsymsFromState(state)]).toEqual(LIST);
+    }
+  });
+
+  it("of a System.map is one as well, of a 32-bit kernel too", () => {
+    const text = "00000004 A small\nc1000000 T _text\nc1000010 t other\n";
+    const state = kallsymsState(parseSystemMap(encodeText(text)).kallsyms);
+    expect([...kallsymsFromState(state, 0x400_0000n)].map(({ name, address }) => [name, address])).toEqual([
+      ["small", 4n],
+      ["_text", 0xc500_0000n],
+      ["other", 0xc500_0010n],
+    ]);
+  });
+
+  it("that was damaged in a file is refused with the part, or gives a table of as many symbols", () => {
+    const state = kallsymsState(read());
+    const refused = (change: Partial<KallsymsState>) => {
+      try {
+        kallsymsFromState({ ...state, ...change });
+      } catch (error) {
+        if (error instanceof KallsymsError) return error.part;
+        throw error;
+      }
+      return "accepted";
+    };
+    expect(refused({ addresses: new BigUint64Array(0) })).toBe("kallsyms_num_syms");
+    expect(refused({ addresses: new BigUint64Array(LIST.length + 1) })).toBe("kallsyms_names");
+    expect(refused({ names: state.names.subarray(0, 20) })).toBe("kallsyms_names");
+    expect(refused({ names: new Uint8Array(state.names.length) })).toBe("kallsyms_names");
+    expect(refused({ tokens: state.tokens.subarray(0, -1) })).toBe("kallsyms_token_table");
+    expect(refused({ tokens: state.tokens.subarray(0, 100) })).toBe("kallsyms_token_table");
+    expect(refused({ tokens: new Uint8Array(1 << 20) })).toBe("kallsyms_token_table");
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.nat(state.names.length - 1), fc.nat(255)), { minLength: 1, maxLength: 9 }),
+        fc.array(fc.tuple(fc.nat(state.tokens.length - 1), fc.nat(255)), { maxLength: 3 }),
+        (inNames, inTokens) => {
+          const names = state.names.slice();
+          const tokens = state.tokens.slice();
+          for (const [offset, value] of inNames) names[offset] = value;
+          for (const [offset, value] of inTokens) tokens[offset] = value;
+          try {
+            const kallsyms = kallsymsFromState({ ...state, names, tokens });
+            expect([...kallsyms]).toHaveLength(LIST.length);
+            for (const symbol of kallsyms) expect(kallsyms.symbol(symbol.name)).toContainEqual(symbol);
+          } catch (error) {
+            expect(error).toBeInstanceOf(KallsymsError);
+          }
+        },
+      ),
+    );
+  });
+});
+
+describe("addresses made as words", () => {
+  const offsets = fc.array(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), { maxLength: 20 });
+  const place = fc.bigInt(0n, 2n ** 64n - 1n);
+  const u64 = (value: bigint) => BigInt.asUintN(64, value);
+
+  it("are what bigints give, in every form", () => {
+    fc.assert(
+      fc.property(offsets, place, (list, base) => {
+        const column = Int32Array.from(list);
+        const low = BigInt.asUintN(32, base);
+        expect([...fromBase(column, base, true)]).toEqual(
+          list.map((offset) => u64(base + BigInt(offset >>> 0))),
+        );
+        expect([...fromBase(column, low, false)]).toEqual(
+          list.map((offset) => BigInt.asUintN(32, low + BigInt(offset))),
+        );
+        expect([...fromBasePerCpu(column, base)]).toEqual(
+          list.map((offset) => (offset >= 0 ? BigInt(offset) : u64(base - 1n - BigInt(offset)))),
+        );
+        expect([...fromOwnPlace(column, base, true)]).toEqual(
+          list.map((offset, i) => u64(base + BigInt(4 * i) + BigInt(offset))),
+        );
+        expect([...fromOwnPlace(column, low, false)]).toEqual(
+          list.map((offset, i) => BigInt.asUintN(32, low + BigInt(4 * i) + BigInt(offset))),
+        );
+      }),
+    );
+  });
+
+  it("ascend, and are moved, as bigints are", () => {
+    const near = fc.bigInt(0xffff_fff0n, 0x1_0000_0010n);
+    fc.assert(
+      fc.property(fc.array(fc.oneof(place, near), { maxLength: 6 }), place, place, (list, from, by) => {
+        const column = BigUint64Array.from(list);
+        const ascends = list.every((value, i) => i === 0 || (list[i - 1] as bigint) <= value);
+        expect(areAscending(column)).toBe(ascends);
+        expect(areAscending(BigUint64Array.from(list).sort())).toBe(true);
+        slideAddresses(column, from, by);
+        expect([...column]).toEqual(list.map((value) => (value >= from ? u64(value + by) : value)));
+      }),
+    );
+  });
+});
