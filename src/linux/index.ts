@@ -51,12 +51,16 @@ export { ObjectApi, type ObjectRow, type PartialFields, readAll } from "./object
 export { type Missing, ObjectReadError } from "./objects/reference.js";
 export type {
   ArrayOf,
+  AtPath,
+  FieldValues,
   KernelObject,
   KernelStructs,
   KernelVariables,
+  PathOf,
   Ptr,
   StructOf,
   TypeOfName,
+  Unlisted,
   ValueOf,
 } from "./objects/schema.js";
 export type { KernelValue } from "./objects/value.js";

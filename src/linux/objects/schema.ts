@@ -218,7 +218,8 @@ export interface KernelVariables {
   super_blocks: List;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: what the schema does not know is checked by nobody.
+/** What the schema does not know: nobody checks its use. */
+// biome-ignore lint/suspicious/noExplicitAny: that is what it is for.
 export type Unlisted = any;
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
@@ -307,6 +308,7 @@ type Step<T, K extends string> =
           ? StructMembers<N>[K]
           : Unlisted
         : Unlisted;
+/** The description at the end of a path. */
 export type AtPath<T, P extends string> = P extends `${string}[${string}`
   ? Unlisted
   : P extends `${infer H}.${infer R}`
