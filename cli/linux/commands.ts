@@ -1,15 +1,34 @@
 /** The commands over a kernel, in the order of the help. */
 import type { Command } from "commander";
 import type { Session } from "../session.js";
+import { CGROUPS } from "./cgroups.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
+import { DMESG } from "./dmesg.js";
 import { ENV } from "./env.js";
+import { FILES } from "./files.js";
 import { ISF } from "./isf.js";
+import { MODULES } from "./modules.js";
+import { MOUNTS } from "./mounts.js";
+import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
 import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
 
 /** All of them. */
-export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, VMAS, KTHREADS, ENV, TYPES, ISF];
+export const KERNEL_COMMANDS: readonly KernelCommand[] = [
+  PS,
+  VMAS,
+  FILES,
+  MOUNTS,
+  NAMESPACES,
+  CGROUPS,
+  MODULES,
+  KTHREADS,
+  ENV,
+  DMESG,
+  TYPES,
+  ISF,
+];
 
 /**
  * Adds them to the program.

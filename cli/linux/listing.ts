@@ -64,7 +64,8 @@ export class DamageSummary {
 /**
  * Shows items as they come (JSON) or once all are there (table), then what was damaged.
  *
- * @param empty What to say on standard error where there is nothing; by default nothing is said.
+ * @param none What to say on standard error where there is nothing, which is then a failure; without it, an empty list is an
+ * answer like others.
  * @returns the exit status: 3 if something could not be read, 1 if nothing could.
  */
 export async function showList<T>(
@@ -72,7 +73,7 @@ export async function showList<T>(
   items: AsyncIterable<T> | Iterable<T>,
   columns: readonly ListColumn<T>[],
   damage: DamageSummary,
-  empty?: string,
+  none?: string,
 ): Promise<number> {
   const json = session.options.json === true;
   const shown = columns.filter(({ title }) => title !== undefined);
@@ -92,9 +93,10 @@ export async function showList<T>(
     const heads = shown.map(({ title, right }) => ({ title: title as string, right: right === true }));
     session.out.text(table(heads, rows));
   }
-  if (count === 0 && empty !== undefined) session.warn(empty);
+  if (count === 0 && none !== undefined) session.warn(none);
   damage.report(session);
-  return statusOf(count > 0 || damage.count === 0, damage.count > 0);
+  const isMissing = count === 0 && none !== undefined;
+  return statusOf(count > 0 || (damage.count === 0 && !isMissing), damage.count > 0 || isMissing);
 }
 
 function jsonOf<T>(item: T, columns: readonly ListColumn<T>[]): Record<string, unknown> {

@@ -1,6 +1,7 @@
 /** Linux kernels in memory. Start with `find-kernel.ts`. @module */
 
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
+export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
 export { type ExportIsfOptions, exportIsf, type KernelIsf } from "./export-isf.js";
@@ -26,6 +27,20 @@ export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export { listLog } from "./log/log.js";
+export { LOG_FACILITIES, LOG_LEVELS, type LogRecord } from "./log/log-record.js";
+export { type LoadedModule, listModules } from "./modules/module.js";
+export type { ModuleParameter } from "./modules/parameter.js";
+export { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
+export {
+  listNamespaces,
+  type Namespace,
+  type NamespaceOptions,
+  type NamespaceType,
+} from "./namespaces/namespace.js";
+export { CpuError } from "./kernel-objects.js";
+export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export type { IndexedEntry, RangeEntry } from "./objects/containers.js";
 export {
   type Damage,
   DamageError,
@@ -33,6 +48,19 @@ export {
   type DamageReason,
   type OnDamage,
 } from "./objects/damage.js";
+export { ObjectApi, type ObjectRow, type PartialFields, readAll } from "./objects/object.js";
+export { type Missing, ObjectReadError } from "./objects/reference.js";
+export type {
+  ArrayOf,
+  KernelObject,
+  KernelStructs,
+  KernelVariables,
+  Ptr,
+  StructOf,
+  TypeOfName,
+  ValueOf,
+} from "./objects/schema.js";
+export type { KernelValue } from "./objects/value.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";

@@ -92,7 +92,6 @@ describe("usage errors exit with 2 and say what to do", () => {
     ["--fill without raw", ["read", "0", "--fill", "0", ...ON_DUMP], "--format raw"],
     ["a bad root", ["read", "0", "--root", "swapper_pg_dir", ...ON_DUMP], "physical address"],
     ["two spaces", ["read", "0", "--root", "0x1000", "--physical", ...ON_DUMP], "exclude each other"],
-    ["--pid", ["read", "0", "--pid", "1", ...ON_DUMP], "--root CR3"],
     ["translate without page tables", ["translate", "0", "--physical", ...ON_DUMP], "needs page tables"],
     ["write without --write", ["write", "0", "00", ...ON_DUMP], "say so with --write"],
     ["write of half a byte", ["write", "0", "000", "--write", ...ON_DUMP], "two each"],

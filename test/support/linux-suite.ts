@@ -8,11 +8,14 @@ import type { Truth } from "../../fixtures/vm/truth.mjs";
 import {
   type Damage,
   type LinuxKernel,
+  listLog,
+  listModules,
   listTasks,
   listVmas,
   readArguments,
   readEnvironment,
   type Task,
+  type TaskOptions,
   type Vma,
 } from "../../src/linux/index.js";
 
@@ -22,6 +25,8 @@ export interface LinuxSubject {
   readonly truth: Truth;
   /** Where swapped pages are, where that is not in the dump. */
   readonly swapFile?: string | undefined;
+  /** Whether a filter left out pages of user memory (`makedumpfile -d 31`): what is not there must be told. */
+  readonly filtered?: boolean | undefined;
 }
 
 /** Runs the suite. @param get Is called once. */
@@ -30,9 +35,11 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
     let machine: Machine;
     let kernel: LinuxKernel;
     let truth: Truth;
+    let filtered = false;
     beforeAll(async () => {
       const subject = await get();
       truth = subject.truth;
+      filtered = subject.filtered === true;
       const swap = subject.swapFile === undefined || subject.swapFile === "" ? [] : [subject.swapFile];
       machine = await open(subject.target, { swap });
       kernel = await machine.linux();
@@ -40,9 +47,21 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
     });
     afterAll(() => machine?.close());
 
+    /** The list, of which damage is expected only where pages were left out. */
+    async function listed(options: TaskOptions = {}): Promise<{ tasks: Task[]; damage: Damage[] }> {
+      const damage: Damage[] = [];
+      const tasks = await listTasks(kernel, {
+        ...options,
+        onDamage: (found) => damage.push(found),
+      }).toArray();
+      if (!filtered) expect(damage).toEqual([]);
+      return { tasks, damage };
+    }
+
     it("lists every process with its state, parent, user, group and start, as /proc has them", async () => {
-      const tasks = await listTasks(kernel).toArray();
-      const mine = tasks.map((task) => ({
+      const { tasks, damage } = await listed();
+      const whole = tasks.filter((task) => !damage.some(({ address }) => address === task.address));
+      const mine = whole.map((task) => ({
         pid: task.pid,
         tgid: task.tgid,
         ppid: task.ppid,
@@ -51,7 +70,7 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         state: task.state,
         // /proc shows more of a worker's name than there is in `comm`.
         comm: task.comm?.startsWith("kworker/") ? "kworker/" : task.comm,
-        start: Math.floor((task.start ?? -1) * 100),
+        start: hundredths(task.start),
         kernelThread: task.kernelThread,
       }));
       const guests = truth.processes.map((process) => ({
@@ -66,34 +85,49 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         kernelThread: process.kernelThread,
       }));
       expect(mine.length).toBeGreaterThan(20);
-      expect(byPid(mine)).toEqual(byPid(guests));
+      // A filter may have taken a task itself (makedumpfile 1.7 does not know the newest kernels' page flags); the others are all there.
+      const lost = damage.filter(({ what }) => what === "a task_struct").length;
+      const expected = guests.filter(({ pid }) => lost === 0 || mine.some((each) => each.pid === pid));
+      expect(byPid(mine)).toEqual(byPid(expected));
+      expect(guests.length - expected.length).toBeLessThanOrEqual(lost);
     });
 
     it("lists every thread of every process", async () => {
-      const threads = await listTasks(kernel, { threads: true }).toArray();
-      const mine = threads.map(({ pid, tgid }) => `${tgid}/${pid}`);
+      const { tasks, damage } = await listed({ threads: true });
+      const mine = tasks.map(({ pid, tgid }) => `${tgid}/${pid}`);
       const guests = truth.processes.flatMap(({ pid, threads: own }) =>
         own.map(({ tid }) => `${pid}/${tid}`),
       );
-      expect(mine.sort()).toEqual(guests.sort());
+      if (damage.length === 0) expect(mine.sort()).toEqual(guests.sort());
       expect(guests.length).toBeGreaterThan(truth.processes.length);
     });
 
     it("gives one process by its number, and says when there is none", async () => {
       const { pid } = truth.processes.at(-1) as { pid: number };
-      expect(await listTasks(kernel, { pid }).toArray()).toMatchObject([{ pid }]);
-      expect(await listTasks(kernel, { pid: 999_999 }).toArray()).toEqual([]);
+      expect((await listed({ pid })).tasks).toMatchObject([{ pid }]);
+      expect((await listed({ pid: 999_999 })).tasks).toEqual([]);
     });
 
     it("reads every process's arguments and environment out of its own memory", async () => {
-      const tasks = new Map((await listTasks(kernel).toArray()).map((task) => [task.pid, task]));
+      const tasks = new Map((await listed()).tasks.map((task) => [task.pid, task]));
       let withArguments = 0;
       for (const process of truth.processes) {
-        const task = tasks.get(process.pid) as Task;
+        const task = tasks.get(process.pid);
+        if (filtered && task?.mm === undefined) continue;
+        if (task === undefined) throw new Error(`no process ${process.pid}`);
         const damage: Damage[] = [];
         const onDamage = (found: Damage) => damage.push(found);
         const args = await readArguments(kernel, task, { onDamage });
         const environment = await readEnvironment(kernel, task, { onDamage });
+        if (filtered && process.arguments.length > 0) {
+          // All of it is told to be missing, and nothing is made up.
+          expect(damage, `of ${process.pid}`).toContainEqual(
+            expect.objectContaining({ reason: "unreadable", message: expect.stringContaining("excluded") }),
+          );
+          expect(args?.partial).toBe(true);
+          withArguments++;
+          continue;
+        }
         expect(damage, `of ${process.pid}`).toEqual([]);
         expect(args?.args ?? [], `arguments of ${process.pid}`).toEqual(process.arguments);
         expect(environment?.args ?? [], `environment of ${process.pid}`).toEqual(process.environment);
@@ -103,7 +137,12 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
     });
 
     it("lists every mapped range of every process, as /proc/PID/maps has them", async () => {
-      const vmas = await listVmas(kernel, { pages: false }).toArray();
+      const damage: Damage[] = [];
+      const vmas = await listVmas(kernel, {
+        pages: false,
+        onDamage: (found) => damage.push(found),
+      }).toArray();
+      if (!filtered) expect(damage).toEqual([]);
       for (const process of truth.processes) {
         const mine = vmas.filter(({ pid }) => pid === process.pid).map(mapsLine);
         const guests = process.maps.map((map) => ({
@@ -112,13 +151,66 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
           end: BigInt(map.end),
           offset: BigInt(map.offset),
         }));
-        expect(mine, `of process ${process.pid}`).toEqual(guests);
+        if (damage.length === 0) {
+          expect(mine, `of process ${process.pid}`).toEqual(guests);
+          continue;
+        }
+        // Where structures were left out, ranges may be missing, or parts of them: what is there is right.
+        for (const line of mine) {
+          const known = Object.entries(line).filter(([, value]) => value !== undefined);
+          expect(guests).toContainEqual(expect.objectContaining(Object.fromEntries(known)));
+        }
       }
-      expect(new Set(vmas.map(({ pid }) => pid)).size).toBeGreaterThan(2);
+      if (damage.length === 0) expect(new Set(vmas.map(({ pid }) => pid)).size).toBeGreaterThan(2);
+    });
+
+    it("lists every module as /proc/modules has it, with its parameters as sysfs has them", async (context) => {
+      // Kernels whose kallsyms list functions only (Debian's 6.1 for arm64) don't say where the list of modules is.
+      if ((await kernel.symbols("modules").toArray()).length === 0) {
+        await expect(listModules(kernel).toArray()).rejects.toThrow("--symbols System.map");
+        return context.skip("this kernel lists no variables");
+      }
+      const damage: Damage[] = [];
+      const modules = await listModules(kernel, { onDamage: (found) => damage.push(found) }).toArray();
+      if (!filtered) expect(damage).toEqual([]);
+      const mine = modules.map(({ name, size, references, usedBy, state, address }) => ({
+        name,
+        size,
+        references,
+        usedBy,
+        state,
+        address,
+      }));
+      expect(mine).toEqual(truth.modules.map((module) => ({ ...module, address: BigInt(module.address) })));
+      expect(mine.length).toBeGreaterThan(1);
+      const lines = truth.texts["module-parameters"]?.trim().split("\n") ?? [];
+      for (const line of lines.filter((each) => each !== "")) {
+        const [, name, parameter, value] = /^(\S+) ([^=]+)=(.*)$/.exec(line) ?? [];
+        const own = modules.find((module) => module.name === name)?.parameters ?? [];
+        expect(own.find((each) => each.name === parameter)?.value, line).toBe(value);
+      }
+    });
+
+    it("reads the kernel's log, every record as /dev/kmsg gave it", async () => {
+      const log = await listLog(kernel).toArray();
+      const mine = log.map(({ sequence, time, level, text }) => ({
+        level,
+        sequence,
+        microseconds: Math.floor(Math.round(time * 1e9) / 1000),
+        text: asKmsg(text),
+      }));
+      // The guest printed it before it went on; what was logged since follows.
+      expect(truth.log.length).toBeGreaterThan(100);
+      expect(mine.slice(0, truth.log.length)).toEqual(truth.log);
     });
 
     it("counts the pages of a range that are in RAM and swapped out, as the process itself saw them", async () => {
-      const vmas = await listVmas(kernel, { pid: truth.pid }).toArray();
+      const damage: Damage[] = [];
+      const vmas = await listVmas(kernel, {
+        pid: truth.pid,
+        onDamage: (found) => damage.push(found),
+      }).toArray();
+      if (!filtered) expect(damage).toEqual([]);
       let compared = 0;
       for (const region of truth.regions) {
         const [start, end] = [BigInt(region.start), BigInt(region.end)];
@@ -126,7 +218,7 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         const mine = vmas.filter((vma) => vma.start >= start && vma.end <= end);
         const covered = mine.reduce((sum, vma) => sum + vma.end - vma.start, 0n);
         if (covered !== end - start) continue;
-        const { resident, swapped } = pagesIn(region);
+        const { resident, swapped } = pagesIn(region, kernel.vmcoreinfo.pageSize ?? 0);
         const sum = (field: "resident" | "swapped") =>
           mine.reduce((total, vma) => total + (vma[field] ?? 0), 0);
         expect({ name: region.name, resident: sum("resident"), swapped: sum("swapped") }).toEqual({
@@ -136,32 +228,53 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         });
         compared++;
       }
-      expect(compared).toBeGreaterThan(10);
+      if (damage.length === 0) expect(compared).toBeGreaterThan(10);
     });
   });
 }
 
-const PAGE = 4096;
+/** As /proc/PID/stat has a time. (Nanoseconds first: 0.58 times 100 is less than 58.) */
+function hundredths(seconds: number | undefined): number {
+  return Math.floor(Math.round((seconds ?? -1) * 1e9) / 1e7);
+}
 
 /** How many pages of a region pagemap called present, and how many swapped. */
-function pagesIn(region: Truth["regions"][number]): { resident: number; swapped: number } {
+function pagesIn(region: Truth["regions"][number], pageSize: number): { resident: number; swapped: number } {
   let resident = 0;
   let swapped = 0;
   for (const run of region.runs) {
-    const pages = Number(BigInt(run.end) - BigInt(run.start)) / PAGE;
+    const pages = Number(BigInt(run.end) - BigInt(run.start)) / pageSize;
     if (run.physical !== null) resident += pages;
     else if (run.state === "paged-out") swapped += pages;
   }
   return { resident, swapped };
 }
 
+/** /dev/kmsg escapes what is not printable, and backslashes (kernel/printk/printk.c, `msg_add_ext_text`). */
+function asKmsg(text: string): string {
+  return [...Buffer.from(text)]
+    .map((byte) =>
+      byte < 32 || byte >= 127 || byte === 92
+        ? `\\x${byte.toString(16).padStart(2, "0")}`
+        : String.fromCharCode(byte),
+    )
+    .join("");
+}
+
 /** As the truth has a line of /proc/PID/maps. */
 function mapsLine(vma: Vma) {
-  const { start, end, rights, offset, path } = vma;
-  const [major = "0", minor = "0"] = vma.device?.split(":") ?? [];
+  const { start, end, rights, offset, path, inode } = vma;
   const hexOf = (text: string) => Number(text).toString(16).padStart(2, "0");
-  const device = `${hexOf(major)}:${hexOf(minor)}`;
-  return { start, end, permissions: rights, offset, device, inode: Number(vma.inode), path };
+  const device = vma.device?.split(":").map(hexOf).join(":");
+  return {
+    start,
+    end,
+    permissions: rights,
+    offset,
+    device,
+    inode: inode === undefined ? undefined : Number(inode),
+    path,
+  };
 }
 
 /** What fits into TASK_COMM_LEN, 15 bytes. */

@@ -1,6 +1,7 @@
 /** A fresh guest: its dumps in every form, and the guest itself through its QEMU process's memory. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openProcess } from "../../connectors/index.js";
+import { FORMS, type Form } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import { patternPage } from "../../fixtures/vm/truth.mjs";
 import {
@@ -14,6 +15,7 @@ import {
   VirtualMemory,
   withMapping,
 } from "../../src/index.js";
+import { linuxSuite } from "../support/linux-suite.js";
 import { truthSuite } from "../support/truth-suite.js";
 
 let guest: Promise<Guest> | undefined;
@@ -31,7 +33,17 @@ for (const form of ["elf", "raw", "kdump"] as const) {
     const target = { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form];
     return { target, truth, format: { elf: "elf-core", raw: "raw", kdump: "kdump" }[form] };
   });
+  linuxSuite(`a fresh guest's ${form} dump`, async () => {
+    const { truth, elfFile, rawFile, kdumpFile } = await boot();
+    return { target: { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form], truth };
+  });
 }
+
+// makedumpfile knows this kernel's page flags: it leaves out no structure of the kernel's.
+linuxSuite("a fresh guest's dump without user pages, by makedumpfile", async () => {
+  const form = FORMS.find(({ name }) => name === "makedumpfile's, all filters, zlib") as Form;
+  return { target: await form.write(await boot()), truth: (await boot()).truth, filtered: true };
+});
 
 describe("a running guest, read through its QEMU process", () => {
   let subject: Guest;

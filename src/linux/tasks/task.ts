@@ -11,6 +11,7 @@ import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { int, maybe, offsetOf, type Row, record, text, type Values, word } from "../objects/record.js";
+import { tasksByNumber } from "./by-number.js";
 import { stateLetter } from "./task-state.js";
 
 /** PF_KTHREAD, include/linux/sched.h. */
@@ -153,13 +154,32 @@ export function* readTasks(
   return pid === undefined ? tasks : tasks.filter((task) => task.tgid === pid);
 }
 
-/** Addresses of the first thread of each process but the idle one, which /proc does not show. @internal */
+/**
+ * Addresses of the first thread of each process but the idle one, which /proc does not show. Where their list is damaged, those
+ * that are missing in it are looked for by their numbers. @internal
+ */
 export function* leaderAddresses(data: KernelData, report: OnDamage): Routine<bigint[]> {
   const { types, memory } = data;
   const init = yield* data.kernel.findInitTask();
   const offset = BigInt(offsetOf(types, "task_struct", "tasks"));
-  const nodes = yield* walkList(memory, init + offset, "the list of tasks", report);
-  return nodes.map((node) => node - offset);
+  let damaged = false;
+  const nodes = yield* walkList(memory, init + offset, "the list of tasks", (found) => {
+    damaged = true;
+    report(found);
+  });
+  const listed = nodes.map((node) => node - offset);
+  return damaged ? [...listed, ...(yield* unlisted(data, listed, report))] : listed;
+}
+
+/** First threads that a damaged list lacks. */
+function* unlisted(data: KernelData, listed: readonly bigint[], report: OnDamage): Routine<bigint[]> {
+  const known = new Set(listed);
+  const others = (yield* tasksByNumber(data, report)).filter((address) => !known.has(address));
+  const rows = yield* TASK.on(data.types).read(data.memory, others);
+  // (Whose numbers can't be read may be a thread.)
+  return rows
+    .filter(({ partial }) => partial.pid !== undefined && partial.pid === partial.tgid)
+    .map(({ address }) => address);
 }
 
 /** Each process's threads behind it. */

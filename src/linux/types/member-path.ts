@@ -78,8 +78,8 @@ export function needPlace(type: CType, path: string): Place {
   return place;
 }
 
-/** Names and indices of a path. */
-function stepsOf(path: string): (string | number)[] {
+/** Names and indices of a path. @throws {TypesError} `NO_MEMBER` for what is none. */
+export function stepsOf(path: string): (string | number)[] {
   const steps: (string | number)[] = [];
   const pattern = /(?:^|\.)([A-Za-z_]\w*)|\[(\d{1,12})\]/gy;
   while (pattern.lastIndex < path.length) {

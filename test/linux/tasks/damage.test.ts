@@ -64,6 +64,16 @@ describe("the list of tasks of a damaged kernel", () => {
     expect(damage[0]).toMatchObject({ reason: "unreadable", message: expect.stringContaining("excluded") });
   });
 
+  it("finds by their numbers those that the list can't be followed to from either end", async () => {
+    const { tasks, link, list } = await start();
+    // Both ways end there: what lies between is on neither.
+    await patched?.setPointer((tasks[15] as Task).address + link, 0n);
+    await patched?.setPointer((tasks[35] as Task).address + link + 8n, 0n);
+    const { pids, damage } = await list();
+    expect([...pids].sort()).toEqual(tasks.map(({ pid }) => pid).sort());
+    expect(damage.map(({ what }) => what)).toEqual(["the list of tasks"]);
+  });
+
   it("throws after the last task where nobody is told of damage", async () => {
     const { tasks, link } = await start();
     await patched?.setPointer((tasks[20] as Task).address + link, 0xdead_0000_0000_0100n);

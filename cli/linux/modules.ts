@@ -1,0 +1,33 @@
+import { type LoadedModule, listModules } from "../../src/linux/index.js";
+import type { KernelCommand } from "./command.js";
+import { DamageSummary, type ListColumn, showList } from "./listing.js";
+
+const COLUMNS: readonly ListColumn<LoadedModule>[] = [
+  { field: "name", title: "NAME", value: ({ name }) => name },
+  { field: "address", title: "ADDRESS", value: ({ address }) => address },
+  { field: "size", title: "SIZE", right: true, value: ({ size }) => size },
+  { field: "state", title: "STATE", value: ({ state }) => state },
+  { field: "references", title: "REFS", right: true, value: ({ references }) => references },
+  { field: "usedBy", title: "USED BY", value: ({ usedBy }) => usedBy },
+  {
+    field: "parameters",
+    title: "PARAMETERS",
+    value: ({ parameters }) => parameters.map(({ name, type, value, mode }) => ({ name, type, value, mode })),
+    cell: ({ parameters }) => parameters.map(({ name, value }) => `${name ?? "?"}=${value ?? "?"}`).join(" "),
+  },
+  { field: "taints", value: ({ taints }) => taints },
+  { field: "version", value: ({ version }) => version ?? null },
+  { field: "sourceVersion", value: ({ sourceVersion }) => sourceVersion ?? null },
+  { field: "module", value: ({ module }) => module },
+];
+
+/** `memtool modules`. */
+export const MODULES: KernelCommand = {
+  name: "modules",
+  description: "loaded modules, who uses them, and what their parameters are now",
+  examples: ["modules"],
+  run: async ({ session, kernel }) => {
+    const damage = new DamageSummary();
+    return await showList(session, listModules(kernel, { onDamage: damage.add }), COLUMNS, damage);
+  },
+};
