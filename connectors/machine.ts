@@ -11,6 +11,7 @@ import {
 } from "../src/io/index.js";
 import {
   findKernel,
+  IsfTypes,
   isKnownArch,
   KernelNotFoundError,
   LINUX_LANDMARKS,
@@ -405,7 +406,7 @@ export class Machine {
   }
 }
 
-/** Gives a kernel its types, unless they are of another architecture for sure. */
+/** Gives a kernel its types, unless they are of another one for sure. */
 function useTypes(kernel: Linux, types: TypeTable): void {
   const { pointerSize } = kernel.memory;
   if (types.pointerSize !== pointerSize) {
@@ -413,6 +414,15 @@ function useTypes(kernel: Linux, types: TypeTable): void {
       "NO_TYPES",
       types.name,
       `${types.name} has pointers of ${types.pointerSize} bytes, and this kernel of ${pointerSize}: it is of another kernel`,
+    );
+  }
+  const { release } = kernel;
+  const banner = types instanceof IsfTypes ? types.banner : undefined;
+  if (banner !== undefined && release !== "" && !banner.startsWith(`Linux version ${release} `)) {
+    throw new TypesError(
+      "NO_TYPES",
+      types.name,
+      `${types.name} is of another kernel: it says "${banner.slice(0, 80)}…", and this one is ${release}`,
     );
   }
   kernel.useTypes(types);

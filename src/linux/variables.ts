@@ -69,6 +69,7 @@ export const KNOWN_VARIABLES: Readonly<Record<string, string>> = {
   phys_base: "unsigned long", // arch/x86/kernel/head_64.S
   slab_caches: "struct list_head", // mm/slab_common.c
   vmap_area_list: "struct list_head", // mm/vmalloc.c, until 6.9 (55c49fee57af)
+  nr_cpu_ids: "unsigned int", // kernel/smp.c
   nr_swapfiles: "unsigned int", // mm/swapfile.c
   // Devices, interrupts, notifiers.
   tty_drivers: "struct list_head", // drivers/tty/tty_io.c

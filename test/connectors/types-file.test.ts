@@ -187,6 +187,29 @@ describe("types that are given", () => {
     await expect(open(FIXTURE, { types: path })).rejects.toThrowError(/pointers of 4 bytes.*another kernel/);
   });
 
+  it("of an ISF file that names another kernel's release are refused; of this one's, taken", async () => {
+    const of = (banner: string) =>
+      file(
+        "other.json",
+        [
+          ...writeIsf({
+            types: new Btf(BTF),
+            symbols: [{ name: "linux_banner", address: 1n, constantData: new TextEncoder().encode(banner) }],
+            producer: { name: "t", version: "" },
+          }),
+        ].join(""),
+      );
+    const other = of("Linux version 5.10.0-1-amd64 (x@y) #1 SMP\n\0");
+    await expect(open(FIXTURE, { types: other })).rejects.toThrowError(
+      /another kernel: it says "Linux version 5\.10\.0-1-amd64 \(x@y\) #1 SMP…", and this one is 6\.1\./,
+    );
+    await using machine = await open(FIXTURE);
+    const { release } = await machine.linux();
+    const same = of(`Linux version ${release} (x@y) #1 SMP\n\0`);
+    await using again = await open(FIXTURE, { types: same });
+    expect(await (await again.linux()).types()).toMatchObject({ name: same });
+  });
+
   it("that can't be read are told of before anything is opened", async () => {
     await expect(open("no such dump", { types: join(folder, "nosuch") })).rejects.toMatchObject({
       code: "NO_TYPES",

@@ -53,6 +53,9 @@ export function parseIsf(data: Uint8Array | string, options: IsfOptions = {}): I
   return new IsfTypes(parseIsfDocument(data, name), name);
 }
 
+/** Digits of base64 that are read of a banner. */
+const MAX_BANNER = 1368;
+
 /** How what has no name in C is named: dwarf2json's `unnamed_…`, pdbconv's `__unnamed_…`. */
 const UNNAMED = /^(?:__)?unnamed_/;
 
@@ -116,6 +119,12 @@ export class IsfTypes implements TypeTable {
       const type = this.#enum(name);
       if (type !== undefined && type.name !== "") yield { kind: "enum", name, type };
     }
+  }
+
+  /** The banner of the kernel that the file is about, where it has it: "Linux version 6.1.0-56-cloud-amd64 …". */
+  get banner(): string | undefined {
+    const data = this.symbol("linux_banner")?.constantData;
+    return data === undefined ? undefined : decodeBase64(data.slice(0, MAX_BANNER)).split("\n", 1)[0];
   }
 
   /** Symbols of the file. */
@@ -258,4 +267,23 @@ export class IsfTypes implements TypeTable {
       }
     }
   }
+}
+
+const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/** What base64 says, a character a byte, up to what is no digit of it. */
+function decodeBase64(data: string): string {
+  let text = "";
+  let bits = 0;
+  let value = 0;
+  for (const digit of data) {
+    const six = DIGITS.indexOf(digit);
+    if (six < 0) break;
+    value = ((value << 6) | six) & 0xffff;
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    text += String.fromCharCode((value >>> bits) & 0xff);
+  }
+  return text;
 }
