@@ -12,7 +12,6 @@ export {
   type OpenFileOptions,
 } from "./files/file.js";
 export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file-flags.js";
-export { type FoundPath, type PathPointers, PathResolver, type PathStart } from "./files/path.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";

@@ -52,7 +52,7 @@ const MM = record("mm_struct", {
   envEnd: word("env_end"),
 });
 
-/** Options of {@link LinuxTasks.tasks}. */
+/** Options of {@link listTasks}. */
 export interface TaskOptions extends DamageOptions {
   /** Every thread, not only the first of each process; default false. */
   readonly threads?: boolean | undefined;
