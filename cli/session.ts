@@ -40,6 +40,8 @@ export interface GlobalOptions {
   readonly swap?: readonly string[];
   readonly write?: boolean;
   readonly json?: boolean;
+  /** False with `--no-cache`. */
+  readonly cache?: boolean;
 }
 
 /** What surrounds the program. */
@@ -145,6 +147,7 @@ export class Session {
       memoryMap: options.map,
       holes: purpose === "info" || purpose === "coverage",
       kernel: kernelFor(purpose, options),
+      cache: options.cache === false ? false : undefined,
       onProgress: (done, total) =>
         progress.update(purpose === "roots" ? "looking for roots" : "looking for the kernel", done, total),
     });

@@ -24,6 +24,7 @@ export {
   type DamageReason,
   type OnDamage,
 } from "./objects/damage.js";
+export type { KernelProfiles } from "./profile.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";

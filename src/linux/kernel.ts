@@ -9,6 +9,8 @@ import { findKallsyms } from "./kallsyms-search.js";
 import { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 import { readBtf } from "./kernel-types.js";
 import { editDistance, isGlob, matchesGlob } from "./names.js";
+import type { KernelProfiles } from "./profile.js";
+import { type FittingProfile, loadProfile, saveProfile } from "./profile-use.js";
 import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
 import { Btf } from "./types/btf/btf.js";
 import type { CType } from "./types/c-type.js";
@@ -45,6 +47,11 @@ export class LinuxKernel {
   #noKallsyms: KallsymsError | undefined;
   #types: TypeTable | undefined;
   #noTypes: TypesError | undefined;
+  readonly #profiles: KernelProfiles | undefined;
+  /** What is kept of this build; `null` before it was looked for. */
+  #profile: FittingProfile | undefined | null = null;
+  /** Where `kallsyms_names` is, once kallsyms were read from memory. */
+  #namesAt: bigint | undefined;
 
   /** Use `findKernel`. @internal */
   constructor(
@@ -54,7 +61,10 @@ export class LinuxKernel {
     imageOffset: bigint | undefined,
     origin: KernelOrigin,
     spaceOf: (root: Root) => VirtualMemory,
+    profiles?: KernelProfiles,
   ) {
+    // Of a kernel whose own tables are doubtful, nothing is kept, and nothing kept is believed.
+    this.#profiles = origin.verified ? profiles : undefined;
     this.vmcoreinfo = info;
     this.memory = memory;
     this.architecture = arch.architecture;
@@ -118,15 +128,23 @@ export class LinuxKernel {
     if (this.#kallsyms !== undefined) return this.#kallsyms;
     if (this.#noKallsyms !== undefined) throw this.#noKallsyms;
     try {
+      const profile = yield* this.#loadProfile();
+      if (profile !== undefined) {
+        this.#kallsyms = profile.kallsyms;
+        return this.#kallsyms;
+      }
       const pointerSize = this.architecture === "i386" ? 4 : 8;
       const known = this.named;
       const tables = tablesNamed(this.vmcoreinfo);
       if (tables instanceof KallsymsError) {
         const ranges = searchRanges([...known.values()]);
         if (ranges.length === 0) throw tables;
-        this.#kallsyms = (yield* findKallsyms(this.memory, { ranges, pointerSize, known })).kallsyms;
+        const found = yield* findKallsyms(this.memory, { ranges, pointerSize, known });
+        this.#kallsyms = found.kallsyms;
+        this.#namesAt = found.tables.names;
       } else {
         this.#kallsyms = yield* readKallsyms(this.memory, tables, known, pointerSize);
+        this.#namesAt = tables.names;
       }
       return this.#kallsyms;
     } catch (error) {
@@ -134,6 +152,21 @@ export class LinuxKernel {
       if (error instanceof KallsymsError) this.#noKallsyms = error;
       throw error;
     }
+  }
+
+  /** The profile of this build, if it is kept and fits. */
+  *#loadProfile(): Routine<FittingProfile | undefined> {
+    if (this.#profile === null) {
+      this.#profile = undefined;
+      if (this.#profiles !== undefined) this.#profile = yield* loadProfile(this.#profiles, this);
+    }
+    return this.#profile;
+  }
+
+  /** Keeps a profile, if kallsyms came from memory. */
+  *#saveProfile(btf: Uint8Array | undefined): Routine<void> {
+    if (this.#profiles === undefined || this.#kallsyms === undefined || this.#namesAt === undefined) return;
+    yield* saveProfile(this.#profiles, this, this.#kallsyms, this.#namesAt, btf);
   }
 
   /**
@@ -163,6 +196,7 @@ export class LinuxKernel {
       const start = yield* this.findAddress("__start_BTF");
       const end = yield* this.findAddress("__stop_BTF");
       if (start === undefined || end === undefined) {
+        if (this.#kallsyms !== undefined) yield* this.#saveProfile(undefined);
         throw new TypesError(
           "NO_TYPES",
           "__start_BTF",
@@ -170,9 +204,12 @@ export class LinuxKernel {
             "give its types another way (--types FILE: BTF or an ISF file of this very kernel)",
         );
       }
-      const bytes = yield* readBtf(this.memory, start, end, "the kernel's BTF");
+      const kept = (yield* this.#loadProfile())?.btf;
+      const bytes = kept ?? (yield* readBtf(this.memory, start, end, "the kernel's BTF"));
       const { pointerSize } = this.memory;
-      this.#types = new Btf(bytes, { name: "the kernel's BTF", pointerSize });
+      const btf = new Btf(bytes, { name: "the kernel's BTF", pointerSize });
+      this.#types = btf;
+      if (kept === undefined && btf.damage === undefined) yield* this.#saveProfile(bytes);
       return this.#types;
     } catch (error) {
       // A live kernel's memory may be readable later; what a kernel does not have stays so.
