@@ -31,8 +31,6 @@ const LAYERS: Record<string, readonly string[]> = {
 const ALSO_ALLOWED: Record<string, readonly string[]> = {
   "src/codecs": ["src/io/errors.ts"],
   "src/formats": ["src/memory/physical-map.ts"],
-  // What is kept of a kernel has a sum at its front.
-  "src/linux": ["src/codecs/crc32c.hot.ts"],
 };
 
 /** The packages that a layer may name, `node:` meaning Node's own; the others may name none. */

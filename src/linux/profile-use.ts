@@ -1,5 +1,4 @@
 /** Taking a kernel's profile (see profile.ts) in the place of its own tables, and making one of them. */
-import { crc32c } from "../codecs/crc32c.hot.js";
 import type { Routine } from "../io/index.js";
 import type { AddressSpace } from "../memory/index.js";
 import { decodeLatin1 } from "../memory/index.js";
@@ -13,6 +12,7 @@ import {
   type KernelProfile,
   type KernelProfiles,
 } from "./profile.js";
+import { sumOf } from "./profile-sum.hot.js";
 import type { Vmcoreinfo } from "./vmcoreinfo.js";
 
 /** What of a kernel a profile is compared with. */
@@ -115,7 +115,7 @@ function* isInMemory(kernel: ProfileKernel, profile: KernelProfile, kallsyms: Ka
   new DataView(seed.buffer).setBigUint64(PAGE, vmcoreinfo.kernelOffset ?? 0n);
   const task = kallsyms.symbol("init_task")[0]?.address;
   if (task !== undefined) yield* memory.readPartial(task, seed.subarray(0, PAGE));
-  let random = crc32c(seed) || 1;
+  let random = sumOf(seed, 0) || 1;
   const tables: [Uint8Array, bigint | undefined][] = [
     [profile.kallsyms.names, BigInt.asUintN(64, profile.namesAt + (vmcoreinfo.kernelOffset ?? 0n))],
   ];

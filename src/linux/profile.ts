@@ -11,9 +11,10 @@
  * that is compared happens to be theirs. Who opens forged dumps and real ones of the same build goes without a cache. Who can
  * write to the folder of profiles can have any answer.
  */
-import { crc32c } from "../codecs/crc32c.hot.js";
+
 import { decodeLatin1, encodeText } from "../memory/index.js";
 import type { KallsymsState } from "./kallsyms-state.js";
+import { sumOf } from "./profile-sum.hot.js";
 import type { Vmcoreinfo } from "./vmcoreinfo.js";
 
 /** Where profiles are kept. Neither call throws. */
@@ -40,7 +41,7 @@ export interface KernelProfile {
 
 /** "MTKPROF" and the version of the layout. */
 const MAGIC = encodeText("MTKPROF\x01", "latin-1");
-/** Magic, CRC-32C of all behind it, 6 lengths in bytes, `namesAt`. */
+/** Magic, a sum of all behind it (profile-sum.hot.ts), 6 lengths in bytes, `namesAt`. */
 const HEADER = 48;
 /** The lengths begin here; the sum's own place is before them. */
 const LENGTHS_AT = 12;
@@ -78,7 +79,7 @@ export function encodeProfile(profile: KernelProfile): Uint8Array {
     at += roundUp(part.length);
   });
   view.setBigUint64(NAMES_AT, profile.namesAt, true);
-  view.setUint32(SUM_AT, crc32c(bytes, LENGTHS_AT), true);
+  view.setUint32(SUM_AT, sumOf(bytes, LENGTHS_AT), true);
   return bytes;
 }
 
@@ -100,7 +101,7 @@ export function decodeProfile(given: Uint8Array): KernelProfile | undefined {
     parts.push(bytes.subarray(at, at + length));
     at += roundUp(length);
   }
-  if (at !== bytes.length || crc32c(bytes, LENGTHS_AT) !== view.getUint32(SUM_AT, true)) return undefined;
+  if (at !== bytes.length || sumOf(bytes, LENGTHS_AT) !== view.getUint32(SUM_AT, true)) return undefined;
   const [addresses, names, tokens, about, banner, btf] = parts as [
     Uint8Array,
     Uint8Array,
