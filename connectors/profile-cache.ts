@@ -87,8 +87,16 @@ class ProfileFolder implements KernelProfiles {
       renameSync(written, path);
       prune(this.#folder);
     } catch {
-      rmSync(written, { force: true });
+      removeIfThere(written);
     }
+  }
+}
+
+function removeIfThere(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // Such as below what is no folder.
   }
 }
 

@@ -26,7 +26,7 @@ async function processes(path: string, cache: false | string) {
     const linux = await machine.linux();
     const tasks = await linux.tasks().toArray();
     const text = JSON.stringify(tasks, (_, value) => (typeof value === "bigint" ? `${value}` : value));
-    return { text, bytes: machine.source.counters.bytesRead };
+    return { text, bytes: machine.source.counters.bytes };
   } finally {
     await machine.close();
   }
