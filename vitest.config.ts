@@ -10,6 +10,8 @@ const shared: TestUserConfig = {
   // A process for each file: a test that parks its thread or exhausts memory takes nobody else along.
   pool: "forks",
   execArgv: ["--expose-gc"],
+  // Nothing is kept in anybody's home, and no test goes by what another left there.
+  env: { MEMTOOL_CACHE: "off" },
 };
 
 export default defineConfig({

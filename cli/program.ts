@@ -89,6 +89,7 @@ export async function run(
       once,
     )
     .option("--write", "allow writes to the target")
+    .option("--no-cache", "neither keep what was read of the kernel for the next time, nor use it")
     .option("--json", "one JSON object a line; nothing else on standard output")
     .addHelpText("after", EPILOGUE)
     .showHelpAfterError(false)

@@ -41,6 +41,8 @@ export interface GlobalOptions {
   readonly types?: string;
   readonly write?: boolean;
   readonly json?: boolean;
+  /** False with `--no-cache`. */
+  readonly cache?: boolean;
 }
 
 /** What surrounds the program. */
@@ -147,6 +149,7 @@ export class Session {
       types: options.types,
       holes: purpose === "info" || purpose === "coverage",
       kernel: kernelFor(purpose, options),
+      cache: options.cache === false ? false : undefined,
       onProgress: (done, total) =>
         progress.update(purpose === "roots" ? "looking for roots" : "looking for the kernel", done, total),
     });

@@ -54,6 +54,7 @@ import { MachineFormats } from "./machine-formats.js";
 import { formatHint, type MachinePaging, machineOf, pagingOfDump, rootsOfDump } from "./machine-paging.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc-mem.js";
+import { profileCache } from "./profile-cache.js";
 import type { Connector } from "./registry.js";
 import type { SwapFiles } from "./swap-files.js";
 import { waitFor } from "./wait-for.js";
@@ -197,6 +198,7 @@ export class Machine {
         tableCacheOf: (mmu) => this.#formats.cacheOf(mmu),
         spaceOf: (root) => this.addressSpace(root),
         maxAge: this.#options.maxAge,
+        profiles: profileCache(this.#options.cache),
         onProgress: this.#options.onProgress,
         formatOf: (paging, info) => this.#formats.ofLinux(paging, info),
       });

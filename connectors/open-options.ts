@@ -79,6 +79,12 @@ export interface OpenOptions {
    * `note` only, or `none`. `linux()` scans in any case.
    */
   readonly kernel?: "scan" | "note" | "none" | undefined;
+  /**
+   * Where profiles of kernels are kept (see `KernelProfiles`), for the next dump of the same build: a folder; `false` for nowhere.
+   * Default: what the environment's `MEMTOOL_CACHE` says (a folder, or `off`), else `memtool/profiles` in the user's folder of
+   * caches.
+   */
+  readonly cache?: false | string | undefined;
   /** Progress of a scan: bytes done, and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }

@@ -18,6 +18,7 @@ import type { KernelArch } from "./arch/kernel-arch.js";
 import { imageSymbols } from "./image.js";
 import type { KernelOrigin } from "./kernel.js";
 import { Linux } from "./linux.js";
+import type { KernelProfiles } from "./profile.js";
 import { scanPieces, scanWindows } from "./scan-order.js";
 import { parseVmcoreinfo, type Vmcoreinfo, vmcoreinfoStart } from "./vmcoreinfo.js";
 
@@ -53,6 +54,8 @@ export interface FindKernelOptions {
   readonly spaceOf?: ((root: Root) => VirtualMemory) | undefined;
   /** For live memory: milliseconds that its page tables may be old when a request begins; default 0. */
   readonly maxAge?: number | undefined;
+  /** Where what was read of a build of a kernel is kept for the next time; see profile.ts. Default: nowhere. */
+  readonly profiles?: KernelProfiles | undefined;
   /** Called after each piece of a scan with the bytes scanned so far, and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -185,7 +188,7 @@ function* accept(physical: PacketIo<number>, options: FindKernelOptions, found: 
   const ofProcess =
     options.spaceOf ??
     ((roots: Root) => new VirtualMemory(physical, { root: roots, mmu: own, live, tableCache, maxAge }));
-  return new Linux(info, memory, arch, offset, origin, ofProcess);
+  return new Linux(info, memory, arch, offset, origin, ofProcess, options.profiles);
 }
 
 /** The address space of a kernel's root. */

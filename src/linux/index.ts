@@ -63,6 +63,7 @@ export type {
   ValueOf,
 } from "./objects/schema.js";
 export type { KernelValue } from "./objects/value.js";
+export type { KernelProfiles } from "./profile.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";

@@ -6,12 +6,14 @@ import { KERNEL_MAP } from "./arch/x86-64.js";
 import { imageSymbols } from "./image.js";
 import { findBtf, findInitTask, type ImageRange } from "./image-search.js";
 import type { Kallsyms } from "./kallsyms.js";
-import { findKallsyms } from "./kallsyms-search.js";
+import { type FoundKallsyms, findKallsyms } from "./kallsyms-search.js";
 import { KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 import { objectAtRoutine, objectRoutine, perCpuRoutine } from "./kernel-objects.js";
 import { readBtf } from "./kernel-types.js";
 import { editDistance, isGlob, matchesGlob } from "./names.js";
 import type { KernelObject, KernelVariables, TypeOfName, Unlisted } from "./objects/schema.js";
+import type { KernelProfiles } from "./profile.js";
+import { type FittingProfile, loadProfile, saveProfile } from "./profile-use.js";
 import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
 import { Btf } from "./types/btf/btf.js";
 import type { CType } from "./types/c-type.js";
@@ -49,6 +51,11 @@ export class LinuxKernel {
   #types: TypeTable | undefined;
   #initTask: bigint | undefined;
   #noTypes: TypesError | undefined;
+  readonly #profiles: KernelProfiles | undefined;
+  /** What is kept of this build; `null` before it was looked for. */
+  #profile: FittingProfile | undefined | null = null;
+  /** Where `kallsyms_names` is, once kallsyms were read from memory. */
+  #namesAt: bigint | undefined;
 
   /** Use `findKernel`. @internal */
   constructor(
@@ -58,7 +65,10 @@ export class LinuxKernel {
     imageOffset: bigint | undefined,
     origin: KernelOrigin,
     spaceOf: (root: Root) => VirtualMemory,
+    profiles?: KernelProfiles,
   ) {
+    // Of a kernel whose own tables are doubtful, nothing is kept, and nothing kept is believed.
+    this.#profiles = origin.verified ? profiles : undefined;
     this.vmcoreinfo = info;
     this.memory = memory;
     this.architecture = arch.architecture;
@@ -122,15 +132,37 @@ export class LinuxKernel {
     if (this.#kallsyms !== undefined) return this.#kallsyms;
     if (this.#noKallsyms !== undefined) throw this.#noKallsyms;
     try {
+      const profile = yield* this.#loadProfile();
+      if (profile !== undefined) {
+        this.#kallsyms = profile.kallsyms;
+        return this.#kallsyms;
+      }
       const pointerSize = this.architecture === "i386" ? 4 : 8;
       const known = this.named;
-      this.#kallsyms = yield* namedOrFound(this.memory, this.vmcoreinfo, known, pointerSize);
+      const found = yield* namedOrFound(this.memory, this.vmcoreinfo, known, pointerSize);
+      this.#kallsyms = found.kallsyms;
+      this.#namesAt = found.tables.names;
       return this.#kallsyms;
     } catch (error) {
       // A live kernel's memory may be readable later; damaged or missing tables stay so.
       if (error instanceof KallsymsError) this.#noKallsyms = error;
       throw error;
     }
+  }
+
+  /** The profile of this build, if it is kept and fits. */
+  *#loadProfile(): Routine<FittingProfile | undefined> {
+    if (this.#profile === null) {
+      this.#profile = undefined;
+      if (this.#profiles !== undefined) this.#profile = yield* loadProfile(this.#profiles, this);
+    }
+    return this.#profile;
+  }
+
+  /** Keeps a profile, if kallsyms came from memory. */
+  *#saveProfile(btf: Uint8Array | undefined): Routine<void> {
+    if (this.#profiles === undefined || this.#kallsyms === undefined || this.#namesAt === undefined) return;
+    yield* saveProfile(this.#profiles, this, this.#kallsyms, this.#namesAt, btf);
   }
 
   /**
@@ -199,6 +231,7 @@ export class LinuxKernel {
         end = found === undefined ? undefined : found.start + BigInt(found.size);
       }
       if (start === undefined || end === undefined) {
+        if (this.#kallsyms !== undefined) yield* this.#saveProfile(undefined);
         throw new TypesError(
           "NO_TYPES",
           "__start_BTF",
@@ -206,9 +239,12 @@ export class LinuxKernel {
             "give its types another way (--types FILE: BTF or an ISF file of this very kernel)",
         );
       }
-      const bytes = yield* readBtf(this.memory, start, end, "the kernel's BTF");
+      const kept = (yield* this.#loadProfile())?.btf;
+      const bytes = kept ?? (yield* readBtf(this.memory, start, end, "the kernel's BTF"));
       const { pointerSize } = this.memory;
-      this.#types = new Btf(bytes, { name: "the kernel's BTF", pointerSize });
+      const btf = new Btf(bytes, { name: "the kernel's BTF", pointerSize });
+      this.#types = btf;
+      if (kept === undefined && btf.damage === undefined) yield* this.#saveProfile(bytes);
       return this.#types;
     } catch (error) {
       // A live kernel's memory may be readable later; what a kernel does not have stays so.
@@ -280,12 +316,12 @@ function* namedOrFound(
   info: Vmcoreinfo,
   known: ReadonlyMap<string, bigint>,
   pointerSize: 4 | 8,
-): Routine<Kallsyms> {
+): Routine<FoundKallsyms> {
   let wrong: KallsymsError | undefined;
   try {
     const tables = kallsymsTables(info.symbols);
     try {
-      return yield* readKallsyms(memory, tables, known, pointerSize);
+      return { tables, kallsyms: yield* readKallsyms(memory, tables, known, pointerSize) };
     } catch (error) {
       if (!(error instanceof KallsymsError)) throw error;
       wrong = error;
@@ -296,7 +332,7 @@ function* namedOrFound(
   }
   try {
     const ranges = searchRanges([...known.values()]);
-    return (yield* findKallsyms(memory, { ranges, pointerSize, known })).kallsyms;
+    return yield* findKallsyms(memory, { ranges, pointerSize, known });
   } catch (error) {
     // What is wrong where they should be says more than that they are nowhere else.
     throw error instanceof KallsymsError ? (wrong ?? error) : error;

@@ -30,9 +30,10 @@ const { MEMTOOL_TARGET: _, ...environment } = process.env;
 /**
  * @param args A script and its arguments, for `node`.
  * @param input Path of a file for its standard input. Its output goes nowhere.
+ * @param more Of the environment, what is to be otherwise.
  * @throws if it fails; statuses of partial results (3) are fine.
  */
-export function costOf(args: readonly string[], input = "/dev/null"): Cost {
+export function costOf(args: readonly string[], input = "/dev/null", more: NodeJS.ProcessEnv = {}): Cost {
   const from = openSync(input, "r");
   const to = openSync("/dev/null", "w");
   try {
@@ -40,7 +41,7 @@ export function costOf(args: readonly string[], input = "/dev/null"): Cost {
     const { status, signal, output, stderr } = spawnSync(process.execPath, ["--import", REPORTER, ...args], {
       stdio: [from, to, "pipe", "pipe"],
       encoding: "utf8",
-      env: environment,
+      env: { ...environment, ...more },
     });
     const wall = performance.now() - start;
     if (status !== 0 && status !== 3) throw new Error(`${args.join(" ")}: ${signal ?? status}: ${stderr}`);

@@ -141,15 +141,20 @@ function compileKinds({ name, entries }: MmuDef, levels: number): Uint8Array {
     clear: bitMask(clear, name),
   }));
   for (let level = 1; level <= levels; level++) {
-    const here = patterns.filter(({ at }) => at === undefined || at.includes(level));
-    for (let low = 0; low < LOW; low++) {
-      const fits = here.find(({ set, clear }) => (low & set) === set && (low & clear) === 0);
-      if (fits !== undefined) kinds[level * LOW + low] = fits.kind;
-    }
+    // The first that fits is the last that is written. (A plain loop: every command begins with it.)
+    const here = patterns.filter(({ at }) => at === undefined || at.includes(level)).reverse();
+    for (const { kind, set, clear } of here) fillKind(kinds, level * LOW, kind, set, clear);
     if (kinds.subarray(LOW, 2 * LOW).includes(MISSING))
       throw new RangeError(`${name}: an entry of the last level points to a table`);
   }
   return kinds;
+}
+
+/** Writes a kind for all low bits that have all of `set`, and none of `clear`. */
+function fillKind(kinds: Uint8Array, at: number, kind: number, set: number, clear: number): void {
+  if ((set & clear) !== 0) return;
+  const looked = set | clear;
+  for (let low = 0; low < LOW; low++) if ((low & looked) === set) kinds[at + low] = kind;
 }
 
 const RIGHTS: Readonly<Record<RightRule["right"], number>> = {
@@ -174,12 +179,14 @@ function compileGrants({ name, rights }: MmuDef, of: "page" | "table", level: nu
     if (or !== undefined && bit >= 12)
       throw new RangeError(`${name}: bits ${bit} and ${or} are not both low`);
     const other = bitMask(or === undefined ? [] : [or], name);
-    for (let key = 0; key < LOW; key++) {
-      if ((key & other) !== 0) continue;
-      if (((key & mask) !== 0) !== (when === "set")) (grants[first + key] as number) &= ~RIGHTS[right];
-    }
+    takeRight(grants, first, other | mask, when === "set" ? 0 : mask, ~RIGHTS[right]);
   }
   return grants;
+}
+
+/** Takes a right away for all keys whose bits of `looked` are `bits`. */
+function takeRight(grants: Uint8Array, first: number, looked: number, bits: number, keep: number): void {
+  for (let key = 0; key < LOW; key++) if ((key & looked) === bits) (grants[first + key] as number) &= keep;
 }
 
 /** Every set of rights without what it excludes. */

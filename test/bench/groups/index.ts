@@ -3,6 +3,7 @@ import { codecs } from "./codecs.js";
 import { convert } from "./convert.js";
 import { formats } from "./formats.js";
 import { latency } from "./latency.js";
+import { linux } from "./linux.js";
 import { packets } from "./packets.js";
 import { paging } from "./paging.js";
 import { readGroup } from "./reads.js";
@@ -20,4 +21,5 @@ export const GROUPS: readonly Group[] = [
   convert,
   latency,
   scale,
+  linux,
 ];

@@ -1,0 +1,136 @@
+/**
+ * Profiles of kernels (see src/linux/profile.ts) as files: one for each build id, the newest 32 of them. What can't be written
+ * is not kept, and what can't be read is not there: homes that are read-only are nothing to complain about.
+ */
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import type { KernelProfiles } from "../src/linux/index.js";
+
+/** Profiles that are kept. */
+const MOST = 32;
+/** Largest file that is read; those of Debian's kernels have some 7 MiB. */
+const MAX_BYTES = 192 << 20;
+const SUFFIX = ".profile";
+
+/**
+ * The cache that an option or the environment asks for; `undefined` for none.
+ *
+ * @param cache A folder, `false` for no cache, or nothing for what `MEMTOOL_CACHE` says (a folder, or "off"), else the user's
+ * folder of caches.
+ */
+export function profileCache(
+  cache: false | string | undefined,
+  env = process.env,
+): KernelProfiles | undefined {
+  const folder = cache ?? folderOf(env);
+  return folder === false || folder === "" ? undefined : new ProfileFolder(folder);
+}
+
+function folderOf(env: Readonly<Record<string, string | undefined>>): string | false {
+  const { MEMTOOL_CACHE: given, XDG_CACHE_HOME: caches, LOCALAPPDATA: local } = env;
+  if (given !== undefined && given !== "") return given === "off" ? false : given;
+  const inHome = (...names: string[]) => {
+    try {
+      return join(homedir(), ...names);
+    } catch {
+      return undefined;
+    }
+  };
+  const base =
+    process.platform === "win32"
+      ? local
+      : process.platform === "darwin"
+        ? inHome("Library", "Caches")
+        : caches?.startsWith("/")
+          ? caches
+          : inHome(".cache");
+  return base === undefined || base === "" ? false : join(base, "memtool", "profiles");
+}
+
+/** Profiles in a folder. */
+class ProfileFolder implements KernelProfiles {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  load(buildId: string): Uint8Array | undefined {
+    if (!isName(buildId)) return undefined;
+    try {
+      return readFile(join(this.#folder, buildId + SUFFIX));
+    } catch {
+      return undefined;
+    }
+  }
+
+  save(buildId: string, bytes: Uint8Array): void {
+    if (!isName(buildId) || bytes.length > MAX_BYTES) return;
+    const path = join(this.#folder, buildId + SUFFIX);
+    const written = `${path}.${process.pid}.tmp`;
+    try {
+      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+      // (Fails if something is there already, such as a link that somebody put there.)
+      writeFileSync(written, bytes, { mode: 0o600, flag: "wx" });
+      renameSync(written, path);
+      prune(this.#folder);
+    } catch {
+      removeIfThere(written);
+    }
+  }
+}
+
+function removeIfThere(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // Such as below what is no folder.
+  }
+}
+
+/** Whether a build id is one, and so no path: a dump may say anything. */
+function isName(buildId: string): boolean {
+  return /^[0-9a-f]{16,128}$/.test(buildId);
+}
+
+function readFile(path: string): Uint8Array | undefined {
+  const file = openSync(path, "r");
+  try {
+    const status = fstatSync(file);
+    if (!status.isFile() || status.size > MAX_BYTES) return undefined;
+    const bytes = new Uint8Array(status.size);
+    let at = 0;
+    while (at < bytes.length) {
+      const count = readSync(file, bytes, at, bytes.length - at, at);
+      if (count === 0) return undefined;
+      at += count;
+    }
+    return bytes;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Removes all but the newest profiles, and what a process that was ended has left. */
+function prune(folder: string): void {
+  const names = readdirSync(folder).filter((name) => /^[0-9a-f]+\.profile(\.\d+\.tmp)?$/.test(name));
+  if (names.length <= MOST) return;
+  const files = names.map((name) => {
+    const path = join(folder, name);
+    return { path, time: statSync(path).mtimeMs };
+  });
+  files.sort((a, b) => b.time - a.time);
+  for (const { path } of files.slice(MOST)) rmSync(path, { force: true });
+}

@@ -1,0 +1,181 @@
+/** Taking a kernel's profile (see profile.ts) in the place of its own tables, and making one of them. */
+import type { Routine } from "../io/index.js";
+import type { AddressSpace } from "../memory/index.js";
+import { decodeLatin1 } from "../memory/index.js";
+import type { Kallsyms } from "./kallsyms.js";
+import { kallsymsFromState, kallsymsState, moveImage } from "./kallsyms-state.js";
+import { KallsymsError } from "./kallsyms-tables.js";
+import {
+  decodeProfile,
+  encodeProfile,
+  fixedLines,
+  type KernelProfile,
+  type KernelProfiles,
+} from "./profile.js";
+import { sumOf } from "./profile-sum.hot.js";
+import type { Vmcoreinfo } from "./vmcoreinfo.js";
+
+/** What of a kernel a profile is compared with. */
+export interface ProfileKernel {
+  readonly vmcoreinfo: Vmcoreinfo;
+  readonly memory: AddressSpace;
+  /** Addresses in its image that VMCOREINFO names. */
+  readonly named: ReadonlyMap<string, bigint>;
+}
+
+/** A profile that fits a kernel. */
+export interface FittingProfile {
+  readonly kallsyms: Kallsyms;
+  readonly btf: Uint8Array | undefined;
+}
+
+/** Of a table, pages that are compared. */
+const SAMPLES = 8;
+const PAGE = 4096;
+/** Longest banner that is read: it is some 200 characters. */
+const MAX_BANNER = 512;
+/** Tables of a kernel are never larger; it bounds nothing but the profile. */
+const MAX_PROFILE = 128 << 20;
+
+/** The kernel's profile, if there is one, and it fits. Never throws but what a read does. */
+export function* loadProfile(
+  profiles: KernelProfiles,
+  kernel: ProfileKernel,
+): Routine<FittingProfile | undefined> {
+  const { buildId, kernelOffset = 0n } = kernel.vmcoreinfo;
+  if (buildId === undefined) return undefined;
+  const bytes = profiles.load(buildId);
+  const profile = bytes === undefined ? undefined : decodeProfile(bytes);
+  if (profile === undefined) return undefined;
+  if (profile.buildId !== buildId || profile.lines !== fixedLines(kernel.vmcoreinfo)) return undefined;
+  let kallsyms: Kallsyms;
+  try {
+    kallsyms = kallsymsFromState(profile.kallsyms, kernelOffset);
+  } catch (error) {
+    if (error instanceof KallsymsError) return undefined;
+    throw error;
+  }
+  if (!agrees(kallsyms, kernel.named)) return undefined;
+  if (!(yield* isInMemory(kernel, profile, kallsyms))) return undefined;
+  return { kallsyms, btf: profile.btf };
+}
+
+/**
+ * Keeps what was read of a kernel, if it is whole: of BTF and names, no page is blank (as pages are that a dump lost without
+ * saying so), and every symbol that VMCOREINFO names is where it says.
+ *
+ * @param namesAt Where `kallsyms_names` is in this kernel.
+ * @param btf     Its BTF; none for a kernel without.
+ */
+export function* saveProfile(
+  profiles: KernelProfiles,
+  kernel: ProfileKernel,
+  kallsyms: Kallsyms,
+  namesAt: bigint,
+  btf: Uint8Array | undefined,
+): Routine<void> {
+  const { buildId, kernelOffset = 0n } = kernel.vmcoreinfo;
+  if (buildId === undefined || !agrees(kallsyms, kernel.named)) return;
+  const state = kallsymsState(kallsyms);
+  if (state.names.length + (btf?.length ?? 0) > MAX_PROFILE) return;
+  if (hasBlankPage(state.names) || (btf !== undefined && hasBlankPage(btf))) return;
+  const addresses = state.addresses.slice();
+  moveImage(addresses, -kernelOffset);
+  const banner = yield* readBanner(kernel.memory, kallsyms);
+  const profile: KernelProfile = {
+    buildId,
+    lines: fixedLines(kernel.vmcoreinfo),
+    banner: banner ?? "",
+    kallsyms: { ...state, addresses },
+    namesAt: BigInt.asUintN(64, namesAt - kernelOffset),
+    btf,
+  };
+  profiles.save(buildId, encodeProfile(profile));
+}
+
+/** Whether what VMCOREINFO names is where the table says, as far as it has it, and it has something. */
+function agrees(kallsyms: Kallsyms, named: ReadonlyMap<string, bigint>): boolean {
+  let agreed = 0;
+  for (const [name, address] of named) {
+    const found = kallsyms.symbol(name);
+    if (found.length === 0) continue;
+    if (!found.some((symbol) => symbol.address === address)) return false;
+    agreed++;
+  }
+  return agreed > 0;
+}
+
+/** Whether the banner and some pages are the kernel's own, as far as they can be read. */
+function* isInMemory(kernel: ProfileKernel, profile: KernelProfile, kallsyms: Kallsyms): Routine<boolean> {
+  const { memory, vmcoreinfo } = kernel;
+  const banner = yield* readBanner(memory, kallsyms);
+  if (banner !== undefined && profile.banner !== "" && banner !== profile.banner) return false;
+  // What was never the same twice: the first task's counters, and where KASLR has put the kernel.
+  const seed = new Uint8Array(PAGE + 8);
+  new DataView(seed.buffer).setBigUint64(PAGE, vmcoreinfo.kernelOffset ?? 0n);
+  const task = kallsyms.symbol("init_task")[0]?.address;
+  if (task !== undefined) yield* memory.readPartial(task, seed.subarray(0, PAGE));
+  let random = sumOf(seed, 0) || 1;
+  const tables: [Uint8Array, bigint | undefined][] = [
+    [profile.kallsyms.names, BigInt.asUintN(64, profile.namesAt + (vmcoreinfo.kernelOffset ?? 0n))],
+  ];
+  if (profile.btf !== undefined) {
+    const start = kallsyms.symbol("__start_BTF")[0]?.address;
+    const stop = kallsyms.symbol("__stop_BTF")[0]?.address;
+    if (start === undefined || stop === undefined) return false;
+    if (stop - start !== BigInt(profile.btf.length)) return false;
+    tables.push([profile.btf, start]);
+  }
+  const page = new Uint8Array(PAGE);
+  for (const [bytes, at] of tables) {
+    if (at === undefined) continue;
+    const pages = Math.ceil(bytes.length / PAGE);
+    for (let i = 0; i < SAMPLES; i++) {
+      // xorshift32 (Marsaglia 2003).
+      random ^= random << 13;
+      random ^= random >>> 17;
+      random ^= random << 5;
+      const start = ((random >>> 0) % pages) * PAGE;
+      const wanted = bytes.subarray(start, start + PAGE);
+      const { bytes: found, holes } = yield* memory.readPartial(
+        BigInt.asUintN(64, at + BigInt(start)),
+        page.subarray(0, wanted.length),
+      );
+      if (!isSame(found, wanted, holes)) return false;
+    }
+  }
+  return true;
+}
+
+function isSame(
+  found: Uint8Array,
+  wanted: Uint8Array,
+  holes: readonly { readonly start: number; readonly end: number }[],
+): boolean {
+  for (let i = 0; i < wanted.length; i++) {
+    if (found[i] === wanted[i]) continue;
+    if (!holes.some(({ start, end }) => start <= i && i < end)) return false;
+  }
+  return true;
+}
+
+/** `linux_banner` (init/version.c) up to its NUL; `undefined` if it can't be read, or has no symbol. */
+function* readBanner(memory: AddressSpace, kallsyms: Kallsyms): Routine<string | undefined> {
+  const at = kallsyms.symbol("linux_banner")[0]?.address;
+  if (at === undefined) return undefined;
+  const { bytes, holes } = yield* memory.readPartial(at, new Uint8Array(MAX_BANNER));
+  const end = bytes.indexOf(0);
+  const length = end < 0 ? bytes.length : end;
+  if (holes.some(({ start }) => start <= length)) return undefined;
+  return decodeLatin1(bytes, 0, length);
+}
+
+/** Whether 4 KiB at a multiple of 4 KiB are all zero: neither compressed names nor types have that anywhere. */
+function hasBlankPage(bytes: Uint8Array): boolean {
+  for (let at = 0; at + PAGE / 2 <= bytes.length; at += PAGE / 2) {
+    let i = at;
+    while (i < at + PAGE / 2 && bytes[i] === 0) i++;
+    if (i === at + PAGE / 2) return true;
+  }
+  return false;
+}
