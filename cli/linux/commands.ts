@@ -10,6 +10,7 @@ import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
+import { SOCKETS } from "./sockets.js";
 import { VMAS } from "./vmas.js";
 
 /** All of them. */
@@ -17,6 +18,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   PS,
   VMAS,
   FILES,
+  SOCKETS,
   MOUNTS,
   NAMESPACES,
   CGROUPS,

@@ -24,6 +24,7 @@ export {
 export { type KallsymsState, kallsymsFromState, kallsymsState } from "./kallsyms-state.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
+export { CpuError } from "./kernel-objects.js";
 export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
 export { listLog } from "./log/log.js";
@@ -37,8 +38,9 @@ export {
   type NamespaceOptions,
   type NamespaceType,
 } from "./namespaces/namespace.js";
-export { CpuError } from "./kernel-objects.js";
-export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export { type KernelSocket, listSockets, type SocketAddress, type SocketOptions } from "./net/socket.js";
+export type { SocketOwner } from "./net/socket-owners.js";
+export type { SocketSource } from "./net/socket-tables.js";
 export type { IndexedEntry, RangeEntry } from "./objects/containers.js";
 export {
   type Damage,
