@@ -43,8 +43,8 @@ const BUCKET_TABLE = record("bucket_table", {
 
 /** MAX_LINKS, include/uapi/linux/netlink.h. */
 const NETLINK_PROTOCOLS = 32;
-/** UNIX_HASH_SIZE, include/net/af_unix.h. */
-const UNIX_BUCKETS = 256;
+/** UNIX_HASH_SIZE, include/net/af_unix.h: as many for abstract names as for the rest. Before 6.0, twice what was called that. */
+const UNIX_BUCKETS = 512;
 /** INET_LHTABLE_SIZE, include/net/inet_hashtables.h, of before 6.0. */
 const OLD_LISTENING = 32;
 /** RAW_HTABLE_SIZE (MAX_INET_PROTOS), include/net/raw.h. */
@@ -93,7 +93,7 @@ export function* socketsInTables(data: KernelData, found: Found, report: OnDamag
     if (net.packet !== undefined) yield* take("packet", { at: net.packet, count: 1, stride: pointer });
   }
   const unix = yield* symbolAddress(data, "unix_socket_table");
-  if (unix !== undefined) yield* take("unix", { at: unix, count: 2 * UNIX_BUCKETS, stride: pointer });
+  if (unix !== undefined) yield* take("unix", { at: unix, count: UNIX_BUCKETS, stride: pointer });
   yield* netlink(data, found, report);
 }
 
