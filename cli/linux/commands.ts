@@ -11,6 +11,7 @@ import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
+import { SOCKETS } from "./sockets.js";
 import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
 
@@ -19,12 +20,13 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   PS,
   VMAS,
   FILES,
+  SOCKETS,
   MOUNTS,
   NAMESPACES,
   CGROUPS,
-  MODULES,
-  KTHREADS,
   ENV,
+  KTHREADS,
+  MODULES,
   DMESG,
   TYPES,
   ISF,

@@ -38,6 +38,9 @@ export {
   type NamespaceOptions,
   type NamespaceType,
 } from "./namespaces/namespace.js";
+export { type KernelSocket, listSockets, type SocketAddress, type SocketOptions } from "./net/socket.js";
+export type { SocketOwner } from "./net/socket-owners.js";
+export type { SocketSource } from "./net/socket-tables.js";
 export type { IndexedEntry, RangeEntry } from "./objects/containers.js";
 export {
   type Damage,

@@ -144,8 +144,8 @@ function* placesOf(data: KernelData, task: Task, report: OnDamage): Routine<Hand
   return found;
 }
 
-/** The table of a process's descriptors, a piece at a time. */
-class Descriptors {
+/** The table of a process's descriptors, a piece at a time. @internal */
+export class Descriptors {
   readonly #data: KernelData;
   readonly #task: Task;
   readonly #report: OnDamage;

@@ -1,0 +1,75 @@
+/**
+ * The other way to a kernel's sockets: through the files that processes have open. It tells who has a socket, and finds those
+ * that are in no table.
+ *
+ * Facts: net/socket.c (`socket_file_ops`, `sock_from_file`), include/linux/net.h (`struct socket`), include/net/sock.h
+ * (`struct socket_alloc`, `SOCK_INODE`).
+ */
+import type { Routine } from "../../io/index.js";
+import { Descriptors } from "../files/file.js";
+import { type KernelData, needSymbol } from "../kernel-data.js";
+import type { OnDamage } from "../objects/damage.js";
+import { record, word } from "../objects/record.js";
+import { readEach, type Task } from "../tasks/task.js";
+
+const FILE = record("file", { operations: word("f_op"), socket: word("private_data") });
+const SOCKET = record("socket", { sock: word("sk") });
+
+/** A process that has a socket open. */
+export interface SocketOwner {
+  readonly pid: number | undefined;
+  readonly comm: string | undefined;
+  readonly fd: number;
+}
+
+/** A socket that is open, with its `struct sock`. */
+export interface OpenSocket {
+  /** Address of its `struct socket`. */
+  readonly socket: bigint;
+  /** Address of its `struct sock`; 0n once it is released. */
+  readonly sock: bigint;
+  readonly owners: SocketOwner[];
+}
+
+/** The sockets among the open files of these processes, those of each process's first thread. */
+export function* openSockets(
+  data: KernelData,
+  tasks: readonly Task[],
+  report: OnDamage,
+): Routine<OpenSocket[]> {
+  const operations = yield* needSymbol(data, "socket_file_ops");
+  const byFile = new Map<bigint, SocketOwner[]>();
+  for (const task of tasks) {
+    const descriptors = new Descriptors(data, task, report);
+    for (;;) {
+      const piece = yield* descriptors.next();
+      if (piece === undefined) break;
+      for (const { fd, file } of piece) {
+        if (file === null || typeof fd !== "number") continue;
+        const owners = byFile.get(file) ?? [];
+        owners.push({ pid: task.pid, comm: task.comm, fd });
+        byFile.set(file, owners);
+      }
+    }
+  }
+  const pointers = [...byFile.keys()];
+  const files = yield* readEach(data, FILE, pointers, "a file", report);
+  const bySocket = new Map<bigint, SocketOwner[]>();
+  for (const [i, file] of files.entries()) {
+    if (file === undefined || file.operations !== operations) continue;
+    const owners = byFile.get(pointers[i] as bigint) ?? [];
+    bySocket.set(file.socket, [...(bySocket.get(file.socket) ?? []), ...owners]);
+  }
+  const sockets = [...bySocket];
+  const rows = yield* readEach(
+    data,
+    SOCKET,
+    sockets.map(([socket]) => socket),
+    "a socket",
+    report,
+  );
+  return sockets.flatMap(([socket, owners], i) => {
+    const row = rows[i];
+    return row === undefined ? [] : [{ socket, sock: row.sock, owners }];
+  });
+}
