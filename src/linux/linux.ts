@@ -5,6 +5,8 @@ import { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.j
 import { listFiles, type OpenFile, type OpenFileOptions } from "./files/file.js";
 import { LinuxKernel } from "./kernel.js";
 import { kernelData } from "./kernel-data.js";
+import { listLog } from "./log/log.js";
+import type { LogRecord } from "./log/log-record.js";
 import { type LoadedModule, listModules } from "./modules/module.js";
 import { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
 import { listNamespaces, type Namespace, type NamespaceOptions } from "./namespaces/namespace.js";
@@ -32,6 +34,11 @@ export class Linux extends LinuxKernel {
   /** Mapped ranges of all processes, or of one, with how many of their pages are there. */
   vmas(options: VmaOptions = {}): IoSequence<Vma> {
     return listVmas(this, options);
+  }
+
+  /** The kernel's log, the oldest record first. */
+  log(options: DamageOptions = {}): IoSequence<LogRecord> {
+    return listLog(this, options);
   }
 
   /** Open files of all processes, or of one: by descriptor, its directories, its program. */

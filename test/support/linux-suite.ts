@@ -8,6 +8,7 @@ import type { Truth } from "../../fixtures/vm/truth.mjs";
 import {
   type Damage,
   type LinuxKernel,
+  listLog,
   listModules,
   listTasks,
   listVmas,
@@ -190,6 +191,19 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
       }
     });
 
+    it("reads the kernel's log, every record as /dev/kmsg gave it", async () => {
+      const log = await listLog(kernel).toArray();
+      const mine = log.map(({ sequence, time, level, text }) => ({
+        level,
+        sequence,
+        microseconds: Math.floor(Math.round(time * 1e9) / 1000),
+        text: asKmsg(text),
+      }));
+      // The guest printed it before it went on; what was logged since follows.
+      expect(truth.log.length).toBeGreaterThan(100);
+      expect(mine.slice(0, truth.log.length)).toEqual(truth.log);
+    });
+
     it("counts the pages of a range that are in RAM and swapped out, as the process itself saw them", async () => {
       const damage: Damage[] = [];
       const vmas = await listVmas(kernel, {
@@ -234,6 +248,17 @@ function pagesIn(region: Truth["regions"][number], pageSize: number): { resident
     else if (run.state === "paged-out") swapped += pages;
   }
   return { resident, swapped };
+}
+
+/** /dev/kmsg escapes what is not printable, and backslashes (kernel/printk/printk.c, `msg_add_ext_text`). */
+function asKmsg(text: string): string {
+  return [...Buffer.from(text)]
+    .map((byte) =>
+      byte < 32 || byte >= 127 || byte === 92
+        ? `\\x${byte.toString(16).padStart(2, "0")}`
+        : String.fromCharCode(byte),
+    )
+    .join("");
 }
 
 /** As the truth has a line of /proc/PID/maps. */

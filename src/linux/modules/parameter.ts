@@ -29,6 +29,7 @@ const PARAMETER = record("kernel_param", {
   mode: int("perm"),
   value: word("arg"),
 });
+const OPERATIONS = record("kernel_param_ops", { get: word("get") });
 const ARRAY = record("kparam_array", {
   max: int("max"),
   elementSize: int("elemsize"),
@@ -120,11 +121,18 @@ export function* readParameters(
   return found;
 }
 
-/** What stands behind `param_ops_` or before `_ops` in the name of the operations. */
-function* typeOf({ kernel }: KernelData, ops: bigint): Routine<string> {
-  const symbol = yield* kernel.nameOf(ops);
-  if (symbol === undefined || symbol.offset !== 0n) return "";
-  return /^param_ops_(\w+)$/.exec(symbol.name)?.[1] ?? /^param_(array)_ops$/.exec(symbol.name)?.[1] ?? "";
+/**
+ * What stands behind `param_ops_`, or before `_ops`, in the name of the operations; of a module's own operations, what stands behind
+ * `param_get_` in the name of the function that writes the value out.
+ */
+function* typeOf(data: KernelData, ops: bigint): Routine<string> {
+  const symbol = yield* data.kernel.nameOf(ops);
+  const name = symbol?.offset === 0n ? symbol.name : "";
+  const known = /^param_ops_(\w+)$/.exec(name)?.[1] ?? /^param_(array)_ops$/.exec(name)?.[1];
+  if (known !== undefined) return known;
+  const [row] = yield* OPERATIONS.on(data.types).read(data.memory, [ops]);
+  const get = row?.value === undefined ? undefined : yield* data.kernel.nameOf(row.value.get);
+  return get?.offset === 0n ? (/^param_get_(\w+)$/.exec(get.name)?.[1] ?? "") : "";
 }
 
 function* textOf(
