@@ -26,8 +26,9 @@ export const CGROUPS: KernelCommand = {
   examples: ["cgroups", "cgroups --pid 1"],
   run: async ({ session, kernel, pid }) => {
     const damage = new DamageSummary();
-    const groups = listCgroups(kernel, { pid, onDamage: damage.add });
-    return await showList(session, groups, COLUMNS, damage, "no cgroup hierarchy was ever mounted");
+    const groups = await listCgroups(kernel, { pid, onDamage: damage.add }).toArray();
+    if (groups.length === 0 && damage.count === 0) session.warn("no cgroup hierarchy was ever mounted");
+    return await showList(session, groups, COLUMNS, damage);
   },
 };
 

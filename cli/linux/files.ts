@@ -27,7 +27,7 @@ export const FILES: KernelCommand = {
   run: async ({ session, kernel, pid }) => {
     const damage = new DamageSummary();
     const files = listFiles(kernel, { pid, onDamage: damage.add });
-    return await showList(session, files, COLUMNS, damage, "no open files");
+    return await showList(session, files, COLUMNS, damage);
   },
 };
 

@@ -42,7 +42,7 @@ export const MOUNTS: KernelCommand = {
   run: async ({ session, kernel, pid, options }) => {
     const damage = new DamageSummary();
     const mounts = listMounts(kernel, { pid, all: options.all === true, onDamage: damage.add });
-    return await showList(session, mounts, COLUMNS, damage, "no mounts");
+    return await showList(session, mounts, COLUMNS, damage);
   },
 };
 

@@ -23,7 +23,7 @@ export const NAMESPACES: KernelCommand = {
   run: async ({ session, kernel, pid }) => {
     const damage = new DamageSummary();
     const list = listNamespaces(kernel, { pid, onDamage: damage.add });
-    return await showList(session, list, COLUMNS, damage, "no namespaces");
+    return await showList(session, list, COLUMNS, damage);
   },
 };
 

@@ -38,6 +38,12 @@ describe("memtool files", () => {
     expect(rows.find(({ path }) => path === "/dev/zero")).toMatchObject({ type: "chr", special: "1:5" });
   });
 
+  it("is empty for a zombie, which has none", async () => {
+    const { pid } = TRUTH.processes.find(({ state }) => state === "Z") as { pid: number };
+    const { out, err, status } = await memtool(["files", "--pid", `${pid}`, "--json", ...TARGET]);
+    expect([out, err, status]).toEqual(["", "", 0]);
+  });
+
   it("shows people flags in octal, as fdinfo does", async () => {
     const { out } = await memtool(["files", "--pid", `${PROGRAM}`, ...TARGET]);
     expect(out).toMatch(/^PID +COMMAND +FD +TYPE +FLAGS +POSITION +DEVICE +INODE +PATH\n/);

@@ -171,7 +171,7 @@ export function filesSuite(name: string, get: () => Promise<LinuxSubject>): void
 }
 
 /** As mountinfo writes it, without the options of the file system. */
-function lineOf(mount: Mount): string {
+export function lineOf(mount: Mount): string {
   const fields: (string | number | undefined)[] = [mount.id, mount.parent, deviceText(mount.device ?? 0)];
   fields.push(escaped(mount.root), escaped(mount.mountpoint), mount.options.join(","));
   if (mount.shared !== null) fields.push(`shared:${mount.shared}`);
@@ -182,11 +182,14 @@ function lineOf(mount: Mount): string {
   return fields.join(" ");
 }
 
-function withoutOwnOptions(line: string): string {
+/** A line of mountinfo without them. */
+export function withoutOwnOptions(line: string): string {
   return line.slice(0, line.lastIndexOf(" "));
 }
 
 /** As the kernel's `mangle`. */
 function escaped(text: string | undefined): string | undefined {
-  return text?.replace(/[ \t\n\\#]/g, (each) => `\\${each.charCodeAt(0).toString(8).padStart(3, "0")}`);
+  return /^\w+:\[/.test(text ?? "")
+    ? text
+    : text?.replace(/[ \t\n\\#]/g, (each) => `\\${each.charCodeAt(0).toString(8).padStart(3, "0")}`);
 }

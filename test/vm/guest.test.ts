@@ -15,6 +15,7 @@ import {
   VirtualMemory,
   withMapping,
 } from "../../src/index.js";
+import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { truthSuite } from "../support/truth-suite.js";
 
@@ -40,10 +41,12 @@ for (const form of ["elf", "raw", "kdump"] as const) {
 }
 
 // makedumpfile knows this kernel's page flags: it leaves out no structure of the kernel's.
-linuxSuite("a fresh guest's dump without user pages, by makedumpfile", async () => {
-  const form = FORMS.find(({ name }) => name === "makedumpfile's, all filters, zlib") as Form;
-  return { target: await form.write(await boot()), truth: (await boot()).truth, filtered: true };
-});
+for (const suite of [linuxSuite, filesSuite]) {
+  suite("a fresh guest's dump without user pages, by makedumpfile", async () => {
+    const form = FORMS.find(({ name }) => name === "makedumpfile's, all filters, zlib") as Form;
+    return { target: await form.write(await boot()), truth: (await boot()).truth, filtered: true };
+  });
+}
 
 describe("a running guest, read through its QEMU process", () => {
   let subject: Guest;

@@ -6,6 +6,7 @@ import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import type { MachineName } from "../../fixtures/vm/machines.mjs";
 import type { Stop } from "../../fixtures/vm/truth.mjs";
 import { KERNEL_EXECUTABLE, type MappedRun, USER_EXECUTABLE, VirtualMemory } from "../../src/index.js";
+import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { skipIfMissing } from "../support/missing.js";
 import { pagingSuite } from "../support/paging-suite.js";
@@ -51,10 +52,12 @@ for (const name of NAMES) {
 
     // Kernels without BTF have no types of their own.
     if (WITH_TYPES.has(name)) {
-      linuxSuite(`a fresh ${name} guest`, async () => {
-        const { elfFile, truth, swapFile } = await boot();
-        return { target: elfFile, truth, swapFile };
-      });
+      for (const suite of [linuxSuite, filesSuite]) {
+        suite(`a fresh ${name} guest`, async () => {
+          const { elfFile, truth, swapFile } = await boot();
+          return { target: elfFile, truth, swapFile };
+        });
+      }
     }
 
     manualsSuite(boot);

@@ -27,7 +27,7 @@ const ROOT = record("cgroup_root", {
 });
 const CONTROLLER = record("cgroup_subsys", {
   name: word("name"),
-  // Since 4.2 (3e1d2eed39d8): "blkio" is "io" in the second version.
+  // Since 4.3 (3e1d2eed39d8): "blkio" is "io" in the second version.
   legacyName: maybe(word("legacy_name")),
 });
 

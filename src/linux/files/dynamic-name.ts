@@ -3,7 +3,7 @@
  * function (`dentry_operations.d_dname`) that can't be run in a dump; which one it is, its symbol tells.
  *
  * Facts: fs/pipe.c (`pipefs_dname`), net/socket.c (`sockfs_dname`), fs/anon_inodes.c (`anon_inodefs_dname`), fs/nsfs.c
- * (`ns_dname`), fs/pidfs.c (`pidfs_dname`), fs/d_path.c (`simple_dname`: memfd, shared memory, and pseudo files since 5.9),
+ * (`ns_dname`), fs/pidfs.c (`pidfs_dname`), fs/d_path.c (`simple_dname`: memfd, shared memory, and files of file systems that are never mounted),
  * drivers/dma-buf/dma-buf.c (`dmabuffs_dname`).
  */
 import type { Routine } from "../../io/index.js";

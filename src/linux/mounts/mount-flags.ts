@@ -1,7 +1,7 @@
 /**
  * What the flags of mounts and file systems mean.
  *
- * Facts: include/linux/mount.h (MNT_), include/linux/fs.h (SB_), fs/mount.h (T_, since 6.17), fs/proc_namespace.c for their
+ * Facts: include/linux/mount.h (MNT_), include/linux/fs.h (SB_), fs/mount.h (T_, in newer kernels), fs/proc_namespace.c for their
  * names and order.
  */
 

@@ -44,7 +44,7 @@ const MOUNT = record("mount", {
   master: word("mnt_master"),
   id: int("mnt_id"),
   group: int("mnt_group_id"),
-  // Since 6.17 ("take ->mnt_group_id and friends…"): what was MNT_SHARED and MNT_UNBINDABLE.
+  // Newer kernels have what was MNT_SHARED and MNT_UNBINDABLE here (fs/mount.h, T_SHARED).
   propagation: maybe(int("mnt_t_flags")),
 });
 const SUPER_BLOCK = record("super_block", {

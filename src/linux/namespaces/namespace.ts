@@ -54,7 +54,7 @@ const NSPROXY = record("nsproxy", {
   time: maybe(word("time_ns")),
   timeForChildren: maybe(word("time_ns_for_children")),
   uts: word("uts_ns"),
-  // Renamed in 3.11 (c2b1df2eb420).
+  // Renamed in 2013 (c2b1df2eb420).
   pidForChildren: word("pid_ns_for_children", "pid_ns"),
 });
 const TASK = record("task_struct", {
