@@ -2,12 +2,14 @@
 import type { Command } from "commander";
 import type { Session } from "../session.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
+import { EBPF } from "./ebpf.js";
 import { ENV } from "./env.js";
+import { MODULES } from "./modules.js";
 import { KTHREADS, PS } from "./ps.js";
 import { VMAS } from "./vmas.js";
 
 /** All of them. */
-export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, VMAS, KTHREADS, ENV];
+export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, VMAS, KTHREADS, ENV, MODULES, EBPF];
 
 /**
  * Adds them to the program.

@@ -1,6 +1,14 @@
 /** Linux kernels in memory. Start with `find-kernel.ts`. @module */
 
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
+export {
+  type BpfItem,
+  type BpfKind,
+  type BpfLink,
+  type BpfMap,
+  type BpfProgram,
+  listBpf,
+} from "./bpf/bpf.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
 export {
@@ -25,6 +33,10 @@ export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
+export { listModules, type Module, type ModulePart, type ModuleState } from "./modules/module.js";
+export { ModuleSymbols } from "./modules/module-symbols.js";
+export { readModuleTypes } from "./modules/module-types.js";
+export type { ModuleParameter } from "./modules/parameters.js";
 export {
   type Damage,
   DamageError,

@@ -1,12 +1,16 @@
 /** A Linux kernel and all that can be asked of it. What each answer is, is in the folders beside: a file for each subsystem. */
 import { Io, type IoSequence, type Routine } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
+import { type BpfItem, listBpf } from "./bpf/bpf.js";
 import { LinuxKernel } from "./kernel.js";
 import { kernelData } from "./kernel-data.js";
+import { listModules, type Module } from "./modules/module.js";
+import { readModuleTypes } from "./modules/module-types.js";
 import type { DamageOptions } from "./objects/damage.js";
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
 import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
+import type { Btf } from "./types/btf/btf.js";
 
 /**
  * A kernel, its processes, and what else it knows. Made by `findKernel` and `machine.linux()`.
@@ -27,6 +31,25 @@ export class Linux extends LinuxKernel {
   /** Mapped ranges of all processes, or of one, with how many of their pages are there. */
   vmas(options: VmaOptions = {}): IoSequence<Vma> {
     return listVmas(this, options);
+  }
+
+  /** Modules that are loaded. */
+  modules(options: DamageOptions = {}): IoSequence<Module> {
+    return listModules(this, options);
+  }
+
+  /**
+   * The types of a module, over those of the kernel.
+   *
+   * @throws {MemtoolError} `NO_MODULE`. @throws {TypesError} if it has none.
+   */
+  moduleTypes(name: string): Io<Btf> {
+    return readModuleTypes(this, name);
+  }
+
+  /** BPF's programs, maps and links. */
+  bpf(options: DamageOptions = {}): IoSequence<BpfItem> {
+    return listBpf(this, options);
   }
 
   /**
