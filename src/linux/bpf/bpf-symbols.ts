@@ -5,13 +5,19 @@
  * `bpf_get_kallsym`: each is a `t` of the module "bpf"; `bpf_get_prog_name`).
  */
 import type { Routine } from "../../io/index.js";
-import { type KernelData, symbolAddress } from "../kernel-data.js";
+import { findListHead } from "../image-search.js";
+import { type KernelData, listsFunctionsOnly, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { hasStruct, int, offsetOf, raw, record, text, word } from "../objects/record.js";
 import type { KernelSymbol } from "../symbol.js";
 
-const KSYM = record("bpf_ksym", { start: word("start"), end: word("end"), name: text("name") });
+const KSYM = record("bpf_ksym", {
+  start: word("start"),
+  end: word("end"),
+  name: text("name"),
+  isProgram: int("prog"),
+});
 
 // 4.11 (74451e66d516) to 5.6: programs only, and their names are put together when they are shown.
 const AUX = record("bpf_prog_aux", { prog: word("prog"), name: text("name") });
@@ -26,15 +32,45 @@ export interface BpfSymbol {
 
 /** All of them, in the order of their list; empty for a kernel without BPF's translation. @internal */
 export function* readBpfSymbols(data: KernelData, report: OnDamage): Routine<BpfSymbol[]> {
+  const addresses = yield* ksymAddresses(data, report);
+  return hasStruct(data.types, "bpf_ksym")
+    ? yield* fromKsyms(data, addresses, report)
+    : yield* fromPrograms(data, addresses, report);
+}
+
+/** Addresses of the translated programs' `bpf_prog_aux`, trampolines left out. @internal */
+export function* translatedPrograms(data: KernelData, report: OnDamage): Routine<bigint[]> {
   const { types, memory } = data;
-  const head = yield* symbolAddress(data, "bpf_kallsyms");
-  if (head === undefined) return [];
+  const addresses = yield* ksymAddresses(data, report);
+  if (!hasStruct(types, "bpf_ksym")) return addresses;
+  const rows = yield* KSYM.on(types).read(memory, addresses);
+  const offset = BigInt(offsetOf(types, "bpf_prog_aux", "ksym"));
+  return rows.filter(({ value }) => value?.isProgram === 1).map(({ address }) => address - offset);
+}
+
+/** Addresses of every `bpf_ksym`; before 5.7 of `bpf_prog_aux`. */
+function* ksymAddresses(data: KernelData, report: OnDamage): Routine<bigint[]> {
+  const { types, memory } = data;
   const isNew = hasStruct(types, "bpf_ksym");
   if (!isNew && !hasStruct(types, "bpf_prog_aux")) return [];
+  const head = (yield* symbolAddress(data, "bpf_kallsyms")) ?? (yield* findHead(data));
+  if (head === undefined) return [];
   const nodeAt = isNew ? offsetOf(types, "bpf_ksym", "lnode") : offsetOf(types, "bpf_prog_aux", "ksym_lnode");
   const nodes = yield* walkList(memory, head, "the list of BPF's symbols", report);
-  const addresses = nodes.map((node) => node - BigInt(nodeAt));
-  return isNew ? yield* fromKsyms(data, addresses, report) : yield* fromPrograms(data, addresses, report);
+  return nodes.map((node) => node - BigInt(nodeAt));
+}
+
+/** Where kallsyms list functions only, the list is found by its first one. */
+function* findHead(data: KernelData): Routine<bigint | undefined> {
+  const { types, memory, kernel } = data;
+  const layout = KSYM.onIf(types);
+  if (layout === undefined || !(yield* listsFunctionsOnly(data))) return undefined;
+  const offset = BigInt(offsetOf(types, "bpf_ksym", "lnode"));
+  return yield* findListHead(memory, kernel.searchRanges, function* (node) {
+    const [row] = yield* layout.read(memory, [node - offset]);
+    const value = row?.value;
+    return value !== undefined && value.start < value.end && value.name.startsWith("bpf_");
+  });
 }
 
 function* fromKsyms({ types, memory }: KernelData, at: bigint[], report: OnDamage): Routine<BpfSymbol[]> {

@@ -7,13 +7,13 @@
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
-import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
+import { type KernelData, kernelData, listsFunctionsOnly, symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
-import { pointersIn } from "../objects/pointers.js";
+import { pointersAt, pointersIn } from "../objects/pointers.js";
 import { hasStruct, int, maybe, offsetOf, raw, record, text, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
 import { walkXarray } from "../objects/xarray.js";
-import { tagText } from "./bpf-symbols.js";
+import { tagText, translatedPrograms } from "./bpf-symbols.js";
 
 const PROGRAM = record("bpf_prog", {
   type: int("type"),
@@ -26,6 +26,7 @@ const PROGRAM = record("bpf_prog", {
   aux: word("aux"),
 });
 const AUX = record("bpf_prog_aux", {
+  prog: maybe(word("prog")),
   id: maybe(int("id")),
   name: maybe(text("name")),
   // Nanoseconds since boot, since 4.15 (cb4d2b3f03d8).
@@ -119,8 +120,14 @@ export function listBpf(kernel: LinuxKernel, options: DamageOptions = {}): IoSeq
 function* bpfRoutine(sink: Sink<BpfItem>, kernel: LinuxKernel, options: DamageOptions): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
-  const programs = yield* numbered(data, "prog_idr", "BPF's programs", log.report);
-  const maps = yield* numbered(data, "map_idr", "BPF's maps", log.report);
+  let programs = yield* numbered(data, "prog_idr", "BPF's programs", log.report);
+  let maps = yield* numbered(data, "map_idr", "BPF's maps", log.report);
+  if (yield* listsFunctionsOnly(data)) {
+    programs = yield* programsBySymbol(data, log.report);
+    maps = yield* mapsOfPrograms(data, programs);
+    const why = "no symbol map_idr: only translated programs and the maps that they use are found";
+    log.report(damage("the list of BPF's maps", 0n, "unreadable", 0, why));
+  }
   const links = yield* numbered(data, "link_idr", "BPF's links", log.report);
   const mapIds = new Map(maps.map(({ index, entry }) => [entry, index]));
   const programIds = new Map(programs.map(({ index, entry }) => [entry, index]));
@@ -143,6 +150,42 @@ function* numbered(data: KernelData, symbol: string, what: string, report: OnDam
   // Since 4.11 (0a835c4f090a) a radix tree.
   const root = at + BigInt(offsetOf(types, "idr", "idr_rt"));
   return yield* walkXarray(memory, types, root, what, report);
+}
+
+/** Programs that their symbols lead to. */
+function* programsBySymbol(data: KernelData, report: OnDamage): Routine<Numbered[]> {
+  const rows = yield* AUX.on(data.types).read(data.memory, yield* translatedPrograms(data, report));
+  const found: Numbered[] = [];
+  for (const { address, partial, fault } of rows) {
+    if (partial.id === undefined || partial.prog === undefined) {
+      report(damage("a bpf_prog_aux", address, "unreadable", fault));
+      // A function of a program has a symbol of its own, and no number.
+    } else if (partial.id !== 0) found.push({ index: partial.id, entry: partial.prog });
+  }
+  return found.sort((a, b) => a.index - b.index);
+}
+
+/** Maps that programs use. */
+function* mapsOfPrograms({ types, memory }: KernelData, programs: readonly Numbered[]): Routine<Numbered[]> {
+  const rows = yield* PROGRAM.on(types).read(
+    memory,
+    programs.map(({ entry }) => entry),
+  );
+  const auxes = yield* AUX.on(types).read(
+    memory,
+    rows.map(({ partial }) => partial.aux ?? 0n),
+  );
+  const pointers = new Set<bigint>();
+  for (const { partial } of auxes) {
+    const { usedMaps: at, usedMapCount: count } = partial;
+    if (at === undefined || count === undefined || count === 0) continue;
+    const found = yield* pointersAt(memory, at, Math.min(count, MAX_MAPS));
+    // (What can't be read is told of when the program is.)
+    if (typeof found !== "number") for (const pointer of found) pointers.add(pointer);
+  }
+  const maps = yield* MAP.on(types).read(memory, [...pointers]);
+  const found = maps.map(({ address, partial }) => ({ index: partial.id ?? 0, entry: address }));
+  return found.sort((a, b) => a.index - b.index);
 }
 
 function* programsOf(
@@ -198,7 +241,7 @@ function* programsOf(
       jited: isJited ? partial.jitedLength : 0,
       image: partial.image,
       maps: yield* usedMaps(data, aux.partial.usedMaps, aux.partial.usedMapCount, maps, what, report),
-      attachType: constantOf(data, "bpf_attach_type", "BPF_", partial.attachType),
+      attachType: attachTypeOf(data, partial.type, partial.attachType),
       attachedTo: attached[i],
       address: entry,
     });
@@ -278,6 +321,17 @@ function* linksOf(
       address: entry,
     };
   });
+}
+
+/** 0 is what most programs have for none, and what those of control groups have for one of theirs. */
+function attachTypeOf(
+  data: KernelData,
+  type: number | undefined,
+  value: number | undefined,
+): string | undefined {
+  const name = constantOf(data, "bpf_prog_type", "BPF_PROG_TYPE_", type);
+  if (value === 0 && name?.startsWith("cgroup_") !== true) return undefined;
+  return constantOf(data, "bpf_attach_type", "BPF_", value);
 }
 
 /** The name of a constant, without what begins all of them; its number, if it has none. */

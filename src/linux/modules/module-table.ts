@@ -6,7 +6,7 @@
  * a letter is upper case if the symbol is exported to every module), include/linux/export-internal.h and export.h
  * (`struct kernel_symbol`).
  */
-import type { Fault, Routine } from "../../io/index.js";
+import { type Fault, faultState, type Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import { type Damage, damage, type OnDamage } from "../objects/damage.js";
 import { int, maybe, place, record, textAt, word } from "../objects/record.js";
@@ -76,8 +76,8 @@ export function* readModuleTable(
   for (let i = 0; i < count; i++) {
     const entry = yield* entries.at(i * entrySize, entrySize);
     if (entry === undefined) {
-      // Not one of them there: it is no table.
-      if (found.length === 0 && entries.isLost) break;
+      // Nothing is mapped there any more: the table's length was a lie.
+      if (entries.isLost) break;
       continue;
     }
     const view = new DataView(entry.buffer, entry.byteOffset, entrySize);
@@ -165,7 +165,7 @@ class Pieces {
     this.#report = report;
   }
 
-  /** Whether a whole piece was not there. */
+  /** Whether there was a whole piece at which nothing is mapped. */
   get isLost(): boolean {
     return this.#lost;
   }
@@ -217,7 +217,8 @@ class Pieces {
     const size = Math.min(PIECE, this.#length - index * PIECE);
     const { bytes, holes } = yield* this.#data.memory.readPartial(at, size);
     const hole = holes[0];
-    this.#lost ||= hole !== undefined && hole.start === 0 && hole.end === size;
+    const isGone = hole !== undefined && hole.start === 0 && hole.end === size;
+    this.#lost ||= isGone && isUnmapped(hole.fault);
     const piece = { bytes, holes };
     this.#pieces.set(index, piece);
     return piece;
@@ -233,4 +234,10 @@ class Pieces {
     if (!this.#isTold) this.#report(found);
     this.#isTold = true;
   }
+}
+
+/** Whether an address is none of the kernel's, rather than that the dump lacks its page. */
+function isUnmapped(fault: Fault): boolean {
+  const state = faultState(fault);
+  return state === "not-present" || state === "non-canonical" || state === "malformed";
 }

@@ -5,8 +5,9 @@
  * `base_btf`), since 5.11 (36e68442d1af) with CONFIG_DEBUG_INFO_BTF_MODULES.
  */
 import { Io, MemtoolError, type Routine } from "../../io/index.js";
+import { findListHead } from "../image-search.js";
 import type { LinuxKernel } from "../kernel.js";
-import { kernelData, symbolAddress } from "../kernel-data.js";
+import { type KernelData, kernelData, listsFunctionsOnly, symbolAddress } from "../kernel-data.js";
 import { readBtf } from "../kernel-types.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
@@ -44,7 +45,7 @@ export function* moduleTypesRoutine(kernel: LinuxKernel, name: string): Routine<
       `no module ${name} is loaded (memtool modules lists them)${also(wrong)}`,
     );
   }
-  const head = yield* symbolAddress(data, "btf_modules");
+  const head = (yield* symbolAddress(data, "btf_modules")) ?? (yield* findHead(data));
   if (head === undefined || !hasStruct(types, "btf_module") || !(types instanceof Btf)) {
     throw new TypesError(
       "NO_TYPES",
@@ -73,6 +74,19 @@ export function* moduleTypesRoutine(kernel: LinuxKernel, name: string): Routine<
   const { data: start, size } = btf.value;
   const bytes = yield* readBtf(memory, start, start + BigInt(size), what);
   return new Btf(bytes, { name: what, base: types });
+}
+
+/** Where kallsyms list functions only, the list is found by its first one. */
+function* findHead(data: KernelData): Routine<bigint | undefined> {
+  const { types, memory, kernel } = data;
+  const layout = BTF_MODULE.onIf(types);
+  if (layout === undefined || !(yield* listsFunctionsOnly(data))) return undefined;
+  const addresses = new Set((yield* readModules(data, () => {})).map(({ address }) => address));
+  const offset = BigInt(offsetOf(types, "btf_module", "list"));
+  return yield* findListHead(memory, kernel.searchRanges, function* (node) {
+    const [row] = yield* layout.read(memory, [node - offset]);
+    return row?.value !== undefined && addresses.has(row.value.module);
+  });
 }
 
 function also(wrong: readonly string[]): string {

@@ -6,8 +6,15 @@
  * kernel/panic.c (`taint_flags`).
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
+import { findListHead } from "../image-search.js";
 import type { LinuxKernel } from "../kernel.js";
-import { type KernelData, kernelData, needSymbol } from "../kernel-data.js";
+import {
+  type KernelData,
+  kernelData,
+  listsFunctionsOnly,
+  needSymbol,
+  symbolAddress,
+} from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import {
@@ -119,8 +126,8 @@ export function* readModules(data: KernelData, report: OnDamage): Routine<Module
   const layout = MODULE.onIf(types);
   // Without CONFIG_MODULES it is declared only.
   if (layout === undefined) return [];
-  const head = yield* needSymbol(data, "modules");
   const offset = BigInt(offsetOf(types, "module", "list"));
+  const head = (yield* findModuleList(data, layout, offset)) ?? (yield* needSymbol(data, "modules"));
   const nodes = yield* walkList(memory, head, "the list of modules", report);
   const rows = yield* layout.read(
     memory,
@@ -130,6 +137,30 @@ export function* readModules(data: KernelData, report: OnDamage): Routine<Module
     if (fault !== 0) report(damage(`module ${partial.name ?? "?"}`, address, "unreadable", fault));
   }
   return rows;
+}
+
+const heads = new WeakMap<LinuxKernel, bigint>();
+
+/** Where the kernel's kallsyms list functions only, the list of modules is found by its first one. */
+function* findModuleList(
+  data: KernelData,
+  layout: ReturnType<typeof MODULE.on>,
+  offset: bigint,
+): Routine<bigint | undefined> {
+  const { kernel, memory } = data;
+  const known = (yield* symbolAddress(data, "modules")) ?? heads.get(kernel);
+  if (known !== undefined) return known;
+  if (!(yield* listsFunctionsOnly(data))) return undefined;
+  const found = yield* findListHead(memory, kernel.searchRanges, function* (node) {
+    const [row] = yield* layout.read(memory, [node - offset]);
+    const value = row?.value;
+    if (row === undefined || value === undefined || STATES[value.state] === undefined) return false;
+    if (!/^[A-Za-z0-9_]+$/.test(value.name)) return false;
+    const [text] = partsOf(data, row);
+    return text !== undefined && text.address % 4096n === 0n;
+  });
+  if (found !== undefined) heads.set(kernel, found);
+  return found;
 }
 
 /** Ranges of a module's memory that are not empty, text first. @internal */
