@@ -83,6 +83,11 @@ export async function run(
       "use a process's memory, or list only what is that process's",
       checked(parsePid),
     )
+    .option(
+      "--types <file>",
+      "the kernel's types, instead of its own: a file of BTF, a vmlinux with BTF, or Volatility's ISF (each also as .gz)",
+      once,
+    )
     .option("--write", "allow writes to the target")
     .option("--json", "one JSON object a line; nothing else on standard output")
     .addHelpText("after", EPILOGUE)

@@ -38,6 +38,7 @@ export interface GlobalOptions {
   readonly ept?: readonly string[];
   readonly pid?: string;
   readonly swap?: readonly string[];
+  readonly types?: string;
   readonly write?: boolean;
   readonly json?: boolean;
 }
@@ -143,6 +144,7 @@ export class Session {
       swap: options.swap?.map(parseSwapArea),
       ept: options.ept?.map(parseEpt),
       memoryMap: options.map,
+      types: options.types,
       holes: purpose === "info" || purpose === "coverage",
       kernel: kernelFor(purpose, options),
       onProgress: (done, total) =>

@@ -19,6 +19,8 @@ import {
   readZeroPages,
   rootsOfKernel,
   type SwapTypes,
+  TypesError,
+  type TypeTable,
   type Vmcoreinfo,
   type ZeroPages,
 } from "../src/linux/index.js";
@@ -68,6 +70,8 @@ export interface Layers {
   readonly findZeros?: () => Promise<PhysicalMap | undefined>;
   /** Where pages are read from that were swapped out. */
   readonly swap?: SwapFiles | undefined;
+  /** Types for the kernel, instead of its own. */
+  readonly types?: TypeTable | undefined;
 }
 
 /** A range of an address space without page tables, with as much as the connector knows of it. */
@@ -96,6 +100,7 @@ export class Machine {
   readonly #files: FilesBeside | undefined;
   readonly #swap: SwapFiles | undefined;
   readonly #findZeros: Layers["findZeros"];
+  readonly #types: TypeTable | undefined;
   readonly #identity: AddressSpace<Address>;
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
@@ -114,6 +119,7 @@ export class Machine {
     this.#pool = layers.pool;
     this.#files = layers.files;
     this.#swap = layers.swap;
+    this.#types = layers.types;
     this.#findZeros = layers.guest === undefined ? layers.findZeros : undefined;
     this.format = layers.image?.format ?? kind;
     this.#options = options;
@@ -178,7 +184,7 @@ export class Machine {
             "--physical reads its physical memory",
         );
       }
-      this.#kernel = yield* findKernel(physical, {
+      const kernel = yield* findKernel(physical, {
         map: physical.map,
         note: image?.notes.vmcoreinfo,
         architecture,
@@ -193,8 +199,10 @@ export class Machine {
         onProgress: this.#options.onProgress,
         formatOf: (paging, info) => this.#formats.ofLinux(paging, info),
       });
+      if (this.#types !== undefined) useTypes(kernel, this.#types);
+      this.#kernel = kernel;
       this.#noKernel = undefined;
-      return this.#kernel;
+      return kernel;
     } catch (error) {
       if (error instanceof KernelNotFoundError) this.#noKernel = error;
       throw error;
@@ -395,6 +403,19 @@ export class Machine {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** Gives a kernel its types, unless they are of another architecture for sure. */
+function useTypes(kernel: Linux, types: TypeTable): void {
+  const { pointerSize } = kernel.memory;
+  if (types.pointerSize !== pointerSize) {
+    throw new TypesError(
+      "NO_TYPES",
+      types.name,
+      `${types.name} has pointers of ${types.pointerSize} bytes, and this kernel of ${pointerSize}: it is of another kernel`,
+    );
+  }
+  kernel.useTypes(types);
 }
 
 /** The ranges as the connector knows them; bounds alone where it knows no more. */

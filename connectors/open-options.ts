@@ -1,5 +1,6 @@
 /** What to open, and how. */
 import type { RawRange } from "../src/formats/index.js";
+import type { TypeTable } from "../src/linux/index.js";
 import type { MmuDef, NestedFormat } from "../src/paging/index.js";
 import type { SwapArea } from "./swap-files.js";
 
@@ -38,6 +39,11 @@ export interface OpenOptions {
    * All else is then about the guest: its kernel, `root`, its physical memory.
    */
   readonly ept?: GuestTables | readonly GuestTables[] | undefined;
+  /**
+   * Types of the kernel, instead of those that it has of its own: a table, or the path of a file of BTF (as
+   * /sys/kernel/btf/vmlinux), of a vmlinux that has BTF, or of Volatility's ISF. They must be of this very kernel.
+   */
+  readonly types?: TypeTable | string | undefined;
   /** Allow writes, where the target can; default false. */
   readonly write?: boolean | undefined;
   /**

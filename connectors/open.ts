@@ -20,6 +20,7 @@ import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
 import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
 import { SwapFiles } from "./swap-files.js";
+import { readTypesFile } from "./types-file.js";
 
 /**
  * Opens a dump or a live target.
@@ -32,6 +33,8 @@ import { SwapFiles } from "./swap-files.js";
  * @throws {MemtoolError} (a `ConnectorError`, a `FormatError`) for what can't be opened, with what to try.
  */
 export async function open(target: OpenTarget, options: OpenOptions = {}): Promise<Machine> {
+  // Before anything is opened: nobody would close it.
+  const types = typeof options.types === "string" ? readTypesFile(options.types) : options.types;
   const { connector, source, parts, memoryMap } = await openSource(target, options);
   const scheduler = new Scheduler();
   const io = new SourceIo(source, scheduler);
@@ -52,7 +55,7 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
     machine = new Machine(
       io,
       connector.kind,
-      { ...(await openGuest(io.name, layers, options)), swap },
+      { ...(await openGuest(io.name, layers, options)), swap, types },
       options,
     );
     await machine.prepare();

@@ -29,4 +29,6 @@ export interface KernelContext {
   readonly options: CommandOptions;
   /** `--pid`, if it was given. */
   readonly pid: number | undefined;
+  /** Of the program. */
+  readonly version: string;
 }

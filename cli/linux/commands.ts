@@ -1,15 +1,36 @@
 /** The commands over a kernel, in the order of the help. */
 import type { Command } from "commander";
 import type { Session } from "../session.js";
+import { CGROUPS } from "./cgroups.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
+import { DMESG } from "./dmesg.js";
 import { EBPF } from "./ebpf.js";
 import { ENV } from "./env.js";
+import { FILES } from "./files.js";
+import { ISF } from "./isf.js";
 import { MODULES } from "./modules.js";
+import { MOUNTS } from "./mounts.js";
+import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
+import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
 
 /** All of them. */
-export const KERNEL_COMMANDS: readonly KernelCommand[] = [PS, VMAS, KTHREADS, ENV, MODULES, EBPF];
+export const KERNEL_COMMANDS: readonly KernelCommand[] = [
+  PS,
+  VMAS,
+  FILES,
+  MOUNTS,
+  NAMESPACES,
+  CGROUPS,
+  MODULES,
+  EBPF,
+  KTHREADS,
+  ENV,
+  DMESG,
+  TYPES,
+  ISF,
+];
 
 /**
  * Adds them to the program.
@@ -22,6 +43,7 @@ export function addKernelCommands(
   example: (command: string) => string,
   session: (action: (session: Session) => Promise<number>) => Promise<void>,
 ): void {
+  const version = program.version() ?? "";
   for (const command of KERNEL_COMMANDS) {
     const added = program.command(command.name).description(command.description);
     for (const [name, description] of command.arguments ?? []) added.argument(name, description);
@@ -38,7 +60,7 @@ export function addKernelCommands(
       await session(async (opened) => {
         const kernel = await opened.machine.linux();
         opened.clearProgress();
-        return await command.run({ session: opened, kernel, args, options, pid: opened.pid });
+        return await command.run({ session: opened, kernel, args, options, pid: opened.pid, version });
       });
     });
   }

@@ -1,47 +1,33 @@
-import { listModules, type Module } from "../../src/linux/index.js";
-import type { KernelCommand, KernelContext } from "./command.js";
+import { type LoadedModule, listModules } from "../../src/linux/index.js";
+import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
-const COLUMNS: readonly ListColumn<Module>[] = [
+const COLUMNS: readonly ListColumn<LoadedModule>[] = [
   { field: "name", title: "NAME", value: ({ name }) => name },
-  { field: "address", title: "ADDRESS", right: true, value: ({ address }) => address },
+  { field: "address", title: "ADDRESS", value: ({ address }) => address },
   { field: "size", title: "SIZE", right: true, value: ({ size }) => size },
-  // Kernels that can't unload modules don't count.
-  { field: "references", title: "REFS", right: true, value: ({ references }) => references ?? null },
   { field: "state", title: "STATE", value: ({ state }) => state },
-  { field: "taints", title: "TAINTS", value: ({ taints }) => taints },
+  { field: "references", title: "REFS", right: true, value: ({ references }) => references },
   { field: "usedBy", title: "USED BY", value: ({ usedBy }) => usedBy },
-  { field: "version", value: ({ version }) => version ?? null },
-  { field: "srcversion", value: ({ srcversion }) => srcversion ?? null },
   {
     field: "parameters",
     title: "PARAMETERS",
-    value: ({ parameters }) =>
-      parameters.map(({ name, type, value, mode }) => ({
-        name,
-        type: type ?? null,
-        value: value ?? null,
-        mode: mode.toString(8).padStart(4, "0"),
-      })),
-    cell: ({ parameters }) => parameters.map(({ name, value }) => `${name}=${value ?? "?"}`).join(" "),
+    value: ({ parameters }) => parameters.map(({ name, type, value, mode }) => ({ name, type, value, mode })),
+    cell: ({ parameters }) => parameters.map(({ name, value }) => `${name ?? "?"}=${value ?? "?"}`).join(" "),
   },
-  {
-    field: "parts",
-    value: ({ parts }) => parts.map(({ address, size }) => ({ address, size })),
-  },
+  { field: "taints", value: ({ taints }) => taints },
+  { field: "version", value: ({ version }) => version ?? null },
+  { field: "sourceVersion", value: ({ sourceVersion }) => sourceVersion ?? null },
   { field: "module", value: ({ module }) => module },
 ];
 
 /** `memtool modules`. */
 export const MODULES: KernelCommand = {
   name: "modules",
-  description: "loaded modules, with those that use them and their parameters",
-  examples: ["modules", "modules --json"],
-  run: modules,
+  description: "loaded modules, who uses them, and what their parameters are now",
+  examples: ["modules"],
+  run: async ({ session, kernel }) => {
+    const damage = new DamageSummary();
+    return await showList(session, listModules(kernel, { onDamage: damage.add }), COLUMNS, damage);
+  },
 };
-
-async function modules({ session, kernel }: KernelContext): Promise<number> {
-  const damage = new DamageSummary();
-  const list = listModules(kernel, { onDamage: damage.add });
-  return await showList(session, list, COLUMNS, damage, "no modules are loaded");
-}

@@ -9,8 +9,10 @@ export {
   type BpfProgram,
   listBpf,
 } from "./bpf/bpf.js";
+export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
+export { type ExportIsfOptions, exportIsf, type KernelIsf } from "./export-isf.js";
 export {
   type FileRole,
   listFiles,
@@ -31,12 +33,23 @@ export {
 export { type KallsymsState, kallsymsFromState, kallsymsState } from "./kallsyms-state.js";
 export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
+export { CpuError } from "./kernel-objects.js";
 export { Linux, Process } from "./linux.js";
 export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
-export { listModules, type Module, type ModulePart, type ModuleState } from "./modules/module.js";
+export { listLog } from "./log/log.js";
+export { LOG_FACILITIES, LOG_LEVELS, type LogRecord } from "./log/log-record.js";
+export { type LoadedModule, listModules } from "./modules/module.js";
 export { ModuleSymbols } from "./modules/module-symbols.js";
 export { readModuleTypes } from "./modules/module-types.js";
-export type { ModuleParameter } from "./modules/parameters.js";
+export type { ModuleParameter } from "./modules/parameter.js";
+export { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
+export {
+  listNamespaces,
+  type Namespace,
+  type NamespaceOptions,
+  type NamespaceType,
+} from "./namespaces/namespace.js";
+export type { IndexedEntry, RangeEntry } from "./objects/containers.js";
 export {
   type Damage,
   DamageError,
@@ -44,6 +57,19 @@ export {
   type DamageReason,
   type OnDamage,
 } from "./objects/damage.js";
+export { ObjectApi, type ObjectRow, type PartialFields, readAll } from "./objects/object.js";
+export { type Missing, ObjectReadError } from "./objects/reference.js";
+export type {
+  ArrayOf,
+  KernelObject,
+  KernelStructs,
+  KernelVariables,
+  Ptr,
+  StructOf,
+  TypeOfName,
+  ValueOf,
+} from "./objects/schema.js";
+export type { KernelValue } from "./objects/value.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
@@ -56,5 +82,6 @@ export { TASK_STATES } from "./tasks/task-state.js";
 export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 export type { PageCounts } from "./tasks/vma-pages.js";
 export * from "./types/index.js";
+export { KNOWN_VARIABLES } from "./variables.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
 export { readZeroPages, type ZeroPages, zeroPageAt } from "./zero-page.js";

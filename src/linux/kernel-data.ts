@@ -19,7 +19,10 @@ export function* kernelData(kernel: LinuxKernel): Routine<KernelData> {
 }
 
 /** The address of the first of some symbols that is there; the newest kernels' name comes first. */
-export function* symbolAddress({ kernel }: KernelData, ...names: string[]): Routine<bigint | undefined> {
+export function* symbolAddress(
+  { kernel }: Pick<KernelData, "kernel">,
+  ...names: string[]
+): Routine<bigint | undefined> {
   for (const name of names) {
     const address = yield* kernel.findAddress(name);
     if (address !== undefined) return address;
@@ -28,7 +31,7 @@ export function* symbolAddress({ kernel }: KernelData, ...names: string[]): Rout
 }
 
 /** As {@link symbolAddress}. @throws {SymbolError} `NO_SYMBOL`. */
-export function* needSymbol(data: KernelData, ...names: string[]): Routine<bigint> {
+export function* needSymbol(data: Pick<KernelData, "kernel">, ...names: string[]): Routine<bigint> {
   const address = yield* symbolAddress(data, ...names);
   if (address === undefined) {
     // (Kallsyms lists variables only with CONFIG_KALLSYMS_ALL.)

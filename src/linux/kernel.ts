@@ -8,9 +8,11 @@ import { findBtf, findInitTask, type ImageRange } from "./image-search.js";
 import type { Kallsyms } from "./kallsyms.js";
 import { findKallsyms } from "./kallsyms-search.js";
 import { KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
+import { objectAtRoutine, objectRoutine, perCpuRoutine } from "./kernel-objects.js";
 import { readBtf } from "./kernel-types.js";
 import { type ModuleSymbols, readModuleSymbols } from "./modules/module-symbols.js";
 import { editDistance, isGlob, matchesGlob } from "./names.js";
+import type { KernelObject, KernelVariables, TypeOfName, Unlisted } from "./objects/schema.js";
 import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
 import { Btf } from "./types/btf/btf.js";
 import type { CType } from "./types/c-type.js";
@@ -145,11 +147,46 @@ export class LinuxKernel {
   /** Takes these types instead of the kernel's own: a file's, for a kernel or a dump without BTF. */
   useTypes(types: TypeTable): void {
     this.#types = types;
+    // They were read with others, or not at all.
+    this.#moduleSymbols = undefined;
   }
 
   /** A type by name: "task_struct", "struct list_head *", "char[16]". @throws {TypesError} as `types`; `NO_TYPE`. */
   type(name: string): Io<CType> {
     return Io.of(this.memory.scheduler, typeRoutine, this as LinuxKernel, name);
+  }
+
+  /**
+   * A variable of the kernel as an object: `object("init_task")`, `object("jiffies", "unsigned long")`. Nothing of it is read.
+   *
+   * @param type Its type; by default what the types say, or what is known of the commonest variables.
+   * @throws {SymbolError} as `symbol`; {TypesError} as `type`, or `NO_TYPE` if nothing says its type.
+   */
+  object<const T extends string>(name: string, type: T | CType): Io<KernelObject<TypeOfName<T>>>;
+  object<const N extends keyof KernelVariables>(name: N): Io<KernelObject<KernelVariables[N]>>;
+  object<T extends string = string>(name: string): Io<KernelObject<TypeOfName<T>>>;
+  object(name: string, type?: string | CType): Io<Unlisted> {
+    return Io.of(this.memory.scheduler, objectRoutine, this as LinuxKernel, name, type);
+  }
+
+  /** What lies at a virtual address, as an object of a type. @throws {TypesError} as `type`. */
+  objectAt<const T extends string>(address: bigint, type: T | CType): Io<KernelObject<TypeOfName<T>>> {
+    return Io.of(this.memory.scheduler, objectAtRoutine, this as LinuxKernel, address, type);
+  }
+
+  /**
+   * A CPU's own copy of a per-CPU variable: `perCpu("runqueues", 0)`.
+   *
+   * @param cpu From 0 on.
+   * @throws {SymbolError}, {TypesError} as `object`; {CpuError} for a CPU that the kernel has not.
+   */
+  perCpu<const T extends string = string>(
+    name: string,
+    cpu: number,
+    type?: T | CType,
+  ): Io<KernelObject<TypeOfName<T>>> {
+    if (!(Number.isSafeInteger(cpu) && cpu >= 0)) throw new RangeError(`${cpu} is no number of a CPU`);
+    return Io.of(this.memory.scheduler, perCpuRoutine, this as LinuxKernel, name, cpu, type);
   }
 
   /** @internal */

@@ -2,10 +2,16 @@
 import { Io, type IoSequence, type Routine } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import { type BpfItem, listBpf } from "./bpf/bpf.js";
+import { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
+import { listFiles, type OpenFile, type OpenFileOptions } from "./files/file.js";
 import { LinuxKernel } from "./kernel.js";
 import { kernelData } from "./kernel-data.js";
-import { listModules, type Module } from "./modules/module.js";
+import { listLog } from "./log/log.js";
+import type { LogRecord } from "./log/log-record.js";
+import { type LoadedModule, listModules } from "./modules/module.js";
 import { readModuleTypes } from "./modules/module-types.js";
+import { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
+import { listNamespaces, type Namespace, type NamespaceOptions } from "./namespaces/namespace.js";
 import type { DamageOptions } from "./objects/damage.js";
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
@@ -33,8 +39,33 @@ export class Linux extends LinuxKernel {
     return listVmas(this, options);
   }
 
-  /** Modules that are loaded. */
-  modules(options: DamageOptions = {}): IoSequence<Module> {
+  /** The kernel's log, the oldest record first. */
+  log(options: DamageOptions = {}): IoSequence<LogRecord> {
+    return listLog(this, options);
+  }
+
+  /** Open files of all processes, or of one: by descriptor, its directories, its program. */
+  files(options: OpenFileOptions = {}): IoSequence<OpenFile> {
+    return listFiles(this, options);
+  }
+
+  /** Mounts of a process's namespace; of process 1's by default. */
+  mounts(options: MountOptions = {}): IoSequence<Mount> {
+    return listMounts(this, options);
+  }
+
+  /** Namespaces and who is in them. */
+  namespaces(options: NamespaceOptions = {}): IoSequence<Namespace> {
+    return listNamespaces(this, options);
+  }
+
+  /** Control groups of all processes, or of one. */
+  cgroups(options: CgroupOptions = {}): IoSequence<Cgroup> {
+    return listCgroups(this, options);
+  }
+
+  /** Loaded modules, the last one loaded first. */
+  modules(options: DamageOptions = {}): IoSequence<LoadedModule> {
     return listModules(this, options);
   }
 

@@ -19,7 +19,7 @@ describe("memtool modules", () => {
     const lines = jsonLines(out);
     expect(lines).toHaveLength(truth.modules.length);
     for (const [i, line] of lines.entries()) expect(line).toMatchObject(truth.modules[i]);
-    expect(lines[0]).toMatchObject({ parameters: [{ name: "num_devices", type: "uint", mode: "0000" }] });
+    expect(lines[0]).toMatchObject({ parameters: [{ name: "num_devices", type: "uint", mode: 0 }] });
   });
 
   it("a table for people has their names, addresses and users", async () => {

@@ -43,7 +43,7 @@ describe("memtool ps", () => {
         kernelThread: fact.kernelThread,
         args: fact.arguments.length === 0 && line.root === null ? null : fact.arguments,
       });
-      expect(Math.floor((line.start as number) * 100)).toBe(fact.startTime);
+      expect(Math.floor(Math.round((line.start as number) * 1e9) / 1e7)).toBe(fact.startTime);
       expect(line.task).toMatch(/^0xffff[0-9a-f]{12}$/);
     }
     expect(lines.find(({ pid }) => pid === truth.pid)?.root).toBe(truth.stops.kernel.root);

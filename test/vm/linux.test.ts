@@ -2,6 +2,7 @@
 import { afterAll } from "vitest";
 import { FORMS, type Form } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
+import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 
 let guest: Promise<Guest> | undefined;
@@ -13,10 +14,12 @@ afterAll(async () => {
   await (await guest?.catch(() => undefined))?.close();
 });
 
-linuxSuite("Linux 6.12, raw", async () => {
-  const { rawFile, truth } = await boot();
-  return { target: rawFile, truth };
-});
+for (const suite of [linuxSuite, filesSuite]) {
+  suite("Linux 6.12, raw", async () => {
+    const { rawFile, truth } = await boot();
+    return { target: rawFile, truth };
+  });
+}
 
 /** By the name that forms.mjs gives them. */
 const WRITTEN: readonly { readonly name: string; readonly filtered?: boolean }[] = [
@@ -27,9 +30,11 @@ const WRITTEN: readonly { readonly name: string; readonly filtered?: boolean }[]
 ];
 
 for (const { name, filtered } of WRITTEN) {
-  linuxSuite(`Linux 6.12, ${name}`, async () => {
-    const { truth } = await boot();
-    const form = FORMS.find((each) => each.name === name) as Form;
-    return { target: await form.write(await boot()), truth, filtered };
-  });
+  for (const suite of [linuxSuite, filesSuite]) {
+    suite(`Linux 6.12, ${name}`, async () => {
+      const { truth } = await boot();
+      const form = FORMS.find((each) => each.name === name) as Form;
+      return { target: await form.write(await boot()), truth, filtered };
+    });
+  }
 }

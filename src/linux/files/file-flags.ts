@@ -64,19 +64,20 @@ export function fileFlagNames(flags: number, architecture: KernelArch["architect
 /** What an open file is: as `find -type` has it, by a word. `anon`: an inode without a type, as eventfd's. */
 export type FileType = "reg" | "dir" | "chr" | "blk" | "fifo" | "sock" | "link" | "anon";
 
+/** By the highest four bits of a mode. */
 const TYPES: Readonly<Record<number, FileType>> = {
-  26411: "sock",
-  21609: "link",
-  16807: "reg",
-  14406: "blk",
-  9604: "dir",
-  4802: "chr",
-  2401: "fifo",
+  1: "fifo",
+  2: "chr",
+  4: "dir",
+  6: "blk",
+  8: "reg",
+  10: "link",
+  12: "sock",
 };
 
 /** The type of an inode by its `i_mode`. */
 export function fileType(mode: number): FileType {
-  return TYPES[mode & 0o170000] ?? "anon";
+  return TYPES[(mode >>> 12) & 0xf] ?? "anon";
 }
 
 /** A device's numbers as /proc shows them. @param device The kernel's own `dev_t` (include/linux/kdev_t.h: 12 bits, 20 bits). */

@@ -4,6 +4,7 @@ import type { KernelData } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
 import { int, record, word } from "../objects/record.js";
 import { readEach } from "../tasks/task.js";
+import { deviceText } from "./file-flags.js";
 import { PathResolver } from "./path.js";
 
 const FILE = record("file", {
@@ -50,11 +51,10 @@ export function* readFiles(
   return files.map((file, i) =>
     file === undefined
       ? undefined
-      : { path: pathOf.get(file), inode: inodes[i]?.number, device: deviceText(supers[i]?.device) },
+      : { path: pathOf.get(file), inode: inodes[i]?.number, device: deviceOf(supers[i]?.device) },
   );
 }
 
-/** MAJOR and MINOR of a `dev_t`: 12 and 20 bits. @internal */
-export function deviceText(device: number | undefined): string | undefined {
-  return device === undefined ? undefined : `${device >>> 20}:${device & 0xf_ffff}`;
+function deviceOf(device: number | undefined): string | undefined {
+  return device === undefined ? undefined : deviceText(device);
 }

@@ -9,12 +9,12 @@ import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { pointersIn } from "../objects/pointers.js";
-import { int, maybe, record, type Values, word } from "../objects/record.js";
+import { int, maybe, place, record, type Values, word } from "../objects/record.js";
 import { readEach, readTasks, type Task } from "../tasks/task.js";
 import { CLOSE_ON_EXEC, type FileType, fileFlagNames, fileType } from "./file-flags.js";
-import { PathResolver } from "./path.js";
+import { type FoundPath, PathResolver, shownPath } from "./path.js";
 
-const FILES = record("files_struct", { table: word("fdt") });
+const FILES = record("files_struct", { table: word("fdt"), first: place("fdtab") });
 const TABLE = record("fdtable", {
   count: int("max_fds"),
   files: word("fd"),
@@ -60,6 +60,8 @@ export interface OpenFile {
   readonly fd: number | FileRole;
   /** As the links of /proc/PID/fd: a path, or a name such as `pipe:[1234]`. */
   readonly path: string | undefined;
+  /** Whether its mount is in no namespace any more (`umount -l`): the path begins there, as the kernel shows it. */
+  readonly unmounted: boolean;
   readonly type: FileType | undefined;
   /** Bytes (rounded above 2^53, where only memory itself is read); `null` without a descriptor. */
   readonly position: number | null | undefined;
@@ -178,11 +180,15 @@ class Descriptors {
     );
     [this.#table] = yield* readEach(this.#data, TABLE, [files?.table], "an fdtable", this.#report);
     if (this.#table === undefined) return;
-    const { count } = this.#table;
-    this.#count = Math.min(count, MAX_DESCRIPTORS);
-    if (count <= MAX_DESCRIPTORS) return;
-    const more = `${count} descriptors, of which ${MAX_DESCRIPTORS} are looked at`;
-    this.#report(damage("an fdtable", files?.table as bigint, "too long", 0, more));
+    const { count, open, closeOnExec } = this.#table;
+    const table = files?.table as bigint;
+    // A first, small table lies in the files_struct; of others, the two bitmaps lie one behind the other (`alloc_fdtable`).
+    const isFirst = table === files?.first;
+    const room = isFirst ? 8 * this.#data.memory.pointerSize : 8 * Number(closeOnExec - open);
+    this.#count = Math.max(0, Math.min(count, room, MAX_DESCRIPTORS));
+    if (this.#count === count) return;
+    const more = `${count} descriptors can't be: ${this.#count} are looked at`;
+    this.#report(damage("an fdtable", table, "too long", 0, more));
   }
 
   *#piece(table: Values<typeof TABLE.fields>, from: number, count: number): Routine<Handle[] | undefined> {
@@ -233,7 +239,7 @@ function* openFiles(
     report,
   );
   const pairs = handles.map(({ mount, dentry }, i) => files[i] ?? { mount, dentry });
-  const found = yield* paths.resolve(pairs);
+  const found = yield* paths.locate(pairs);
   const dentries = yield* readEach(
     data,
     DENTRY,
@@ -264,7 +270,8 @@ function* openFiles(
       pid: task.pid,
       comm: task.comm,
       fd,
-      path: found[i],
+      path: shownPath(found[i] as FoundPath),
+      unmounted: found[i]?.start === "detached",
       type,
       position: isNumbered ? files[i]?.position : null,
       flags: isNumbered ? flags : null,

@@ -25,15 +25,17 @@ export type PathStart = "root" | "top" | "detached" | "outside" | "none";
 
 /** A path that was asked for. */
 export interface FoundPath {
-  /** `undefined` if a part of it could not be read. */
+  /** Without " (deleted)"; `undefined` if a part of it could not be read. */
   readonly path: string | undefined;
+  /** Whether nothing has this name any more. */
+  readonly deleted: boolean;
   readonly start: PathStart | undefined;
 }
 
 /** Steps of a path: directories and mounts. More are not believed. */
 const MAX_STEPS = 4096;
 
-const NOT_FOUND: FoundPath = { path: undefined, start: undefined };
+const NOT_FOUND: FoundPath = { path: undefined, deleted: false, start: undefined };
 
 /**
  * Finds paths, many at a time: each level up is one batch for all of them. What was read for one is kept for the next.
@@ -59,7 +61,7 @@ export class PathResolver {
    * @param root Where paths begin, as a process's own root. By default they begin at the root of their mount namespace.
    */
   *resolve(pairs: readonly PathPointers[], root?: PathPointers): Routine<(string | undefined)[]> {
-    return (yield* this.locate(pairs, root)).map(({ path }) => path);
+    return (yield* this.locate(pairs, root)).map(shownPath);
   }
 
   /** As {@link resolve}, and where each begins. */
@@ -89,7 +91,7 @@ export class PathResolver {
       named.map((i) => dentries[i] as Dentry),
       namedBy,
     );
-    for (const [k, i] of named.entries()) found[i] = { path: made[k], start: "none" };
+    for (const [k, i] of named.entries()) found[i] = { path: made[k], deleted: false, start: "none" };
     return found;
   }
 
@@ -137,17 +139,17 @@ export class PathResolver {
     for (let steps = 0; steps < MAX_STEPS; steps++) {
       if (dentry === undefined || mount === undefined) return this.#broken(first, names);
       if (dentry.address === root?.dentry && mount.address === rootMount) {
-        return { path: pathOf(names, first), start: "root" };
+        return foundAt(names, first, "root");
       }
       if (dentry.address === mount.root) {
         if (mount.parent === mount.address) {
           const isMounted = isNamespace(mount.namespace, this.#pointerSize);
-          return { path: pathOf(names, first), start: isMounted ? "top" : "detached" };
+          return foundAt(names, first, isMounted ? "top" : "detached");
         }
         dentry = cache.dentry(mount.mountpoint);
         mount = cache.mount(mount.parent);
       } else if (dentry.parent === dentry.address) {
-        return { path: pathOf([], first), start: "outside" };
+        return foundAt([], first, "outside");
       } else {
         if (dentry.name === undefined) return NOT_FOUND;
         names.push(dentry.name);
@@ -182,8 +184,13 @@ export class PathResolver {
   }
 }
 
-function pathOf(names: string[], first: Dentry): string {
-  return `/${names.reverse().join("/")}${isUnlinked(first) ? " (deleted)" : ""}`;
+/** A path as the kernel shows it, with " (deleted)" where it says so. */
+export function shownPath({ path, deleted }: FoundPath): string | undefined {
+  return deleted && path !== undefined ? `${path} (deleted)` : path;
+}
+
+function foundAt(names: string[], first: Dentry, start: PathStart): FoundPath {
+  return { path: `/${names.reverse().join("/")}`, deleted: isUnlinked(first), start };
 }
 
 /** `d_unlinked`. */

@@ -5,7 +5,7 @@ import type { LinuxKernel } from "../kernel.js";
 import { kernelData } from "../kernel-data.js";
 import type { Damage } from "../objects/damage.js";
 import type { KernelSymbol, NamedAddress } from "../symbol.js";
-import { partsOf, readModules } from "./module.js";
+import { partsOf, readModules } from "./module-parts.js";
 import { readModuleTable } from "./module-table.js";
 
 /** Symbols of a range of memory that has only these. */

@@ -14,7 +14,7 @@ import { walkList } from "../objects/list.js";
 import { hasStruct, int, offsetOf, record, word } from "../objects/record.js";
 import { Btf } from "../types/btf/btf.js";
 import { TypesError } from "../types/type-table.js";
-import { readModules } from "./module.js";
+import { readModules } from "./module-parts.js";
 
 const BTF_MODULE = record("btf_module", { module: word("module"), btf: word("btf") });
 const BTF = record("btf", { data: word("data"), size: int("data_size") });

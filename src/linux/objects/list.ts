@@ -56,6 +56,7 @@ function* follow(
 ): Routine<boolean> {
   let at = head;
   let from: bigint | undefined;
+  let last: bigint | undefined;
   for (;;) {
     const links = yield* pointersAt(memory, at, 2);
     if (typeof links === "number") {
@@ -69,8 +70,14 @@ function* follow(
       nodes.pop();
       return true;
     }
+    last ??= links[1 - way];
     const next = links[way] as bigint;
-    if (next === head) return false;
+    if (next === head) {
+      // A pointer that leads back too early would hide all the rest.
+      if (at === last) return false;
+      report(damage(what, at, "mismatch", 0, "it points to the head, whose last is another"));
+      return true;
+    }
     if (seen.has(next)) {
       report(damage(what, next, "loop"));
       return true;

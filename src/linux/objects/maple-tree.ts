@@ -237,6 +237,7 @@ class Walk {
       this.#report(damage(this.#what, pending.node, "mismatch", 0, wrong));
       return;
     }
+    if (!this.#isNew(pending)) return;
     const layout = this.#layout.nodes[pending.type] as NodeLayout;
     const end = endOf(layout, words, bytes, pending.max);
     let first = pending.min;
@@ -272,20 +273,25 @@ class Walk {
   ): void {
     const node = pointer & ~NODE_MASK;
     const type = Number((pointer >> 3n) & 15n);
-    const seen = this.#seen[tree] ?? new Set<bigint>();
-    this.#seen[tree] = seen;
     if (this.#layout.nodes[type] === undefined) {
       this.#report(damage(this.#what, from, "invalid", 0, `a node of type ${type}`));
-    } else if (seen.has(node)) {
-      this.#report(damage(this.#what, node, "loop"));
-    } else if (seen.size >= MAX_NODES) {
-      // Told once a tree: whatever comes now is a node that has been seen, or one too many.
-      if (seen.size === MAX_NODES) this.#report(damage(this.#what, node, "too long"));
-      seen.add(node);
     } else {
-      seen.add(node);
       next.push({ tree, node, type, parent, slot, min, max });
     }
+  }
+
+  /** Whether a node is one that is read now, and only now. Those that are not what they should be don't count. */
+  #isNew({ tree, node }: Pending): boolean {
+    const seen = this.#seen[tree] ?? new Set<bigint>();
+    this.#seen[tree] = seen;
+    if (seen.has(node)) {
+      this.#report(damage(this.#what, node, "loop"));
+      return false;
+    }
+    // Told once a tree.
+    if (seen.size === MAX_NODES) this.#report(damage(this.#what, node, "too long"));
+    if (seen.size <= MAX_NODES) seen.add(node);
+    return seen.size <= MAX_NODES;
   }
 }
 

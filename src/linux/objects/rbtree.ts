@@ -95,9 +95,14 @@ function* readNodes(
     if (fault !== 0) {
       report(damage(what, node, "unreadable", fault));
       if (isWild(fault)) continue;
-    } else if (((words[3 * i] as bigint) & ~3n) !== parent) {
-      report(damage(what, node, "mismatch", 0, "it names another parent"));
-      continue;
+    } else {
+      // The top is black (1): that tells it from memory that is zeros.
+      const colored = words[3 * i] as bigint;
+      const fits = under < 0 ? colored === 1n : (colored & ~3n) === parent;
+      if (!fits) {
+        report(damage(what, node, "mismatch", 0, "it names another parent"));
+        continue;
+      }
     }
     seen.add(node);
     const number = nodes.address.push(node) - 1;

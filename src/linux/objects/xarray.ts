@@ -28,6 +28,8 @@ interface Layout {
   readonly shift: number;
   readonly offset: number;
   readonly parent: number;
+  /** The pointer to the array itself; -1 for an older kernel, whose nodes have none. */
+  readonly owner: number;
   readonly slots: number;
   /** Slots of a node: 64, or 16 in small kernels. */
   readonly count: number;
@@ -69,6 +71,7 @@ function makeLayout(types: TypeTable): Layout {
     shift: at("shift"),
     offset: at("offset"),
     parent: at("parent"),
+    owner: (findPlace(node, isXarray ? "array" : "root")?.bitOffset ?? -8) / 8,
     slots,
     count,
     bits,
@@ -97,8 +100,8 @@ const MAX_NODES = 1 << 20;
 const LAST_MARK = 4096;
 
 /**
- * All entries of an array, ascending by index. Nodes of a level are read as one batch. A node must name its parent and its
- * place there, so that a wild pointer or a loop is noticed at once; what is wrong is reported and left out.
+ * All entries of an array, ascending by index. Nodes of a level are read as one batch. A node must name its parent, its
+ * place there, and the array, so that a wild pointer or a loop is noticed at once; what is wrong is reported and left out.
  *
  * Indices beyond 2^53 are reported, and left out too. Siblings of an entry that stands for several are left out silently, as are
  * marks of the array's own (an index that is reserved, or being moved).
@@ -131,7 +134,7 @@ export function* walkXarray(
     if (entry !== 0n && (entry & 3n) !== BigInt(layout.internal)) found.push({ index: 0, entry });
     return found;
   }
-  const walk = new Walk(memory, layout, what, report, found);
+  const walk = new Walk(memory, layout, root, what, report, found);
   let level: Pending[] = [{ node: top, index: 0, shift: -1, parent: 0n, slot: 0 }];
   while (level.length > 0) {
     const next: Pending[] = [];
@@ -153,15 +156,23 @@ function nodeOf(entry: bigint, { internal }: Layout): bigint | undefined {
 class Walk {
   readonly #memory: AddressSpace;
   readonly #layout: Layout;
+  readonly #root: bigint;
   readonly #what: string;
   readonly #report: OnDamage;
   readonly #found: XarrayEntry[];
   readonly #seen = new Set<bigint>();
-  #full = false;
 
-  constructor(memory: AddressSpace, layout: Layout, what: string, report: OnDamage, found: XarrayEntry[]) {
+  constructor(
+    memory: AddressSpace,
+    layout: Layout,
+    root: bigint,
+    what: string,
+    report: OnDamage,
+    found: XarrayEntry[],
+  ) {
     this.#memory = memory;
     this.#layout = layout;
+    this.#root = root;
     this.#what = what;
     this.#report = report;
     this.#found = found;
@@ -201,6 +212,7 @@ class Walk {
       this.#report(damage(this.#what, pending.node, "mismatch", 0, wrong));
       return;
     }
+    if (!this.#isNew(pending)) return;
     // Without its beginning, a node below the top is still known by where it hangs; the top one's depth isn't.
     if (pending.shift < 0 && missing(layout.shift, 1)) return;
     const shift = pending.shift < 0 ? view.getUint8(layout.shift) : pending.shift;
@@ -225,11 +237,13 @@ class Walk {
         return `its shift is ${shift}`;
       }
     }
-    if (!missing(layout.parent, pointerSize)) {
-      const at = layout.parent;
-      const parent =
-        pointerSize === 8 ? view.getBigUint64(at, littleEndian) : BigInt(view.getUint32(at, littleEndian));
-      if (parent !== pending.parent) return "it names another parent";
+    const pointer = (at: number) =>
+      pointerSize === 8 ? view.getBigUint64(at, littleEndian) : BigInt(view.getUint32(at, littleEndian));
+    if (!missing(layout.parent, pointerSize) && pointer(layout.parent) !== pending.parent) {
+      return "it names another parent";
+    }
+    if (layout.owner >= 0 && !missing(layout.owner, pointerSize) && pointer(layout.owner) !== this.#root) {
+      return "it belongs to another array";
     }
     if (pending.shift >= 0 && !missing(layout.offset, 1)) {
       const offset = view.getUint8(layout.offset);
@@ -251,15 +265,21 @@ class Walk {
     if (layout.internal === 1 && this.#isOldSibling(pending.node, node)) return;
     if (shift === 0) {
       this.#report(damage(this.#what, node, "invalid", 0, "a node below the last level"));
-    } else if (this.#seen.has(node)) {
-      this.#report(damage(this.#what, node, "loop"));
-    } else if (this.#seen.size >= MAX_NODES) {
-      if (!this.#full) this.#report(damage(this.#what, node, "too long"));
-      this.#full = true;
     } else {
-      this.#seen.add(node);
       next.push({ node, index, shift: shift - layout.bits, parent: pending.node, slot });
     }
+  }
+
+  /** Whether a node is one that is read now, and only now. Those that are not what they should be don't count. */
+  #isNew({ node }: Pending): boolean {
+    if (this.#seen.has(node)) {
+      this.#report(damage(this.#what, node, "loop"));
+      return false;
+    }
+    // Told once.
+    if (this.#seen.size === MAX_NODES) this.#report(damage(this.#what, node, "too long"));
+    if (this.#seen.size <= MAX_NODES) this.#seen.add(node);
+    return this.#seen.size <= MAX_NODES;
   }
 
   /** Before 4.20, a sibling points to the slot of its entry, in the same node. */

@@ -13,6 +13,7 @@ import { readStrings } from "../objects/strings.js";
 import { readEach } from "./task.js";
 import type { TaskVmas, VMA } from "./vma.js";
 
+const OPERATIONS = record("vm_operations_struct", { name: word("name") });
 const SPECIAL_MAPPING = record("vm_special_mapping", { name: word("name") });
 
 /** A range under its name. @internal */
@@ -72,12 +73,12 @@ function* specialNames(
   rows: readonly Values<typeof VMA.fields>[],
   report: OnDamage,
 ): Routine<(string | undefined)[]> {
-  const ops = yield* symbolAddress(data, "special_mapping_vmops");
-  if (ops === undefined || !hasStruct(data.types, "vm_special_mapping")) return rows.map(() => undefined);
+  if (!hasStruct(data.types, "vm_special_mapping")) return rows.map(() => undefined);
+  const special = yield* specialOperations(data, rows, report);
   const mappings = yield* readEach(
     data,
     SPECIAL_MAPPING,
-    rows.map((row) => (row.file === 0n && row.ops === ops ? row.privateData : 0n)),
+    rows.map((row) => (row.file === 0n && special.has(row.ops) ? row.privateData : 0n)),
     "a vm_special_mapping",
     report,
   );
@@ -88,6 +89,21 @@ function* specialNames(
     report,
     MAX_NAME,
   );
+}
+
+/**
+ * The operations of which `special_mapping_name` gives the names of ranges. By that function: kallsyms always list those, and
+ * variables such as `special_mapping_vmops` not always.
+ */
+function* specialOperations(
+  data: KernelData,
+  rows: readonly Values<typeof VMA.fields>[],
+  report: OnDamage,
+): Routine<ReadonlySet<bigint>> {
+  const pointers = [...new Set(rows.map((row) => (row.file === 0n ? row.ops : 0n)))];
+  const operations = yield* readEach(data, OPERATIONS, pointers, "a vm_operations_struct", report);
+  const name = yield* symbolAddress(data, "special_mapping_name");
+  return new Set(pointers.filter((_, i) => name !== undefined && operations[i]?.name === name));
 }
 
 /** The heap and the first stack. (The heap's range since 6.7, 11250fd12eb8: it may begin above `start_brk`.) */

@@ -322,11 +322,14 @@ export function typeName(type: CType): string {
 
 /** The declaration of a variable of a type: `char comm[16]`. */
 export function declare(type: CType, name: string): string {
-  return declareIn(type, name, 0);
+  return declareIn(type, name, 0, { left: MAX_PARTS });
 }
 
-function declareIn(type: CType, name: string, depth: number): string {
-  if (depth > MAX_DEPTH) return `… ${name}`.trimEnd();
+/** Parts of one declaration: functions that take functions that take themselves would have no end that is near. */
+const MAX_PARTS = 1024;
+
+function declareIn(type: CType, name: string, depth: number, parts: { left: number }): string {
+  if (depth > MAX_DEPTH || parts.left-- <= 0) return `… ${name}`.trimEnd();
   const spaced = (text: string) => (name === "" ? text : `${text} ${name}`);
   switch (type.kind) {
     case "void":
@@ -344,34 +347,41 @@ function declareIn(type: CType, name: string, depth: number): string {
     case "qualified": {
       // Of a pointer, the qualifier stands behind the star.
       const { target, qualifier } = type;
-      if (target.kind === "pointer") return declareIn(target, `${qualifier} ${name}`.trimEnd(), depth + 1);
-      return `${qualifier} ${declareIn(target, name, depth + 1)}`;
+      if (target.kind === "pointer")
+        return declareIn(target, `${qualifier} ${name}`.trimEnd(), depth + 1, parts);
+      return `${qualifier} ${declareIn(target, name, depth + 1, parts)}`;
     }
     case "pointer": {
       const { target } = type;
       const inner = target.kind === "array" || target.kind === "function" ? `(*${name})` : `*${name}`;
-      return declareIn(target, inner, depth + 1);
+      return declareIn(target, inner, depth + 1, parts);
     }
     case "array": {
       const bounds = `[${type.count === 0 ? "" : type.count}]`;
       return name === ""
-        ? arrayName(type, bounds, depth)
-        : declareIn(type.element, `${name}${bounds}`, depth + 1);
+        ? arrayName(type, bounds, depth, parts)
+        : declareIn(type.element, `${name}${bounds}`, depth + 1, parts);
     }
     case "function": {
-      const parameters = type.parameters.map((each) => declareIn(each.type, each.name, depth + 1));
+      const parameters: string[] = [];
+      for (const each of type.parameters) {
+        if (parts.left <= 0) break;
+        parameters.push(declareIn(each.type, each.name, depth + 1, parts));
+      }
+      if (parameters.length < type.parameters.length) parameters.push("…");
       if (type.variadic) parameters.push("...");
       return declareIn(
         type.returns,
         `${name}(${parameters.length === 0 ? "void" : parameters.join(", ")})`,
         depth + 1,
+        parts,
       );
     }
   }
 }
 
 /** `char[16]`, without a space in front of the bounds. */
-function arrayName(type: ArrayType, bounds: string, depth: number): string {
-  const marked = declareIn(type.element, `\u0000${bounds}`, depth + 1);
+function arrayName(type: ArrayType, bounds: string, depth: number, parts: { left: number }): string {
+  const marked = declareIn(type.element, `\u0000${bounds}`, depth + 1, parts);
   return marked.replace(" \u0000", "").replace("\u0000", "");
 }

@@ -16,18 +16,26 @@ const MAX_DEPTH = 16;
 
 /** A member by name, also one inside members without a name. Its offset is from the beginning of `type`. */
 export function findMember(type: StructType, name: string): Place | undefined {
-  return memberIn(type, name, 0, 0);
+  return memberIn(type, name, 0, 0, new Set());
 }
 
-function memberIn(type: StructType, name: string, base: number, depth: number): Place | undefined {
+/** @param without Structures that are known not to have it: damaged ones may hold one another many times over. */
+function memberIn(
+  type: StructType,
+  name: string,
+  base: number,
+  depth: number,
+  without: Set<StructType>,
+): Place | undefined {
   const own = type.own(name);
   if (own !== undefined) return placeOf(own, base);
+  without.add(type);
   if (depth === MAX_DEPTH) return undefined;
   for (const member of type.members) {
     if (member.name !== "") continue;
     const inner = stripped(member.type);
-    if (inner.kind !== "struct" && inner.kind !== "union") continue;
-    const found = memberIn(inner, name, base + member.bitOffset, depth + 1);
+    if ((inner.kind !== "struct" && inner.kind !== "union") || without.has(inner)) continue;
+    const found = memberIn(inner, name, base + member.bitOffset, depth + 1, without);
     if (found !== undefined) return found;
   }
   return undefined;
@@ -70,8 +78,8 @@ export function needPlace(type: CType, path: string): Place {
   return place;
 }
 
-/** Names and indices of a path. */
-function stepsOf(path: string): (string | number)[] {
+/** Names and indices of a path. @throws {TypesError} `NO_MEMBER` for what is none. */
+export function stepsOf(path: string): (string | number)[] {
   const steps: (string | number)[] = [];
   const pattern = /(?:^|\.)([A-Za-z_]\w*)|\[(\d{1,12})\]/gy;
   while (pattern.lastIndex < path.length) {

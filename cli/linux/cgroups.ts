@@ -1,0 +1,36 @@
+import { type Cgroup, listCgroups } from "../../src/linux/index.js";
+import type { KernelCommand } from "./command.js";
+import { DamageSummary, type ListColumn, showList } from "./listing.js";
+
+const COLUMNS: readonly ListColumn<Cgroup>[] = [
+  { field: "pid", title: "PID", right: true, value: (each) => each.pid },
+  { field: "comm", title: "COMMAND", value: (each) => each.comm },
+  { field: "hierarchy", title: "HIERARCHY", right: true, value: (each) => each.hierarchy },
+  { field: "version", title: "VERSION", right: true, value: (each) => each.version },
+  { field: "name", title: "NAME", value: (each) => each.name },
+  {
+    field: "controllers",
+    title: "CONTROLLERS",
+    value: (each) => each.controllers,
+    cell: (each) => each.controllers.join(","),
+  },
+  { field: "path", title: "PATH", value: (each) => each.path, cell: pathText },
+  { field: "deleted", value: (each) => each.deleted },
+  { field: "cgroup", value: (each) => each.cgroup },
+];
+
+/** `memtool cgroups`. */
+export const CGROUPS: KernelCommand = {
+  name: "cgroups",
+  description: "control groups of processes, in every hierarchy",
+  examples: ["cgroups", "cgroups --pid 1"],
+  run: async ({ session, kernel, pid }) => {
+    const damage = new DamageSummary();
+    const groups = listCgroups(kernel, { pid, onDamage: damage.add });
+    return await showList(session, groups, COLUMNS, damage, "no cgroup hierarchy was ever mounted");
+  },
+};
+
+function pathText({ path, deleted }: Cgroup): string | undefined {
+  return deleted && path !== undefined ? `${path} (deleted)` : path;
+}

@@ -1,0 +1,34 @@
+import { LOG_FACILITIES, LOG_LEVELS, type LogRecord, listLog } from "../../src/linux/index.js";
+import { escapeText } from "../render/escape.js";
+import type { KernelCommand } from "./command.js";
+import { DamageSummary, type ListColumn, showList } from "./listing.js";
+
+const COLUMNS: readonly ListColumn<LogRecord>[] = [
+  { field: "sequence", value: ({ sequence }) => sequence },
+  { field: "time", value: ({ time }) => time },
+  { field: "level", value: ({ level }) => LOG_LEVELS[level] ?? level },
+  { field: "facility", value: ({ facility }) => LOG_FACILITIES[facility] ?? facility },
+  { field: "text", value: ({ text }) => text },
+  { field: "caller", value: ({ caller }) => caller ?? null },
+  { field: "about", value: ({ about }) => ({ ...about }) },
+];
+
+/** `memtool dmesg`. */
+export const DMESG: KernelCommand = {
+  name: "dmesg",
+  description: "the kernel's log, the oldest message first",
+  examples: ["dmesg"],
+  async run({ session, kernel }) {
+    const damage = new DamageSummary();
+    const records = listLog(kernel, { onDamage: damage.add });
+    if (session.options.json === true) return await showList(session, records, COLUMNS, damage);
+    // As dmesg shows it: no table.
+    for await (const record of records) {
+      for (const line of record.text.split("\n")) {
+        session.out.text(`[${record.time.toFixed(6).padStart(12)}] ${escapeText(line)}\n`);
+      }
+      await session.out.settle();
+    }
+    return await showList(session, [], COLUMNS, damage);
+  },
+};
