@@ -1,10 +1,18 @@
-import { type KernelSymbol, type NamedAddress, SymbolError } from "../../src/linux/index.js";
+import {
+  type KernelSymbol,
+  type LinuxKernel,
+  type NamedAddress,
+  SymbolError,
+} from "../../src/linux/index.js";
 import { isGlob } from "../../src/linux/names.js";
 import { EXIT, statusOf, UsageError } from "../errors.js";
 import { parseAddress } from "../parse.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { hex, hex16 } from "../render/numbers.js";
 import type { Session } from "../session.js";
+
+/** Lines about damage that are shown. */
+const LISTED = 8;
 
 /** Options as the command line has them. */
 export interface SymbolsCommandOptions {
@@ -56,17 +64,27 @@ async function whyNot(session: Session, name: string): Promise<unknown> {
 
 function show(session: Session, symbol: KernelSymbol | NamedAddress): void {
   const { out, options } = session;
-  const { name, address, type } = symbol;
+  const { name, address, type, module } = symbol;
   const offset = "offset" in symbol ? symbol.offset : undefined;
   if (options.json === true) {
     const more = offset === undefined ? {} : { offset: hex(offset) };
-    out.text(`${toJson({ name, address: hex(address), type, ...more })}\n`);
+    const of = module === undefined ? {} : { module };
+    out.text(`${toJson({ name, address: hex(address), type, ...of, ...more })}\n`);
     return;
   }
   const plus = offset === undefined || offset === 0n ? "" : `+${hex(offset)}`;
+  const inModule = module === undefined ? "" : `  [${escapeText(module)}]`;
   out.text(
-    `${session.environment.style.dim(hex16(address + (offset ?? 0n)))}  ${escapeText(type)}  ${escapeText(name)}${plus}\n`,
+    `${session.environment.style.dim(hex16(address + (offset ?? 0n)))}  ${escapeText(type)}  ${escapeText(name)}${plus}${inModule}\n`,
   );
+}
+
+/** What hides symbols of modules, in lines. */
+async function missing(linux: LinuxKernel): Promise<string[]> {
+  const { error, damage } = await linux.moduleSymbols();
+  const lines = damage.slice(0, LISTED).map(({ message }) => message);
+  if (damage.length > LISTED) lines.push(`and ${damage.length - LISTED} more`);
+  return error === undefined ? lines : [error.message, ...lines];
 }
 
 async function near(session: Session, text: string): Promise<number> {
@@ -75,8 +93,8 @@ async function near(session: Session, text: string): Promise<number> {
   const found = await linux.nameOf(address);
   if (found === undefined) {
     session.warn(
-      `no kernel symbol near ${hex(address)}: it is outside of the kernel's image ` +
-        "(symbols of modules come with a later issue)",
+      `no kernel symbol near ${hex(address)}: it is outside of the kernel's image, of its modules and of BPF's programs`,
+      await missing(linux),
     );
     return EXIT.failed;
   }

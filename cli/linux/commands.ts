@@ -4,6 +4,7 @@ import type { Session } from "../session.js";
 import { CGROUPS } from "./cgroups.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
 import { DMESG } from "./dmesg.js";
+import { EBPF } from "./ebpf.js";
 import { ENV } from "./env.js";
 import { FILES } from "./files.js";
 import { ISF } from "./isf.js";
@@ -27,6 +28,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   ENV,
   KTHREADS,
   MODULES,
+  EBPF,
   DMESG,
   TYPES,
   ISF,

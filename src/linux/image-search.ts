@@ -22,6 +22,57 @@ const MAX_SEARCH = 1 << 29;
 const LEAST_BTF = 64 * 1024;
 const HEADER = 24;
 
+/** Words of a piece of the image that may be the head of a list: pairs of pointers into the kernel's half, by their offset. */
+function headsIn(memory: AddressSpace, bytes: Uint8Array): number[] {
+  const found: number[] = [];
+  const size = memory.pointerSize;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const { littleEndian } = memory;
+  const top = littleEndian ? size - 2 : 0;
+  const low = littleEndian ? 0 : size - 4;
+  const least = size === 8 ? 0xff00 : 0x8000;
+  const last = Math.min(PIECE, bytes.length - 2 * size + 1);
+  for (let at = 0; at < last; at += size) {
+    if (view.getUint16(at + top, littleEndian) < least) continue;
+    if (view.getUint16(at + size + top, littleEndian) < least) continue;
+    if ((view.getUint32(at + low, littleEndian) | view.getUint32(at + size + low, littleEndian)) & (size - 1))
+      continue;
+    found.push(at);
+  }
+  return found;
+}
+
+/**
+ * Finds the head of a list by its first node, which points back to it and is what `accept` takes it for.
+ *
+ * @param accept Is asked about the first node of each list in the image.
+ * @returns the head's address; `undefined` too for a list that is empty.
+ */
+export function* findListHead(
+  memory: AddressSpace,
+  ranges: readonly ImageRange[],
+  accept: (node: bigint) => Routine<boolean>,
+): Routine<bigint | undefined> {
+  const size = memory.pointerSize;
+  return yield* pieces(memory, ranges, 2 * size, function* (bytes, at) {
+    const heads = headsIn(memory, bytes);
+    const nodes = heads.map(
+      (offset) => pointersIn(memory, bytes.subarray(offset, offset + size))[0] as bigint,
+    );
+    const back = yield* memory.gather(
+      nodes.map((node) => BigInt.asUintN(64, node + BigInt(size))),
+      size,
+    );
+    for (const [i, offset] of heads.entries()) {
+      const head = at + BigInt(offset);
+      const pointer = back.at(i);
+      if (pointer === undefined || pointersIn(memory, pointer)[0] !== head || nodes[i] === head) continue;
+      if (yield* accept(nodes[i] as bigint)) return head;
+    }
+    return undefined;
+  });
+}
+
 /** Pieces of the ranges that can be read, with `overlap` bytes of the next one behind each. */
 function* pieces(
   memory: AddressSpace,

@@ -1,6 +1,14 @@
 /** Linux kernels in memory. Start with `find-kernel.ts`. @module */
 
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
+export {
+  type BpfItem,
+  type BpfKind,
+  type BpfLink,
+  type BpfMap,
+  type BpfProgram,
+  listBpf,
+} from "./bpf/bpf.js";
 export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
@@ -30,6 +38,8 @@ export { LINUX_LANDMARKS, rootsOfKernel } from "./linux-roots.js";
 export { listLog } from "./log/log.js";
 export { LOG_FACILITIES, LOG_LEVELS, type LogRecord } from "./log/log-record.js";
 export { type LoadedModule, listModules } from "./modules/module.js";
+export { ModuleSymbols } from "./modules/module-symbols.js";
+export { readModuleTypes } from "./modules/module-types.js";
 export type { ModuleParameter } from "./modules/parameter.js";
 export { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
 export {

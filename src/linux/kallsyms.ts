@@ -22,8 +22,8 @@ export interface KallsymsParts {
 }
 
 /**
- * The symbols of the kernel's image, in the table's order: ascending by address. Symbols of modules are elsewhere (in
- * each module's own structures), and come with a later issue.
+ * The symbols of the kernel's image, in the table's order: ascending by address. Symbols of modules are elsewhere, in
+ * each module's own structures (modules/module-table.ts).
  */
 export class Kallsyms {
   /** Column: address of each symbol. */

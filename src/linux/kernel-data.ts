@@ -51,3 +51,8 @@ export function* nameOfFunction({ kernel }: KernelData, address: bigint): Routin
   // (Clang's names have suffixes: ".cfi_jt" of control-flow integrity before 6.1, ".llvm.123" of link-time optimization.)
   return named === undefined || named.offset !== 0n ? undefined : named.name.replace(/\..*$/, "");
 }
+
+/** Whether kallsyms have no variables (no CONFIG_KALLSYMS_ALL): what they would name is to be found another way. */
+export function* listsFunctionsOnly({ kernel }: KernelData): Routine<boolean> {
+  return (yield* kernel.findAddress("init_task")) === undefined;
+}

@@ -10,6 +10,7 @@ import { type FoundKallsyms, findKallsyms } from "./kallsyms-search.js";
 import { KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 import { objectAtRoutine, objectRoutine, perCpuRoutine } from "./kernel-objects.js";
 import { readBtf } from "./kernel-types.js";
+import { type ModuleSymbols, readModuleSymbols } from "./modules/module-symbols.js";
 import { editDistance, isGlob, matchesGlob } from "./names.js";
 import type { KernelObject, KernelVariables, TypeOfName, Unlisted } from "./objects/schema.js";
 import type { KernelProfiles } from "./profile.js";
@@ -50,6 +51,7 @@ export class LinuxKernel {
   #noKallsyms: KallsymsError | undefined;
   #types: TypeTable | undefined;
   #initTask: bigint | undefined;
+  #moduleSymbols: ModuleSymbols | undefined;
   #noTypes: TypesError | undefined;
   readonly #profiles: KernelProfiles | undefined;
   /** What is kept of this build; `null` before it was looked for. */
@@ -119,7 +121,7 @@ export class LinuxKernel {
   }
 
   /**
-   * The table of the kernel's own symbols, read when first asked for. Symbols of modules come with a later issue.
+   * The table of the kernel's own symbols, read when first asked for. Those of modules are apart: see `moduleSymbols`.
    *
    * @throws {KallsymsError} naming the part that is missing or damaged.
    */
@@ -177,6 +179,8 @@ export class LinuxKernel {
   /** Takes these types instead of the kernel's own: a file's, for a kernel or a dump without BTF. */
   useTypes(types: TypeTable): void {
     this.#types = types;
+    // They were read with others, or not at all.
+    this.#moduleSymbols = undefined;
   }
 
   /** A type by name: "task_struct", "struct list_head *", "char[16]". @throws {TypesError} as `types`; `NO_TYPE`. */
@@ -285,7 +289,23 @@ export class LinuxKernel {
   }
 
   /**
-   * The one symbol of a name: kallsyms', or one that only VMCOREINFO names (its type is "?" then).
+   * Symbols of modules and of what BPF has translated: /proc/kallsyms has them with a name in brackets. Read when first asked
+   * for, or when the kernel's own symbols give no answer, and kept: on a live kernel, what is loaded later is not among them.
+   *
+   * Never throws for what can't be read: it says so itself.
+   */
+  moduleSymbols(): Io<ModuleSymbols> {
+    return Io.of(this.memory.scheduler, moduleSymbolsRoutine, this as LinuxKernel);
+  }
+
+  /** @internal */
+  *loadModuleSymbols(): Routine<ModuleSymbols> {
+    this.#moduleSymbols ??= yield* readModuleSymbols(this);
+    return this.#moduleSymbols;
+  }
+
+  /**
+   * The one symbol of a name: kallsyms', or one that only VMCOREINFO names (its type is "?" then), or else a module's or BPF's.
    *
    * @throws {SymbolError} `NO_SYMBOL` with similar names, `AMBIGUOUS_SYMBOL` with the candidates.
    */
@@ -293,14 +313,18 @@ export class LinuxKernel {
     return Io.of(this.memory.scheduler, symbolRoutine, this as LinuxKernel, name);
   }
 
-  /** The nearest symbol at or below an address, if there is one near enough to say anything. */
+  /**
+   * The nearest symbol at or below an address, if there is one near enough to say anything: the kernel's own, or in memory of a
+   * module or a BPF program one of its.
+   */
   nameOf(address: bigint): Io<NamedAddress | undefined> {
     return Io.of(this.memory.scheduler, nameOfRoutine, this as LinuxKernel, address);
   }
 
   /**
    * Symbols whose whole name matches a pattern (`*`, `?`, `[a-z]`), ascending by address; all of them by default.
-   * Those that only VMCOREINFO names are among them, with type "?".
+   * Those that only VMCOREINFO names are among them, with type "?", and those of modules and BPF; of a name that is no
+   * pattern, modules' are given only if the kernel itself has none.
    */
   symbols(pattern = "*"): IoSequence<KernelSymbol> {
     return IoSequence.of(this.memory.scheduler, symbolsRoutine, this as LinuxKernel, pattern);
@@ -370,6 +394,10 @@ function* kallsymsRoutine(kernel: LinuxKernel): Routine<Kallsyms> {
   return yield* kernel.loadKallsyms();
 }
 
+function* moduleSymbolsRoutine(kernel: LinuxKernel): Routine<ModuleSymbols> {
+  return yield* kernel.loadModuleSymbols();
+}
+
 function* typesRoutine(kernel: LinuxKernel): Routine<TypeTable> {
   return yield* kernel.loadTypes();
 }
@@ -395,6 +423,9 @@ function* symbolRoutine(kernel: LinuxKernel, name: string): Routine<KernelSymbol
   if (found.length > 1) throw new SymbolError("AMBIGUOUS_SYMBOL", name, found);
   const address = kernel.named.get(name);
   if (address !== undefined) return { name, address, type: "?" };
+  const ofModules = (yield* kernel.loadModuleSymbols()).symbol(name);
+  if (ofModules.length === 1) return ofModules[0] as KernelSymbol;
+  if (ofModules.length > 1) throw new SymbolError("AMBIGUOUS_SYMBOL", name, ofModules);
   if (kallsyms instanceof KallsymsError) {
     throw new SymbolError(
       "NO_SYMBOL",
@@ -411,7 +442,9 @@ function* symbolRoutine(kernel: LinuxKernel, name: string): Routine<KernelSymbol
 
 function* nameOfRoutine(kernel: LinuxKernel, address: bigint): Routine<NamedAddress | undefined> {
   const kallsyms = yield* kallsymsOrWhy(kernel);
-  if (!(kallsyms instanceof KallsymsError)) return kallsyms.nameOf(address);
+  if (!(kallsyms instanceof KallsymsError)) {
+    return kallsyms.nameOf(address) ?? (yield* kernel.loadModuleSymbols()).nameOf(address);
+  }
   // VMCOREINFO names a few dozen symbols only: what lies further above one of them than a page is something else.
   const nearest = named(kernel)
     .filter((symbol) => symbol.address <= address && address - symbol.address < 4096n)
@@ -425,11 +458,21 @@ function* symbolsRoutine(sink: Sink<KernelSymbol>, kernel: LinuxKernel, pattern:
   const more = named(kernel).filter(
     ({ name }) => matchesGlob(pattern, name) && (tables === undefined || tables.symbol(name).length === 0),
   );
+  const own = isGlob(pattern) ? undefined : (tables?.symbol(pattern) ?? []);
+  if (isGlob(pattern) || (own?.length === 0 && more.length === 0)) {
+    const { all } = yield* kernel.loadModuleSymbols();
+    more.push(...all.filter(({ name }) => (isGlob(pattern) ? matchesGlob(pattern, name) : name === pattern)));
+    more.sort(byAddress);
+  }
   let next = 0;
-  const matches = isGlob(pattern) ? tables?.match(pattern) : tables?.symbol(pattern);
+  const matches = own ?? tables?.match(pattern);
   for (const symbol of matches ?? []) {
-    for (let own = more[next]; own !== undefined && own.address < symbol.address; own = more[++next]) {
-      yield sink.emit(own);
+    for (
+      let other = more[next];
+      other !== undefined && other.address < symbol.address;
+      other = more[++next]
+    ) {
+      yield sink.emit(other);
     }
     yield sink.emit(symbol);
   }
@@ -438,9 +481,11 @@ function* symbolsRoutine(sink: Sink<KernelSymbol>, kernel: LinuxKernel, pattern:
 
 /** VMCOREINFO's symbols, ascending by address. */
 function named(kernel: LinuxKernel): KernelSymbol[] {
-  return [...kernel.named]
-    .map(([name, address]) => ({ name, address, type: "?" }))
-    .sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : 0));
+  return [...kernel.named].map(([name, address]) => ({ name, address, type: "?" })).sort(byAddress);
+}
+
+function byAddress(a: KernelSymbol, b: KernelSymbol): number {
+  return a.address < b.address ? -1 : a.address > b.address ? 1 : 0;
 }
 
 /** Names that are a few typing errors away. */

@@ -1,6 +1,7 @@
 /** A Linux kernel and all that can be asked of it. What each answer is, is in the folders beside: a file for each subsystem. */
 import { Io, type IoSequence, type Routine } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
+import { type BpfItem, listBpf } from "./bpf/bpf.js";
 import { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
 import { listFiles, type OpenFile, type OpenFileOptions } from "./files/file.js";
 import { LinuxKernel } from "./kernel.js";
@@ -8,12 +9,14 @@ import { kernelData } from "./kernel-data.js";
 import { listLog } from "./log/log.js";
 import type { LogRecord } from "./log/log-record.js";
 import { type LoadedModule, listModules } from "./modules/module.js";
+import { readModuleTypes } from "./modules/module-types.js";
 import { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
 import { listNamespaces, type Namespace, type NamespaceOptions } from "./namespaces/namespace.js";
 import type { DamageOptions } from "./objects/damage.js";
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
 import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
+import type { Btf } from "./types/btf/btf.js";
 
 /**
  * A kernel, its processes, and what else it knows. Made by `findKernel` and `machine.linux()`.
@@ -64,6 +67,20 @@ export class Linux extends LinuxKernel {
   /** Loaded modules, the last one loaded first. */
   modules(options: DamageOptions = {}): IoSequence<LoadedModule> {
     return listModules(this, options);
+  }
+
+  /**
+   * The types of a module, over those of the kernel.
+   *
+   * @throws {MemtoolError} `NO_MODULE`. @throws {TypesError} if it has none.
+   */
+  moduleTypes(name: string): Io<Btf> {
+    return readModuleTypes(this, name);
+  }
+
+  /** BPF's programs, maps and links. */
+  bpf(options: DamageOptions = {}): IoSequence<BpfItem> {
+    return listBpf(this, options);
   }
 
   /**

@@ -6,6 +6,8 @@ export interface KernelSymbol {
   readonly address: bigint;
   /** nm's letter (`T` global text, `d` local data …); "?" where only VMCOREINFO names the symbol, which has no types. */
   readonly type: string;
+  /** The module that it is in, or "bpf", as /proc/kallsyms has it in brackets; absent for the kernel's own. */
+  readonly module?: string;
 }
 
 /** An address by name: the nearest symbol at or below it. */
@@ -43,7 +45,11 @@ function noSymbol(symbol: string, candidates: readonly KernelSymbol[], hint: str
 const LISTED = 16;
 
 function ambiguous(symbol: string, candidates: readonly KernelSymbol[]): string {
-  const list = candidates.slice(0, LISTED).map(({ address, type }) => `${hex(address)} (${type})`);
+  const list = candidates
+    .slice(0, LISTED)
+    .map(
+      ({ address, type, module }) => `${hex(address)} (${type}${module === undefined ? "" : ` [${module}]`})`,
+    );
   if (candidates.length > LISTED) list.push(`${candidates.length - LISTED} more`);
   return `${candidates.length} symbols are named "${symbol}": ${list.join(", ")}; give one of these addresses`;
 }

@@ -6,7 +6,7 @@
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
-import { type KernelData, kernelData, needSymbol } from "../kernel-data.js";
+import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import {
@@ -23,6 +23,7 @@ import {
 import { readStrings } from "../objects/strings.js";
 import { sizeOf, stripped } from "../types/c-type.js";
 import { findPlace } from "../types/member-path.js";
+import { moduleAddresses } from "./module-parts.js";
 import { type ModuleParameter, readParameters } from "./parameter.js";
 
 /** MODULE_STATE_…, by value. */
@@ -109,6 +110,9 @@ function* modulesRoutine(
   for (const [i, { address, partial, fault }] of rows.entries()) {
     if (fault !== 0) log.report(damage("a struct module", address, "unreadable", fault));
     const { name, state, references } = partial;
+    if (state !== undefined && STATES[state] === undefined) {
+      log.report(damage(`the state of module ${name ?? "?"}`, address, "invalid", 0, `${state}`));
+    }
     const { base, size } = yield* memoryOf(data, partial, log.report);
     yield sink.emit({
       name,
@@ -125,14 +129,6 @@ function* modulesRoutine(
     });
   }
   log.end();
-}
-
-/** Addresses of the modules' structures. @internal */
-export function* moduleAddresses(data: KernelData, report: OnDamage): Routine<bigint[]> {
-  const head = yield* needSymbol(data, "modules");
-  const offset = BigInt(offsetOf(data.types, "module", "list"));
-  const nodes = yield* walkList(data.memory, head, "the list of modules", report);
-  return nodes.map((node) => node - offset);
 }
 
 /** Where its code begins, and how much memory it has in all. */
@@ -182,5 +178,8 @@ function* usersOf(
     data.memory,
     nodes.map((node) => node - offset),
   );
+  for (const { address, fault } of rows) {
+    if (fault !== 0) report(damage("a module_use", address, "unreadable", fault));
+  }
   return rows.map(({ value }) => (value === undefined ? undefined : names.get(value.user)));
 }
