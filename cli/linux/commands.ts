@@ -1,11 +1,13 @@
 /** The commands over a kernel, in the order of the help. */
 import type { Command } from "commander";
 import type { Session } from "../session.js";
+import { CAPABILITIES_COMMAND } from "./capabilities.js";
 import { CGROUPS } from "./cgroups.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
 import { DMESG } from "./dmesg.js";
 import { ENV } from "./env.js";
 import { FILES } from "./files.js";
+import { IOMEM } from "./iomem.js";
 import { ISF } from "./isf.js";
 import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
@@ -25,7 +27,9 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   MODULES,
   KTHREADS,
   ENV,
+  CAPABILITIES_COMMAND,
   DMESG,
+  IOMEM,
   TYPES,
   ISF,
 ];

@@ -2,6 +2,12 @@
 
 export { isKnownArch, mmuOfVmcoreinfo } from "./arch/index.js";
 export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
+export {
+  CAPABILITIES,
+  capabilityNames,
+  listCapabilities,
+  type TaskCapabilities,
+} from "./credentials/capabilities.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
 export { type ExportIsfOptions, exportIsf, type KernelIsf } from "./export-isf.js";
@@ -60,6 +66,7 @@ export type {
   ValueOf,
 } from "./objects/schema.js";
 export type { KernelValue } from "./objects/value.js";
+export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
