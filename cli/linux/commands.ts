@@ -1,6 +1,7 @@
 /** The commands over a kernel, in the order of the help. */
 import type { Command } from "commander";
 import type { Session } from "../session.js";
+import { BANNER } from "./banner.js";
 import { CAPABILITIES_COMMAND } from "./capabilities.js";
 import { CGROUPS } from "./cgroups.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
@@ -13,6 +14,7 @@ import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
+import { PTRACE } from "./ptrace.js";
 import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
 
@@ -28,6 +30,8 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   KTHREADS,
   ENV,
   CAPABILITIES_COMMAND,
+  PTRACE,
+  BANNER,
   DMESG,
   IOMEM,
   TYPES,

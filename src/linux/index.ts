@@ -72,10 +72,12 @@ export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.j
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
 export { type SwapTypeFacts, type SwapTypeKind, type SwapTypes, swapTypesOf } from "./swap/swap-types.js";
 export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+export { type Banner, readBanner } from "./system/banner.js";
 export { parseSystemMap, type SystemMap, SystemMapError, type SystemMapOptions } from "./system-map.js";
 export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
 export { TASK_STATES } from "./tasks/task-state.js";
+export { listTraced, type Traced, type TracedOptions } from "./tasks/traced.js";
 export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 export type { PageCounts } from "./tasks/vma-pages.js";
 export * from "./types/index.js";
