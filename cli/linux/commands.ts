@@ -1,17 +1,21 @@
 /** The commands over a kernel, in the order of the help. */
 import type { Command } from "commander";
 import type { Session } from "../session.js";
+import { BANNER } from "./banner.js";
+import { CAPABILITIES_COMMAND } from "./capabilities.js";
 import { CGROUPS } from "./cgroups.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
 import { DMESG } from "./dmesg.js";
 import { EBPF } from "./ebpf.js";
 import { ENV } from "./env.js";
 import { FILES } from "./files.js";
+import { IOMEM } from "./iomem.js";
 import { ISF } from "./isf.js";
 import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
+import { PTRACE } from "./ptrace.js";
 import { SOCKETS } from "./sockets.js";
 import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
@@ -25,11 +29,14 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   MOUNTS,
   NAMESPACES,
   CGROUPS,
+  PTRACE,
   ENV,
   KTHREADS,
   MODULES,
   EBPF,
   DMESG,
+  IOMEM,
+  BANNER,
   TYPES,
   ISF,
 ];

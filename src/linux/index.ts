@@ -10,6 +10,12 @@ export {
   listBpf,
 } from "./bpf/bpf.js";
 export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
+export {
+  CAPABILITIES,
+  capabilityNames,
+  listCapabilities,
+  type TaskCapabilities,
+} from "./credentials/capabilities.js";
 export { type LinuxEntriesOptions, linuxEntries } from "./entries/absent-entries.js";
 export type { EntryFormat, LinuxAbsentEntries } from "./entries/entries-base.js";
 export { type ExportIsfOptions, exportIsf, type KernelIsf } from "./export-isf.js";
@@ -77,15 +83,18 @@ export type {
 } from "./objects/schema.js";
 export type { KernelValue } from "./objects/value.js";
 export type { KernelProfiles } from "./profile.js";
+export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
 export { type SwapTypeFacts, type SwapTypeKind, type SwapTypes, swapTypesOf } from "./swap/swap-types.js";
 export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+export { type Banner, readBanner } from "./system/banner.js";
 export { parseSystemMap, type SystemMap, SystemMapError, type SystemMapOptions } from "./system-map.js";
 export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
 export { TASK_STATES } from "./tasks/task-state.js";
+export { listTraced, type Traced, type TracedOptions } from "./tasks/traced.js";
 export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 export type { PageCounts } from "./tasks/vma-pages.js";
 export * from "./types/index.js";

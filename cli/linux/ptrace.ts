@@ -1,0 +1,31 @@
+import { listTraced, type Traced } from "../../src/linux/index.js";
+import type { KernelCommand } from "./command.js";
+import { DamageSummary, type ListColumn, showList } from "./listing.js";
+
+const COLUMNS: readonly ListColumn<Traced>[] = [
+  { field: "pid", title: "TID", right: true, value: ({ pid }) => pid },
+  { field: "tgid", title: "PID", right: true, value: ({ tgid }) => tgid },
+  { field: "state", title: "STATE", value: ({ state }) => state },
+  { field: "comm", title: "COMMAND", value: ({ comm }) => comm },
+  { field: "tracer", title: "TRACER", right: true, value: ({ tracer }) => tracer },
+  { field: "tracerTgid", value: ({ tracerTgid }) => tracerTgid },
+  { field: "tracerComm", title: "TRACER'S COMMAND", value: ({ tracerComm }) => tracerComm },
+  { field: "seized", title: "SEIZED", value: ({ seized }) => seized },
+];
+
+/** `memtool ptrace`. */
+export const PTRACE: KernelCommand = {
+  name: "ptrace",
+  description: "threads that are traced, and who traces them",
+  examples: ["ptrace"],
+  run: async ({ session, kernel, pid }) => {
+    const damage = new DamageSummary();
+    const list = await listTraced(kernel, { pid, onDamage: damage.add }).toArray();
+    const status = await showList(session, list, COLUMNS, damage);
+    if (list.length === 0 && damage.count === 0) {
+      session.warn("nothing is traced");
+      return 0;
+    }
+    return status;
+  },
+};

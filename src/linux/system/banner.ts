@@ -1,0 +1,88 @@
+/**
+ * What a kernel says of itself: its version, names, and command line.
+ *
+ * Facts: init/version.c and version-timestamp.c (`linux_banner`, `init_uts_ns`), include/linux/utsname.h, init/main.c
+ * (`saved_command_line`).
+ */
+import { Io, type Routine } from "../../io/index.js";
+import type { LinuxKernel } from "../kernel.js";
+import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
+import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
+import { pointersAt } from "../objects/pointers.js";
+import { record, text } from "../objects/record.js";
+import { readStrings } from "../objects/strings.js";
+
+const UTS = record("uts_namespace", {
+  system: text("name.sysname"),
+  hostname: text("name.nodename"),
+  release: text("name.release"),
+  version: text("name.version"),
+  machine: text("name.machine"),
+  domain: text("name.domainname"),
+});
+
+/** COMMAND_LINE_SIZE is 2048 at most (arch/x86/include/asm/setup.h); boot configuration may make it longer. */
+const MAX_COMMAND_LINE = 1 << 16;
+
+/** A kernel's names; `undefined` is what it does not say, or what could not be read. */
+export interface Banner {
+  /** The line of /proc/version: release, compiler, when it was built. */
+  readonly banner: string | undefined;
+  readonly release: string | undefined;
+  readonly version: string | undefined;
+  /** Such as "x86_64". */
+  readonly machine: string | undefined;
+  readonly system: string | undefined;
+  readonly hostname: string | undefined;
+  readonly domain: string | undefined;
+  /** What the kernel was started with, as in /proc/cmdline. */
+  readonly commandLine: string | undefined;
+  /** GNU build id in hex. */
+  readonly buildId: string | undefined;
+}
+
+/** What the kernel says of itself. */
+export function readBanner(kernel: LinuxKernel, options: DamageOptions = {}): Io<Banner> {
+  return Io.of(kernel.memory.scheduler, bannerRoutine, kernel, options);
+}
+
+function* bannerRoutine(kernel: LinuxKernel, options: DamageOptions): Routine<Banner> {
+  const log = new DamageLog(options);
+  const data = yield* kernelData(kernel);
+  const line = yield* symbolAddress(data, "linux_banner");
+  const [banner] = yield* readStrings(data.memory, [line], "linux_banner", log.report);
+  const names = yield* readNames(data, log.report);
+  const commandLine = yield* readCommandLine(data, log.report);
+  log.end();
+  return {
+    banner: banner?.trimEnd(),
+    release: names.release,
+    version: names.version,
+    machine: names.machine,
+    system: names.system,
+    hostname: names.hostname,
+    domain: names.domain,
+    commandLine,
+    buildId: kernel.vmcoreinfo.buildId,
+  };
+}
+
+function* readNames({ kernel, memory, types }: KernelData, report: OnDamage) {
+  const address = yield* symbolAddress({ kernel }, "init_uts_ns");
+  if (address === undefined) return {};
+  const [row] = yield* UTS.on(types).read(memory, [address]);
+  if (row !== undefined && row.fault !== 0) report(damage("init_uts_ns", address, "unreadable", row.fault));
+  return row?.partial ?? {};
+}
+
+function* readCommandLine(data: KernelData, report: OnDamage): Routine<string | undefined> {
+  const variable = yield* symbolAddress(data, "saved_command_line");
+  if (variable === undefined) return undefined;
+  const pointers = yield* pointersAt(data.memory, variable, 1);
+  if (typeof pointers === "number") {
+    report(damage("saved_command_line", variable, "unreadable", pointers));
+    return undefined;
+  }
+  const found = yield* readStrings(data.memory, pointers, "the command line", report, MAX_COMMAND_LINE);
+  return found[0];
+}
