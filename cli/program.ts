@@ -89,7 +89,10 @@ export async function run(
       once,
     )
     .option("--write", "allow writes to the target")
-    .option("--no-cache", "neither keep what was read of the kernel for the next time, nor use it")
+    .option(
+      "--cache",
+      "keep what was read of the kernel for the next dump of the same build, and use it (of dumps you trust)",
+    )
     .option("--json", "one JSON object a line; nothing else on standard output")
     .addHelpText("after", EPILOGUE)
     .showHelpAfterError(false)

@@ -41,7 +41,7 @@ export interface GlobalOptions {
   readonly types?: string;
   readonly write?: boolean;
   readonly json?: boolean;
-  /** False with `--no-cache`. */
+  /** `--cache`. */
   readonly cache?: boolean;
 }
 
@@ -149,7 +149,7 @@ export class Session {
       types: options.types,
       holes: purpose === "info" || purpose === "coverage",
       kernel: kernelFor(purpose, options),
-      cache: options.cache === false ? false : undefined,
+      cache: options.cache,
       onProgress: (done, total) =>
         progress.update(purpose === "roots" ? "looking for roots" : "looking for the kernel", done, total),
     });

@@ -80,11 +80,11 @@ export interface OpenOptions {
    */
   readonly kernel?: "scan" | "note" | "none" | undefined;
   /**
-   * Where profiles of kernels are kept (see `KernelProfiles`), for the next dump of the same build: a folder; `false` for nowhere.
-   * Default: what the environment's `MEMTOOL_CACHE` says (a folder, or `off`), else `memtool/profiles` in the user's folder of
-   * caches.
+   * Where profiles of kernels are kept (see `KernelProfiles`), for the next dump of the same build: a folder; `true` for
+   * `memtool/profiles` in the user's folder of caches; `false` for nowhere. Default: what the environment's `MEMTOOL_CACHE` says (a
+   * folder, `on` or `off`), else nowhere: a forged dump could leave a profile that others are read by.
    */
-  readonly cache?: false | string | undefined;
+  readonly cache?: boolean | string | undefined;
   /** Progress of a scan: bytes done, and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }

@@ -25,22 +25,24 @@ const MAX_BYTES = 192 << 20;
 const SUFFIX = ".profile";
 
 /**
- * The cache that an option or the environment asks for; `undefined` for none.
+ * The cache that an option or the environment asks for; `undefined` for none, as by default: a dump that was forged could leave a
+ * profile that dumps of the same build are read by (src/linux/profile-use.ts says what is compared).
  *
- * @param cache A folder, `false` for no cache, or nothing for what `MEMTOOL_CACHE` says (a folder, or "off"), else the user's
- * folder of caches.
+ * @param cache A folder, `true` for the user's folder of caches, `false` for no cache, or nothing for what `MEMTOOL_CACHE` says (a
+ * folder, "on" or "off").
  */
 export function profileCache(
-  cache: false | string | undefined,
-  env = process.env,
+  cache: boolean | string | undefined,
+  env: Readonly<Record<string, string | undefined>> = process.env,
 ): KernelProfiles | undefined {
-  const folder = cache ?? folderOf(env);
+  const given = env.MEMTOOL_CACHE ?? "off";
+  const wanted = cache ?? (given === "on" ? true : given === "off" ? false : given);
+  const folder = wanted === true ? folderOf(env) : wanted;
   return folder === false || folder === "" ? undefined : new ProfileFolder(folder);
 }
 
 function folderOf(env: Readonly<Record<string, string | undefined>>): string | false {
-  const { MEMTOOL_CACHE: given, XDG_CACHE_HOME: caches, LOCALAPPDATA: local } = env;
-  if (given !== undefined && given !== "") return given === "off" ? false : given;
+  const { XDG_CACHE_HOME: caches, LOCALAPPDATA: local } = env;
   const inHome = (...names: string[]) => {
     try {
       return join(homedir(), ...names);

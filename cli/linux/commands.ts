@@ -29,6 +29,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   MOUNTS,
   NAMESPACES,
   CGROUPS,
+  CAPABILITIES_COMMAND,
   PTRACE,
   ENV,
   KTHREADS,

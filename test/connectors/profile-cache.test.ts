@@ -20,7 +20,7 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 const newFolder = () => join(work, `cache-${folders++}`);
 
 /** The processes, and how many bytes of the dump were read for them. */
-async function processes(path: string, cache: false | string) {
+async function processes(path: string, cache: boolean | string) {
   const machine = await open(path, { cache, kernel: "note" });
   try {
     const linux = await machine.linux();
@@ -143,10 +143,17 @@ describe("profiles of kernels", () => {
   });
 
   it("are where the environment says, or nowhere", () => {
+    const folder = newFolder();
     expect(profileCache(false)).toBe(undefined);
     expect(profileCache(undefined, { MEMTOOL_CACHE: "off" })).toBe(undefined);
-    const folder = newFolder();
-    profileCache(undefined, { MEMTOOL_CACHE: folder })?.save(BUILD, Uint8Array.of(1));
-    expect(readdirSync(folder)).toEqual([`${BUILD}.profile`]);
+    // By default, nothing is kept.
+    expect(profileCache(undefined, { XDG_CACHE_HOME: folder })).toBe(undefined);
+    profileCache(true, { XDG_CACHE_HOME: join(folder, "home") })?.save(BUILD, Uint8Array.of(1));
+    if (process.platform === "linux") {
+      expect(readdirSync(join(folder, "home", "memtool", "profiles"))).toEqual([`${BUILD}.profile`]);
+    }
+    const other = newFolder();
+    profileCache(undefined, { MEMTOOL_CACHE: other })?.save(BUILD, Uint8Array.of(1));
+    expect(readdirSync(other)).toEqual([`${BUILD}.profile`]);
   });
 });
