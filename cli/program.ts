@@ -84,6 +84,11 @@ export async function run(
       checked(parsePid),
     )
     .option(
+      "--symbols <file>",
+      "the kernel's symbols, instead of its own table: a System.map or a saved /proc/kallsyms of this very kernel",
+      once,
+    )
+    .option(
       "--types <file>",
       "the kernel's types, instead of its own: a file of BTF, a vmlinux with BTF, or Volatility's ISF (each also as .gz)",
       once,

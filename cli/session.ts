@@ -39,6 +39,7 @@ export interface GlobalOptions {
   readonly pid?: string;
   readonly swap?: readonly string[];
   readonly types?: string;
+  readonly symbols?: string;
   readonly write?: boolean;
   readonly json?: boolean;
   /** `--cache`. */
@@ -147,6 +148,7 @@ export class Session {
       ept: options.ept?.map(parseEpt),
       memoryMap: options.map,
       types: options.types,
+      symbols: options.symbols,
       holes: purpose === "info" || purpose === "coverage",
       kernel: kernelFor(purpose, options),
       cache: options.cache,

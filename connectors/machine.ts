@@ -20,6 +20,7 @@ import {
   readZeroPages,
   rootsOfKernel,
   type SwapTypes,
+  symbolsFor,
   TypesError,
   type TypeTable,
   type Vmcoreinfo,
@@ -74,6 +75,8 @@ export interface Layers {
   readonly swap?: SwapFiles | undefined;
   /** Types for the kernel, instead of its own. */
   readonly types?: TypeTable | undefined;
+  /** The text of the file that `OpenOptions.symbols` names. */
+  readonly symbols?: Uint8Array | undefined;
 }
 
 /** A range of an address space without page tables, with as much as the connector knows of it. */
@@ -103,6 +106,7 @@ export class Machine {
   readonly #swap: SwapFiles | undefined;
   readonly #findZeros: Layers["findZeros"];
   readonly #types: TypeTable | undefined;
+  readonly #symbols: Uint8Array | undefined;
   readonly #identity: AddressSpace<Address>;
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
@@ -122,6 +126,7 @@ export class Machine {
     this.#files = layers.files;
     this.#swap = layers.swap;
     this.#types = layers.types;
+    this.#symbols = layers.symbols;
     this.#findZeros = layers.guest === undefined ? layers.findZeros : undefined;
     this.format = layers.image?.format ?? kind;
     this.#options = options;
@@ -203,6 +208,9 @@ export class Machine {
         formatOf: (paging, info) => this.#formats.ofLinux(paging, info),
       });
       if (this.#types !== undefined) useTypes(kernel, this.#types);
+      if (this.#symbols !== undefined) {
+        kernel.useSymbols(symbolsFor(kernel, this.#symbols, this.#options.symbols ?? "the table of symbols"));
+      }
       this.#kernel = kernel;
       this.#noKernel = undefined;
       return kernel;

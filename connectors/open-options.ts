@@ -44,6 +44,11 @@ export interface OpenOptions {
    * /sys/kernel/btf/vmlinux), of a vmlinux that has BTF, or of Volatility's ISF. They must be of this very kernel.
    */
   readonly types?: TypeTable | string | undefined;
+  /**
+   * Path of a System.map of this very kernel, or of a saved /proc/kallsyms: its symbols, instead of the kernel's own table. For
+   * kernels that list functions only, and for dumps that lack the table.
+   */
+  readonly symbols?: string | undefined;
   /** Allow writes, where the target can; default false. */
   readonly write?: boolean | undefined;
   /**

@@ -20,6 +20,7 @@ import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
 import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
 import { SwapFiles } from "./swap-files.js";
+import { readSymbolsFile } from "./symbols-file.js";
 import { readTypesFile } from "./types-file.js";
 
 /**
@@ -35,6 +36,7 @@ import { readTypesFile } from "./types-file.js";
 export async function open(target: OpenTarget, options: OpenOptions = {}): Promise<Machine> {
   // Before anything is opened: nobody would close it.
   const types = typeof options.types === "string" ? readTypesFile(options.types) : options.types;
+  const symbols = options.symbols === undefined ? undefined : readSymbolsFile(options.symbols);
   const { connector, source, parts, memoryMap } = await openSource(target, options);
   const scheduler = new Scheduler();
   const io = new SourceIo(source, scheduler);
@@ -55,7 +57,7 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
     machine = new Machine(
       io,
       connector.kind,
-      { ...(await openGuest(io.name, layers, options)), swap, types },
+      { ...(await openGuest(io.name, layers, options)), swap, types, symbols },
       options,
     );
     await machine.prepare();

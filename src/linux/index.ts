@@ -27,6 +27,7 @@ export {
 } from "./files/file.js";
 export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file-flags.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
+export { symbolsFor } from "./given-symbols.js";
 export { KERNEL_MAP } from "./image.js";
 export { Kallsyms } from "./kallsyms.js";
 export {

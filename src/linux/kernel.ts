@@ -176,6 +176,11 @@ export class LinuxKernel {
     return Io.of(this.memory.scheduler, typesRoutine, this as LinuxKernel);
   }
 
+  /** Takes these symbols instead of the kernel's own table. */
+  useSymbols(kallsyms: Kallsyms): void {
+    this.#kallsyms = kallsyms;
+  }
+
   /** Takes these types instead of the kernel's own: a file's, for a kernel or a dump without BTF. */
   useTypes(types: TypeTable): void {
     this.#types = types;

@@ -1,0 +1,33 @@
+/** A table of symbols from a file, for a kernel whose own lists no variables, is damaged, or was left out of the dump. */
+import { hex } from "../io/index.js";
+import type { Kallsyms } from "./kallsyms.js";
+import type { LinuxKernel } from "./kernel.js";
+import { parseSystemMap, SystemMapError } from "./system-map.js";
+
+/**
+ * The symbols of a System.map, moved to where KASLR has put the kernel; or of a saved /proc/kallsyms, which are there already. Which
+ * of both it is, the symbols that VMCOREINFO names tell.
+ *
+ * @param name Of the file, for messages.
+ * @throws {SystemMapError} for what is no table of symbols, or not this kernel's.
+ */
+export function symbolsFor(kernel: LinuxKernel, text: Uint8Array, name: string): Kallsyms {
+  let other: string | undefined;
+  for (const kaslr of new Set([0n, kernel.kaslrOffset])) {
+    const { kallsyms } = parseSystemMap(text, { kaslr });
+    const wrong = disagreement(kernel, kallsyms);
+    if (wrong === undefined) return kallsyms;
+    other = wrong;
+  }
+  throw new SystemMapError(`${name} is of another kernel: ${other}`);
+}
+
+/** What VMCOREINFO says otherwise; `undefined` if it agrees, or names nothing that the table has. */
+function disagreement(kernel: LinuxKernel, kallsyms: Kallsyms): string | undefined {
+  for (const [name, address] of kernel.named) {
+    const found = kallsyms.symbol(name);
+    if (found.length === 0 || found.some((symbol) => symbol.address === address)) continue;
+    return `it has ${name} at ${hex(found[0]?.address ?? 0n)}, and VMCOREINFO says ${hex(address)}`;
+  }
+  return undefined;
+}
