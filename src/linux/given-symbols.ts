@@ -14,12 +14,21 @@ import { parseSystemMap, SystemMapError } from "./system-map.js";
 export function symbolsFor(kernel: LinuxKernel, text: Uint8Array, name: string): Kallsyms {
   let other: string | undefined;
   for (const kaslr of new Set([0n, kernel.kaslrOffset])) {
-    const { kallsyms } = parseSystemMap(text, { kaslr });
+    const kallsyms = parse(text, kaslr, name);
     const wrong = disagreement(kernel, kallsyms);
     if (wrong === undefined) return kallsyms;
     other = wrong;
   }
   throw new SystemMapError(`${name} is of another kernel: ${other}`);
+}
+
+function parse(text: Uint8Array, kaslr: bigint, name: string): Kallsyms {
+  try {
+    return parseSystemMap(text, { kaslr }).kallsyms;
+  } catch (error) {
+    if (error instanceof SystemMapError) throw new SystemMapError(`${name}: ${error.message}`);
+    throw error;
+  }
 }
 
 /** What VMCOREINFO says otherwise; `undefined` if it agrees, or names nothing that the table has. */

@@ -54,7 +54,11 @@ describe("--symbols", () => {
 
   it.each([
     ["no file", () => `${folder}/nowhere`, "ENOENT"],
-    ["no table of symbols", () => file("readme", "The true System.map is in the debug package.\n"), "symbol"],
+    [
+      "no table of symbols",
+      () => file("readme", "The true System.map is in the debug package.\n"),
+      "readme: no line of 1 is",
+    ],
   ])("%s is told", async (_, path, message) => {
     const { err, status } = await memtool(["symbols", "init_task", "--symbols", path(), ...ON_DUMP]);
     expect(status).toBe(1);
