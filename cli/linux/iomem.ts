@@ -25,5 +25,5 @@ export const IOMEM: KernelCommand = {
 };
 
 function nameText({ name, depth }: Resource): string | undefined {
-  return name === undefined ? undefined : `${"  ".repeat(depth)}${name ?? "-"}`;
+  return name === undefined ? undefined : `${"  ".repeat(Math.min(depth, 40))}${name ?? "-"}`;
 }

@@ -114,9 +114,12 @@ export function jsonValue(value: ListValue): unknown {
   return value;
 }
 
+/** Characters of a cell: every row of a table is as wide as its widest one. (JSON has everything.) */
+const MAX_CELL = 1024;
+
 function cellOf<T>(item: T, { value, cell }: ListColumn<T>): string {
-  if (cell !== undefined) return escapeText(cell(item) ?? "?");
-  return escapeText(cellText(value(item)));
+  const text = cell === undefined ? cellText(value(item)) : (cell(item) ?? "?");
+  return escapeText(text.length > MAX_CELL ? `${text.slice(0, MAX_CELL)}…` : text);
 }
 
 function cellText(value: ListValue): string {

@@ -57,9 +57,14 @@ async function ps(context: KernelContext, filter: (task: Task) => boolean = () =
   const threads = options.threads === true;
   const tasks = await listTasks(kernel, { threads, pid, onDamage: damage.add }).toArray();
   const shown: Shown[] = [];
+  // Threads have their process's, and what claims to share an address space has the same.
+  const known = new Map<bigint, readonly string[] | undefined>();
   for (const task of tasks.filter(filter)) {
-    const found = await readArguments(kernel, task, { onDamage: damage.add });
-    shown.push({ ...task, args: found?.args, depth: 0 });
+    const { mm } = task;
+    if (mm !== undefined && !known.has(mm)) {
+      known.set(mm, (await readArguments(kernel, task, { onDamage: damage.add }))?.args);
+    }
+    shown.push({ ...task, args: mm === undefined ? undefined : known.get(mm), depth: 0 });
   }
   const list = options.tree === true ? inTree(shown) : shown;
   const none = pid === undefined ? "no processes" : `there is no process ${pid}`;
@@ -75,7 +80,11 @@ function inTree(tasks: readonly Shown[]): Shown[] {
     const isThread = task.pid !== task.tgid;
     const above = isThread ? task.tgid : task.ppid;
     if (above === undefined || above === task.pid || !numbers.has(above)) tops.push(task);
-    else children.set(above, [...(children.get(above) ?? []), task]);
+    else {
+      const others = children.get(above);
+      if (others === undefined) children.set(above, [task]);
+      else others.push(task);
+    }
   }
   const ordered: Shown[] = [];
   const seen = new Set<Shown>();
@@ -95,6 +104,9 @@ function inTree(tasks: readonly Shown[]): Shown[] {
   return ordered;
 }
 
+/** Deeper ones stand below each other. */
+const MAX_INDENT = 40;
+
 /** `null` for what has none. */
 function rootOf({ root, mm }: Shown): bigint | null | undefined {
   if (root !== undefined) return BigInt(root);
@@ -113,5 +125,5 @@ function startText({ start }: Shown): string | undefined {
 /** Its arguments, or its name in brackets as `ps` shows it. */
 function commandText({ args, comm, depth }: Shown): string | undefined {
   const text = args === undefined || args.length === 0 ? `[${comm ?? "?"}]` : args.join(" ");
-  return `${"  ".repeat(depth)}${text}`;
+  return `${"  ".repeat(Math.min(depth, MAX_INDENT))}${text}`;
 }

@@ -21,7 +21,10 @@ const COLUMNS: readonly ListColumn<Vma>[] = [
   { field: "absent", title: "ABSENT", right: true, value: ({ absent }) => absent },
   { field: "unknown", value: ({ unknown }) => unknown },
   { field: "device", value: ({ device }) => device },
-  { field: "inode", value: ({ inode }) => (inode === undefined ? undefined : Number(inode)) },
+  {
+    field: "inode",
+    value: ({ inode }) => (inode !== undefined && inode < 2n ** 53n ? Number(inode) : inode),
+  },
   { field: "path", title: "PATH", value: ({ path }) => path },
   { field: "flags", value: ({ flags }) => flags },
   { field: "vma", value: ({ address }) => address },

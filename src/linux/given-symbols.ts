@@ -31,12 +31,14 @@ function parse(text: Uint8Array, kaslr: bigint, name: string): Kallsyms {
   }
 }
 
-/** What VMCOREINFO says otherwise; `undefined` if it agrees, or names nothing that the table has. */
+/** What VMCOREINFO says otherwise; `undefined` if it agrees. One symbol must be in both: else nobody knows where it belongs. */
 function disagreement(kernel: LinuxKernel, kallsyms: Kallsyms): string | undefined {
+  let agreed = 0;
   for (const [name, address] of kernel.named) {
     const found = kallsyms.symbol(name);
+    if (found.some((symbol) => symbol.address === address)) agreed++;
     if (found.length === 0 || found.some((symbol) => symbol.address === address)) continue;
     return `it has ${name} at ${hex(found[0]?.address ?? 0n)}, and VMCOREINFO says ${hex(address)}`;
   }
-  return undefined;
+  return agreed > 0 ? undefined : "it has none of the symbols that VMCOREINFO names";
 }

@@ -5,7 +5,7 @@
  * (`struct cgrp_cset_link`), kernel/cgroup/cgroup.c (`proc_cgroup_show`, `cgrp_dfl_root`, `cgroup_subsys`),
  * include/linux/kernfs.h.
  */
-import { IoSequence, MemtoolError, type Routine, type Sink } from "../../io/index.js";
+import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
@@ -13,7 +13,7 @@ import { walkList } from "../objects/list.js";
 import { pointersAt } from "../objects/pointers.js";
 import { hasStruct, int, maybe, offsetOf, record, text, type Values, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import { readEach, readTasks } from "../tasks/task.js";
+import { needTasks, readEach } from "../tasks/task.js";
 import { KernfsPaths } from "./kernfs-path.js";
 
 const TASK = record("task_struct", { set: word("cgroups"), flags: int("flags") });
@@ -83,11 +83,8 @@ function* cgroupsRoutine(sink: Sink<Cgroup>, kernel: LinuxKernel, options: Cgrou
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const { pid } = options;
-  const tasks = yield* readTasks(data, { pid }, log.report);
-  if (pid !== undefined && tasks.length === 0) {
-    throw new MemtoolError("NO_PROCESS", `there is no process ${pid} (memtool ps lists them)`);
-  }
-  if (!hasStruct(data.types, "css_set")) return;
+  const tasks = yield* needTasks(data, pid, log.report);
+  if (!hasStruct(data.types, "css_set")) return log.end();
   const raws = yield* readEach(
     data,
     TASK,

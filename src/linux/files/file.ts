@@ -4,13 +4,13 @@
  * Facts: include/linux/fdtable.h (`struct fdtable`, `files_struct`), include/linux/fs.h (`struct file`, `inode`),
  * include/linux/fs_struct.h; fs/proc/fd.c (`seq_show`) and fs/proc/base.c (`proc_cwd_link`, `proc_exe_link`) for what is shown.
  */
-import { IoSequence, MemtoolError, type Routine, type Sink } from "../../io/index.js";
+import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { pointersIn } from "../objects/pointers.js";
 import { int, maybe, place, record, type Values, word } from "../objects/record.js";
-import { readEach, readTasks, type Task } from "../tasks/task.js";
+import { needTasks, readEach, type Task } from "../tasks/task.js";
 import { CLOSE_ON_EXEC, type FileType, fileFlagNames, fileType } from "./file-flags.js";
 import { type FoundPath, PathResolver, shownPath } from "./path.js";
 
@@ -102,10 +102,7 @@ function* filesRoutine(sink: Sink<OpenFile>, kernel: LinuxKernel, options: OpenF
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const paths = new PathResolver(data, log.report);
-  const tasks = yield* readTasks(data, { pid: options.pid }, log.report);
-  if (options.pid !== undefined && tasks.length === 0) {
-    throw new MemtoolError("NO_PROCESS", `there is no process ${options.pid} (memtool ps lists them)`);
-  }
+  const tasks = yield* needTasks(data, options.pid, log.report);
   for (const task of tasks) {
     for (const each of yield* openFiles(
       data,
@@ -195,15 +192,22 @@ export class Descriptors {
     const { memory } = this.#data;
     const what = `the descriptors of process ${this.#task.pid ?? "?"}`;
     const bitsAt = BigInt(from / 8);
-    const open = yield* memory.readPartial(table.open + bitsAt, Math.ceil(count / 8));
-    const closing = yield* memory.readPartial(table.closeOnExec + bitsAt, Math.ceil(count / 8));
+    const open = yield* memory.readPartial(BigInt.asUintN(64, table.open + bitsAt), Math.ceil(count / 8));
+    const closing = yield* memory.readPartial(
+      BigInt.asUintN(64, table.closeOnExec + bitsAt),
+      Math.ceil(count / 8),
+    );
     const { pointerSize: size } = memory;
-    const slots = yield* memory.readPartial(table.files + BigInt(from * size), count * size);
-    for (const hole of [...open.holes, ...slots.holes]) {
+    const slots = yield* memory.readPartial(
+      BigInt.asUintN(64, table.files + BigInt(from * size)),
+      count * size,
+    );
+    for (const hole of [...open.holes, ...closing.holes, ...slots.holes]) {
       this.#report(damage(what, table.files, "unreadable", hole.fault));
     }
     // Nothing of it is there: what is behind it is none either.
-    if (slots.holes.some(({ start, end }) => start === 0 && end === count * size)) this.#count = 0;
+    const missing = slots.holes.reduce((sum, { start, end }) => sum + end - start, 0);
+    if (missing === count * size) this.#count = 0;
     const known = (at: number) => !slots.holes.some(({ start, end }) => start <= at && at < end);
     const handles: Handle[] = [];
     for (const [i, pointer] of pointersIn(memory, slots.bytes).entries()) {

@@ -7,6 +7,9 @@ import { hasStruct, needStruct } from "../objects/record.js";
 import { findPlace } from "../types/member-path.js";
 import { TypesError, type TypeTable } from "../types/type-table.js";
 
+/** Larger structures are not believed. */
+const MAX_OFFSET = 4096;
+
 /** Offsets and sizes by VMCOREINFO, else by the kernel's types where those have been read. */
 export class LogLayout {
   readonly #kernel: LinuxKernel;
@@ -20,7 +23,7 @@ export class LogLayout {
   /** Bytes from the beginning of a structure to a member. @throws {TypesError} `NO_MEMBER` if nothing says it. */
   offset(struct: string, member: string): number {
     const said = this.#kernel.vmcoreinfo.offsets.get(`${struct}.${member}`);
-    if (said !== undefined) return said;
+    if (said !== undefined && said <= MAX_OFFSET) return said;
     const types = this.#types;
     const found =
       types !== undefined && hasStruct(types, struct)
@@ -37,7 +40,7 @@ export class LogLayout {
   /** Bytes of a structure. @throws {TypesError} `NO_TYPE`. */
   size(struct: string): number {
     const said = this.#kernel.vmcoreinfo.sizes.get(struct);
-    if (said !== undefined) return said;
+    if (said !== undefined && said > 0 && said <= MAX_OFFSET) return said;
     if (this.#types !== undefined) return needStruct(this.#types, struct).size;
     throw new TypesError("NO_TYPE", struct, `neither VMCOREINFO nor the kernel's types have ${struct}`);
   }

@@ -73,6 +73,9 @@ export function* moduleAddresses(data: KernelData, report: OnDamage): Routine<bi
   return nodes.map((node) => node - offset);
 }
 
+/** More code than any module has. */
+const MAX_TEXT = 1 << 28;
+
 const heads = new WeakMap<LinuxKernel, bigint>();
 
 /** Where the kernel's kallsyms list functions only, the list of modules is found by its first one. */
@@ -91,7 +94,9 @@ function* findModuleList(
     if (row === undefined || value === undefined || value.state > LAST_STATE || value.state < 0) return false;
     if (!/^[A-Za-z0-9_]+$/.test(value.name)) return false;
     const [text] = partsOf(data, row);
-    return text !== undefined && text.address % 4096n === 0n;
+    if (text === undefined || text.address % 4096n !== 0n || text.size > MAX_TEXT) return false;
+    // (Other structures of the image may look like a module, but for code where they point to.)
+    return "physical" in (yield* memory.translate(text.address));
   });
   if (found !== undefined) heads.set(kernel, found);
   return found;
@@ -106,6 +111,7 @@ export function partsOf({ types }: KernelData, { partial }: ModuleRow): ModulePa
   };
   if (partial.mem !== undefined) {
     const layout = PART.on(types);
+    if (layout.size === 0) return parts;
     for (let at = 0; at + layout.size <= partial.mem.length; at += layout.size) {
       const { base, size } = layout.decode(partial.mem, at, 0n);
       add(base, size);

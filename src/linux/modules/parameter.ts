@@ -41,8 +41,11 @@ const STRING = record("kparam_string", { limit: int("maxlen"), text: word("strin
 
 /** More parameters than any module has. */
 const MAX_PARAMETERS = 1024;
-const MAX_ELEMENTS = 4096;
+const MAX_ELEMENTS = 512;
+const MAX_STEP = 64;
+/** PAGE_SIZE is what sysfs shows at most. */
 const MAX_TEXT = 4096;
+const MAX_ARRAY_TEXT = 8192;
 
 /** How values of a kind are written: bytes, and the text of them. */
 interface Form {
@@ -77,7 +80,8 @@ const FORMS: Readonly<Record<string, (pointerSize: number) => Form>> = {
   bool: () => ({ bytes: 1, write: yes }),
   bool_enable_only: () => ({ bytes: 1, write: yes }),
   invbool: () => ({ bytes: 1, write: (value) => (yes(value) === "Y" ? "N" : "Y") }),
-  bint: () => ({ bytes: 4, write: (value) => (BigInt.asUintN(32, value) !== 0n ? "Y" : "N") }),
+  // Set like a bool, and written out like an int.
+  bint: () => signed(4),
 };
 
 /** Reads the parameters of a module; what can't be read is reported. @internal */
@@ -192,8 +196,8 @@ function* valuesAt(
     const [value] = yield* readStrings(memory, [row?.value?.text], what, report, limit);
     return value === undefined ? undefined : [value];
   }
-  const form = FORMS[type]?.(memory.pointerSize);
-  if (form === undefined || (step !== 0 && step < form.bytes)) return undefined;
+  const form = Object.hasOwn(FORMS, type) ? FORMS[type]?.(memory.pointerSize) : undefined;
+  if (form === undefined || (step !== 0 && (step < form.bytes || step > MAX_STEP))) return undefined;
   const { bytes, holes } = yield* memory.readPartial(at, count === 1 ? form.bytes : count * step);
   if (holes[0] !== undefined) {
     report(damage(what, at, "unreadable", holes[0].fault));
@@ -218,7 +222,12 @@ function* textsAt(
     return undefined;
   }
   const texts = yield* readStrings(data.memory, pointers, what, report, MAX_TEXT);
-  return texts.map((each, i) => (pointers[i] === 0n ? "(null)" : (each ?? "?")));
+  const found = texts.map((each, i) => (pointers[i] === 0n ? "(null)" : (each ?? "?")));
+  // (Equal pointers are read once, and would be written as often as they are there.)
+  const length = found.reduce((sum, each) => sum + each.length, 0);
+  if (length <= MAX_ARRAY_TEXT || count === 1) return found;
+  report(damage(what, at, "too long", 0, `${length} characters of text`));
+  return undefined;
 }
 
 function numberAt(bytes: Uint8Array, at: number, size: number, littleEndian: boolean): bigint {

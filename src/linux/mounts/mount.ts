@@ -27,7 +27,7 @@ import {
   word,
 } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import { readEach, readTasks, type Task } from "../tasks/task.js";
+import { needTask, readEach, type Task } from "../tasks/task.js";
 import { findPlace } from "../types/member-path.js";
 import { isIdmapped, mountOptions, propagationOf, superOptions } from "./mount-flags.js";
 
@@ -118,10 +118,7 @@ function* mountsRoutine(sink: Sink<Mount>, kernel: LinuxKernel, options: MountOp
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const pid = options.pid ?? 1;
-  const [task] = yield* readTasks(data, { pid }, log.report);
-  if (task === undefined) {
-    throw new MemtoolError("NO_PROCESS", `there is no process ${pid} (memtool ps lists them)`);
-  }
+  const task = yield* needTask(data, pid, log.report);
   for (const mount of yield* mountsOf(data, task, log.report)) {
     if (options.all === true || mount.reachable !== false) yield sink.emit(mount);
   }

@@ -5,14 +5,14 @@
  * include/linux/pid.h, include/net/net_namespace.h; fs/proc/namespaces.c and kernel/pid.c (`task_active_pid_ns`) for what
  * /proc/PID/ns shows.
  */
-import { IoSequence, MemtoolError, type Routine, type Sink } from "../../io/index.js";
+import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { pointersIn } from "../objects/pointers.js";
 import { hasStruct, int, maybe, needStruct, offsetOf, record, type Values, word } from "../objects/record.js";
-import { readEach, readTasks, type Task } from "../tasks/task.js";
+import { needTasks, readEach, type Task } from "../tasks/task.js";
 import { sizeOf } from "../types/c-type.js";
 
 /** As in /proc/PID/ns. */
@@ -114,10 +114,7 @@ function* namespacesRoutine(
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const { pid } = options;
-  const tasks = yield* readTasks(data, { pid }, log.report);
-  if (pid !== undefined && tasks.length === 0) {
-    throw new MemtoolError("NO_PROCESS", `there is no process ${pid} (memtool ps lists them)`);
-  }
+  const tasks = yield* needTasks(data, pid, log.report);
   const seen = yield* namespacesOfTasks(data, tasks, log.report);
   if (pid === undefined) {
     for (const net of yield* networkNamespaces(data, log.report)) see(seen.net, net);

@@ -6,7 +6,7 @@
  * what is shown net/ipv4/tcp_ipv4.c (`get_tcp4_sock`), net/ipv4/udp.c (`udp4_format_sock`), net/unix/af_unix.c
  * (`unix_seq_show`), net/netlink/af_netlink.c (`netlink_native_seq_show`).
  */
-import { IoSequence, MemtoolError, type Routine, type Sink } from "../../io/index.js";
+import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
@@ -22,7 +22,7 @@ import {
   type Values,
   word,
 } from "../objects/record.js";
-import { readEach, readTasks } from "../tasks/task.js";
+import { needTasks, readEach } from "../tasks/task.js";
 import {
   AF_INET,
   AF_INET6,
@@ -171,10 +171,7 @@ function* socketsRoutine(
 ): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
-  const tasks = yield* readTasks(data, { pid: options.pid }, log.report);
-  if (options.pid !== undefined && tasks.length === 0) {
-    throw new MemtoolError("NO_PROCESS", `there is no process ${options.pid} (memtool ps lists them)`);
-  }
+  const tasks = yield* needTasks(data, options.pid, log.report);
   const seen = new Map<bigint, Seen>();
   const take = (source: SocketSource, socks: readonly bigint[]) => {
     for (const sock of socks) {

@@ -33,7 +33,7 @@ export function* walkList(
   if (broken) {
     const back: bigint[] = [];
     yield* follow(memory, head, what, () => {}, back, seen, 1);
-    nodes.push(...back.reverse());
+    for (const node of back.reverse()) nodes.push(node);
   }
   return nodes;
 }

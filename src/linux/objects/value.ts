@@ -31,19 +31,25 @@ export function isText(element: CType): boolean {
   return type.kind === "int" && type.size === 1 && !type.bool && type.name === "char";
 }
 
+/** Members that are looked at of one structure: real ones have a few hundred. */
+const MAX_MEMBERS = 65_536;
+
 /** Members as they are seen: those of members without a name are their parent's. `bitOffset` is from the beginning of `type`. */
 export function* membersOf(
   type: StructType,
   base = 0,
   depth = 0,
+  left = { members: MAX_MEMBERS },
 ): Generator<BitPlace & { readonly name: string }> {
   for (const member of type.members) {
+    // (Damaged types may hold one another: each way through them would be gone.)
+    if (left.members-- <= 0) return;
     const bitOffset = base + member.bitOffset;
     const inner = member.name === "" ? stripped(member.type) : undefined;
     if (inner === undefined)
       yield { name: member.name, type: member.type, bitOffset, bitSize: member.bitSize };
     else if ((inner.kind === "struct" || inner.kind === "union") && depth < MAX_DEPTH) {
-      yield* membersOf(inner, bitOffset, depth + 1);
+      yield* membersOf(inner, bitOffset, depth + 1, left);
     }
   }
 }

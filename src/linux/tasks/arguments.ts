@@ -7,12 +7,15 @@
  */
 import { Io, type Routine } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
-import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
+import { type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { textAt } from "../objects/record.js";
 import { memoryOfTask, type Task } from "./task.js";
 
 /** Bytes that are read at most of either: the kernel allows a quarter of the stack, 2 MiB by default, 6 MiB at most (fs/exec.c). */
 const MAX_BYTES = 6 << 20;
+
+/** More strings than that are cut off: 2 MiB, the most by default, hold no more that aren't empty. */
+const MAX_STRINGS = 1 << 20;
 
 /** The strings that a process was started with. */
 export interface ProcessStrings {
@@ -46,10 +49,8 @@ function* stringsRoutine(
   which: "arguments" | "environment",
   options: DamageOptions,
 ): Routine<ProcessStrings | undefined> {
-  const log = new DamageLog(options);
-  const found = yield* stringsOf(kernel, task, which, log.report);
-  log.end();
-  return found;
+  // (What is missing is told by `partial` too.)
+  return yield* stringsOf(kernel, task, which, options.onDamage ?? (() => {}));
 }
 
 /** The routine of both. @internal */
@@ -125,7 +126,7 @@ function* readRange(
 /** Strings that each end with a NUL; the last one's may be missing. */
 function split(bytes: Uint8Array): string[] {
   const found: string[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length && found.length < MAX_STRINGS; ) {
     const nul = bytes.indexOf(0, at);
     const end = nul < 0 ? bytes.length : nul;
     found.push(textAt(bytes, at, end));

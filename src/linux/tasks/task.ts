@@ -8,7 +8,7 @@ import { Io, IoSequence, MemtoolError, type Routine, type Sink } from "../../io/
 import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
-import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
+import { type Damage, DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { int, maybe, offsetOf, type Row, record, text, type Values, word } from "../objects/record.js";
 import { tasksByNumber } from "./by-number.js";
@@ -41,6 +41,8 @@ const TASK = record("task_struct", {
   cpu: maybe(int("thread_info.cpu", "cpu", "on_cpu")),
   ptrace: maybe(int("ptrace")),
 });
+
+type TaskRow = Row<Values<typeof TASK.fields>>;
 
 const CRED = record("cred", { uid: int("uid"), gid: int("gid"), euid: int("euid"), egid: int("egid") });
 
@@ -126,15 +128,29 @@ function* processRoutine(kernel: LinuxKernel, pid: number, options: DamageOption
 
 /** The process of a number, or of a thread's. @throws {MemtoolError} `NO_PROCESS`. @internal */
 export function* needTask(data: KernelData, pid: number, report: OnDamage): Routine<Task> {
-  const [task] = yield* readTasks(data, { pid }, report);
-  if (task !== undefined) return task;
-  // (A second look, as most numbers that are given are a process's.)
-  const thread = (yield* readTasks(data, { threads: true }, () => {})).find((each) => each.pid === pid);
-  if (thread !== undefined) return thread;
-  throw new MemtoolError("NO_PROCESS", `there is no process ${pid} (memtool ps lists them)`);
+  const [task] = yield* needTasks(data, pid, report);
+  return task as Task;
 }
 
-/** Every task that is asked for. @internal */
+/** As `readTasks` of one number. @throws {MemtoolError} `NO_PROCESS`, with what was damaged on the way. @internal */
+export function* needTasks(data: KernelData, pid: number | undefined, report: OnDamage): Routine<Task[]> {
+  let first: Damage | undefined;
+  const tasks = yield* readTasks(data, { pid }, (found) => {
+    first ??= found;
+    report(found);
+  });
+  if (tasks.length > 0 || pid === undefined) return tasks;
+  const damaged =
+    first === undefined
+      ? "memtool ps lists them"
+      : `or it is not found, as there is damage: ${first.message}`;
+  throw new MemtoolError("NO_PROCESS", `there is no process ${pid} (${damaged})`);
+}
+
+/**
+ * Every task that is asked for. A thread's number stands for its process. What is damaged on the way to one process is told only if
+ * that was not found, or is its own. @internal
+ */
 export function* readTasks(
   data: KernelData,
   { threads = false, pid }: TaskOptions,
@@ -143,15 +159,23 @@ export function* readTasks(
   const leaders = yield* leaderAddresses(data, report);
   const layout = TASK.on(data.types);
   let rows = yield* layout.read(data.memory, leaders);
-  if (pid !== undefined)
-    rows = rows.filter(({ partial }) => partial.pid === pid || partial.pid === undefined);
   const names = new Map(rows.map(({ address, partial }) => [address, partial]));
+  if (pid !== undefined) rows = yield* rowsOfProcess(data, rows, pid);
   if (threads) rows = yield* withThreads(data, rows, report);
   for (const { address, fault } of rows) {
     if (fault !== 0) report(damage("a task_struct", address, "unreadable", fault));
   }
-  const tasks = yield* tasksOf(data, rows, names, report);
-  return pid === undefined ? tasks : tasks.filter((task) => task.tgid === pid);
+  return yield* tasksOf(data, rows, names, report);
+}
+
+/** The first thread of the process that has a number, or that has a thread of that number. */
+function* rowsOfProcess(data: KernelData, leaders: readonly TaskRow[], pid: number): Routine<TaskRow[]> {
+  const own = leaders.filter(({ partial }) => partial.pid === pid);
+  if (own.length > 0) return own;
+  // (What is damaged is nothing new, or of other processes.)
+  const threads = yield* withThreads(data, leaders, () => {});
+  const tgid = threads.find(({ partial }) => partial.pid === pid)?.partial.tgid;
+  return tgid === undefined ? [] : leaders.filter(({ partial }) => partial.pid === tgid);
 }
 
 /**
@@ -183,27 +207,26 @@ function* unlisted(data: KernelData, listed: readonly bigint[], report: OnDamage
 }
 
 /** Each process's threads behind it. */
-function* withThreads(
-  data: KernelData,
-  leaders: readonly Row<Values<typeof TASK.fields>>[],
-  report: OnDamage,
-): Routine<Row<Values<typeof TASK.fields>>[]> {
+function* withThreads(data: KernelData, leaders: readonly TaskRow[], report: OnDamage): Routine<TaskRow[]> {
   const { types, memory } = data;
   // Since 3.14 (0c740d0afc3b).
   const node = BigInt(offsetOf(types, "task_struct", "thread_node"));
   const head = BigInt(offsetOf(types, "signal_struct", "thread_head"));
   const addresses: bigint[] = [];
+  const walked = new Set<bigint>();
   for (const { address, partial } of leaders) {
-    if (partial.signal === undefined || partial.signal === 0n) {
+    // (A list that several processes claim is one's.)
+    if (partial.signal === undefined || partial.signal === 0n || walked.has(partial.signal)) {
       addresses.push(address);
       continue;
     }
+    walked.add(partial.signal);
     const what = `the list of threads of process ${partial.pid ?? "?"}`;
     const nodes = yield* walkList(memory, partial.signal + head, what, report);
     const found = nodes.map((each) => each - node);
     // A list that can't be read must not take the process along.
     if (!found.includes(address)) found.unshift(address);
-    addresses.push(...found);
+    for (const each of found) addresses.push(each);
   }
   return yield* TASK.on(types).read(memory, addresses);
 }
@@ -211,7 +234,7 @@ function* withThreads(
 /** Reads what tasks point to. */
 function* tasksOf(
   data: KernelData,
-  rows: readonly Row<Values<typeof TASK.fields>>[],
+  rows: readonly TaskRow[],
   known: ReadonlyMap<bigint, Partial<Values<typeof TASK.fields>>>,
   report: OnDamage,
 ): Routine<Task[]> {
@@ -274,7 +297,7 @@ export function* readEach<F extends Parameters<typeof record>[1]>(
 /** The processes' numbers of the parents: mostly known already. */
 function* parentNumbers(
   { types, memory }: KernelData,
-  rows: readonly Row<Values<typeof TASK.fields>>[],
+  rows: readonly TaskRow[],
   known: ReadonlyMap<bigint, Partial<Values<typeof TASK.fields>>>,
 ): Routine<(number | undefined)[]> {
   const pointers = rows.map(({ partial }) => partial.realParent);

@@ -9,7 +9,7 @@ import type { LinuxKernel } from "../kernel.js";
 import { kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions } from "../objects/damage.js";
 import { int, record, text } from "../objects/record.js";
-import { readEach, readTasks } from "./task.js";
+import { needTask, readEach, readTasks } from "./task.js";
 
 const TRACER = record("task_struct", { pid: int("pid"), tgid: int("tgid"), comm: text("comm") });
 
@@ -45,6 +45,8 @@ export function listTraced(kernel: LinuxKernel, options: TracedOptions = {}): Io
 function* tracedRoutine(sink: Sink<Traced>, kernel: LinuxKernel, options: TracedOptions): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
+  // (Says that there is no such process, if so.)
+  if (options.pid !== undefined) yield* needTask(data, options.pid, () => {});
   const tasks = yield* readTasks(data, { pid: options.pid, threads: true }, log.report);
   const traced = tasks.filter(({ raw }) => ((raw.ptrace ?? 0) & PTRACED) !== 0);
   const tracers = yield* readEach(

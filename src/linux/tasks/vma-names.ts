@@ -128,7 +128,7 @@ function* anonymousNames(
   const offset = BigInt(offsetOf(data.types, "anon_vma_name", "name"));
   const names = yield* readStrings(
     data.memory,
-    pointers.map((pointer) => (pointer === 0n ? 0n : pointer + offset)),
+    pointers.map((pointer) => (pointer === 0n ? 0n : BigInt.asUintN(64, pointer + offset))),
     "the name of a mapped range",
     report,
     MAX_NAME,

@@ -4,7 +4,7 @@
  * Facts: include/linux/mm_types.h (`struct vm_area_struct`, `mm_struct`), include/linux/mm.h (VM_…), fs/proc/task_mmu.c
  * (`show_map_vma`), mm/mmap.c (`special_mapping_name`), arch/x86/entry/vsyscall/vsyscall_64.c (`gate_vma`).
  */
-import { IoSequence, type Routine, type Sink } from "../../io/index.js";
+import { hex, IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
@@ -163,17 +163,39 @@ export function* readVmas(data: KernelData, tasks: readonly Task[], report: OnDa
       if (value === undefined)
         report(damage(`a mapped range of process ${task.tgid}`, address, "unreadable", fault));
     }
-    const whole = rows.filter(({ value }) => value !== undefined);
-    const sane = whole.filter(({ address, value }) => {
-      const isSane = value !== undefined && value.start < value.end;
-      if (!isSane)
-        report(
-          damage(`a mapped range of process ${task.tgid}`, address, "invalid", 0, "it ends before it begins"),
-        );
-      return isSane;
-    });
+    const sane = inOrder(data, task, rows, report);
     const hasGate = gate !== undefined && (mm.contextFlags === undefined || (mm.contextFlags & 2) !== 0);
     return { task, mm, rows: hasGate ? [...sane, gate] : sane };
+  });
+}
+
+/** Those that can be ranges: of whole pages, not empty, and each behind the one before. The others are reported. */
+function inOrder(
+  { kernel }: KernelData,
+  task: Task,
+  rows: readonly Row<Values<typeof VMA.fields>>[],
+  report: OnDamage,
+): Row<Values<typeof VMA.fields>>[] {
+  const pageSize = BigInt(kernel.vmcoreinfo.pageSize ?? 4096);
+  let last = 0n;
+  return rows.filter(({ address, value }) => {
+    if (value === undefined) return false;
+    const { start, end } = value;
+    if (start < end && start >= last && start % pageSize === 0n && end % pageSize === 0n) {
+      last = end;
+      return true;
+    }
+    const what = `a mapped range of process ${task.tgid}`;
+    report(
+      damage(
+        what,
+        address,
+        "invalid",
+        0,
+        `from ${hex(start)} to ${hex(end)}, behind what ends at ${hex(last)}`,
+      ),
+    );
+    return false;
   });
 }
 

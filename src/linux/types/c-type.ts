@@ -326,7 +326,7 @@ export function declare(type: CType, name: string): string {
 }
 
 /** Parts of one declaration: functions that take functions that take themselves would have no end that is near. */
-const MAX_PARTS = 1024;
+const MAX_PARTS = 256;
 
 function declareIn(type: CType, name: string, depth: number, parts: { left: number }): string {
   if (depth > MAX_DEPTH || parts.left-- <= 0) return `… ${name}`.trimEnd();

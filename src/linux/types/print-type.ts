@@ -4,7 +4,7 @@ import { type CType, declare, type EnumType, type StructType, sizeOf } from "./c
 /** How deep structures without a name are shown inside one another; C code has a handful. */
 const MAX_DEPTH = 16;
 /** Members and constants shown in all: damaged types may hold one another many times over. */
-const MAX_LINES = 65_536;
+const MAX_LINES = 8192;
 
 /**
  * The definition of a type, ending with a semicolon: of a structure or union with its members and, as comments, their
