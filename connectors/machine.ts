@@ -435,6 +435,16 @@ function useTypes(kernel: Linux, types: TypeTable): void {
       `${types.name} is of another kernel: it says "${banner.slice(0, 80)}…", and this one is ${release}`,
     );
   }
+  // VMCOREINFO says how large some structures are.
+  for (const [name, size] of kernel.vmcoreinfo.sizes) {
+    const type = types.find("struct", name);
+    if (type?.kind !== "struct" || type.size === size) continue;
+    throw new TypesError(
+      "NO_TYPES",
+      types.name,
+      `${types.name} is of another kernel: its struct ${name} has ${type.size} bytes, and this one's ${size}`,
+    );
+  }
   kernel.useTypes(types);
 }
 

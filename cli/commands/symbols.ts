@@ -48,6 +48,13 @@ export async function symbols(
       isGlob(name) ? new Error(`no kernel symbol matches "${name}"`) : await whyNot(session, name),
     );
   }
+  // Whoever asks for a pattern, or for what is not there, may miss what could not be read. (A kernel without types says so only to
+  // who finds nothing.)
+  if (bad || names.some(isGlob)) {
+    const { damage } = await linux.moduleSymbols();
+    if (damage.length > 0) session.warn("symbols of modules that could not be read:", await missing(linux));
+    bad ||= damage.length > 0;
+  }
   return statusOf(good, bad);
 }
 

@@ -1,5 +1,6 @@
 /** The commands over a kernel, in the order of the help. */
 import type { Command } from "commander";
+import { EXIT } from "../errors.js";
 import type { Session } from "../session.js";
 import { BANNER } from "./banner.js";
 import { CAPABILITIES_COMMAND } from "./capabilities.js";
@@ -70,7 +71,18 @@ export function addKernelCommands(
       await session(async (opened) => {
         const kernel = await opened.machine.linux();
         opened.clearProgress();
-        return await command.run({ session: opened, kernel, args, options, pid: opened.pid, version });
+        const status = await command.run({
+          session: opened,
+          kernel,
+          args,
+          options,
+          pid: opened.pid,
+          version,
+        });
+        const { typeDamage } = kernel;
+        if (typeDamage === undefined) return status;
+        opened.warn(typeDamage);
+        return status === EXIT.ok ? EXIT.partial : status;
       });
     });
   }

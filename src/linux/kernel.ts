@@ -176,6 +176,11 @@ export class LinuxKernel {
     return Io.of(this.memory.scheduler, typesRoutine, this as LinuxKernel);
   }
 
+  /** What is wrong with the types, once they were read: those behind are missing. `undefined` for whole ones. */
+  get typeDamage(): string | undefined {
+    return this.#types instanceof Btf ? this.#types.damage : undefined;
+  }
+
   /** Takes these symbols instead of the kernel's own table. */
   useSymbols(kallsyms: Kallsyms): void {
     this.#kallsyms = kallsyms;

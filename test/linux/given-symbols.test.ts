@@ -44,6 +44,13 @@ describe("--symbols", () => {
     expect(added?.address).toBe(`0x${(0xffffffff81234567n + slide).toString(16)}`);
   });
 
+  it("one that has none of the symbols that VMCOREINFO names is refused: nobody knows where it belongs", async () => {
+    const path = file("few", "ffffffff81234567 T only_in_the_file\n");
+    const { err, status } = await memtool(["symbols", "only_in_the_file", "--symbols", path, ...ON_DUMP]);
+    expect(status).toBe(1);
+    expect(err).toContain("it has none of the symbols that VMCOREINFO names");
+  });
+
   it("another kernel's is refused, with what disagrees", async () => {
     const path = file("other", systemMap(KASLR + 0x1000n));
     const { err, status } = await memtool(["symbols", "init_task", "--symbols", path, ...ON_DUMP]);

@@ -7,8 +7,8 @@
  */
 import type { Routine } from "../../io/index.js";
 import { Descriptors } from "../files/file.js";
-import { type KernelData, needSymbol } from "../kernel-data.js";
-import type { OnDamage } from "../objects/damage.js";
+import { type KernelData, symbolAddress } from "../kernel-data.js";
+import { damage, type OnDamage } from "../objects/damage.js";
 import { record, word } from "../objects/record.js";
 import { readEach, type Task } from "../tasks/task.js";
 
@@ -37,7 +37,13 @@ export function* openSockets(
   tasks: readonly Task[],
   report: OnDamage,
 ): Routine<OpenSocket[]> {
-  const operations = yield* needSymbol(data, "socket_file_ops");
+  const operations = yield* symbolAddress(data, "socket_file_ops");
+  if (operations === undefined) {
+    // The tables still have what they have.
+    const more = "no symbol socket_file_ops: who has which socket open is not known (--symbols FILE)";
+    report(damage("owners of sockets", 0n, "invalid", 0, more));
+    return [];
+  }
   const byFile = new Map<bigint, SocketOwner[]>();
   for (const task of tasks) {
     const descriptors = new Descriptors(data, task, report);
