@@ -187,6 +187,15 @@ describe("types that are given", () => {
     await expect(open(FIXTURE, { types: path })).rejects.toThrowError(/pointers of 4 bytes.*another kernel/);
   });
 
+  it("whose structures have other sizes than VMCOREINFO says are refused", async () => {
+    const page = (size: number) => writeBtf([{ kind: "struct", name: "list_head", size, members: [] }]).bytes;
+    const other = file("other.btf", page(24));
+    await expect(open(FIXTURE, { types: other })).rejects.toThrowError(
+      /other\.btf is of another kernel: its struct list_head has 24 bytes, and this one's 16/,
+    );
+    await (await open(FIXTURE, { types: file("own.btf", page(16)) })).close();
+  });
+
   it("of an ISF file that names another kernel's release are refused; of this one's, taken", async () => {
     const of = (banner: string) =>
       file(
