@@ -4,6 +4,7 @@ import { FORMS, type Form } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
+import { socketSuite } from "../support/socket-suite.js";
 
 let guest: Promise<Guest> | undefined;
 const boot = (): Promise<Guest> => {
@@ -20,6 +21,11 @@ for (const suite of [linuxSuite, filesSuite]) {
     return { target: rawFile, truth };
   });
 }
+
+socketSuite("Linux 6.12, raw", async () => {
+  const { rawFile, truth } = await boot();
+  return { target: rawFile, truth };
+});
 
 /** By the name that forms.mjs gives them. */
 const WRITTEN: readonly { readonly name: string; readonly filtered?: boolean }[] = [
