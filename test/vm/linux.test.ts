@@ -27,20 +27,18 @@ socketSuite("Linux 6.12, raw", async () => {
   return { target: rawFile, truth };
 });
 
-/** By the name that forms.mjs gives them. */
-const WRITTEN: readonly { readonly name: string; readonly filtered?: boolean }[] = [
-  { name: "QEMU's ELF" },
-  { name: "QEMU's kdump, zlib" },
-  { name: "LiME's layout" },
-  { name: "makedumpfile's, all filters, zlib", filtered: true },
-];
+/**
+ * By the name that forms.mjs gives them. Filtered ones are `guest.test.ts`'s, of 6.1: Debian 12's makedumpfile does not know the page
+ * types of this kernel, and leaves out pages of its structures, others with each boot. Nothing could be said of what must be there.
+ */
+const WRITTEN = ["QEMU's ELF", "QEMU's kdump, zlib", "LiME's layout"];
 
-for (const { name, filtered } of WRITTEN) {
+for (const name of WRITTEN) {
   for (const suite of [linuxSuite, filesSuite]) {
     suite(`Linux 6.12, ${name}`, async () => {
       const { truth } = await boot();
       const form = FORMS.find((each) => each.name === name) as Form;
-      return { target: await form.write(await boot()), truth, filtered };
+      return { target: await form.write(await boot()), truth };
     });
   }
 }
