@@ -429,18 +429,30 @@ const ASKED = new Set(
 const NUMBER = /^-?\d{1,15}$/;
 const C_NAME = /^[A-Za-z_]\w*$/;
 
-/** The behaviour of one object, and its proxy's target as well: that is what Node's `inspect` looks at. */
-class ObjectHandler implements ProxyHandler<object> {
+/**
+ * What stands behind a proxy: Node's `inspect` looks at it. (Not the handler itself: with one object for both, members were
+ * `undefined` on Node 24.)
+ */
+class ObjectTarget {
   readonly #ref: Reference;
-  #api: ObjectApi | undefined;
 
   constructor(ref: Reference) {
     this.#ref = ref;
   }
 
   /** What `console.log` shows. Node calls it with the proxy for `this`. */
-  [INSPECT](): string {
-    return (this as unknown as KernelObject).$.toString();
+  get [INSPECT](): () => string {
+    return () => shown(this.#ref);
+  }
+}
+
+/** The behaviour of one object. */
+class ObjectHandler implements ProxyHandler<object> {
+  readonly #ref: Reference;
+  #api: ObjectApi | undefined;
+
+  constructor(ref: Reference) {
+    this.#ref = ref;
   }
 
   get(_target: object, name: string | symbol): unknown {
@@ -518,6 +530,5 @@ function* elementsOf(ref: Reference): Generator<KernelObject<Unlisted>> {
 
 /** The object at a place. @internal */
 export function makeObject(ref: Reference): Unlisted {
-  const handler = new ObjectHandler(ref);
-  return new Proxy(handler, handler);
+  return new Proxy(new ObjectTarget(ref), new ObjectHandler(ref)) as Unlisted;
 }
