@@ -68,6 +68,9 @@ export interface Row<T> {
   readonly fault: Fault;
 }
 
+/** Members that are read have at most some hundred bytes: of larger ones, many rows would ask for more than there is. */
+const MAX_FIELD_BITS = 8 * 65_536;
+
 /** Members this near to each other are read together. */
 const NEAR = 192;
 
@@ -196,6 +199,13 @@ function slotOf(type: CType, name: string, field: Field<unknown>): Slot | undefi
     if (found === undefined) continue;
     const start = Math.floor(found.bitOffset / 8);
     const bits = found.bitSize === 0 ? 8 * sizeOf(found.type) : (found.bitOffset % 8) + found.bitSize;
+    if (field.kind !== "place" && bits > MAX_FIELD_BITS) {
+      throw new TypesError(
+        "NO_MEMBER",
+        path,
+        `${typeName(type)}.${path} has ${bits / 8} bytes: its types are damaged`,
+      );
+    }
     return { name, kind: field.kind, place: found, start, end: start + Math.ceil(bits / 8) };
   }
   if (field.optional) return undefined;
@@ -219,8 +229,9 @@ function clustersOf(slots: readonly Slot[]): Cluster[] {
 
 /** Text of the kernel is UTF-8 where it is sound, and else a character a byte: nothing of it is lost. */
 export function textAt(bytes: Uint8Array, start: number, limit: number): string {
-  const nul = bytes.indexOf(0, start);
-  const end = nul < 0 || nul > limit ? limit : nul;
+  // (Not beyond: many texts without an end may lie one after the other.)
+  const nul = bytes.subarray(start, limit).indexOf(0);
+  const end = nul < 0 ? limit : start + nul;
   const decoded = decodeUtf8(bytes, start, end);
   return decoded.includes("\ufffd") ? decodeLatin1(bytes, start, end) : decoded;
 }
