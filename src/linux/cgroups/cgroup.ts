@@ -11,9 +11,10 @@ import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { pointersAt } from "../objects/pointers.js";
+import { readEach } from "../objects/read-each.js";
 import { hasStruct, int, maybe, offsetOf, record, text, type Values, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import { needTasks, readEach } from "../tasks/task.js";
+import { needTasks } from "../tasks/task.js";
 import { KernfsPaths } from "./kernfs-path.js";
 
 const TASK = record("task_struct", { set: word("cgroups"), flags: int("flags") });

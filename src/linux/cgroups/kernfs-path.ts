@@ -6,9 +6,9 @@
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
+import { readEach } from "../objects/read-each.js";
 import { record, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import { readEach } from "../tasks/task.js";
 
 const NODE = record("kernfs_node", {
   // Since 6.15 ("kernfs: Use RCU to access kernfs_node::parent") with underscores.

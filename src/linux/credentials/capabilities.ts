@@ -9,8 +9,9 @@ import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { kernelData } from "../kernel-data.js";
 import { DamageLog } from "../objects/damage.js";
+import { readEach } from "../objects/read-each.js";
 import { maybe, record, word } from "../objects/record.js";
-import { readEach, readTasks, type TaskOptions } from "../tasks/task.js";
+import { readTasks, type TaskOptions } from "../tasks/task.js";
 
 const CRED = record("cred", {
   inheritable: word("cap_inheritable"),

@@ -9,9 +9,9 @@
 import type { Routine } from "../../io/index.js";
 import { type KernelData, nameOfFunction } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
+import { readEach } from "../objects/read-each.js";
 import { hasStruct, record, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import { readEach } from "../tasks/task.js";
 import type { Dentry } from "./dentry.js";
 
 const OPERATIONS = record("dentry_operations", { dname: word("d_dname") });

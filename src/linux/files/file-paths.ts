@@ -2,8 +2,8 @@
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
+import { readEach } from "../objects/read-each.js";
 import { int, record, word } from "../objects/record.js";
-import { readEach } from "../tasks/task.js";
 import { deviceText } from "./file-flags.js";
 import { PathResolver } from "./path.js";
 

@@ -9,8 +9,9 @@ import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { pointersIn } from "../objects/pointers.js";
+import { readEach } from "../objects/read-each.js";
 import { int, maybe, place, record, type Values, word } from "../objects/record.js";
-import { needTasks, readEach, type Task } from "../tasks/task.js";
+import { needTasks, type Task } from "../tasks/task.js";
 import { CLOSE_ON_EXEC, type FileType, fileFlagNames, fileType } from "./file-flags.js";
 import { type FoundPath, PathResolver, shownPath } from "./path.js";
 

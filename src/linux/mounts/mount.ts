@@ -15,6 +15,7 @@ import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { walkRbtree } from "../objects/rbtree.js";
+import { readEach } from "../objects/read-each.js";
 import {
   int,
   maybe,
@@ -27,7 +28,7 @@ import {
   word,
 } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import { needTask, readEach, type Task } from "../tasks/task.js";
+import { needTask, type Task } from "../tasks/task.js";
 import { findPlace } from "../types/member-path.js";
 import { isIdmapped, mountOptions, propagationOf, superOptions } from "./mount-flags.js";
 

@@ -11,8 +11,9 @@ import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { pointersIn } from "../objects/pointers.js";
+import { readEach } from "../objects/read-each.js";
 import { hasStruct, int, maybe, needStruct, offsetOf, record, type Values, word } from "../objects/record.js";
-import { needTasks, readEach, type Task } from "../tasks/task.js";
+import { needTasks, type Task } from "../tasks/task.js";
 import { sizeOf } from "../types/c-type.js";
 
 /** As in /proc/PID/ns. */

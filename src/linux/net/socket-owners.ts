@@ -9,8 +9,9 @@ import type { Routine } from "../../io/index.js";
 import { Descriptors } from "../files/file.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
+import { readEach } from "../objects/read-each.js";
 import { record, word } from "../objects/record.js";
-import { readEach, type Task } from "../tasks/task.js";
+import type { Task } from "../tasks/task.js";
 
 const FILE = record("file", { operations: word("f_op"), socket: word("private_data") });
 const SOCKET = record("socket", { sock: word("sk") });

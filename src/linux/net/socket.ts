@@ -10,6 +10,7 @@ import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
+import { readEach } from "../objects/read-each.js";
 import {
   hasStruct,
   int,
@@ -22,7 +23,7 @@ import {
   type Values,
   word,
 } from "../objects/record.js";
-import { needTasks, readEach } from "../tasks/task.js";
+import { needTasks } from "../tasks/task.js";
 import {
   AF_INET,
   AF_INET6,

@@ -10,6 +10,7 @@ import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { type Damage, DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
+import { readEach } from "../objects/read-each.js";
 import { int, maybe, offsetOf, type Row, record, text, type Values, word } from "../objects/record.js";
 import { tasksByNumber } from "./by-number.js";
 import { stateLetter } from "./task-state.js";
@@ -274,24 +275,6 @@ function* tasksOf(
       mmRaw: mms[i],
     };
   });
-}
-
-/** Reads one structure for each pointer, once for equal ones; `undefined` for null and for what can't be read. @internal */
-export function* readEach<F extends Parameters<typeof record>[1]>(
-  { types, memory }: KernelData,
-  plan: { on(types: KernelData["types"]): import("../objects/record.js").RecordLayout<Values<F>> },
-  pointers: readonly (bigint | undefined)[],
-  what: string,
-  report: OnDamage,
-): Routine<(Values<F> | undefined)[]> {
-  const wanted = [...new Set(pointers.filter((each) => each !== undefined && each !== 0n))] as bigint[];
-  const rows = yield* plan.on(types).read(memory, wanted);
-  const found = new Map<bigint, Values<F>>();
-  for (const { address, value, fault } of rows) {
-    if (value === undefined) report(damage(what, address, "unreadable", fault));
-    else found.set(address, value);
-  }
-  return pointers.map((pointer) => (pointer === undefined ? undefined : found.get(pointer)));
 }
 
 /** The processes' numbers of the parents: mostly known already. */

@@ -8,8 +8,9 @@ import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions } from "../objects/damage.js";
+import { readEach } from "../objects/read-each.js";
 import { int, record, text } from "../objects/record.js";
-import { needTask, readEach, readTasks } from "./task.js";
+import { needTask, readTasks } from "./task.js";
 
 const TRACER = record("task_struct", { pid: int("pid"), tgid: int("tgid"), comm: text("comm") });
 

@@ -8,9 +8,9 @@ import type { Routine } from "../../io/index.js";
 import { readFiles } from "../files/file-paths.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
+import { readEach } from "../objects/read-each.js";
 import { hasStruct, offsetOf, type Row, record, type Values, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import { readEach } from "./task.js";
 import type { TaskVmas, VMA } from "./vma.js";
 
 const OPERATIONS = record("vm_operations_struct", { name: word("name") });

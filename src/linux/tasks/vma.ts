@@ -10,6 +10,7 @@ import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { walkChain } from "../objects/list.js";
 import { walkMapleTrees } from "../objects/maple-tree.js";
+import { readEach } from "../objects/read-each.js";
 import {
   int,
   maybe,
@@ -22,8 +23,7 @@ import {
   word,
 } from "../objects/record.js";
 import { findPlace } from "../types/member-path.js";
-
-import { readEach, readTasks, type Task } from "./task.js";
+import { readTasks, type Task } from "./task.js";
 import { type NamedVma, nameVmas } from "./vma-names.js";
 import { countPages, type PageCounts } from "./vma-pages.js";
 

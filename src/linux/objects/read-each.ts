@@ -1,0 +1,29 @@
+/** Structures that many pointers lead to. */
+import type { Routine } from "../../io/index.js";
+import type { VirtualMemory } from "../../paging/virtual-memory.js";
+import type { TypeTable } from "../types/type-table.js";
+import { damage, type OnDamage } from "./damage.js";
+import type { RecordLayout, record, Values } from "./record.js";
+
+/** What `record()` gives, of fields F. */
+interface Plan<F extends Parameters<typeof record>[1]> {
+  on(types: TypeTable): RecordLayout<Values<F>>;
+}
+
+/** Reads one structure for each pointer, once for equal ones; `undefined` for null and for what can't be read. */
+export function* readEach<F extends Parameters<typeof record>[1]>(
+  { types, memory }: { readonly types: TypeTable; readonly memory: VirtualMemory },
+  plan: Plan<F>,
+  pointers: readonly (bigint | undefined)[],
+  what: string,
+  report: OnDamage,
+): Routine<(Values<F> | undefined)[]> {
+  const wanted = [...new Set(pointers.filter((each) => each !== undefined && each !== 0n))] as bigint[];
+  const rows = yield* plan.on(types).read(memory, wanted);
+  const found = new Map<bigint, Values<F>>();
+  for (const { address, value, fault } of rows) {
+    if (value === undefined) report(damage(what, address, "unreadable", fault));
+    else found.set(address, value);
+  }
+  return pointers.map((pointer) => (pointer === undefined ? undefined : found.get(pointer)));
+}
