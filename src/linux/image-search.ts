@@ -155,6 +155,21 @@ function* isBtf(memory: AddressSpace, start: bigint, header: Uint8Array, size: n
   return holes.length === 0 && end.holes.length === 0 && bytes[0] === 0 && end.bytes[0] === 0;
 }
 
+/** Where some bytes are first; at an address of any alignment. */
+export function* findBytes(
+  memory: AddressSpace,
+  ranges: readonly ImageRange[],
+  wanted: Uint8Array,
+): Routine<bigint | undefined> {
+  const [first = 0] = wanted;
+  return yield* pieces(memory, ranges, wanted.length - 1, function* (bytes, at) {
+    for (let i = bytes.indexOf(first); i >= 0; i = bytes.indexOf(first, i + 1)) {
+      if (wanted.every((byte, k) => bytes[i + k] === byte)) return at + BigInt(i);
+    }
+    return undefined;
+  });
+}
+
 /** "swapper", as init/init_task.c and, once other processors run, `init_idle` name the first task. */
 const FIRST_NAME = [115, 119, 97, 112, 112, 101, 114];
 

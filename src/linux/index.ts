@@ -11,6 +11,12 @@ export {
 } from "./bpf/bpf.js";
 export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
 export {
+  type ConfigOption,
+  type KernelConfig,
+  parseKernelConfig,
+  readKernelConfig,
+} from "./config/config.js";
+export {
   CAPABILITIES,
   capabilityNames,
   listCapabilities,

@@ -1,8 +1,12 @@
 /** The commands about the kernel's own things: rows for programs, tables for people. */
+import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import type { Truth } from "../../fixtures/vm/truth.mjs";
 import { jsonLines, memtool } from "../support/cli.js";
-import { ON_DUMP, truth } from "../support/cli-dump.js";
+import { ON_DUMP, testFolder, truth } from "../support/cli-dump.js";
+import { DummyKernel, IMAGE } from "../support/kernel.js";
+
+const { file } = testFolder();
 
 describe("memtool iomem", () => {
   it("gives a row for each line of /proc/iomem", async () => {
@@ -34,5 +38,42 @@ describe("memtool capabilities", () => {
   it("shows people all, none, or which", async () => {
     const { out } = await memtool(["capabilities", "--pid", "1", ...ON_DUMP]);
     expect(out).toMatch(/^ *1 +init +all +all +- +all +-\n/m);
+  });
+});
+
+/** Options that open a kernel which holds this configuration. */
+function holding(config: string): string[] {
+  const kernel = new DummyKernel({ textAt: 0x3000 });
+  const place = 0x60000;
+  // (Its image begins at 2 MiB.)
+  kernel.ram.set(gzipSync(config), 0x200000 + place);
+  const symbols = `${IMAGE.toString(16)} T _stext\n${(IMAGE + BigInt(place)).toString(16)} r kernel_config_data\n`;
+  return ["-f", file("kernel.raw", kernel.ram), "--symbols", file("kernel.map", symbols)];
+}
+
+describe("memtool config", () => {
+  it("says where the configuration of a kernel is that does not hold it", async () => {
+    const { status, out, err } = await memtool(["config", ...ON_DUMP]);
+    expect({ status, out }).toEqual({ status: 1, out: "" });
+    expect(err).toMatch(/does not hold its configuration \(.*CONFIG_IKCONFIG.*\/boot\/config-6\.1\.0-/);
+  });
+
+  it("shows the text, or options by name or pattern, with or without their prefix", async () => {
+    const config = 'CONFIG_SMP=y\n# CONFIG_BPF is not set\nCONFIG_BPF_JIT=y\nCONFIG_HOST="(a\\\\b)"\n';
+    const dump = holding(`# Linux/x86\n${config}`);
+    const run = async (...args: string[]) => {
+      const { status, out } = await memtool(["config", ...args, ...dump]);
+      return { status, out };
+    };
+    expect(await run()).toEqual({ status: 0, out: `# Linux/x86\n${config}` });
+    expect(await run("SMP", "CONFIG_BPF*")).toEqual({
+      status: 0,
+      out: config.split("\n").slice(0, 3).join("\n").concat("\n"),
+    });
+    expect(jsonLines((await run("HOST", "BPF", "--json")).out)).toEqual([
+      { name: "CONFIG_BPF", value: "n" },
+      { name: "CONFIG_HOST", value: "(a\\b)" },
+    ]);
+    expect(await run("NOTHING")).toEqual({ status: 1, out: "" });
   });
 });
