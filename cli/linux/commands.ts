@@ -19,6 +19,7 @@ import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
 import { SOCKETS } from "./sockets.js";
+import { TTY } from "./tty.js";
 import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
 
@@ -41,6 +42,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   IOMEM,
   BANNER,
   CONFIG,
+  TTY,
   TYPES,
   ISF,
 ];

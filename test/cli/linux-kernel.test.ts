@@ -77,3 +77,27 @@ describe("memtool config", () => {
     expect(await run("NOTHING")).toEqual({ status: 1, out: "" });
   });
 });
+
+describe("memtool tty", () => {
+  it("gives a row for each open terminal, and its processes", async () => {
+    const { out, status } = await memtool(["tty", "--json", ...ON_DUMP]);
+    expect(status).toBe(0);
+    const [serial] = jsonLines(out).filter(({ name }) => name === "ttyS0");
+    expect(serial).toMatchObject({
+      device: "4:64",
+      driver: "ttyS",
+      discipline: "n_tty",
+      receive: "n_tty_receive_buf2",
+      users: expect.arrayContaining([{ pid: 1, comm: "init", fd: 0 }]),
+    });
+    expect((await memtool(["tty", ...ON_DUMP])).out).toMatch(
+      /^ttyS0 +4:64 .* n_tty +n_tty_receive_buf2 +1 +1 \d/m,
+    );
+  });
+
+  it("shows their drivers as /proc/tty/drivers does", async () => {
+    const { out } = await memtool(["tty", "--drivers", ...ON_DUMP]);
+    expect(out).toMatch(/^pty_slave +pts +136 +0-1048575 +pty:slave +0xffff/m);
+    expect(out).toMatch(/^unknown +tty +4 +1-63 +console +0xffff/m);
+  });
+});

@@ -18,6 +18,7 @@ import {
 import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { truthSuite } from "../support/truth-suite.js";
+import { ttySuite } from "../support/tty-suite.js";
 
 let guest: Promise<Guest> | undefined;
 const boot = (): Promise<Guest> => {
@@ -41,7 +42,7 @@ for (const form of ["elf", "raw", "kdump"] as const) {
 }
 
 // makedumpfile knows this kernel's page flags: it leaves out no structure of the kernel's.
-for (const suite of [linuxSuite, filesSuite]) {
+for (const suite of [linuxSuite, filesSuite, ttySuite]) {
   suite("a fresh guest's dump without user pages, by makedumpfile", async () => {
     const form = FORMS.find(({ name }) => name === "makedumpfile's, all filters, zlib") as Form;
     return { target: await form.write(await boot()), truth: (await boot()).truth, filtered: true };

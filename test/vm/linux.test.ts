@@ -5,6 +5,7 @@ import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
+import { ttySuite } from "../support/tty-suite.js";
 
 let guest: Promise<Guest> | undefined;
 const boot = (): Promise<Guest> => {
@@ -15,7 +16,7 @@ afterAll(async () => {
   await (await guest?.catch(() => undefined))?.close();
 });
 
-for (const suite of [linuxSuite, filesSuite]) {
+for (const suite of [linuxSuite, filesSuite, ttySuite]) {
   suite("Linux 6.12, raw", async () => {
     const { rawFile, truth } = await boot();
     return { target: rawFile, truth };

@@ -12,6 +12,7 @@ import { skipIfMissing } from "../support/missing.js";
 import { pagingSuite } from "../support/paging-suite.js";
 import { plainRun } from "../support/reference/core-formats.js";
 import { maps as referenceMaps } from "../support/reference/walk.js";
+import { ttySuite } from "../support/tty-suite.js";
 import { kernelHalf, mappedRuns, mmuOf, referenceOf, rootOf } from "../support/vm-truth.js";
 
 /** One boot each. `amd64` itself, with its swap in RAM, is `guest.test.ts`'s. */
@@ -52,7 +53,7 @@ for (const name of NAMES) {
 
     // Kernels without BTF have no types of their own.
     if (WITH_TYPES.has(name)) {
-      for (const suite of [linuxSuite, filesSuite]) {
+      for (const suite of [linuxSuite, filesSuite, ttySuite]) {
         suite(`a fresh ${name} guest`, async () => {
           const { elfFile, truth, swapFile } = await boot();
           return { target: elfFile, truth, swapFile };

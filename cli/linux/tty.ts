@@ -1,0 +1,88 @@
+import {
+  listTtyDrivers,
+  listTtys,
+  type Tty,
+  type TtyDriver,
+  type TtyUser,
+  ttyRanges,
+} from "../../src/linux/index.js";
+import type { KernelCommand } from "./command.js";
+import { DamageSummary, type ListColumn, showList } from "./listing.js";
+
+const TTYS: readonly ListColumn<Tty>[] = [
+  { field: "name", title: "NAME", value: ({ name }) => name },
+  { field: "major", value: ({ major }) => major },
+  { field: "minor", value: ({ minor }) => minor },
+  {
+    field: "device",
+    title: "DEVICE",
+    value: ({ major, minor }) =>
+      major === undefined || minor === undefined ? undefined : `${major}:${minor}`,
+  },
+  { field: "driver", value: ({ driver }) => driver?.name },
+  { field: "index", value: ({ index }) => index },
+  { field: "session", title: "SESSION", right: true, value: ({ session }) => session },
+  { field: "sessionComm", title: "LEADER", value: ({ sessionComm }) => sessionComm },
+  { field: "foreground", title: "FOREGROUND", right: true, value: ({ foreground }) => foreground },
+  { field: "discipline", title: "DISCIPLINE", value: ({ discipline }) => discipline },
+  { field: "disciplineNumber", value: ({ disciplineNumber }) => disciplineNumber },
+  {
+    field: "receive",
+    title: "RECEIVE",
+    value: ({ receive }) => receive,
+    cell: ({ receive, receiveAddress }) =>
+      receive === null ? `0x${receiveAddress?.toString(16)}, no symbol` : receive,
+  },
+  { field: "receiveAddress", value: ({ receiveAddress }) => receiveAddress },
+  { field: "count", title: "OPEN", right: true, value: ({ count }) => count },
+  { field: "rows", value: ({ rows }) => rows },
+  { field: "columns", value: ({ columns }) => columns },
+  {
+    field: "users",
+    title: "PIDS",
+    value: ({ users }) => users.map(({ pid, comm, fd }) => ({ pid, comm, fd })),
+    cell: ({ users }) => pidsOf(users),
+  },
+  { field: "link", value: ({ link }) => link },
+  { field: "address", title: "ADDRESS", value: ({ address }) => address },
+];
+
+const DRIVERS: readonly ListColumn<TtyDriver>[] = [
+  { field: "driver", title: "DRIVER", value: ({ driverName }) => driverName, cell: driverText },
+  { field: "name", title: "NAME", value: ({ name }) => name },
+  { field: "major", title: "MAJOR", right: true, value: ({ major }) => major },
+  { field: "minor", title: "MINORS", right: true, value: ({ minor }) => minor, cell: minorsText },
+  { field: "count", value: ({ count }) => count },
+  { field: "type", title: "TYPE", value: ({ type }) => type },
+  { field: "flags", value: ({ flags }) => flags },
+  { field: "address", title: "ADDRESS", value: ({ address }) => address },
+];
+
+/** `memtool tty`. */
+export const TTY: KernelCommand = {
+  name: "tty",
+  description: "terminals that are open: whose they are, who has them open, what receives their input",
+  options: [["--drivers", "drivers of terminals instead, as /proc/tty/drivers shows them"]],
+  examples: ["tty", "tty --drivers"],
+  async run({ session, kernel, options }) {
+    const damage = new DamageSummary();
+    const how = { onDamage: damage.add };
+    return options.drivers === true
+      ? await showList(session, listTtyDrivers(kernel, how), DRIVERS, damage, "no drivers of terminals")
+      : await showList(session, listTtys(kernel, how), TTYS, damage);
+  },
+};
+
+function driverText({ driverName }: TtyDriver): string | undefined {
+  return driverName === null ? "unknown" : driverName;
+}
+
+function minorsText(driver: TtyDriver): string {
+  const ranges = ttyRanges(driver).slice(0, 4);
+  return ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(", ");
+}
+
+/** Each process once. */
+function pidsOf(users: readonly TtyUser[]): string {
+  return [...new Set(users.map(({ pid }) => pid ?? "?"))].join(" ");
+}
