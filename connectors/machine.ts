@@ -53,6 +53,7 @@ import type { FilesBeside } from "./files-beside.js";
 import { IdentityIo } from "./identity-io.js";
 import { MachineFormats } from "./machine-formats.js";
 import { formatHint, type MachinePaging, machineOf, pagingOfDump, rootsOfDump } from "./machine-paging.js";
+import { nodeGunzip } from "./node-gunzip.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc-mem.js";
 import { profileCache } from "./profile-cache.js";
@@ -204,6 +205,7 @@ export class Machine {
         spaceOf: (root) => this.addressSpace(root),
         maxAge: this.#options.maxAge,
         profiles: profileCache(this.#options.cache),
+        gunzip: nodeGunzip,
         onProgress: this.#options.onProgress,
         formatOf: (paging, info) => this.#formats.ofLinux(paging, info),
       });

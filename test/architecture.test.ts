@@ -26,12 +26,11 @@ const LAYERS: Record<string, readonly string[]> = {
 
 /**
  * Single files that a layer may import all the same. A codec may throw our errors; it does no I/O. A format says what
- * there is of memory. A kernel holds its configuration compressed.
+ * there is of memory.
  */
 const ALSO_ALLOWED: Record<string, readonly string[]> = {
   "src/codecs": ["src/io/errors.ts"],
   "src/formats": ["src/memory/physical-map.ts"],
-  "src/linux": ["src/codecs/gzip.ts"],
 };
 
 /** The packages that a layer may name, `node:` meaning Node's own; the others may name none. */

@@ -15,6 +15,7 @@ import type { TableCache } from "../paging/tables/table-cache.hot.js";
 import { VirtualMemory } from "../paging/virtual-memory.js";
 import { archOf } from "./arch/index.js";
 import type { KernelArch } from "./arch/kernel-arch.js";
+import type { Gunzip } from "./config/gunzip.js";
 import { imageSymbols } from "./image.js";
 import type { KernelOrigin } from "./kernel.js";
 import { Linux } from "./linux.js";
@@ -56,6 +57,8 @@ export interface FindKernelOptions {
   readonly maxAge?: number | undefined;
   /** Where what was read of a build of a kernel is kept for the next time; see profile.ts. Default: nowhere. */
   readonly profiles?: KernelProfiles | undefined;
+  /** Decompresses the text of the kernel's configuration. Default: that can't be read. */
+  readonly gunzip?: Gunzip | undefined;
   /** Called after each piece of a scan with the bytes scanned so far, and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -188,7 +191,7 @@ function* accept(physical: PacketIo<number>, options: FindKernelOptions, found: 
   const ofProcess =
     options.spaceOf ??
     ((roots: Root) => new VirtualMemory(physical, { root: roots, mmu: own, live, tableCache, maxAge }));
-  return new Linux(info, memory, arch, offset, origin, ofProcess, options.profiles);
+  return new Linux(info, memory, arch, offset, origin, ofProcess, options.profiles, options.gunzip);
 }
 
 /** The address space of a kernel's root. */

@@ -16,6 +16,7 @@ export {
   parseKernelConfig,
   readKernelConfig,
 } from "./config/config.js";
+export type { Gunzip, Gunzipped } from "./config/gunzip.js";
 export {
   CAPABILITIES,
   capabilityNames,

@@ -3,6 +3,7 @@ import type { Root } from "../paging/tables/root.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import type { KernelArch } from "./arch/kernel-arch.js";
 import { KERNEL_MAP } from "./arch/x86-64.js";
+import type { Gunzip } from "./config/gunzip.js";
 import { imageSymbols } from "./image.js";
 import { findBtf, findInitTask, type ImageRange } from "./image-search.js";
 import type { Kallsyms } from "./kallsyms.js";
@@ -44,6 +45,8 @@ export class LinuxKernel {
   readonly imageOffset: bigint | undefined;
   /** How it was found, and what is doubtful. */
   readonly origin: KernelOrigin;
+  /** What the host decompresses gzip with. @internal */
+  readonly gunzip: Gunzip | undefined;
   readonly #arch: KernelArch;
   readonly #spaceOf: (root: Root) => VirtualMemory;
   #kallsyms: Kallsyms | undefined;
@@ -68,7 +71,9 @@ export class LinuxKernel {
     origin: KernelOrigin,
     spaceOf: (root: Root) => VirtualMemory,
     profiles?: KernelProfiles,
+    gunzip?: Gunzip,
   ) {
+    this.gunzip = gunzip;
     // Of a kernel whose own tables are doubtful, nothing is kept, and nothing kept is believed.
     this.#profiles = origin.verified ? profiles : undefined;
     this.vmcoreinfo = info;

@@ -1,5 +1,6 @@
 /** A real dump's kernel with bytes changed or pages taken away: what damage does to lists. */
 import { type Machine, open } from "../../connectors/index.js";
+import { nodeGunzip } from "../../connectors/node-gunzip.js";
 import type { BoundView, PacketIo } from "../../src/io/index.js";
 import { fault, MemoryIo } from "../../src/io/index.js";
 import { findKernel, type LinuxKernel } from "../../src/linux/index.js";
@@ -57,6 +58,7 @@ export class PatchedKernel {
     if (physical === undefined) throw new Error(`${path}: no physical memory`);
     const io = new PatchedIo(physical);
     const kernel = await findKernel(io, {
+      gunzip: nodeGunzip,
       map: physical.map,
       note: image?.notes.vmcoreinfo,
       architecture: image?.notes.architecture,

@@ -5,13 +5,13 @@
  * `kernel_config_data` and `kernel_config_data_end` stand for what is between them; before, `kernel_config_data` was an array
  * with both markers in it. With CONFIG_IKCONFIG=m it is in the module `configs`. How options are written: scripts/kconfig/confdata.c.
  */
-import { gunzip } from "../../codecs/gzip.js";
 import { Io, MemtoolError, type Routine } from "../../io/index.js";
 import { decodeUtf8 } from "../../memory/text.js";
 import { findBytes } from "../image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import { symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
+import type { Gunzip } from "./gunzip.js";
 
 /** One option of a configuration. */
 export interface ConfigOption {
@@ -45,7 +45,8 @@ const MAX_TEXT = 8 << 20;
 /**
  * Reads the configuration that a kernel was built with. What is damaged is told, and given up to there.
  *
- * @throws {MemtoolError} `NO_CONFIG` for a kernel that does not hold it.
+ * @throws {MemtoolError} `NO_CONFIG` for a kernel that does not hold it; `NO_GUNZIP` on a host that gave nothing to decompress it
+ * with.
  */
 export function readKernelConfig(kernel: LinuxKernel, options: DamageOptions = {}): Io<KernelConfig> {
   return Io.of(kernel.memory.scheduler, configRoutine, kernel, options);
@@ -87,7 +88,7 @@ function* readText(kernel: LinuxKernel, address: bigint, report: OnDamage): Rout
   const hole = holes[0];
   const there = bytes.subarray(0, hole?.start ?? bytes.length);
   const end = endOf(there);
-  const { bytes: text, problem } = gunzip(there.subarray(0, end ?? there.length), MAX_TEXT);
+  const { bytes: text, problem } = gunzip(kernel)(there.subarray(0, end ?? there.length), MAX_TEXT);
   // Without its end marker, it may be whole all the same: the stream says where it ends.
   if (problem !== undefined) {
     const isCut = hole !== undefined && end === undefined;
@@ -95,6 +96,15 @@ function* readText(kernel: LinuxKernel, address: bigint, report: OnDamage): Rout
     else report(damage(what, address, "invalid", 0, problem));
   }
   return decodeUtf8(text, 0, text.length);
+}
+
+/** @throws {MemtoolError} `NO_GUNZIP`. */
+function gunzip({ gunzip: given }: LinuxKernel): Gunzip {
+  if (given !== undefined) return given;
+  throw new MemtoolError(
+    "NO_GUNZIP",
+    "the kernel's configuration is compressed: findKernel needs the option `gunzip` for it",
+  );
 }
 
 /** Where the end marker is. */

