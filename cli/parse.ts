@@ -201,6 +201,16 @@ export function parseEpt(text: string): GuestTables {
   return tables;
 }
 
+/** KASLR's offset: a number that moves by whole pages, below 2^64. @throws {UsageError} */
+export function parseKaslr(text: string): bigint {
+  const { base, offset } = parseAddress(text);
+  const value = typeof base === "string" ? -1n : base + offset;
+  if (value >= 0n && value < 1n << 64n && value % 4096n === 0n) return value;
+  throw new UsageError(
+    `--kaslr takes what was added to addresses, whole pages such as 0x1c000000: not "${text.slice(0, 80)}"`,
+  );
+}
+
 /** A process's number. @throws {UsageError} */
 export function parsePid(text: string): number {
   if (/^\d{1,10}$/.test(text) && Number(text) <= 0x7fff_ffff) return Number(text);

@@ -14,7 +14,7 @@ import { type TranslateCommandOptions, translate } from "./commands/translate.js
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
 import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
 import { addKernelCommands, KERNEL_COMMANDS } from "./linux/commands.js";
-import { parseAddress, parseEpt, parseMmu, parsePid, parseRoot } from "./parse.js";
+import { parseAddress, parseEpt, parseKaslr, parseMmu, parsePid, parseRoot } from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { type Environment, type GlobalOptions, type Purpose, Session } from "./session.js";
 
@@ -87,6 +87,11 @@ export async function run(
       "--symbols <file>",
       "the kernel's symbols, instead of its own table: a System.map or a saved /proc/kallsyms of this very kernel",
       once,
+    )
+    .option(
+      "--kaslr <offset>",
+      "what KASLR added to the kernel's addresses, for --symbols where the dump does not tell it",
+      checked(parseKaslr),
     )
     .option(
       "--types <file>",

@@ -16,6 +16,7 @@ import {
   type AddressExpression,
   checkAddress,
   parseEpt,
+  parseKaslr,
   parseMmu,
   parsePid,
   parseRoot,
@@ -40,6 +41,7 @@ export interface GlobalOptions {
   readonly swap?: readonly string[];
   readonly types?: string;
   readonly symbols?: string;
+  readonly kaslr?: string;
   readonly write?: boolean;
   readonly json?: boolean;
   /** `--cache`. */
@@ -149,6 +151,7 @@ export class Session {
       memoryMap: options.map,
       types: options.types,
       symbols: options.symbols,
+      kaslr: options.kaslr === undefined ? undefined : parseKaslr(options.kaslr),
       holes: purpose === "info" || purpose === "coverage",
       kernel: kernelFor(purpose, options),
       cache: options.cache,
@@ -191,7 +194,8 @@ export class Session {
         `"${base}" is not an address: ${this.machine.name} has no kernel symbols (0x… or decimal)`,
       );
     }
-    const linux = await this.machine.linux();
+    // (What is read is chosen already: a kernel that is found late would name addresses of another space.)
+    const linux = await this.machine.linux({ searchRoots: false });
     this.#progress.clear();
     const symbol = await this.#symbol(linux, base);
     let address = checkAddress(symbol.address + offset, text);
@@ -250,8 +254,9 @@ export class Session {
 }
 
 /** How far to go for a kernel: a root's page tables are read without one, but what Linux means by their entries needs its release. */
-function kernelFor(purpose: Purpose, { physical, root }: GlobalOptions): "scan" | "note" | "none" {
-  if (purpose === "info" || purpose === "kernel") return "scan";
+function kernelFor(purpose: Purpose, { physical, root }: GlobalOptions): "search" | "scan" | "note" | "none" {
+  if (purpose === "kernel") return "search";
+  if (purpose === "info") return "scan";
   if (purpose === "roots") return "note";
   if (purpose !== "memory" || physical === true) return "none";
   return root === undefined ? "scan" : "note";
@@ -266,7 +271,7 @@ export async function findFormat(machine: Machine): Promise<void> {
   const architecture = machine.image?.notes.architecture;
   if (architecture === undefined || formatsOf(architecture).length === 0) return;
   try {
-    await machine.linux();
+    await machine.linux({ searchRoots: false });
     await machine.swapTypes();
   } catch (error) {
     // Whoever needs the format says that nothing tells it.

@@ -113,6 +113,8 @@ export class Machine {
   #ofRoot: VirtualMemory | undefined;
   #kernel: Linux | undefined;
   #noKernel: KernelNotFoundError | undefined;
+  /** Whether all that can be done to find a kernel has been done. */
+  #searched = false;
   readonly #formats = new MachineFormats();
 
   /** Use {@link open}. @internal */
@@ -167,15 +169,23 @@ export class Machine {
   /**
    * The Linux kernel in this memory, looked for if it has not been found yet.
    *
+   * @param options.searchRoots Whether to look through RAM for page-table roots where nothing else leads to a kernel; default true.
    * @throws {KernelNotFoundError} with what to give instead.
    */
-  linux(): Io<Linux> {
-    return Io.of(this.scheduler, linuxRoutine, this as Machine, true, false);
+  linux(options: { readonly searchRoots?: boolean | undefined } = {}): Io<Linux> {
+    return Io.of(this.scheduler, linuxRoutine, this as Machine, true, false, options.searchRoots ?? true);
   }
 
-  /** @param mayWait Whether a scan may wait for what can't be had synchronously. @internal */
-  *findLinux(scan: boolean, mayWait: boolean): Routine<Linux> {
+  /**
+   * @param mayWait Whether a scan may wait for what can't be had synchronously.
+   * @param searchRoots Whether to look for page-table roots where nothing else leads to a kernel.
+   * @internal
+   */
+  *findLinux(scan: boolean, mayWait: boolean, searchRoots: boolean): Routine<Linux> {
     if (this.#kernel !== undefined) return this.#kernel;
+    // (A dump that had none a moment ago, looked through as well as is asked for now, has none.)
+    if (this.#noKernel !== undefined && this.#searched && !this.source.source.supports.live)
+      throw this.#noKernel;
     const { physical, image } = this;
     if (physical === undefined) {
       throw new KernelNotFoundError(
@@ -198,6 +208,10 @@ export class Machine {
         architecture,
         mmu: this.#options.mmu,
         root: this.#options.root,
+        roots: () => this.dumpRoots,
+        searchRoots,
+        kaslr: this.#options.kaslr,
+        symbols: this.#symbols,
         scan,
         zeros: mayWait ? this.#zeros() : undefined,
         live: this.source.source.supports.live,
@@ -217,7 +231,10 @@ export class Machine {
       this.#noKernel = undefined;
       return kernel;
     } catch (error) {
-      if (error instanceof KernelNotFoundError) this.#noKernel = error;
+      if (error instanceof KernelNotFoundError) {
+        this.#noKernel = error;
+        this.#searched ||= scan && searchRoots;
+      }
       throw error;
     }
   }
@@ -231,14 +248,14 @@ export class Machine {
   /** Does what `OpenOptions.kernel` asks for, and checks what else was given by what was found. @internal */
   async prepare(): Promise<void> {
     const kernel = this.#options.kernel ?? "scan";
-    if (this.physical !== undefined && kernel !== "none") await this.#prepareKernel(kernel === "scan");
+    if (this.physical !== undefined && kernel !== "none") await this.#prepareKernel(kernel);
     const pageSize = this.#vmcoreinfo?.pageSize;
     if (pageSize !== undefined) this.#swap?.checkPageSize(pageSize);
   }
 
-  async #prepareKernel(scan: boolean): Promise<void> {
+  async #prepareKernel(how: "search" | "scan" | "note"): Promise<void> {
     try {
-      await Io.of(this.scheduler, linuxRoutine, this as Machine, scan, true);
+      await Io.of(this.scheduler, linuxRoutine, this as Machine, how !== "note", true, how === "search");
       // Processes' page tables have what the kernel's own has not.
       if (this.#options.root !== undefined) await this.swapTypes();
     } catch (error) {
@@ -457,8 +474,13 @@ function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
   return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
 }
 
-function* linuxRoutine(machine: Machine, scan: boolean, mayWait: boolean): Routine<Linux> {
-  return yield* machine.findLinux(scan, mayWait);
+function* linuxRoutine(
+  machine: Machine,
+  scan: boolean,
+  mayWait: boolean,
+  searchRoots: boolean,
+): Routine<Linux> {
+  return yield* machine.findLinux(scan, mayWait, searchRoots);
 }
 
 function* zeroPagesOfMachine(kernel: Linux | undefined): Routine<ZeroPages> {

@@ -49,6 +49,11 @@ export interface OpenOptions {
    * kernels that list functions only, and for dumps that lack the table.
    */
   readonly symbols?: string | undefined;
+  /**
+   * What KASLR added to the addresses of the kernel's image, for `symbols` of a dump that does not tell it. (VMCOREINFO does, and so
+   * do symbols that the file and the dump both have.)
+   */
+  readonly kaslr?: bigint | undefined;
   /** Allow writes, where the target can; default false. */
   readonly write?: boolean | undefined;
   /**
@@ -81,9 +86,9 @@ export interface OpenOptions {
   readonly maxAge?: number | undefined;
   /**
    * How far to go for a kernel before `open` resolves: `scan` all RAM unless the dump's note will do (default), the
-   * `note` only, or `none`. `linux()` scans in any case.
+   * `note` only, or `none`; `search`: as `linux()` does in any case, which then looks for page-table roots that lead to one.
    */
-  readonly kernel?: "scan" | "note" | "none" | undefined;
+  readonly kernel?: "search" | "scan" | "note" | "none" | undefined;
   /**
    * Where profiles of kernels are kept (see `KernelProfiles`), for the next dump of the same build: a folder; `true` for
    * `memtool/profiles` in the user's folder of caches; `false` for nowhere. Default: what the environment's `MEMTOOL_CACHE` says (a

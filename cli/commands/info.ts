@@ -86,7 +86,8 @@ interface KernelFacts {
   readonly release: string;
   readonly buildId?: string;
   readonly physBase?: string;
-  readonly kaslrOffset: string;
+  /** Not there for a kernel that was found without VMCOREINFO, which would say it. */
+  readonly kaslrOffset?: string;
   readonly root: string;
   /** Whether the root's tables map the kernel's own symbols. */
   readonly verified: boolean;
@@ -193,7 +194,7 @@ async function kernelFacts(kernel: LinuxKernel): Promise<KernelFacts> {
     release: kernel.release,
     ...(buildId === undefined ? {} : { buildId }),
     ...(kernel.physBase === undefined ? {} : { physBase: signedHex(kernel.physBase) }),
-    kaslrOffset: hex(kernel.kaslrOffset),
+    ...(vmcoreinfo === "none" && !kernel.isKaslrKnown ? {} : { kaslrOffset: hex(kernel.kaslrOffset) }),
     root: hex(kernel.root),
     verified,
     found: {
@@ -326,7 +327,11 @@ function kernelText(kernel: KernelFacts): string {
     ["  root", `${kernel.root} (${found.root}${kernel.verified ? ", maps the kernel" : ", doubtful"})`],
     [
       "  found by",
-      found.vmcoreinfo === "note" ? "the dump's VMCOREINFO note" : `a scan for VMCOREINFO${where}`,
+      found.vmcoreinfo === "note"
+        ? "the dump's VMCOREINFO note"
+        : found.vmcoreinfo === "scan"
+          ? `a scan for VMCOREINFO${where}`
+          : "its image, which page tables lead to",
     ],
     ["  symbols", escapeText(symbols)],
   ]);

@@ -247,12 +247,13 @@ async function factsOf(
   let why = "it has no VMCOREINFO note";
   if (options.vmcoreinfo !== "note") {
     try {
-      const kernel = await unlessAborted(machine.linux(), options.signal);
-      if (kernel.origin.verified) {
+      const kernel = await unlessAborted(machine.linux({ searchRoots: false }), options.signal);
+      if (kernel.origin.verified && kernel.origin.vmcoreinfo !== "none") {
         // The only kernels that are found by a scan are those of x86-64.
         return new DumpFacts({ architecture: "x86_64", ...notes }, encodeLatin1(kernel.vmcoreinfo.text));
       }
-      why = "it has no VMCOREINFO note, and what was found in its memory is doubtful";
+      if (kernel.origin.vmcoreinfo !== "none")
+        why = "it has no VMCOREINFO note, and what was found in its memory is doubtful";
     } catch (error) {
       if (!(error instanceof KernelNotFoundError)) throw error;
       why = error.message;

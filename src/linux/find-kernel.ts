@@ -1,6 +1,7 @@
 /**
  * Finds the Linux kernel in physical memory: VMCOREINFO (the dump's note, else a scan of RAM) says where its image and its
- * page tables are, and of which format. What differs between architectures is in `arch/`.
+ * page tables are, and of which format. Without one, page tables lead to it: see find-by-root.ts. What differs between
+ * architectures is in `arch/`.
  *
  * `swapper_pg_dir` is the kernel's own root. A CPU's root is not to be trusted: under page-table isolation it may be the
  * user copy, which maps next to nothing of the kernel (arch/x86/mm/pti.c), and on arm64 it is that of the lower half.
@@ -10,12 +11,14 @@ import { schedulerOf } from "../io/requests.js";
 import type { PhysicalMap } from "../memory/physical-map.js";
 import type { MmuDef } from "../paging/formats/mmu-def.js";
 import { alignRoot } from "../paging/roots/registers-paging.js";
+import type { KnownRoot } from "../paging/roots/root-evidence.js";
 import { type Root, rootEnd } from "../paging/tables/root.js";
 import type { TableCache } from "../paging/tables/table-cache.hot.js";
 import { VirtualMemory } from "../paging/virtual-memory.js";
 import { archOf } from "./arch/index.js";
 import type { KernelArch } from "./arch/kernel-arch.js";
 import type { Gunzip } from "./config/gunzip.js";
+import { describeTried, findByRoots, type KernelByRoot, type RootsTried } from "./find-by-root.js";
 import { imageSymbols } from "./image.js";
 import type { KernelOrigin } from "./kernel.js";
 import { Linux } from "./linux.js";
@@ -38,6 +41,17 @@ export interface FindKernelOptions {
   readonly root?: number | undefined;
   /** What the format becomes in which the kernel's own space is walked; by default it stays as it is. */
   readonly formatOf?: ((paging: MmuDef, info: Vmcoreinfo) => MmuDef) | undefined;
+  /** Roots that the dump names, which may lead to a kernel without VMCOREINFO; asked only where there is none. */
+  readonly roots?: (() => readonly KnownRoot[]) | undefined;
+  /**
+   * Whether to look through RAM for page-table roots where neither VMCOREINFO nor a known root leads to a kernel: as long as a scan,
+   * once more. Default false.
+   */
+  readonly searchRoots?: boolean | undefined;
+  /** What KASLR added to the addresses of the image, instead of what VMCOREINFO says. */
+  readonly kaslr?: bigint | undefined;
+  /** The text of a System.map or /proc/kallsyms, for a kernel without VMCOREINFO and kallsyms; `symbolsFor` takes it for others. */
+  readonly symbols?: Uint8Array | undefined;
   /** Format of the page tables, instead of what VMCOREINFO says. */
   readonly mmu?: MmuDef | undefined;
   /** Whether to scan all RAM if there is no note that holds up; default true. */
@@ -107,18 +121,23 @@ function* findRoutine(physical: PacketIo<number>, options: FindKernelOptions): R
     const scanned = yield* scan(physical, options);
     if (best === undefined || scanned?.holds === true) best = scanned;
   }
-  if (best === undefined) throw noKernel(options);
-  return yield* accept(physical, options, best);
+  const isLost = best === undefined || (best.root === undefined && options.root === undefined);
+  const tried = isLost && options.scan !== false ? yield* findByRoots(physical, options) : undefined;
+  if (tried?.kernel !== undefined) return acceptByRoot(physical, options, tried.kernel);
+  if (best === undefined) throw noKernel(options, tried);
+  const kernel = yield* accept(physical, options, best);
+  if (options.kaslr !== undefined) kernel.useKaslr(options.kaslr);
+  return kernel;
 }
 
-function noKernel(options: FindKernelOptions): KernelNotFoundError {
+function noKernel(options: FindKernelOptions, tried: RootsTried | undefined): KernelNotFoundError {
   const scanned =
     options.scan === false
       ? "the dump has no VMCOREINFO note, and RAM was not scanned for it"
       : `the dump has no VMCOREINFO note, and none of its ${options.map.bytesPresent} bytes of RAM has one`;
   return new KernelNotFoundError(
     "NO_KERNEL",
-    `no Linux kernel found: ${scanned}; use --physical, or give a page-table root (--root, such as a CPU's CR3)`,
+    `no Linux kernel found: ${scanned}${tried === undefined ? "" : describeTried(tried, options)}; use --physical, or give a page-table root (--root, such as a CPU's CR3)`,
   );
 }
 
@@ -184,6 +203,41 @@ function* accept(physical: PacketIo<number>, options: FindKernelOptions, found: 
     verified: holds,
     warnings,
   };
+  return linuxOf(physical, options, { info, arch, mmu, root, offset, origin });
+}
+
+/** The kernel that page tables lead to. */
+function acceptByRoot(physical: PacketIo<number>, options: FindKernelOptions, found: KernelByRoot): Linux {
+  const { info, arch, mmu, root, image, kallsyms, offset } = found;
+  const warnings = [
+    "the kernel was found without VMCOREINFO, by its image" +
+      (kallsyms === undefined ? "; no symbols of it were found (--symbols System.map may give them)" : ""),
+  ];
+  const origin: KernelOrigin = {
+    vmcoreinfo: "none",
+    vmcoreinfoAddress: undefined,
+    root: found.isKernels ? "swapper_pg_dir" : "given",
+    verified: true,
+    warnings,
+  };
+  const kernel = linuxOf(physical, options, { info, arch, mmu, root, offset, origin });
+  kernel.useImage(image.range);
+  if (kallsyms !== undefined) kernel.useSymbols(kallsyms);
+  return kernel;
+}
+
+/** What a kernel is made of. */
+interface Parts {
+  readonly info: Vmcoreinfo;
+  readonly arch: KernelArch;
+  readonly mmu: MmuDef;
+  readonly root: number;
+  readonly offset: bigint | undefined;
+  readonly origin: KernelOrigin;
+}
+
+function linuxOf(physical: PacketIo<number>, options: FindKernelOptions, parts: Parts): Linux {
+  const { info, arch, mmu, root, offset, origin } = parts;
   const own = options.formatOf?.(mmu, info) ?? mmu;
   const memory = spaceOf(physical, options, arch, own, root, "kernel");
   const { live = false, maxAge } = options;

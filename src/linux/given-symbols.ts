@@ -6,20 +6,30 @@ import { parseSystemMap, SystemMapError } from "./system-map.js";
 
 /**
  * The symbols of a System.map, moved to where KASLR has put the kernel; or of a saved /proc/kallsyms, which are there already. Which
- * of both it is, the symbols that VMCOREINFO names tell.
+ * of both it is, the symbols that VMCOREINFO names tell; and how far, where nothing else says it.
  *
  * @param name Of the file, for messages.
  * @throws {SystemMapError} for what is no table of symbols, or not this kernel's.
  */
 export function symbolsFor(kernel: LinuxKernel, text: Uint8Array, name: string): Kallsyms {
   let other: string | undefined;
-  for (const kaslr of new Set([0n, kernel.kaslrOffset])) {
+  for (const kaslr of new Set([0n, kernel.isKaslrKnown ? kernel.kaslrOffset : slideOf(kernel, text, name)])) {
     const kallsyms = parse(text, kaslr, name);
     const wrong = disagreement(kernel, kallsyms);
     if (wrong === undefined) return kallsyms;
     other = wrong;
   }
   throw new SystemMapError(`${name} is of another kernel: ${other}`);
+}
+
+/** How far a symbol that is known is from where the file has it; 0 if it has none. All others must then agree. */
+function slideOf(kernel: LinuxKernel, text: Uint8Array, name: string): bigint {
+  const linked = parse(text, 0n, name);
+  for (const [symbol, address] of kernel.named) {
+    const [only, other] = linked.symbol(symbol);
+    if (only !== undefined && other === undefined) return address - only.address;
+  }
+  return 0n;
 }
 
 function parse(text: Uint8Array, kaslr: bigint, name: string): Kallsyms {

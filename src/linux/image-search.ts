@@ -164,7 +164,11 @@ export function* findBytes(
   const [first = 0] = wanted;
   return yield* pieces(memory, ranges, wanted.length - 1, function* (bytes, at) {
     for (let i = bytes.indexOf(first); i >= 0; i = bytes.indexOf(first, i + 1)) {
-      if (wanted.every((byte, k) => bytes[i + k] === byte)) return at + BigInt(i);
+      const found = at + BigInt(i);
+      // (Pieces begin at a page, which may be before the range.)
+      if (wanted.every((byte, k) => bytes[i + k] === byte) && ranges.some(({ start }) => start <= found)) {
+        return found;
+      }
     }
     return undefined;
   });

@@ -25,7 +25,8 @@ import type { Vmcoreinfo } from "./vmcoreinfo.js";
 
 /** How a kernel was found. */
 export interface KernelOrigin {
-  readonly vmcoreinfo: "note" | "scan";
+  /** Where its text was; "none": it was found by its image, and its `vmcoreinfo` has what that tells. */
+  readonly vmcoreinfo: "note" | "scan" | "none";
   /** Physical address of the text, where a scan found it. */
   readonly vmcoreinfoAddress: number | undefined;
   readonly root: "swapper_pg_dir" | "given";
@@ -56,6 +57,8 @@ export class LinuxKernel {
   #initTask: bigint | undefined;
   #moduleSymbols: ModuleSymbols | undefined;
   #noTypes: TypesError | undefined;
+  #kaslr: bigint | undefined;
+  #image: ImageRange | undefined;
   readonly #profiles: KernelProfiles | undefined;
   /** What is kept of this build; `null` before it was looked for. */
   #profile: FittingProfile | undefined | null = null;
@@ -122,7 +125,12 @@ export class LinuxKernel {
 
   /** What KASLR added to the addresses of the image; 0 without it. */
   get kaslrOffset(): bigint {
-    return this.vmcoreinfo.kernelOffset ?? 0n;
+    return this.#kaslr ?? this.vmcoreinfo.kernelOffset ?? 0n;
+  }
+
+  /** Whether that was given, or VMCOREINFO says it. @internal */
+  get isKaslrKnown(): boolean {
+    return (this.#kaslr ?? this.vmcoreinfo.kernelOffset) !== undefined;
   }
 
   /**
@@ -189,6 +197,16 @@ export class LinuxKernel {
   /** Takes these symbols instead of the kernel's own table. */
   useSymbols(kallsyms: Kallsyms): void {
     this.#kallsyms = kallsyms;
+  }
+
+  /** Takes this offset of KASLR's instead of VMCOREINFO's, for a table of symbols that is to be moved by it. */
+  useKaslr(offset: bigint): void {
+    this.#kaslr = offset;
+  }
+
+  /** Where the image is, for a kernel of which no symbols may be known. @internal */
+  useImage(range: ImageRange): void {
+    this.#image = range;
   }
 
   /** Takes these types instead of the kernel's own: a file's, for a kernel or a dump without BTF. */
@@ -272,8 +290,9 @@ export class LinuxKernel {
     }
   }
 
-  /** Where the image may be, by the symbols that VMCOREINFO names. @internal */
+  /** Where the image may be, by the symbols that VMCOREINFO names, or where it is. @internal */
   get searchRanges(): readonly ImageRange[] {
+    if (this.#image !== undefined) return [this.#image];
     return searchRanges([...this.named.values()]);
   }
 

@@ -24,6 +24,14 @@ export const ARCH_ARM64: KernelArch = {
     return aarch64({ granule, bits, ...(granule === 65_536 ? { physical52: true } : {}) });
   },
   isInImage: isNearImage,
+  /** Above the linear map, which takes the lower half of the addresses (of 48 bits of them, where there are more): `_PAGE_END`. */
+  imageArea({ splits }) {
+    const bits = Math.min(
+      48,
+      splits.reduce((sum, each) => sum + each),
+    );
+    return { start: (1n << 64n) - (1n << BigInt(bits - 1)), end: 1n << 64n };
+  },
   imageOffsets({ numbers }) {
     const offset = numbers.get("kimage_voffset");
     return offset === undefined ? [] : [-BigInt.asUintN(64, offset)];

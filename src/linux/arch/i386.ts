@@ -22,6 +22,7 @@ export const ARCH_I386: KernelArch = {
   },
   mmuOf: (info) => (info.unknown.includes("CONFIG_X86_PAE=y") ? X86_PAE : X86_32),
   isInImage: (address, info) => address < FOUR_GIB && isNearImage(address, info),
+  imageArea: () => ({ start: PAGE_OFFSETS.at(-1) ?? 0n, end: FOUR_GIB }),
   imageOffsets(info) {
     const root = info.symbols.get("swapper_pg_dir") ?? 0n;
     return PAGE_OFFSETS.filter((offset) => offset <= root).map((offset) => -offset);

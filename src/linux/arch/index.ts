@@ -1,5 +1,6 @@
 /** The architectures on which kernels are found, and how to tell which a VMCOREINFO text is of. */
 import type { MmuDef } from "../../paging/formats/mmu-def.js";
+import { X86_32, X86_64, X86_PAE } from "../../paging/formats/x86.js";
 import type { Vmcoreinfo } from "../vmcoreinfo.js";
 import { ARCH_ARM64 } from "./arm64.js";
 import { ARCH_I386 } from "./i386.js";
@@ -24,6 +25,14 @@ export function archOf(info: Vmcoreinfo, architecture?: string | undefined): Ker
     ARCHES.find((arch) => arch.architecture === architecture) ??
     ARCH_X86_64
   );
+}
+
+/** The architecture whose kernels have page tables of a format; `undefined` for a hypervisor's nested tables. */
+export function archOfFormat({ name }: MmuDef): KernelArch | undefined {
+  if (name === X86_32.name || name === X86_PAE.name) return ARCH_I386;
+  if (name.startsWith("aarch64-")) return ARCH_ARM64;
+  if (name.startsWith("riscv-")) return ARCH_RISCV64;
+  return name.startsWith(X86_64.name) ? ARCH_X86_64 : undefined;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { MmuDef } from "../../paging/formats/mmu-def.js";
 import type { Root } from "../../paging/tables/root.js";
+import type { ImageRange } from "../image-search.js";
 import type { Vmcoreinfo } from "../vmcoreinfo.js";
 
 /** What differs between architectures in finding a kernel; a module each. */
@@ -12,6 +13,8 @@ export interface KernelArch {
   mmuOf(info: Vmcoreinfo): MmuDef;
   /** Whether an address may lie in the kernel's image. */
   isInImage(address: bigint, info: Vmcoreinfo): boolean;
+  /** Where images may be mapped, with tables of a format. */
+  imageArea(mmu: MmuDef): ImageRange;
   /**
    * What may be added to the virtual address of the image for its physical one, the likeliest first; none if the text does
    * not say it. Tables judge between several.

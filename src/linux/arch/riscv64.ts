@@ -17,6 +17,7 @@ export const ARCH_RISCV64: KernelArch = {
     return bits === 57n ? SV57 : bits === 48n ? SV48 : SV39;
   },
   isInImage: isNearImage,
+  imageArea: () => ({ start: 0xffff_ffff_8000_0000n, end: 1n << 64n }),
   imageOffsets({ numbers }) {
     const offset = numbers.get("va_kernel_pa_offset");
     return offset === undefined ? [] : [-BigInt.asUintN(64, offset)];

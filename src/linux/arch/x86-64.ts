@@ -23,6 +23,8 @@ export const ARCH_X86_64: KernelArch = {
     return encrypted(def, info);
   },
   isInImage: (address) => address >= KERNEL_MAP,
+  // KERNEL_IMAGE_SIZE with KASLR (arch/x86/include/asm/page_64_types.h); modules come behind it.
+  imageArea: () => ({ start: KERNEL_MAP, end: KERNEL_MAP + (1n << 30n) }),
   imageOffsets({ numbers }) {
     const base = numbers.get("phys_base");
     return base === undefined ? [] : [base - KERNEL_MAP];
