@@ -17,6 +17,7 @@ import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
+import { SLABS } from "./slabs.js";
 import { SOCKETS } from "./sockets.js";
 import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
@@ -38,6 +39,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   EBPF,
   DMESG,
   IOMEM,
+  SLABS,
   BANNER,
   TYPES,
   ISF,

@@ -85,6 +85,7 @@ export type {
 export type { KernelValue } from "./objects/value.js";
 export type { KernelProfiles } from "./profile.js";
 export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";
+export { listSlabs, type SlabCache, type SlabConstructor } from "./slab/slab.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
