@@ -6,6 +6,7 @@ import { BANNER } from "./banner.js";
 import { CAPABILITIES_COMMAND } from "./capabilities.js";
 import { CGROUPS } from "./cgroups.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
+import { CPUS } from "./cpus.js";
 import { DMESG } from "./dmesg.js";
 import { EBPF } from "./ebpf.js";
 import { ENV } from "./env.js";
@@ -39,6 +40,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   EBPF,
   DMESG,
   IOMEM,
+  CPUS,
   SLABS,
   BANNER,
   TYPES,

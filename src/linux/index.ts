@@ -10,6 +10,10 @@ export {
   listBpf,
 } from "./bpf/bpf.js";
 export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
+export { type Cpu, type CpuOptions, type CpuTask, listCpus } from "./cpus/cpu.js";
+export type { Arm64Processor } from "./cpus/cpu-arm64.js";
+export type { CpuRegisters } from "./cpus/cpu-states.js";
+export type { X86Processor } from "./cpus/cpu-x86.js";
 export {
   CAPABILITIES,
   capabilityNames,
