@@ -7,6 +7,7 @@ import { CAPABILITIES_COMMAND } from "./capabilities.js";
 import { CGROUPS } from "./cgroups.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
 import { CONFIG } from "./config.js";
+import { CPUS } from "./cpus.js";
 import { DMESG } from "./dmesg.js";
 import { EBPF } from "./ebpf.js";
 import { ENV } from "./env.js";
@@ -18,6 +19,7 @@ import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
+import { SLABS } from "./slabs.js";
 import { SOCKETS } from "./sockets.js";
 import { TTY } from "./tty.js";
 import { TYPES } from "./types.js";
@@ -40,6 +42,8 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   EBPF,
   DMESG,
   IOMEM,
+  CPUS,
+  SLABS,
   BANNER,
   CONFIG,
   TTY,

@@ -17,6 +17,10 @@ export {
   readKernelConfig,
 } from "./config/config.js";
 export type { Gunzip, Gunzipped } from "./config/gunzip.js";
+export { type Cpu, type CpuOptions, type CpuTask, listCpus } from "./cpus/cpu.js";
+export type { Arm64Processor } from "./cpus/cpu-arm64.js";
+export type { CpuRegisters } from "./cpus/cpu-states.js";
+export type { X86Processor } from "./cpus/cpu-x86.js";
 export {
   CAPABILITIES,
   capabilityNames,
@@ -92,6 +96,7 @@ export type {
 export type { KernelValue } from "./objects/value.js";
 export type { KernelProfiles } from "./profile.js";
 export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";
+export { listSlabs, type SlabCache, type SlabConstructor } from "./slab/slab.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";

@@ -15,8 +15,10 @@ import {
   VirtualMemory,
   withMapping,
 } from "../../src/index.js";
+import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
+import { slabSuite } from "../support/slab-suite.js";
 import { truthSuite } from "../support/truth-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
 
@@ -35,14 +37,16 @@ for (const form of ["elf", "raw", "kdump"] as const) {
     const target = { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form];
     return { target, truth, format: { elf: "elf-core", raw: "raw", kdump: "kdump" }[form] };
   });
-  linuxSuite(`a fresh guest's ${form} dump`, async () => {
-    const { truth, elfFile, rawFile, kdumpFile } = await boot();
-    return { target: { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form], truth };
-  });
+  for (const suite of [linuxSuite, slabSuite, cpuSuite]) {
+    suite(`a fresh guest's ${form} dump`, async () => {
+      const { truth, elfFile, rawFile, kdumpFile } = await boot();
+      return { target: { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form], truth };
+    });
+  }
 }
 
 // makedumpfile knows this kernel's page flags: it leaves out no structure of the kernel's.
-for (const suite of [linuxSuite, filesSuite, ttySuite]) {
+for (const suite of [linuxSuite, filesSuite, ttySuite, slabSuite, cpuSuite]) {
   suite("a fresh guest's dump without user pages, by makedumpfile", async () => {
     const form = FORMS.find(({ name }) => name === "makedumpfile's, all filters, zlib") as Form;
     return { target: await form.write(await boot()), truth: (await boot()).truth, filtered: true };

@@ -2,8 +2,10 @@
 import { afterAll } from "vitest";
 import { FORMS, type Form } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
+import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
+import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
 
@@ -16,7 +18,7 @@ afterAll(async () => {
   await (await guest?.catch(() => undefined))?.close();
 });
 
-for (const suite of [linuxSuite, filesSuite, ttySuite]) {
+for (const suite of [linuxSuite, filesSuite, ttySuite, slabSuite, cpuSuite]) {
   suite("Linux 6.12, raw", async () => {
     const { rawFile, truth } = await boot();
     return { target: rawFile, truth };
@@ -35,7 +37,7 @@ socketSuite("Linux 6.12, raw", async () => {
 const WRITTEN = ["QEMU's ELF", "QEMU's kdump, zlib", "LiME's layout"];
 
 for (const name of WRITTEN) {
-  for (const suite of [linuxSuite, filesSuite]) {
+  for (const suite of [linuxSuite, filesSuite, cpuSuite]) {
     suite(`Linux 6.12, ${name}`, async () => {
       const { truth } = await boot();
       const form = FORMS.find((each) => each.name === name) as Form;

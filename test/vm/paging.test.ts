@@ -6,12 +6,14 @@ import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import type { MachineName } from "../../fixtures/vm/machines.mjs";
 import type { Stop } from "../../fixtures/vm/truth.mjs";
 import { KERNEL_EXECUTABLE, type MappedRun, USER_EXECUTABLE, VirtualMemory } from "../../src/index.js";
+import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { skipIfMissing } from "../support/missing.js";
 import { pagingSuite } from "../support/paging-suite.js";
 import { plainRun } from "../support/reference/core-formats.js";
 import { maps as referenceMaps } from "../support/reference/walk.js";
+import { slabSuite } from "../support/slab-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
 import { kernelHalf, mappedRuns, mmuOf, referenceOf, rootOf } from "../support/vm-truth.js";
 
@@ -53,7 +55,7 @@ for (const name of NAMES) {
 
     // Kernels without BTF have no types of their own.
     if (WITH_TYPES.has(name)) {
-      for (const suite of [linuxSuite, filesSuite, ttySuite]) {
+      for (const suite of [linuxSuite, filesSuite, ttySuite, slabSuite, cpuSuite]) {
         suite(`a fresh ${name} guest`, async () => {
           const { elfFile, truth, swapFile } = await boot();
           return { target: elfFile, truth, swapFile };

@@ -162,6 +162,24 @@ export class Btf implements TypeTable {
     return this.#variables.get(name) ?? this.base?.variable(name);
   }
 
+  /** Bytes from the beginning of a section (`.data..percpu`) to a variable in it; `undefined` if the types don't say. */
+  offsetInSection(section: string, variable: string): number | undefined {
+    // (Sections come last.)
+    for (let i = this.count - 1; i >= 0; i--) {
+      if (this.#kindAt(i) !== KIND.section) continue;
+      const at = this.#starts[i] as number;
+      if (this.#string(this.#words[at] as number) !== section) continue;
+      const count = (this.#words[at + 1] as number) & 0xffff;
+      for (let entry = at + 3; entry < at + 3 + 3 * count; entry += 3) {
+        const own = (this.#words[entry] as number) - this.firstId;
+        if (!(own >= 0 && own < this.count) || this.#kindAt(own) !== KIND.variable) continue;
+        const name = this.#string(this.#words[this.#starts[own] as number] as number);
+        if (name === variable) return this.#words[entry + 1];
+      }
+    }
+    return undefined;
+  }
+
   *all(): Generator<NamedType, void, void> {
     for (let i = 0; i < this.count; i++) {
       const kind = this.#kindAt(i);
