@@ -11,6 +11,7 @@ import { EBPF } from "./ebpf.js";
 import { ENV } from "./env.js";
 import { FILES } from "./files.js";
 import { IOMEM } from "./iomem.js";
+import { IRQS } from "./irqs.js";
 import { ISF } from "./isf.js";
 import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
@@ -38,6 +39,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   EBPF,
   DMESG,
   IOMEM,
+  IRQS,
   BANNER,
   TYPES,
   ISF,

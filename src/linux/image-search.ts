@@ -73,6 +73,40 @@ export function* findListHead(
   });
 }
 
+/**
+ * Finds a word of the image that leads to something which leads back to it.
+ *
+ * @param target Where a word leads; `undefined` for one that can't be what is searched for.
+ * @param isBack Whether what lies there (a pointer, read at `target`) leads back to the word's address.
+ * @param accept Is asked about each such word, by its address.
+ */
+export function* findMutual(
+  memory: AddressSpace,
+  ranges: readonly ImageRange[],
+  target: (word: bigint) => bigint | undefined,
+  isBack: (pointer: bigint, at: bigint) => boolean,
+  accept: (at: bigint) => Routine<boolean>,
+): Routine<bigint | undefined> {
+  const size = memory.pointerSize;
+  return yield* pieces(memory, ranges, 0, function* (bytes, start) {
+    const places: bigint[] = [];
+    const targets: bigint[] = [];
+    for (const [i, word] of pointersIn(memory, bytes).entries()) {
+      const wanted = word === 0n ? undefined : target(word);
+      if (wanted === undefined) continue;
+      places.push(start + BigInt(i * size));
+      targets.push(BigInt.asUintN(64, wanted));
+    }
+    const gathered = yield* memory.gather(targets, size);
+    for (const [i, at] of places.entries()) {
+      const back = gathered.at(i);
+      if (back === undefined || !isBack(pointersIn(memory, back)[0] as bigint, at)) continue;
+      if (yield* accept(at)) return at;
+    }
+    return undefined;
+  });
+}
+
 /** Pieces of the ranges that can be read, with `overlap` bytes of the next one behind each. */
 function* pieces(
   memory: AddressSpace,

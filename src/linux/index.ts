@@ -29,6 +29,10 @@ export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { symbolsFor } from "./given-symbols.js";
 export { KERNEL_MAP } from "./image.js";
+export type { InterruptCount } from "./irqs/counters.js";
+export { type Interrupt, type IrqOptions, listIrqs } from "./irqs/irq.js";
+export type { IrqAction } from "./irqs/irq-action.js";
+export { listSoftirqs, type Softirq } from "./irqs/softirq.js";
 export { Kallsyms } from "./kallsyms.js";
 export {
   type FoundKallsyms,

@@ -146,6 +146,29 @@ export function* walkXarray(
   return found.sort((a, b) => a.index - b.index);
 }
 
+/**
+ * How an array that no symbol names is found: its head leads to a node that leads back to the array. `undefined` for arrays whose nodes
+ * don't (before 4.20).
+ */
+export function xarrayMark(types: TypeTable):
+  | {
+      /** Bytes from the array to its head. */
+      readonly head: number;
+      /** Where a word leads, if it may be a head: to what must be the array's address. */
+      readonly target: (word: bigint) => bigint | undefined;
+    }
+  | undefined {
+  const layout = layoutOf(types);
+  if (layout.owner < 0) return undefined;
+  return {
+    head: layout.head,
+    target: (word) => {
+      const node = nodeOf(word, layout);
+      return node === undefined ? undefined : node + BigInt(layout.owner);
+    },
+  };
+}
+
 /** The address of the node that an entry means; `undefined` if it means none. */
 function nodeOf(entry: bigint, { internal }: Layout): bigint | undefined {
   const mark = BigInt(internal);
