@@ -19,6 +19,7 @@ import { NAMESPACES } from "./namespaces.js";
 import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
 import { SOCKETS } from "./sockets.js";
+import { TIMERS } from "./timers.js";
 import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
 
@@ -39,6 +40,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   EBPF,
   DMESG,
   IOMEM,
+  TIMERS,
   IRQS,
   BANNER,
   TYPES,

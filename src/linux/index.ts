@@ -102,6 +102,8 @@ export { TASK_STATES } from "./tasks/task-state.js";
 export { listTraced, type Traced, type TracedOptions } from "./tasks/traced.js";
 export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 export type { PageCounts } from "./tasks/vma-pages.js";
+export { type KernelTimer, listTimers } from "./time/timer.js";
+export type { TimerOwner } from "./time/timer-owners.js";
 export * from "./types/index.js";
 export { KNOWN_VARIABLES } from "./variables.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
