@@ -15,6 +15,7 @@ import type { Routine } from "../io/index.js";
 import { type KernelData, listsFunctionsOnly, needSymbol, symbolAddress } from "./kernel-data.js";
 import { cpusAt, MAX_CPUS } from "./objects/cpu-mask.js";
 import { damage, type OnDamage } from "./objects/damage.js";
+import { isWild } from "./objects/list.js";
 import { pointersAt, pointersIn } from "./objects/pointers.js";
 import { int, maybe, place, record, word } from "./objects/record.js";
 import { SymbolError } from "./symbol.js";
@@ -114,7 +115,7 @@ function* possibleCpus(data: KernelData, report: OnDamage): Routine<number[]> {
   return found ?? Array.from({ length: count }, (_, cpu) => cpu);
 }
 
-function* areasByOffset(data: KernelData, offsets: bigint, report: OnDamage): Routine<Area[]> {
+function* areasByOffset(data: KernelData, offsets: bigint, report: OnDamage): Routine<readonly Area[]> {
   const { memory } = data;
   const cpus = yield* possibleCpus(data, report);
   const size = memory.pointerSize;
@@ -124,18 +125,40 @@ function* areasByOffset(data: KernelData, offsets: bigint, report: OnDamage): Ro
   const seen = new Set<bigint>();
   for (const [i, cpu] of cpus.entries()) {
     const bytes = gathered.at(i);
+    const at = addresses[i] as bigint;
     const what = `__per_cpu_offset[${cpu}]`;
     if (bytes === undefined) {
-      report(damage(what, addresses[i] as bigint, "unreadable", gathered.faultOf(i)));
+      report(damage(what, at, "unreadable", gathered.faultOf(i)));
       continue;
     }
     const offset = pointersIn(memory, bytes)[0] as bigint;
     // No two have the same memory: a set with too many CPUs would list one's things over and over.
-    if (seen.has(offset)) report(damage(what, addresses[i] as bigint, "mismatch", 0, "another CPU's"));
+    if (seen.has(offset)) report(damage(what, at, "mismatch", 0, "another CPU's"));
     else areas.push({ cpu, offset, section: undefined });
     seen.add(offset);
   }
-  return areas;
+  return yield* ownAreas(data, areas, report);
+}
+
+/** Those whose run queue is that CPU's, as far as it can be read. */
+function* ownAreas(data: KernelData, areas: readonly Area[], report: OnDamage): Routine<readonly Area[]> {
+  const queues = yield* symbolAddress(data, "runqueues");
+  if (queues === undefined) return areas;
+  const rows = yield* QUEUE.on(data.types).read(
+    data.memory,
+    areas.map(({ offset }) => BigInt.asUintN(8 * data.memory.pointerSize, queues + (offset as bigint))),
+  );
+  return areas.filter(({ cpu }, i) => {
+    const { address = 0n, partial, fault = 0 } = rows[i] ?? {};
+    const own = partial?.cpu;
+    if (own === cpu) return true;
+    if (own === undefined) {
+      report(damage(`the run queue of CPU ${cpu}`, address, "unreadable", fault));
+      return !isWild(fault);
+    }
+    report(damage(`the run queue of CPU ${cpu}`, address, "mismatch", 0, `it is CPU ${own}'s`));
+    return false;
+  });
 }
 
 const TASK = record("task_struct", {

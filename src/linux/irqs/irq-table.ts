@@ -6,12 +6,12 @@
  * is in the same descriptor).
  */
 import type { Routine } from "../../io/index.js";
-import { findMutual } from "../image-search.js";
+import { findTree } from "../image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, listsFunctionsOnly, needSymbol, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
-import { walkMapleRanges } from "../objects/maple-tree.js";
-import { int, needStruct, place, record, word } from "../objects/record.js";
+import { mapleMark, walkMapleRanges } from "../objects/maple-tree.js";
+import { hasStruct, int, needStruct, place, record, word } from "../objects/record.js";
 import { walkXarray, xarrayMark } from "../objects/xarray.js";
 import { sizeOf } from "../types/c-type.js";
 
@@ -55,22 +55,40 @@ export function* irqPlaces(data: KernelData, report: OnDamage): Routine<IrqPlace
   });
 }
 
+/** A table that was found, and what it is. */
+interface Table {
+  readonly kind: "maple" | "radix";
+  readonly address: bigint;
+}
+
 function* claimedPlaces(data: KernelData, what: string, report: OnDamage): Routine<IrqPlace[]> {
-  const { types, memory } = data;
-  const maple = yield* symbolAddress(data, "sparse_irqs");
-  if (maple !== undefined) {
-    const [entries = []] = yield* walkMapleRanges(memory, types, [maple], what, report);
-    return entries.map(({ first, entry }) => ({ irq: Number(first), address: entry }));
-  }
-  const radix = (yield* symbolAddress(data, "irq_desc_tree")) ?? (yield* searchedTree(data));
-  if (radix !== undefined) {
-    const entries = yield* walkXarray(memory, types, radix, what, report);
-    return entries.map(({ index, entry }) => ({ irq: index, address: entry }));
-  }
+  const table = (yield* namedTable(data)) ?? (yield* searchedTable(data));
+  if (table !== undefined) return yield* entriesOf(data, table, what, report);
   const array = yield* needSymbol(data, "sparse_irqs", "irq_desc_tree", "irq_desc");
-  const size = sizeOf(needStruct(types, "irq_desc"));
+  const size = sizeOf(needStruct(data.types, "irq_desc"));
   const count = yield* countOfArray(data, report);
   return Array.from({ length: count }, (_, irq) => ({ irq, address: array + BigInt(irq * size) }));
+}
+
+function* namedTable(data: KernelData): Routine<Table | undefined> {
+  const maple = yield* symbolAddress(data, "sparse_irqs");
+  if (maple !== undefined) return { kind: "maple", address: maple };
+  const radix = yield* symbolAddress(data, "irq_desc_tree");
+  return radix === undefined ? undefined : { kind: "radix", address: radix };
+}
+
+function* entriesOf(
+  { memory, types }: KernelData,
+  { kind, address }: Table,
+  what: string,
+  report: OnDamage,
+): Routine<IrqPlace[]> {
+  if (kind === "radix") {
+    const entries = yield* walkXarray(memory, types, address, what, report);
+    return entries.map(({ index, entry }) => ({ irq: index, address: entry }));
+  }
+  const [entries = []] = yield* walkMapleRanges(memory, types, [address], what, report);
+  return entries.map(({ first, entry }) => ({ irq: Number(first), address: entry }));
 }
 
 function* countOfArray(data: KernelData, report: OnDamage): Routine<number> {
@@ -87,32 +105,28 @@ function* countOfArray(data: KernelData, report: OnDamage): Routine<number> {
   return Math.min(count, MAX_IRQS);
 }
 
-const trees = new WeakMap<LinuxKernel, bigint>();
+const tables = new WeakMap<LinuxKernel, Table>();
 
-/** The radix tree, where kallsyms list functions only: it holds what says of itself to be an interrupt of its number. */
-function* searchedTree(data: KernelData): Routine<bigint | undefined> {
+/** The table, where kallsyms list functions only: it holds what says of itself to be an interrupt of its number. */
+function* searchedTable(data: KernelData): Routine<Table | undefined> {
   const { kernel, memory, types } = data;
-  const known = trees.get(kernel);
+  const known = tables.get(kernel);
   if (known !== undefined) return known;
   if (!(yield* listsFunctionsOnly(data))) return undefined;
-  const mark = xarrayMark(types);
-  if (mark === undefined) return undefined;
-  const head = BigInt(mark.head);
-  const found = yield* findMutual(
-    memory,
-    kernel.searchRanges,
-    mark.target,
-    (pointer, at) => pointer === at - head,
-    function* (at) {
-      const entries = yield* walkXarray(memory, types, at - head, "", () => {});
-      const first = entries[0];
-      if (first === undefined) return false;
-      const [row] = yield* IDENTITY.on(types).read(memory, [first.entry]);
-      const value = row?.value;
-      return value !== undefined && value.irq === first.index && value.common === value.ownCommon;
-    },
-  );
-  if (found === undefined) return undefined;
-  trees.set(kernel, found - head);
-  return found - head;
+  const radix = xarrayMark(types);
+  const maple = hasStruct(types, "maple_tree") ? mapleMark(types) : undefined;
+  const marks = [radix, maple].filter((each) => each !== undefined);
+  let found: Table | undefined;
+  yield* findTree(memory, kernel.searchRanges, marks, function* (mark, address) {
+    const table: Table = { kind: marks[mark] === radix ? "radix" : "maple", address };
+    const [first] = yield* entriesOf(data, table, "", () => {});
+    if (first === undefined) return false;
+    const [row] = yield* IDENTITY.on(types).read(memory, [first.address]);
+    const value = row?.value;
+    if (value?.irq !== first.irq || value.common !== value.ownCommon) return false;
+    found = table;
+    return true;
+  });
+  if (found !== undefined) tables.set(kernel, found);
+  return found;
 }

@@ -150,22 +150,16 @@ export function* walkXarray(
  * How an array that no symbol names is found: its head leads to a node that leads back to the array. `undefined` for arrays whose nodes
  * don't (before 4.20).
  */
-export function xarrayMark(types: TypeTable):
-  | {
-      /** Bytes from the array to its head. */
-      readonly head: number;
-      /** Where a word leads, if it may be a head: to what must be the array's address. */
-      readonly target: (word: bigint) => bigint | undefined;
-    }
-  | undefined {
+export function xarrayMark(types: TypeTable) {
   const layout = layoutOf(types);
-  if (layout.owner < 0) return undefined;
+  if (layout.owner < 0 || layout.internal !== 2) return undefined;
   return {
-    head: layout.head,
-    target: (word) => {
+    offset: layout.head,
+    target: (word: bigint) => {
       const node = nodeOf(word, layout);
       return node === undefined ? undefined : node + BigInt(layout.owner);
     },
+    back: (array: bigint) => array,
   };
 }
 

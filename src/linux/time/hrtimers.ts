@@ -15,7 +15,12 @@ import type { PerCpu } from "../per-cpu.js";
 import { sizeOf, stripped } from "../types/c-type.js";
 import { needPlace } from "../types/member-path.js";
 
-const CPU_BASE = record("hrtimer_cpu_base", { cpu: maybe(int("cpu")), clocks: place("clock_base") });
+const CPU_BASE = record("hrtimer_cpu_base", {
+  cpu: maybe(int("cpu")),
+  clocks: place("clock_base"),
+  // Null until the CPU is first brought up (kernel/time/hrtimer.c, `hrtimers_prepare_cpu`).
+  back: word("clock_base[0].cpu_base"),
+});
 const CLOCK_BASE = record("hrtimer_clock_base", {
   // Since 5.4 the tree's leftmost node is kept beside its root.
   tree: place("active.rb_root", "active.head"),
@@ -74,9 +79,9 @@ export function* readHrtimers(data: KernelData, perCpu: PerCpu, report: OnDamage
     const cpu = copies[i]?.cpu as number;
     const what = `the timers of CPU ${cpu}`;
     if (fault !== 0) report(damage(what, address, "unreadable", fault));
+    if (partial.back === 0n && partial.cpu === 0) continue;
     if (partial.cpu !== undefined && partial.cpu !== cpu) {
-      // (Those of a CPU that was never brought up are zeros.)
-      if (partial.cpu !== 0) report(damage(what, address, "mismatch", 0, `they are CPU ${partial.cpu}'s`));
+      report(damage(what, address, "mismatch", 0, `they are CPU ${partial.cpu}'s`));
       continue;
     }
     const clocks = Array.from({ length: count }, (_, index) => ({

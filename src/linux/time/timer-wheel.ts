@@ -65,7 +65,11 @@ interface Pending {
 export function* readWheel(data: KernelData, perCpu: PerCpu, report: OnDamage): Routine<WheelTimer[]> {
   const { types, memory } = data;
   if (!hasStruct(types, "timer_base")) {
-    throw new TypesError("NO_TYPE", "timer_base", "this kernel has no struct timer_base (before 4.8, another wheel)");
+    throw new TypesError(
+      "NO_TYPE",
+      "timer_base",
+      "this kernel has no struct timer_base (before 4.8, another wheel)",
+    );
   }
   const copies = yield* perCpu.copies("timer_bases");
   const base = needStruct(types, "timer_base");
@@ -80,6 +84,12 @@ export function* readWheel(data: KernelData, perCpu: PerCpu, report: OnDamage): 
       const at = BigInt.asUintN(64, address + BigInt(index * sizeOf(base)));
       const name = BASES[count]?.[index] ?? `${index}`;
       const what = `the ${name} wheel of CPU ${cpu}`;
+      const [row] = yield* BASE.on(types).read(memory, [at]);
+      const own = row?.partial.cpu;
+      if (own !== undefined && own !== cpu) {
+        report(damage(what, at, "mismatch", 0, `it is CPU ${own}'s`));
+        continue;
+      }
       const heads = BigInt.asUintN(64, at + BigInt(vectors.bitOffset / 8));
       const { bytes, holes } = yield* memory.readPartial(heads, length * memory.pointerSize);
       for (const hole of holes) {

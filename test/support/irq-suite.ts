@@ -1,0 +1,122 @@
+/** Interrupts of a dump against the /proc/interrupts and /proc/softirqs that its guest printed some time before it was stopped. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Machine, open } from "../../connectors/index.js";
+import type { Truth } from "../../fixtures/vm/truth.mjs";
+import { type Interrupt, listIrqs, listSoftirqs, type Softirq } from "../../src/linux/index.js";
+
+/** A line: its label, what each CPU counted, and the rest. */
+interface Line {
+  readonly label: string;
+  readonly counts: readonly number[];
+  readonly rest: string;
+}
+
+function parse(text: string): Line[] {
+  const [head = "", ...lines] = text.trimEnd().split("\n");
+  const cpus = head.trim().split(/\s+/).length;
+  return lines.map((line) => {
+    const [label = "", ...words] = line.trim().split(/\s+/);
+    // (ERR and MIS have one count, and no text.)
+    const count = Math.min(cpus, words.length);
+    return {
+      label: label.replace(/:$/, ""),
+      counts: words.slice(0, count).map(Number),
+      rest: words.slice(count).join(" "),
+    };
+  });
+}
+
+/** No count grows faster than that between the printing and the stop: the console of a guest that prints has the most. */
+const MOST = 1_000_000;
+
+/** As /proc/interrupts has it behind the counts: x86 has a name of the handling, others how it is triggered. */
+function restOf(each: Interrupt): string {
+  if (each.irq === null) return each.description ?? "";
+  const kind =
+    each.flow === null ? `${each.hwirq} ${each.level ? "Level" : "Edge"}` : `${each.hwirq}-${each.flow}`;
+  return `${each.chip} ${kind} ${each.actions.map(({ name }) => name).join(", ")}`;
+}
+
+/** Runs the tests. @param load The dump, and its truth. */
+export function irqSuite(name: string, load: () => Promise<{ target: string; truth: Truth }>): void {
+  describe(`the interrupts of ${name}`, () => {
+    let machine: Machine;
+    let truth: Truth;
+    let irqs: Interrupt[];
+    let softirqs: Softirq[];
+    let isX86: boolean;
+    let listsFunctionsOnly: boolean;
+
+    beforeAll(async () => {
+      const { target, truth: facts } = await load();
+      truth = facts;
+      machine = await open(target);
+      const kernel = await machine.linux();
+      isX86 = kernel.architecture === "x86_64";
+      irqs = await listIrqs(kernel).toArray();
+      softirqs = await listSoftirqs(kernel).toArray();
+      listsFunctionsOnly = (await kernel.symbols("irq_err_count").toArray()).length === 0;
+    });
+    afterAll(() => machine?.close());
+
+    const printed = () => {
+      const lines = parse(truth.texts["/proc/interrupts"] ?? "");
+      // Counted by a variable that nothing names.
+      return lines.filter(({ label }) => !(listsFunctionsOnly && label === "Err"));
+    };
+
+    it("has every line of /proc/interrupts in its order, with controller, number there, handling, handlers", () => {
+      expect(printed().length).toBeGreaterThan(10);
+      const mine = irqs.map((each) => `${each.label}: ${each.label.startsWith("IPI") ? "" : restOf(each)}`);
+      const wanted = printed().map(({ label, rest }) => `${label}: ${label.startsWith("IPI") ? "" : rest}`);
+      expect(mine).toEqual(wanted);
+    });
+
+    it("has at least the counts that were printed, and not many more", () => {
+      for (const { label, counts } of printed()) {
+        const mine = irqs.find((each) => each.label === label);
+        const own = mine?.counts.length === 0 ? [mine.total] : mine?.counts.map(({ count }) => count);
+        expect(own).toHaveLength(counts.length);
+        for (const [i, count] of counts.entries()) {
+          expect(own?.[i], label).toBeGreaterThanOrEqual(count);
+          expect(own?.[i], label).toBeLessThan(count + MOST);
+        }
+      }
+    });
+
+    it("names the functions that handle them, and where they go", () => {
+      const numbered = irqs.filter(({ irq, hidden }) => irq !== null && hidden === false);
+      for (const { actions, flowHandler, affinity } of numbered) {
+        expect(flowHandler).toMatch(/^handle_\w+_irq$/);
+        for (const { handler } of actions) expect(handler).toMatch(/^\w+$/);
+        expect(affinity).toEqual([0]);
+      }
+      const of = (action: string) =>
+        numbered.flatMap(({ actions }) => actions).find((each) => each.name === action);
+      expect(of("ttyS0")?.handler).toBe("serial8250_interrupt");
+      if (!isX86) expect(of("arch_timer")?.flags).toContain("percpu");
+      else expect(of("timer")?.flags).toContain("timer");
+      // The threads that the guest lists are those of handlers, by their names.
+      const threads = truth.processes.filter((each) => /^irq\/\d+-/.test(each.name));
+      const own = numbered.flatMap(({ actions }) =>
+        actions.flatMap(({ threadPid }) => (threadPid === null ? [] : [threadPid])),
+      );
+      expect(own.sort()).toEqual(threads.map(({ pid }) => pid).sort());
+    });
+
+    it("has every softirq with at least the counts that were printed", () => {
+      const lines = parse(truth.texts["/proc/softirqs"] ?? "");
+      expect(lines.map(({ label }) => label)).toEqual(softirqs.map((each) => each.name));
+      expect(lines).toHaveLength(10);
+      for (const [i, { label, counts }] of lines.entries()) {
+        const mine = softirqs[i]?.counts.map(({ count }) => count);
+        expect(mine).toHaveLength(counts.length);
+        for (const [cpu, count] of counts.entries()) {
+          expect(mine?.[cpu], label).toBeGreaterThanOrEqual(count);
+          expect(mine?.[cpu], label).toBeLessThan(count + MOST);
+        }
+      }
+      if (!listsFunctionsOnly) expect(softirqs[1]?.handler).toBe("run_timer_softirq");
+    });
+  });
+}
