@@ -29,6 +29,13 @@ function parse(text: string): Line[] {
 /** No count grows faster than that between the printing and the stop: the console of a guest that prints has the most. */
 const MOST = 1_000_000;
 
+/** The clock's interrupt, and a flag of it. */
+const TIMERS: Readonly<Record<string, readonly [string, string]>> = {
+  x86_64: ["timer", "timer"],
+  aarch64: ["arch_timer", "percpu"],
+  riscv64: ["riscv-timer", "percpu"],
+};
+
 /** As /proc/interrupts has it behind the counts: x86 has a name of the handling, others how it is triggered. */
 function restOf(each: Interrupt): string {
   if (each.irq === null) return each.description ?? "";
@@ -44,7 +51,7 @@ export function irqSuite(name: string, load: () => Promise<{ target: string; tru
     let truth: Truth;
     let irqs: Interrupt[];
     let softirqs: Softirq[];
-    let isX86: boolean;
+    let architecture: string;
     let listsFunctionsOnly: boolean;
 
     beforeAll(async () => {
@@ -52,10 +59,10 @@ export function irqSuite(name: string, load: () => Promise<{ target: string; tru
       truth = facts;
       machine = await open(target);
       const kernel = await machine.linux();
-      isX86 = kernel.architecture === "x86_64";
+      ({ architecture } = kernel);
       irqs = await listIrqs(kernel).toArray();
       softirqs = await listSoftirqs(kernel).toArray();
-      listsFunctionsOnly = (await kernel.symbols("irq_err_count").toArray()).length === 0;
+      listsFunctionsOnly = (await kernel.symbols("jiffies").toArray()).length === 0;
     });
     afterAll(() => machine?.close());
 
@@ -94,8 +101,8 @@ export function irqSuite(name: string, load: () => Promise<{ target: string; tru
       const of = (action: string) =>
         numbered.flatMap(({ actions }) => actions).find((each) => each.name === action);
       expect(of("ttyS0")?.handler).toBe("serial8250_interrupt");
-      if (!isX86) expect(of("arch_timer")?.flags).toContain("percpu");
-      else expect(of("timer")?.flags).toContain("timer");
+      const [timer, flag] = TIMERS[architecture] ?? [];
+      expect(of(timer as string)?.flags).toContain(flag);
       // The threads that the guest lists are those of handlers, by their names.
       const threads = truth.processes.filter((each) => /^irq\/\d+-/.test(each.name));
       const own = numbered.flatMap(({ actions }) =>

@@ -16,7 +16,9 @@ import {
   withMapping,
 } from "../../src/index.js";
 import { filesSuite } from "../support/files-suite.js";
+import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
+import { timerSuite } from "../support/timer-suite.js";
 import { truthSuite } from "../support/truth-suite.js";
 
 let guest: Promise<Guest> | undefined;
@@ -34,10 +36,12 @@ for (const form of ["elf", "raw", "kdump"] as const) {
     const target = { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form];
     return { target, truth, format: { elf: "elf-core", raw: "raw", kdump: "kdump" }[form] };
   });
-  linuxSuite(`a fresh guest's ${form} dump`, async () => {
-    const { truth, elfFile, rawFile, kdumpFile } = await boot();
-    return { target: { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form], truth };
-  });
+  for (const suite of [linuxSuite, timerSuite, irqSuite]) {
+    suite(`a fresh guest's ${form} dump`, async () => {
+      const { truth, elfFile, rawFile, kdumpFile } = await boot();
+      return { target: { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form], truth };
+    });
+  }
 }
 
 // makedumpfile knows this kernel's page flags: it leaves out no structure of the kernel's.

@@ -3,7 +3,7 @@
  *
  * Facts: arch/x86/kernel/irq.c (`arch_show_interrupts`: labels, texts, which counter), arch/x86/include/asm/hardirq.h
  * (`irq_cpustat_t`), arch/x86/kernel/cpu/mce/core.c (`mce_exception_count`, `mce_poll_count`), arch/arm64/kernel/smp.c (`ipi_types`,
- * `Err`), kernel/irq/handle.c (`irq_err_count`).
+ * `Err`), arch/riscv/kernel/smp.c (`ipi_names`), kernel/irq/handle.c (`irq_err_count`).
  */
 import type { Routine } from "../../io/index.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
@@ -130,14 +130,14 @@ function counted(label: string, counts: readonly InterruptCount[], description: 
   };
 }
 
-/** What arm64 calls its IPIs, in their order; nothing where no symbol tells it. */
+/** What arm64 and RISC-V call their IPIs, in their order; nothing where no symbol tells it. */
 export function* ipiDescriptions(
   data: KernelData,
   count: number,
   report: OnDamage,
 ): Routine<(string | undefined)[]> {
-  const at = count === 0 ? undefined : yield* symbolAddress(data, "ipi_types");
-  // (The architecture has at most sixteen.)
+  const at = count === 0 ? undefined : yield* symbolAddress(data, "ipi_types", "ipi_names");
+  // (There are at most sixteen.)
   if (at === undefined || count > 16) return [];
   const pointers = yield* pointersAt(data.memory, at, count);
   if (typeof pointers !== "number")

@@ -4,7 +4,7 @@
  * Facts: include/linux/irqdesc.h (`struct irq_desc`: `kstat_irqs` counts by CPU), include/linux/irq.h (`struct irq_data`,
  * `irq_common_data`, `struct irq_chip`, IRQD_…, IRQ_TYPE_…, IRQ_HIDDEN), include/linux/interrupt.h (`struct irqaction`, IRQF_…),
  * kernel/irq/proc.c (`show_interrupts`: what is shown), kernel/irq/chip.c (`chained_action`, whose handler is `bad_chained_irq`),
- * arch/arm64/kernel/smp.c (`ipi_handler`; `ipi_types`).
+ * arch/arm64/kernel/smp.c (`ipi_handler`), arch/riscv/kernel/smp.c (`handle_IPI`).
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
@@ -24,6 +24,7 @@ import { irqPlaces } from "./irq-table.js";
 const LEVEL = 1 << 13;
 /** IRQ_HIDDEN. */
 const HIDDEN = 1 << 20;
+const IPI_HANDLERS: ReadonlySet<string> = new Set(["ipi_handler", "handle_IPI"]);
 /** IRQ_TYPE_…: the low four bits of the state. */
 const TRIGGERS: readonly string[] = ["none", "rising", "falling", "both", "high", "", "", "", "low"];
 /** Descriptors that are read at a time. */
@@ -117,9 +118,9 @@ function* irqsRoutine(sink: Sink<Interrupt>, kernel: LinuxKernel, options: IrqOp
   log.end();
 }
 
-/** Calls from one CPU to another are interrupts like others on arm64, whose handler tells them apart. */
+/** Calls from one CPU to another are interrupts like others on arm64 and RISC-V, whose handler tells them apart. */
 function isIpi({ hidden, actions }: Interrupt): boolean {
-  return hidden === true && actions.some(({ handler }) => handler === "ipi_handler");
+  return hidden === true && actions.some(({ handler }) => IPI_HANDLERS.has(handler ?? ""));
 }
 
 function isShown({ hidden, actions, total }: Interrupt): boolean {
