@@ -1,7 +1,8 @@
 /**
  * Who handles an interrupt.
  *
- * Facts: include/linux/interrupt.h (`struct irqaction`: a chain by `next` where several share one; IRQF_…).
+ * Facts: include/linux/interrupt.h (`struct irqaction`: a chain by `next` where several share one; IRQF_…),
+ * kernel/irq/chip.c (`chained_action`).
  */
 import type { Routine } from "../../io/index.js";
 import { type KernelData, nameOfFunction } from "../kernel-data.js";
@@ -75,7 +76,7 @@ export interface IrqAction {
 /**
  * The handlers of some interrupts: all chains are followed side by side.
  *
- * @param seen Handlers that other interrupts have: one is in one chain only.
+ * @param seen Handlers that other interrupts have: behind the first, one is in one chain only.
  */
 export function* readActions(
   data: KernelData,
@@ -90,7 +91,8 @@ export function* readActions(
   for (let depth = 0; ; depth++) {
     level = level.filter(({ at }) => {
       if (at === 0n) return false;
-      if (seen.has(at)) report(damage(what, at, "loop"));
+      // (The first may be that of several: all chained interrupts have one, which has no next.)
+      if (depth > 0 && seen.has(at)) report(damage(what, at, "loop"));
       else if (depth === MAX_SHARED) report(damage(what, at, "too long"));
       else {
         seen.add(at);

@@ -10,10 +10,9 @@ import type { Routine } from "../../io/index.js";
 import { type KernelData, nameOfFunction } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
-import { hasStruct, int, maybe, type RecordPlan, record, text, word } from "../objects/record.js";
+import { hasStruct, int, maybe, needStruct, type RecordPlan, record, text, word } from "../objects/record.js";
 import { taskLinkOffset } from "../tasks/by-number.js";
 import { findPlace } from "../types/member-path.js";
-import { needStruct } from "../objects/record.js";
 
 const TASK = record("task_struct", { pid: int("pid"), comm: text("comm") });
 const PID = record("pid", { number: int("numbers[0].nr"), firstTask: maybe(word("tasks[0].first")) });

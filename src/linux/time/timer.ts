@@ -57,18 +57,18 @@ export function listTimers(kernel: LinuxKernel, options: DamageOptions = {}): Io
   return IoSequence.of(kernel.memory.scheduler, timersRoutine, kernel, options);
 }
 
-function* timersRoutine(
-  sink: Sink<KernelTimer>,
-  kernel: LinuxKernel,
-  options: DamageOptions,
-): Routine<void> {
+function* timersRoutine(sink: Sink<KernelTimer>, kernel: LinuxKernel, options: DamageOptions): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const perCpu = yield* perCpuAreas(data, log.report);
   const time = yield* readTime(data, log.report);
   const precise = yield* readHrtimers(data, perCpu, log.report);
   const wheel = yield* readWheel(data, perCpu, log.report);
-  const read = [...precise.map((each) => ofHrtimer(each, time)), ...wheel.map((each) => ofWheel(each, time))];
+  const bits = 8 * data.memory.pointerSize;
+  const read = [
+    ...precise.map((each) => ofHrtimer(each, time)),
+    ...wheel.map((each) => ofWheel(each, time, bits)),
+  ];
   const names = yield* namesOfFunctions(
     data,
     read.map(({ functionAddress }) => functionAddress),
@@ -83,7 +83,8 @@ type Unnamed = Omit<KernelTimer, "function" | keyof TimerOwner>;
 
 function ofHrtimer(timer: Hrtimer, { monotonic }: KernelTime): Unnamed {
   const { clock, expires } = timer;
-  const now = monotonic === undefined ? null : clock.offset === undefined ? undefined : monotonic + clock.offset;
+  const now =
+    monotonic === undefined ? null : clock.offset === undefined ? undefined : monotonic + clock.offset;
   return {
     kind: "high-resolution",
     cpu: clock.cpu,
@@ -102,7 +103,7 @@ function ofHrtimer(timer: Hrtimer, { monotonic }: KernelTime): Unnamed {
   };
 }
 
-function ofWheel({ flags, ...timer }: WheelTimer, { jiffies }: KernelTime): Unnamed {
+function ofWheel({ flags, ...timer }: WheelTimer, { jiffies }: KernelTime, bits: number): Unnamed {
   const { expires } = timer;
   const now = jiffies ?? null;
   const left = remaining(expires, now);
@@ -118,10 +119,11 @@ function ofWheel({ flags, ...timer }: WheelTimer, { jiffies }: KernelTime): Unna
     softExpires: null,
     expires,
     now,
-    // (They wrap around.)
-    remaining: typeof left === "bigint" ? BigInt.asIntN(64, left) : left,
+    // (Jiffies are a word, and wrap around.)
+    remaining: typeof left === "bigint" ? BigInt.asIntN(bits, left) : left,
     state: null,
-    flags: flags === undefined ? undefined : FLAGS.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name),
+    flags:
+      flags === undefined ? undefined : FLAGS.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name),
   };
 }
 

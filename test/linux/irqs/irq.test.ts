@@ -59,6 +59,14 @@ describe("interrupts", () => {
     }
   });
 
+  it("may have one handler together, as all those have that lead to others", async () => {
+    const action = await offset("irq_desc", "action");
+    await patched.setPointer((of("1").address as bigint) + action, of("4").actions[0]?.address as bigint);
+    const shared = { ...of("1"), actions: of("4").actions };
+    expect(await list()).toEqual(whole.map((each) => (each.label === "1" ? shared : each)));
+    expect(told).toEqual([]);
+  });
+
   it("whose handler is wild have its address, and no name", async () => {
     const [action] = of("1").actions;
     await patched.setPointer((action?.address as bigint) + (await offset("irqaction", "handler")), WILD);
