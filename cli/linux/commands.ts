@@ -13,6 +13,7 @@ import { EBPF } from "./ebpf.js";
 import { ENV } from "./env.js";
 import { FILES } from "./files.js";
 import { IOMEM } from "./iomem.js";
+import { IRQS } from "./irqs.js";
 import { ISF } from "./isf.js";
 import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
@@ -22,6 +23,7 @@ import { PTRACE } from "./ptrace.js";
 import { SLABS } from "./slabs.js";
 import { SOCKETS } from "./sockets.js";
 import { TTY } from "./tty.js";
+import { TIMERS } from "./timers.js";
 import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
 
@@ -44,6 +46,8 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   IOMEM,
   CPUS,
   SLABS,
+  TIMERS,
+  IRQS,
   BANNER,
   CONFIG,
   TTY,

@@ -73,6 +73,63 @@ export function* findListHead(
   });
 }
 
+/** How a structure of the image is known by what a word of it leads to. */
+export interface MutualMark {
+  /** Bytes from the structure to the word. */
+  readonly offset: number;
+  /** Where the word leads: to a pointer that must lead back; `undefined` for a word that can't be the structure's. */
+  readonly target: (word: bigint) => bigint | undefined;
+  /** What that pointer must be, by the structure's address. */
+  readonly back: (structure: bigint) => bigint;
+}
+
+/** Low bits of a pointer to a node of an xarray or a maple tree (include/linux/xarray.h, `xa_is_internal`). */
+const INTERNAL = 2;
+
+/**
+ * Finds an xarray or a maple tree in the image by its top node, which leads back to it.
+ *
+ * @param accept Is asked about each such structure, by the number of its mark and its address.
+ */
+export function* findTree(
+  memory: AddressSpace,
+  ranges: readonly ImageRange[],
+  marks: readonly MutualMark[],
+  accept: (mark: number, structure: bigint) => Routine<boolean>,
+): Routine<bigint | undefined> {
+  const size = memory.pointerSize;
+  const { littleEndian } = memory;
+  const low = littleEndian ? 0 : size - 4;
+  return yield* pieces(memory, ranges, 0, function* (bytes, start) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const found: { mark: number; structure: bigint; back: bigint }[] = [];
+    const targets: bigint[] = [];
+    for (let at = 0; at + size <= bytes.length; at += size) {
+      // (Most words are none: those cost no more than this.)
+      if (
+        (view.getUint32(at + low, littleEndian) & 3) !== INTERNAL ||
+        bytes[littleEndian ? at + size - 1 : at] !== 0xff
+      )
+        continue;
+      const word = pointersIn(memory, bytes.subarray(at, at + size))[0] as bigint;
+      for (const [mark, { offset, target, back }] of marks.entries()) {
+        const wanted = target(word);
+        if (wanted === undefined) continue;
+        const structure = BigInt.asUintN(64, start + BigInt(at - offset));
+        found.push({ mark, structure, back: back(structure) });
+        targets.push(BigInt.asUintN(64, wanted));
+      }
+    }
+    const gathered = yield* memory.gather(targets, size);
+    for (const [i, { mark, structure, back }] of found.entries()) {
+      const pointer = gathered.at(i);
+      if (pointer === undefined || pointersIn(memory, pointer)[0] !== back) continue;
+      if (yield* accept(mark, structure)) return structure;
+    }
+    return undefined;
+  });
+}
+
 /** Pieces of the ranges that can be read, with `overlap` bytes of the next one behind each. */
 function* pieces(
   memory: AddressSpace,

@@ -40,6 +40,10 @@ export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
 export { symbolsFor } from "./given-symbols.js";
 export { KERNEL_MAP } from "./image.js";
+export type { InterruptCount } from "./irqs/counters.js";
+export { type Interrupt, type IrqOptions, listIrqs } from "./irqs/irq.js";
+export type { IrqAction } from "./irqs/irq-action.js";
+export { listSoftirqs, type Softirq } from "./irqs/softirq.js";
 export { Kallsyms } from "./kallsyms.js";
 export {
   type FoundKallsyms,
@@ -112,6 +116,8 @@ export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 export type { PageCounts } from "./tasks/vma-pages.js";
 export { listTtys, type Tty, type TtyUser } from "./tty/tty.js";
 export { listTtyDrivers, type TtyDriver, type TtyRange, ttyRanges } from "./tty/tty-driver.js";
+export { type KernelTimer, listTimers } from "./time/timer.js";
+export type { TimerOwner } from "./time/timer-owners.js";
 export * from "./types/index.js";
 export { KNOWN_VARIABLES } from "./variables.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";

@@ -101,3 +101,58 @@ describe("memtool tty", () => {
     expect(out).toMatch(/^unknown +tty +4 +1-63 +console +0xffff/m);
   });
 });
+
+describe("memtool timers", () => {
+  it("gives programs times as decimal text, and addresses as hex", async () => {
+    const { out, status } = await memtool(["timers", "--json", ...ON_DUMP]);
+    expect(status).toBe(0);
+    const rows = jsonLines(out);
+    const sleeper = rows.find((each) => each.function === "hrtimer_wakeup");
+    expect(sleeper).toMatchObject({
+      kind: "high-resolution",
+      cpu: 0,
+      clock: "monotonic",
+      soft: false,
+      work: null,
+    });
+    const { expires, softExpires, now, remaining, address, base } = sleeper as Record<string, string>;
+    for (const each of [expires, softExpires, now, remaining]) expect(each).toMatch(/^-?\d+$/);
+    expect(BigInt(remaining as string)).toBe(BigInt(expires as string) - BigInt(now as string));
+    for (const each of [address, base]) expect(each).toMatch(/^0xff[0-9a-f]{14}$/);
+    expect(rows.find((each) => each.work === "vmstat_shepherd")).toMatchObject({
+      kind: "wheel",
+      softExpires: null,
+    });
+  });
+
+  it("shows people what is called, when, and for whom", async () => {
+    const { out } = await memtool(["timers", ...ON_DUMP]);
+    expect(out).toMatch(
+      /^high-resolution +0 +monotonic +\d+ +-?\d+ ns +0xff[0-9a-f]+ +hrtimer_wakeup +\d+ \(\S+\)$/m,
+    );
+    expect(out).toMatch(/^wheel +0 +deferrable .* jiffies +deferrable, irqsafe .* vmstat_shepherd$/m);
+  });
+});
+
+describe("memtool irqs", () => {
+  it("gives programs counts of each CPU, and each handler", async () => {
+    const { out, status } = await memtool(["irqs", "--json", ...ON_DUMP]);
+    expect(status).toBe(0);
+    const serial = jsonLines(out).find((each) => each.label === "4");
+    expect(serial).toMatchObject({ irq: 4, chip: "IO-APIC", hwirq: "0x4", flow: "edge", affinity: [0] });
+    expect(serial?.counts).toEqual([{ cpu: 0, count: serial?.total }]);
+    expect(serial?.actions).toMatchObject([
+      { name: "ttyS0", handler: "serial8250_interrupt", threadPid: null },
+    ]);
+  });
+
+  it("shows people the lines of /proc/interrupts, and of /proc/softirqs", async () => {
+    const { out } = await memtool(["irqs", ...ON_DUMP]);
+    expect(out).toMatch(/^ +4 +\d+ +IO-APIC +4 +edge +edge +0 +ttyS0 \(serial8250_interrupt\)$/m);
+    expect(out).toMatch(/^LOC +\d+ +Local timer interrupts$/m);
+    expect((await memtool(["irqs", "--softirqs", ...ON_DUMP])).out).toMatch(
+      /^ +1 +TIMER +\d+ +run_timer_softirq$/m,
+    );
+    expect((await memtool(["irqs", "--all", ...ON_DUMP])).out.length).toBeGreaterThan(out.length);
+  });
+});

@@ -17,8 +17,10 @@ import {
 } from "../../src/index.js";
 import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
+import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
+import { timerSuite } from "../support/timer-suite.js";
 import { truthSuite } from "../support/truth-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
 
@@ -37,7 +39,7 @@ for (const form of ["elf", "raw", "kdump"] as const) {
     const target = { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form];
     return { target, truth, format: { elf: "elf-core", raw: "raw", kdump: "kdump" }[form] };
   });
-  for (const suite of [linuxSuite, slabSuite, cpuSuite]) {
+  for (const suite of [linuxSuite, slabSuite, cpuSuite, timerSuite, irqSuite]) {
     suite(`a fresh guest's ${form} dump`, async () => {
       const { truth, elfFile, rawFile, kdumpFile } = await boot();
       return { target: { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form], truth };

@@ -4,10 +4,12 @@ import { FORMS, type Form } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
+import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
+import { timerSuite } from "../support/timer-suite.js";
 
 let guest: Promise<Guest> | undefined;
 const boot = (): Promise<Guest> => {
@@ -25,10 +27,12 @@ for (const suite of [linuxSuite, filesSuite, ttySuite, slabSuite, cpuSuite]) {
   });
 }
 
-socketSuite("Linux 6.12, raw", async () => {
-  const { rawFile, truth } = await boot();
-  return { target: rawFile, truth };
-});
+for (const suite of [socketSuite, timerSuite, irqSuite]) {
+  suite("Linux 6.12, raw", async () => {
+    const { rawFile, truth } = await boot();
+    return { target: rawFile, truth };
+  });
+}
 
 /**
  * By the name that forms.mjs gives them. Filtered ones are `guest.test.ts`'s, of 6.1: Debian 12's makedumpfile does not know the page

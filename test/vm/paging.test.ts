@@ -8,6 +8,7 @@ import type { Stop } from "../../fixtures/vm/truth.mjs";
 import { KERNEL_EXECUTABLE, type MappedRun, USER_EXECUTABLE, VirtualMemory } from "../../src/index.js";
 import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
+import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { skipIfMissing } from "../support/missing.js";
 import { pagingSuite } from "../support/paging-suite.js";
@@ -15,6 +16,7 @@ import { plainRun } from "../support/reference/core-formats.js";
 import { maps as referenceMaps } from "../support/reference/walk.js";
 import { slabSuite } from "../support/slab-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
+import { timerSuite } from "../support/timer-suite.js";
 import { kernelHalf, mappedRuns, mmuOf, referenceOf, rootOf } from "../support/vm-truth.js";
 
 /** One boot each. `amd64` itself, with its swap in RAM, is `guest.test.ts`'s. */
@@ -55,7 +57,7 @@ for (const name of NAMES) {
 
     // Kernels without BTF have no types of their own.
     if (WITH_TYPES.has(name)) {
-      for (const suite of [linuxSuite, filesSuite, ttySuite, slabSuite, cpuSuite]) {
+      for (const suite of [linuxSuite, filesSuite, ttySuite, slabSuite, cpuSuite, timerSuite, irqSuite]) {
         suite(`a fresh ${name} guest`, async () => {
           const { elfFile, truth, swapFile } = await boot();
           return { target: elfFile, truth, swapFile };

@@ -85,6 +85,15 @@ function nodeLayout(types: TypeTable, name: string, leaf: boolean): NodeLayout {
   return { leaf, pivots, count, slots, end, hasEnd: end >= (slots + count + 1) * types.pointerSize };
 }
 
+/** How a tree that no symbol names is found: its top node's parent is the tree, marked by the lowest bit (`MA_ROOT_PARENT`). */
+export function mapleMark(types: TypeTable) {
+  return {
+    offset: layoutOf(types).root,
+    target: (word: bigint) => (word > RESERVED ? word & ~NODE_MASK : undefined),
+    back: (tree: bigint) => tree | 1n,
+  };
+}
+
 /** A node that is to be read. */
 interface Pending {
   /** Number of its tree. */

@@ -146,6 +146,23 @@ export function* walkXarray(
   return found.sort((a, b) => a.index - b.index);
 }
 
+/**
+ * How an array that no symbol names is found: its head leads to a node that leads back to the array. `undefined` for arrays whose nodes
+ * don't (before 4.20).
+ */
+export function xarrayMark(types: TypeTable) {
+  const layout = layoutOf(types);
+  if (layout.owner < 0 || layout.internal !== 2) return undefined;
+  return {
+    offset: layout.head,
+    target: (word: bigint) => {
+      const node = nodeOf(word, layout);
+      return node === undefined ? undefined : node + BigInt(layout.owner);
+    },
+    back: (array: bigint) => array,
+  };
+}
+
 /** The address of the node that an entry means; `undefined` if it means none. */
 function nodeOf(entry: bigint, { internal }: Layout): bigint | undefined {
   const mark = BigInt(internal);

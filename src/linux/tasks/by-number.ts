@@ -18,7 +18,7 @@ const NAMESPACE = record("pid_namespace", { numbers: place("idr.idr_rt") });
 export function* tasksByNumber(data: KernelData, report: OnDamage): Routine<bigint[]> {
   const { types, memory } = data;
   const first = yield* symbolAddress(data, "init_pid_ns");
-  const link = linkOffset(data);
+  const link = taskLinkOffset(data);
   if (
     first === undefined ||
     link === undefined ||
@@ -39,8 +39,8 @@ export function* tasksByNumber(data: KernelData, report: OnDamage): Routine<bigi
   );
 }
 
-/** Bytes from a task to what its number is linked by. */
-function linkOffset({ types }: KernelData): bigint | undefined {
+/** Bytes from a task to what its number is linked by. @internal */
+export function taskLinkOffset({ types }: KernelData): bigint | undefined {
   const task = needStruct(types, "task_struct");
   const found = findPlace(task, "pid_links[0]") ?? findPlace(task, "pids[0].node");
   return found === undefined ? undefined : BigInt(found.bitOffset / 8);

@@ -19,6 +19,8 @@ export interface TypeTable {
   find(kind: TypeKind, name: string): CType | undefined;
   /** Whether a variable is known with its type (`init_task`); few tables have them. */
   variable(name: string): CType | undefined;
+  /** Bytes from the beginning of the section of per-CPU variables to one of them; only BTF tells those. */
+  perCpuOffset?(name: string): number | undefined;
   /** Every named type once, in the table's order. */
   all(): Iterable<NamedType>;
 }

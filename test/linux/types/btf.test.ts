@@ -74,7 +74,7 @@ describe("BTF, read", () => {
       { kind: "prototype", returns: 1, parameters: [{ name: "node", type: 10 }], variadic: true }, // 18
       { kind: "function", name: "printk", type: 18 }, // 19
       { kind: "variable", name: "first", type: 10 }, // 20
-      { kind: "section", name: ".data..percpu", size: 8, variables: [{ type: 20, offset: 0, size: 8 }] }, // 21
+      { kind: "section", name: ".data..percpu", size: 8, variables: [{ type: 20, offset: 64, size: 8 }] }, // 21
       { kind: "declarationTag", name: "user", type: 9, component: -1 }, // 22
       { kind: "typeTag", name: "rcu", type: 9 }, // 23
       { kind: "pointer", type: 23 }, // 24
@@ -120,6 +120,7 @@ describe("BTF, read", () => {
     expect(declare(btf.type(18), "printk")).toBe("int printk(struct node *node, ...)");
     expect(typeName(btf.type(25))).toBe("int (*)(struct node *, ...)".replace("*,", "*node,"));
     expect(typeName(btf.variable("first") as CType)).toBe("struct node *");
+    expect([btf.perCpuOffset("first"), btf.perCpuOffset("node")]).toEqual([64, undefined]);
     const tagged = btf.type(24);
     expect(tagged.kind === "pointer" && stripped(tagged.target)).toBe(node);
     expect(btf.find("name", "_Bool")).toMatchObject({ kind: "int", bool: true });

@@ -42,6 +42,8 @@ const INT_SIGNED = 1;
 const INT_BOOL = 4;
 /** Longest name believed: `KSYM_NAME_LEN` is 512. */
 const MAX_NAME = 1024;
+/** Where the per-CPU variables are: the one section of a kernel's BTF. */
+const PER_CPU_SECTION = ".data..percpu";
 
 /** Types of one BTF. */
 export class Btf implements TypeTable {
@@ -66,6 +68,7 @@ export class Btf implements TypeTable {
   readonly #types: (CType | undefined)[] = [];
   #names: NameIndex | undefined;
   #variables: Map<string, CType> | undefined;
+  #perCpuOffsets: Map<string, number> | undefined;
 
   /**
    * @param bytes All of it. It is kept, and must not change.
@@ -162,22 +165,9 @@ export class Btf implements TypeTable {
     return this.#variables.get(name) ?? this.base?.variable(name);
   }
 
-  /** Bytes from the beginning of a section (`.data..percpu`) to a variable in it; `undefined` if the types don't say. */
-  offsetInSection(section: string, variable: string): number | undefined {
-    // (Sections come last.)
-    for (let i = this.count - 1; i >= 0; i--) {
-      if (this.#kindAt(i) !== KIND.section) continue;
-      const at = this.#starts[i] as number;
-      if (this.#string(this.#words[at] as number) !== section) continue;
-      const count = (this.#words[at + 1] as number) & 0xffff;
-      for (let entry = at + 3; entry < at + 3 + 3 * count; entry += 3) {
-        const own = (this.#words[entry] as number) - this.firstId;
-        if (!(own >= 0 && own < this.count) || this.#kindAt(own) !== KIND.variable) continue;
-        const name = this.#string(this.#words[this.#starts[own] as number] as number);
-        if (name === variable) return this.#words[entry + 1];
-      }
-    }
-    return undefined;
+  perCpuOffset(name: string): number | undefined {
+    this.#perCpuOffsets ??= this.#findPerCpuOffsets();
+    return this.#perCpuOffsets.get(name);
   }
 
   *all(): Generator<NamedType, void, void> {
@@ -205,6 +195,24 @@ export class Btf implements TypeTable {
       if (this.#kindAt(i) !== KIND.variable) continue;
       const at = this.#starts[i] as number;
       found.set(this.#string(this.#words[at] as number), this.type(this.#words[at + 2] as number));
+    }
+    return found;
+  }
+
+  /** A section is a list of (variable, offset, size): Documentation/bpf/btf.rst, BTF_KIND_DATASEC. */
+  #findPerCpuOffsets(): Map<string, number> {
+    const found = new Map<string, number>();
+    for (let i = 0; i < this.count; i++) {
+      if (this.#kindAt(i) !== KIND.section) continue;
+      const at = this.#starts[i] as number;
+      if (this.#string(this.#words[at] as number) !== PER_CPU_SECTION) continue;
+      const count = (this.#words[at + 1] as number) & 0xffff;
+      for (let first = at + 3; first < at + 3 + 3 * count; first += 3) {
+        const index = (this.#words[first] as number) - this.firstId;
+        if (!(index >= 0 && index < this.count)) continue;
+        const name = this.#words[this.#starts[index] as number] as number;
+        found.set(this.#string(name), this.#words[first + 1] as number);
+      }
     }
     return found;
   }
