@@ -22,8 +22,8 @@ import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
 import { SLABS } from "./slabs.js";
 import { SOCKETS } from "./sockets.js";
-import { TTY } from "./tty.js";
 import { TIMERS } from "./timers.js";
+import { TTY } from "./tty.js";
 import { TYPES } from "./types.js";
 import { VMAS } from "./vmas.js";
 

@@ -21,7 +21,7 @@ import { int, maybe, place, record, word } from "./objects/record.js";
 import { SymbolError } from "./symbol.js";
 
 /** A CPU that may be there. */
-interface Area {
+export interface CpuArea {
   readonly cpu: number;
   /** What is added to symbols' addresses and to pointers; `undefined` if nothing tells it. */
   readonly offset: bigint | undefined;
@@ -38,17 +38,18 @@ export interface CpuCopy {
 /** The CPUs of a kernel, and what each has for itself. */
 export class PerCpu {
   readonly #data: KernelData;
-  readonly #areas: readonly Area[];
+  /** Ascending by their numbers. */
+  readonly areas: readonly CpuArea[];
 
   /** Use {@link perCpuAreas}. @internal */
-  constructor(data: KernelData, areas: readonly Area[]) {
+  constructor(data: KernelData, areas: readonly CpuArea[]) {
     this.#data = data;
-    this.#areas = areas;
+    this.areas = areas;
   }
 
   /** Numbers of the CPUs that may be there, ascending. */
   get cpus(): number[] {
-    return this.#areas.map(({ cpu }) => cpu);
+    return this.areas.map(({ cpu }) => cpu);
   }
 
   /** Each CPU's copy of a variable; `undefined` if the kernel has no such one, or nothing tells where it is. */
@@ -56,8 +57,8 @@ export class PerCpu {
     const symbol = yield* symbolAddress(this.#data, name);
     if (symbol !== undefined) return this.at(symbol);
     const offset = this.#data.types.perCpuOffset?.(name);
-    if (offset === undefined || this.#areas[0]?.section === undefined) return undefined;
-    return this.#areas.flatMap(({ cpu, section }) =>
+    if (offset === undefined || this.areas[0]?.section === undefined) return undefined;
+    return this.areas.flatMap(({ cpu, section }) =>
       section === undefined ? [] : [{ cpu, address: BigInt.asUintN(64, section + BigInt(offset)) }],
     );
   }
@@ -70,7 +71,7 @@ export class PerCpu {
   /** Each CPU's memory behind a pointer to per-CPU memory; `undefined` if it isn't known how such pointers count. */
   at(pointer: bigint): CpuCopy[] | undefined {
     const bits = 8 * this.#data.memory.pointerSize;
-    const found = this.#areas.flatMap(({ cpu, offset }) =>
+    const found = this.areas.flatMap(({ cpu, offset }) =>
       offset === undefined ? [] : [{ cpu, address: BigInt.asUintN(bits, pointer + offset) }],
     );
     return found.length === 0 ? undefined : found;
@@ -115,13 +116,13 @@ function* possibleCpus(data: KernelData, report: OnDamage): Routine<number[]> {
   return found ?? Array.from({ length: count }, (_, cpu) => cpu);
 }
 
-function* areasByOffset(data: KernelData, offsets: bigint, report: OnDamage): Routine<readonly Area[]> {
+function* areasByOffset(data: KernelData, offsets: bigint, report: OnDamage): Routine<readonly CpuArea[]> {
   const { memory } = data;
   const cpus = yield* possibleCpus(data, report);
   const size = memory.pointerSize;
   const addresses = cpus.map((cpu) => BigInt.asUintN(64, offsets + BigInt(cpu * size)));
   const gathered = yield* memory.gather(addresses, size);
-  const areas: Area[] = [];
+  const areas: CpuArea[] = [];
   const seen = new Set<bigint>();
   for (const [i, cpu] of cpus.entries()) {
     const bytes = gathered.at(i);
@@ -141,7 +142,11 @@ function* areasByOffset(data: KernelData, offsets: bigint, report: OnDamage): Ro
 }
 
 /** Those whose run queue is that CPU's, as far as it can be read. */
-function* ownAreas(data: KernelData, areas: readonly Area[], report: OnDamage): Routine<readonly Area[]> {
+function* ownAreas(
+  data: KernelData,
+  areas: readonly CpuArea[],
+  report: OnDamage,
+): Routine<readonly CpuArea[]> {
   const queues = yield* symbolAddress(data, "runqueues");
   if (queues === undefined) return areas;
   const rows = yield* QUEUE.on(data.types).read(
@@ -171,7 +176,7 @@ const CSS_SET = record("css_set", { cgroup: word("dfl_cgrp") });
 // By this name since 4.18.
 const CGROUP = record("cgroup", { counts: maybe(word("rstat_cpu")) });
 
-function* areasByQueue(data: KernelData, report: OnDamage): Routine<Area[]> {
+function* areasByQueue(data: KernelData, report: OnDamage): Routine<CpuArea[]> {
   const { types, memory } = data;
   const runqueues = types.perCpuOffset?.("runqueues");
   const [task] = yield* TASK.on(types).read(memory, [yield* data.kernel.findInitTask()]);

@@ -8,8 +8,8 @@ import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
-import { ttySuite } from "../support/tty-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
+import { ttySuite } from "../support/tty-suite.js";
 
 let guest: Promise<Guest> | undefined;
 const boot = (): Promise<Guest> => {

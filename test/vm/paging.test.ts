@@ -15,8 +15,8 @@ import { pagingSuite } from "../support/paging-suite.js";
 import { plainRun } from "../support/reference/core-formats.js";
 import { maps as referenceMaps } from "../support/reference/walk.js";
 import { slabSuite } from "../support/slab-suite.js";
-import { ttySuite } from "../support/tty-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
+import { ttySuite } from "../support/tty-suite.js";
 import { kernelHalf, mappedRuns, mmuOf, referenceOf, rootOf } from "../support/vm-truth.js";
 
 /** One boot each. `amd64` itself, with its swap in RAM, is `guest.test.ts`'s. */

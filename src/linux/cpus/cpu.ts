@@ -11,9 +11,10 @@ import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects
 import { pointersAt } from "../objects/pointers.js";
 import { readEach } from "../objects/read-each.js";
 import { hasStruct, int, maybe, offsetOf, record, text, word } from "../objects/record.js";
+import { type PerCpu, perCpuAreas } from "../per-cpu.js";
 import type { NamedAddress } from "../symbol.js";
-import { type CpuAreas, findCpus } from "./cpu-areas.js";
 import { type Arm64Processor, readArm64 } from "./cpu-arm64.js";
+import { readCpuFacts } from "./cpu-sets.js";
 import { assignStates, type CpuRegisters } from "./cpu-states.js";
 import { readX86, type X86Processor } from "./cpu-x86.js";
 
@@ -21,6 +22,7 @@ const QUEUE = record("rq", {
   current: word("curr"),
   idle: word("idle"),
   running: maybe(int("nr_running")),
+  online: maybe(int("online")),
 });
 const TASK = record("task_struct", { pid: int("pid"), comm: text("comm") });
 
@@ -72,13 +74,17 @@ export function listCpus(kernel: LinuxKernel, options: CpuOptions = {}): IoSeque
 function* cpusRoutine(sink: Sink<Cpu>, kernel: LinuxKernel, options: CpuOptions): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
-  const areas = yield* findCpus(data, log.report);
-  const { cpus } = areas;
-  const running = yield* readRunning(data, areas, log.report);
-  const processors = yield* readProcessors(data, areas, log.report);
-  const candidates = cpus.map((cpu, i) => ({ ...cpu, pid: running[i]?.current?.pid }));
+  const perCpu = yield* perCpuAreas(data, log.report);
+  const facts = yield* readCpuFacts(data, perCpu, log.report);
+  const running = yield* readRunning(data, perCpu, log.report);
+  const processors = yield* readProcessors(data, perCpu, log.report);
+  const candidates = facts.map((cpu, i) => ({
+    ...cpu,
+    online: cpu.online ?? running[i]?.online,
+    pid: running[i]?.current?.pid,
+  }));
   const states = assignStates(candidates, options.registers ?? [], log.report);
-  for (const [i, { number, online, present, offset, start }] of cpus.entries()) {
+  for (const [i, { number, online, present, offset, start }] of candidates.entries()) {
     const registers = states.get(number)?.registers;
     const pc = registers?.rip ?? registers?.eip ?? registers?.pc;
     yield sink.emit({
@@ -109,13 +115,20 @@ interface Running {
   readonly current: CpuTask | undefined;
   readonly idle: boolean | undefined;
   readonly running: number | undefined;
+  readonly online: boolean | undefined;
+}
+
+/** Where each CPU has a variable. */
+function* copiesOf(perCpu: PerCpu, name: string): Routine<(bigint | undefined)[]> {
+  const copies = new Map((yield* perCpu.copiesIf(name))?.map(({ cpu, address }) => [cpu, address]));
+  return perCpu.areas.map(({ cpu }) => copies.get(cpu));
 }
 
 /** What each CPU was running. */
-function* readRunning(data: KernelData, areas: CpuAreas, report: OnDamage): Routine<Running[]> {
-  const queues = yield* areas.addressesOf("runqueues");
+function* readRunning(data: KernelData, perCpu: PerCpu, report: OnDamage): Routine<Running[]> {
+  const queues = yield* copiesOf(perCpu, "runqueues");
   const rows = yield* readEach(data, QUEUE, queues, "the run queue of a CPU", report);
-  const own = yield* currentTasks(data, areas, report);
+  const own = yield* currentTasks(data, perCpu, report);
   const tasks = rows.map((row, i) => own[i] ?? row?.current);
   const known = yield* readEach(data, TASK, tasks, "the task of a CPU", report);
   return rows.map((row, i) => {
@@ -125,16 +138,17 @@ function* readRunning(data: KernelData, areas: CpuAreas, report: OnDamage): Rout
       current: isThere ? { address, pid: known[i]?.pid, comm: known[i]?.comm } : undefined,
       idle: row === undefined || !isThere ? undefined : row.idle === address,
       running: row?.running,
+      online: row?.online === undefined ? undefined : row.online !== 0,
     };
   });
 }
 
 /** The tasks that CPUs themselves say are their current ones. */
-function* currentTasks(data: KernelData, areas: CpuAreas, report: OnDamage): Routine<(bigint | undefined)[]> {
-  let places = yield* areas.addressesOf("current_task");
+function* currentTasks(data: KernelData, perCpu: PerCpu, report: OnDamage): Routine<(bigint | undefined)[]> {
+  let places = yield* copiesOf(perCpu, "current_task");
   if (hasStruct(data.types, "pcpu_hot")) {
     const offset = BigInt(offsetOf(data.types, "pcpu_hot", "current_task"));
-    places = (yield* areas.addressesOf("pcpu_hot")).map((hot) =>
+    places = (yield* copiesOf(perCpu, "pcpu_hot")).map((hot) =>
       hot === undefined ? undefined : hot + offset,
     );
   }
@@ -150,12 +164,12 @@ function* currentTasks(data: KernelData, areas: CpuAreas, report: OnDamage): Rou
 
 function* readProcessors(
   data: KernelData,
-  areas: CpuAreas,
+  perCpu: PerCpu,
   report: OnDamage,
 ): Routine<(X86Processor | Arm64Processor | undefined)[]> {
   if (hasStruct(data.types, "cpuinfo_x86"))
-    return yield* readX86(data, yield* areas.addressesOf("cpu_info"), report);
+    return yield* readX86(data, yield* copiesOf(perCpu, "cpu_info"), report);
   if (hasStruct(data.types, "cpuinfo_arm64"))
-    return yield* readArm64(data, yield* areas.addressesOf("cpu_data"), report);
+    return yield* readArm64(data, yield* copiesOf(perCpu, "cpu_data"), report);
   return [];
 }
