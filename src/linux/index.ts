@@ -58,6 +58,7 @@ export {
 export { type KernelSocket, listSockets, type SocketAddress, type SocketOptions } from "./net/socket.js";
 export type { SocketOwner } from "./net/socket-owners.js";
 export type { SocketSource } from "./net/socket-tables.js";
+export { listNetfilterHooks, type NetfilterHook } from "./netfilter/hook.js";
 export type { IndexedEntry, RangeEntry } from "./objects/containers.js";
 export {
   type Damage,
