@@ -15,6 +15,7 @@ import { ISF } from "./isf.js";
 import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
+import { NETFILTER } from "./netfilter.js";
 import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
 import { SOCKETS } from "./sockets.js";
@@ -38,6 +39,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   EBPF,
   DMESG,
   IOMEM,
+  NETFILTER,
   BANNER,
   TYPES,
   ISF,

@@ -9,7 +9,10 @@ import {
   type LinuxKernel,
   listNamespaces,
   listNetfilterHooks,
+  listNetfilterTables,
+  listTrackedConnections,
   type NetfilterHook,
+  type TrackedConnection,
 } from "../../src/linux/index.js";
 import { netfilterFamily, netfilterHook } from "../../src/linux/netfilter/names.js";
 
@@ -70,6 +73,94 @@ for (const kind of ["amd64", "amd64-612"] as const) {
       expect(hooks.filter(({ module }) => module === undefined)).toEqual([]);
     });
 
+    it("has every table and chain of nf_tables, with the number of its rules", async () => {
+      const tables = await listNetfilterTables(kernel).toArray();
+      for (const namespace of namespaces.values()) {
+        const own = tables.filter((table) => table.namespace === namespace);
+        const mine = own.filter(({ system }) => system === "nf_tables");
+        expect(mine.map(({ family, name }) => `${family} ${name}`)).toEqual(
+          printed(namespace, "tables")?.map(([family, name]) => `${netfilterFamily(Number(family))} ${name}`),
+        );
+        const rules = printed(namespace, "rules")?.map((fields) => fields.join("\t"));
+        const chains = printed(namespace, "chains")?.map(
+          ([number = "", table = "", name = "", type = "", hook, priority, policy]) => {
+            const family = netfilterFamily(Number(number));
+            const count = rules?.filter((rule) => rule === [number, table, name].join("\t")).length;
+            const base =
+              type === "-"
+                ? [null, null, null, null]
+                : [
+                    type,
+                    netfilterHook(family, Number(hook)),
+                    Number(priority),
+                    policy === "1" ? "accept" : "drop",
+                  ];
+            return [family, table, name, ...base, count];
+          },
+        );
+        const found = mine.flatMap((table) =>
+          table.system !== "nf_tables"
+            ? []
+            : table.chains.map(({ name, type, hook, priority, policy, rules: count }) => {
+                return [table.family, table.name, name, type, hook, priority, policy, count];
+              }),
+        );
+        expect(found, `of ${namespace}`).toEqual(chains);
+      }
+      const devices = tables.flatMap((table) =>
+        table.system === "nf_tables" ? table.chains.map((chain) => [chain.name, chain.devices]) : [],
+      );
+      expect(Object.fromEntries(devices)).toEqual({
+        in: [],
+        through: [],
+        "others jump to it": [],
+        "at the device": ["dummy0"],
+        source: [],
+        comes: ["dummy0"],
+        goes: ["dummy1"],
+        asks: [],
+        over: [],
+        out: [],
+      });
+    });
+
+    it("has every table of iptables, ip6tables and arptables", async () => {
+      const tables = await listNetfilterTables(kernel).toArray();
+      for (const namespace of namespaces.values()) {
+        const mine = tables.flatMap((table) => {
+          if (table.system !== "x_tables" || table.namespace !== namespace) return [];
+          return [[table.family, table.name, table.hooks, table.entries, table.size]];
+        });
+        const wanted = printed(namespace, "xtables")?.map(([number, name, hooks, entries, size]) => {
+          const family = netfilterFamily(Number(number));
+          const bits = [0, 1, 2, 3, 4].filter((bit) => (Number(hooks) >> bit) & 1);
+          return [family, name, bits.map((bit) => netfilterHook(family, bit)), Number(entries), Number(size)];
+        });
+        expect(mine.sort(byText), `of ${namespace}`).toEqual(wanted?.sort(byText));
+        const names = mine.filter(([family]) => family === "ipv4").map(([, name]) => name);
+        expect(names.sort()).toEqual(printed(namespace, "/proc/net/ip_tables_names")?.flat().sort());
+      }
+      expect(tables.filter(({ system }) => system === "x_tables")).toHaveLength(6);
+    });
+
+    it("has every connection that is tracked", async () => {
+      const connections = await listTrackedConnections(kernel).toArray();
+      for (const namespace of namespaces.values()) {
+        const mine = connections.filter((each) => each.namespace === namespace).map(lineOfConnection);
+        const lines =
+          guest.texts.get(`${namespace} /proc/net/nf_conntrack`)?.split("\n").filter(Boolean) ?? [];
+        expect(mine.sort(), `of ${namespace}`).toEqual(lines.map(lineOfKernel).sort());
+      }
+      expect(connections.map(({ state }) => state).sort()).toEqual([
+        "ESTABLISHED",
+        "TIME_WAIT",
+        null,
+        null,
+        null,
+      ]);
+      expect(connections.map(({ assured }) => assured).sort()).toEqual([false, false, false, true, true]);
+    });
+
     async function hooksOfTrace(): Promise<Map<number, string[]>> {
       const [trace] = [...guest.texts].filter(([name]) => name.endsWith("/trace")).map(([, text]) => text);
       expect(trace).not.toMatch(/unset:|LOST/);
@@ -110,4 +201,27 @@ function hookOfKernel([family, hook, priority, name, module, device]: readonly s
 
 function lineOfHook({ family, hook, priority, function: name, module, device }: NetfilterHook): string {
   return [family, hook, priority, name, module === null ? "-" : module, device ?? "-"].join(" ");
+}
+
+function byText(a: readonly unknown[], b: readonly unknown[]): number {
+  return String(a) < String(b) ? -1 : 1;
+}
+
+function lineOfConnection(connection: TrackedConnection): string {
+  const { family, protocol, state, original, reply, replied, assured, mark } = connection;
+  const [one, other] = [original, reply].map(
+    (way) =>
+      `src=${way?.source} dst=${way?.destination} sport=${way?.sourcePort} dport=${way?.destinationPort}`,
+  );
+  const marks = `${replied ? "" : "[UNREPLIED] "}`;
+  return `${family} ${protocol} ${state ?? ""} ${one} ${marks}${other} ${assured ? "[ASSURED] " : ""}mark=${mark}`;
+}
+
+/** A line of /proc/net/nf_conntrack without numbers of protocols, seconds and references. */
+function lineOfKernel(line: string): string {
+  return line
+    .replaceAll("0000:0000:0000:0000:0000:0000:0000:0001", "::1")
+    .replace(/^(\S+) +\d+ (\S+) +\d+ \d+ /, (_, family, protocol) => `${family} ${protocol} `)
+    .replace(/^(\S+ \S+ )(?=src=)/, "$1 ")
+    .replace(/ zone=.*/, "");
 }
