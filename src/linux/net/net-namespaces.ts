@@ -23,6 +23,16 @@ export function* networkNamespaces(data: KernelData, report: OnDamage): Routine<
   return nodes.map((node) => node - offset);
 }
 
+/** As {@link networkNamespaces}, for what makes no sense without any: that there is none is told. */
+export function* needNetworkNamespaces(data: KernelData, report: OnDamage): Routine<bigint[]> {
+  const nets = yield* networkNamespaces(data, report);
+  if (nets.length === 0) {
+    const why = "none is found (symbol net_namespace_list)";
+    report(damage("the list of network namespaces", 0n, "unreadable", 0, why));
+  }
+  return nets;
+}
+
 /** Where kallsyms list functions only: the first task is in the first namespace, before which the head of the list is. */
 function* headByFirst(data: KernelData, report: OnDamage): Routine<bigint | undefined> {
   const { kernel, memory, types } = data;

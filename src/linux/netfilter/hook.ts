@@ -8,7 +8,7 @@ import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { CodeOwners } from "../modules/code-owner.js";
-import { networkNamespaces } from "../net/net-namespaces.js";
+import { needNetworkNamespaces } from "../net/net-namespaces.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
 import { hasStruct, int, record, word } from "../objects/record.js";
@@ -78,10 +78,7 @@ function* hooksRoutine(
     throw new TypesError("NO_MEMBER", "nf.hooks", "this kernel has no hooks of netfilter (CONFIG_NETFILTER)");
   }
   const owners = yield* CodeOwners.read(data, log.report);
-  const nets = yield* networkNamespaces(data, log.report);
-  if (nets.length === 0) {
-    log.report(damage("the list of network namespaces", 0n, "unreadable", 0, "no symbol net_namespace_list"));
-  }
+  const nets = yield* needNetworkNamespaces(data, log.report);
   const rows = yield* NET.on(data.types).read(data.memory, nets);
   const seen = new Set<bigint>();
   let left = MAX_ALL;
@@ -121,10 +118,11 @@ function* describe(
   for (const [i, entry] of entries.entries()) {
     const { head, hook: handler } = entry;
     const own = ops[i];
-    if (own !== undefined && handler !== undefined && own.hook !== handler) {
-      report(
-        damage("an nf_hook_ops", entry.ops as bigint, "mismatch", 0, "its function is not the one that runs"),
-      );
+    if (entry.ops === 0n) {
+      report(damage(`a hook of ${head.family}`, head.at, "invalid", 0, "it has no nf_hook_ops"));
+    } else if (own !== undefined && handler !== undefined && own.hook !== handler) {
+      const why = "its function is not the one that runs";
+      report(damage("an nf_hook_ops", entry.ops as bigint, "mismatch", 0, why));
     }
     hooks.push({
       namespace,

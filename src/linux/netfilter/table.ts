@@ -2,7 +2,7 @@
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { kernelData } from "../kernel-data.js";
-import { networkNamespaces } from "../net/net-namespaces.js";
+import { needNetworkNamespaces } from "../net/net-namespaces.js";
 import { DamageLog, type DamageOptions } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
 import { int, record } from "../objects/record.js";
@@ -56,7 +56,7 @@ function* tablesRoutine(
 ): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
-  const nets = yield* networkNamespaces(data, log.report);
+  const nets = yield* needNetworkNamespaces(data, log.report);
   const rows = yield* readEach(data, NET, nets, "a network namespace", log.report);
   for (const { namespace, ...table } of yield* readNfTables(data, nets, log.report)) {
     yield sink.emit({ system: "nf_tables", namespace: rows[namespace]?.inode, ...table });
