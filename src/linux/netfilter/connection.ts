@@ -8,6 +8,7 @@
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
+import { readModules } from "../modules/module-parts.js";
 import { nodesOf } from "../net/buckets.js";
 import { ipv4Text, ipv6Text } from "../net/names.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
@@ -115,13 +116,21 @@ function* connectionsRoutine(
   const own = yield* kernelData(kernel);
   // (The structures may be among the kernel's own types though the code is a module's.)
   const table = yield* variableOfPart(own, "nf_conntrack", "nf_conntrack_hash");
-  if (table !== undefined) {
+  if (table === undefined) yield* tellLost(own, log.report);
+  else {
     const data = yield* dataOfPart(own, "nf_conntrack", "nf_conntrack_tuple_hash", log.report);
     if (data !== undefined) {
       for (const each of yield* connectionsIn(data, table, log.report)) yield sink.emit(each);
     }
   }
   log.end();
+}
+
+/** Where the module is loaded, its table is not found by kallsyms that list functions only. */
+function* tellLost(data: KernelData, report: OnDamage): Routine<void> {
+  const modules = yield* readModules(data, report);
+  if (!modules.some(({ partial }) => partial.name === "nf_conntrack")) return;
+  report(damage("the table of connections", 0n, "unreadable", 0, "no symbol nf_conntrack_hash"));
 }
 
 type Tuple = Values<typeof TUPLE>;

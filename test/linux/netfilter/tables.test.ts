@@ -336,6 +336,19 @@ describe("connections", () => {
     expect(told.map(({ reason }) => reason)).toEqual(["loop", "invalid", "mismatch"]);
   });
 
+  it("whose table no symbol names are told where the module is loaded", async () => {
+    types.struct("module", ["list", LIST], ["name", "char[16]"], ["state", NUMBER]);
+    const modules = memory.take(16);
+    const module = memory.take(64);
+    textAt("nf_conntrack", at(module, "module", "name"));
+    ring(modules, [module]);
+    kernel = handKernel(types, memory, { variables: { modules } });
+    expect(await list()).toEqual([]);
+    expect(told.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/no symbol nf_conntrack_hash$/),
+    ]);
+  });
+
   it("are not looked for in more chains than any kernel has", async () => {
     build([3, 5]);
     kernel = handKernel(types, memory, {
