@@ -67,7 +67,7 @@ export interface NetfilterChain {
   readonly name: string | undefined;
   /** "filter", "nat", "route". */
   readonly type: string | null | undefined;
-  /** As in {@link NetfilterHook}. */
+  /** As hooks have it: "input", "ingress". */
   readonly hook: string | null | undefined;
   readonly priority: number | null | undefined;
   /** What becomes of a packet that no rule decides about: "accept", "drop". */
