@@ -18,6 +18,7 @@ import { ISF } from "./isf.js";
 import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
+import { NETFILTER } from "./netfilter.js";
 import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
 import { SLABS } from "./slabs.js";
@@ -48,6 +49,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   SLABS,
   TIMERS,
   IRQS,
+  NETFILTER,
   BANNER,
   CONFIG,
   TTY,

@@ -73,6 +73,14 @@ export {
 export { type KernelSocket, listSockets, type SocketAddress, type SocketOptions } from "./net/socket.js";
 export type { SocketOwner } from "./net/socket-owners.js";
 export type { SocketSource } from "./net/socket-tables.js";
+export {
+  listTrackedConnections,
+  type TrackedConnection,
+  type TrackedDirection,
+} from "./netfilter/connection.js";
+export { listNetfilterHooks, type NetfilterHook } from "./netfilter/hook.js";
+export type { NetfilterChain } from "./netfilter/nf-tables.js";
+export { listNetfilterTables, type NetfilterTable, type NfTable, type XTable } from "./netfilter/table.js";
 export type { IndexedEntry, RangeEntry } from "./objects/containers.js";
 export {
   type Damage,

@@ -7,9 +7,9 @@
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
-import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
+import { type KernelData, kernelData } from "../kernel-data.js";
+import { networkNamespaces } from "../net/net-namespaces.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
-import { walkList } from "../objects/list.js";
 import { pointersIn } from "../objects/pointers.js";
 import { readEach } from "../objects/read-each.js";
 import { hasStruct, int, maybe, needStruct, offsetOf, record, type Values, word } from "../objects/record.js";
@@ -225,15 +225,6 @@ function* pidNamespacesOf(
     else report(damage("the numbers of a pid", places[k] as bigint, "unreadable", fault));
   }
   return found;
-}
-
-/** Every network namespace: what holds one may be no process, but a socket or a bind mount. */
-function* networkNamespaces(data: KernelData, report: OnDamage): Routine<bigint[]> {
-  const head = yield* symbolAddress(data, "net_namespace_list");
-  if (head === undefined) return [];
-  const offset = BigInt(offsetOf(data.types, "net", "list"));
-  const nodes = yield* walkList(data.memory, head, "the list of network namespaces", report);
-  return nodes.map((node) => node - offset);
 }
 
 /**

@@ -7,13 +7,13 @@
 import type { Routine } from "../../io/index.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
-import { walkList } from "../objects/list.js";
 import { pointersAt } from "../objects/pointers.js";
 import { readEach } from "../objects/read-each.js";
 import { hasStruct, int, maybe, needStruct, offsetOf, place, record, word } from "../objects/record.js";
 import { sizeOf } from "../types/c-type.js";
 import { findPlace } from "../types/member-path.js";
 import { type Buckets, nodesOf } from "./buckets.js";
+import { networkNamespaces } from "./net-namespaces.js";
 
 const NET = record("net", {
   // Behind a pointer from 5.18 (fbb8295248e1) to 6.0 (e9bd0cca09d1): the symbol serves there, as each kernel has that table.
@@ -106,17 +106,8 @@ type Net = {
 type Take = (source: SocketSource, buckets: Buckets) => Routine<void>;
 
 function* namespaces(data: KernelData, report: OnDamage): Routine<Net[]> {
-  const head = yield* symbolAddress(data, "net_namespace_list");
-  if (head === undefined) return [];
-  const link = BigInt(offsetOf(data.types, "net", "list"));
-  const nodes = yield* walkList(data.memory, head, "the list of network namespaces", report);
-  const nets = yield* readEach(
-    data,
-    NET,
-    nodes.map((each) => each - link),
-    "a network namespace",
-    report,
-  );
+  const addresses = yield* networkNamespaces(data, report);
+  const nets = yield* readEach(data, NET, addresses, "a network namespace", report);
   return nets.filter((net) => net !== undefined);
 }
 

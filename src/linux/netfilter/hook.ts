@@ -1,0 +1,148 @@
+/**
+ * Functions that netfilter calls for packets: its hooks, of every namespace and device.
+ *
+ * Facts: include/linux/netfilter.h (`nf_hook_ops`, `enum nf_hook_ops_type`), net/netfilter/nfnetlink_hook.c for what
+ * `nft list hooks` shows.
+ */
+import { IoSequence, type Routine, type Sink } from "../../io/index.js";
+import type { LinuxKernel } from "../kernel.js";
+import { type KernelData, kernelData } from "../kernel-data.js";
+import { CodeOwners } from "../modules/code-owner.js";
+import { needNetworkNamespaces } from "../net/net-namespaces.js";
+import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
+import { readEach } from "../objects/read-each.js";
+import { hasStruct, int, record, word } from "../objects/record.js";
+import { TypesError } from "../types/type-table.js";
+import { type HookEntry, readHookEntries } from "./hook-entries.js";
+import { globalHeads, hasHooks, headsOfDevices, headsOfNamespace } from "./hook-heads.js";
+import { netfilterFamily, netfilterHook } from "./names.js";
+
+const NET = record("net", { inode: int("ns.inum", "proc_inum") });
+const OPS = record("nf_hook_ops", {
+  hook: word("hook"),
+  family: int("pf"),
+  number: int("hooknum"),
+  priority: int("priority"),
+});
+
+/** Hooks by that many heads are read; what is behind is told. */
+const MAX_ALL = 1 << 20;
+
+/** A hook. What could not be read of it is `undefined`; `OnDamage` was told why. */
+export interface NetfilterHook {
+  /** Inode number of its network namespace; null before Linux 4.3, where a hook is for all of them. */
+  readonly namespace: number | null | undefined;
+  /** Whose packets: "ipv4", "ipv6", "arp", "bridge", "netdev", "decnet". */
+  readonly family: string;
+  /** "prerouting", "input", "forward", "output", "postrouting", "ingress", "egress". */
+  readonly hook: string;
+  /** The device, of family "netdev"; else null. */
+  readonly device: string | null | undefined;
+  /** Ascending: hooks are called in this order. */
+  readonly priority: number | undefined;
+  /** The function's symbol, with an offset ("+0x10") if no symbol begins there; `undefined` if none is near. */
+  readonly function: string | undefined;
+  /** Whose code that is: a module's name, null for the kernel's own; `undefined` if no module that is listed owns it. */
+  readonly module: string | null | undefined;
+  /** Address of the function. */
+  readonly handler: bigint | undefined;
+  /** What the function is given of its own. */
+  readonly priv: bigint | undefined;
+  /** The family that it was registered for: "inet" for one of both "ipv4" and "ipv6". */
+  readonly registered: string | undefined;
+  /** Address of its `struct nf_hook_ops`. */
+  readonly ops: bigint | undefined;
+}
+
+/**
+ * Hooks of every network namespace, by family and hook, those of devices last, and in the order in which they are called.
+ *
+ * @throws {TypesError} `NO_MEMBER` for a kernel without netfilter (CONFIG_NETFILTER).
+ */
+export function listNetfilterHooks(
+  kernel: LinuxKernel,
+  options: DamageOptions = {},
+): IoSequence<NetfilterHook> {
+  return IoSequence.of(kernel.memory.scheduler, hooksRoutine, kernel, options);
+}
+
+function* hooksRoutine(
+  sink: Sink<NetfilterHook>,
+  kernel: LinuxKernel,
+  options: DamageOptions,
+): Routine<void> {
+  const log = new DamageLog(options);
+  const data = yield* kernelData(kernel);
+  const global = yield* globalHeads(data);
+  if (!hasStruct(data.types, "nf_hook_ops") || (global.length === 0 && !hasHooks(data.types))) {
+    throw new TypesError("NO_MEMBER", "nf.hooks", "this kernel has no hooks of netfilter (CONFIG_NETFILTER)");
+  }
+  const owners = yield* CodeOwners.read(data, log.report);
+  const nets = yield* needNetworkNamespaces(data, log.report);
+  const rows = yield* NET.on(data.types).read(data.memory, nets);
+  const seen = new Set<bigint>();
+  let left = MAX_ALL;
+  const take = function* (
+    heads: Parameters<typeof readHookEntries>[1],
+    namespace: number | null | undefined,
+  ) {
+    const entries = yield* readHookEntries(data, heads, seen, log.report);
+    for (const hook of yield* describe(data, owners, entries.slice(0, left), namespace, log.report)) {
+      yield sink.emit(hook);
+    }
+    left -= entries.length;
+  };
+  yield* take(global, null);
+  for (const { address, partial, fault } of rows) {
+    if (fault !== 0) log.report(damage("a network namespace", address, "unreadable", fault));
+    const devices = yield* headsOfDevices(data, address, log.report);
+    yield* take([...headsOfNamespace(data.types, address), ...devices], partial.inode);
+    if (left < 0) {
+      log.report(damage("the hooks of netfilter", address, "too long"));
+      break;
+    }
+  }
+  log.end();
+}
+
+function* describe(
+  data: KernelData,
+  owners: CodeOwners,
+  entries: readonly HookEntry[],
+  namespace: number | null | undefined,
+  report: OnDamage,
+): Routine<NetfilterHook[]> {
+  const pointers = entries.map(({ ops }) => ops);
+  const ops = yield* readEach(data, OPS, pointers, "an nf_hook_ops", report);
+  const hooks: NetfilterHook[] = [];
+  for (const [i, entry] of entries.entries()) {
+    const { head, hook: handler } = entry;
+    const own = ops[i];
+    if (entry.ops === 0n) {
+      report(damage(`a hook of ${head.family}`, head.at, "invalid", 0, "it has no nf_hook_ops"));
+    } else if (own !== undefined && handler !== undefined && own.hook !== handler) {
+      const why = "its function is not the one that runs";
+      report(damage("an nf_hook_ops", entry.ops as bigint, "mismatch", 0, why));
+    }
+    hooks.push({
+      namespace,
+      family: head.family,
+      hook: netfilterHook(head.family, head.hook),
+      device: head.device,
+      priority: own?.priority,
+      function: handler === undefined ? undefined : yield* functionName(data, handler),
+      module: handler === undefined ? undefined : yield* owners.of(handler),
+      handler,
+      priv: entry.priv,
+      registered: own === undefined ? undefined : netfilterFamily(own.family),
+      ops: entry.ops,
+    });
+  }
+  return hooks;
+}
+
+function* functionName({ kernel }: KernelData, address: bigint): Routine<string | undefined> {
+  const named = yield* kernel.nameOf(address);
+  if (named === undefined) return undefined;
+  return named.offset === 0n ? named.name : `${named.name}+0x${named.offset.toString(16)}`;
+}

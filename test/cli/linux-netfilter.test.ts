@@ -1,0 +1,47 @@
+/** The command about netfilter: rows for programs, a table for people. */
+import { describe, expect, it } from "vitest";
+import { jsonLines, memtool } from "../support/cli.js";
+
+const TARGET = ["-f", "fixtures/linux-6.1-x86_64.kdump"];
+
+describe("memtool netfilter", () => {
+  it("gives a row for each hook: where it hangs, what runs there and whose code that is", async () => {
+    const { out, status } = await memtool(["netfilter", "--json", ...TARGET]);
+    expect(status).toBe(0);
+    const rows = jsonLines(out);
+    expect(rows.slice(0, 2)).toEqual(
+      ["ipv4", "ipv6"].map((family) => ({
+        namespace: expect.any(Number),
+        family,
+        hook: "postrouting",
+        device: null,
+        priority: -225,
+        function: "apparmor_ip_postroute",
+        module: null,
+        owned: true,
+        handler: expect.stringMatching(/^0xffffffff/),
+        priv: "0x0",
+        registered: family,
+        ops: expect.stringMatching(/^0xffffffff/),
+      })),
+    );
+  });
+
+  it("shows people a table", async () => {
+    const { out } = await memtool(["netfilter", ...TARGET]);
+    expect(out).toMatch(/^ *NETNS +FAMILY +HOOK +DEVICE +PRIORITY +FUNCTION +MODULE /);
+    expect(out).toMatch(/ ipv4 +postrouting +-225 +apparmor_ip_postroute /);
+  });
+
+  it("has nothing for --tables and --conntrack where there are none, which is no failure", async () => {
+    for (const option of ["--tables", "--conntrack"]) {
+      expect(await memtool(["netfilter", option, ...TARGET])).toMatchObject({ status: 0, out: "", err: "" });
+    }
+  });
+
+  it("takes one of them only", async () => {
+    const { status, err } = await memtool(["netfilter", "--tables", "--conntrack", ...TARGET]);
+    expect(status).toBe(2);
+    expect(err).toContain("--tables and --conntrack can't be given together");
+  });
+});
