@@ -13,6 +13,7 @@ import {
   listTasks,
   listVmas,
   readArguments,
+  readBanner,
   readEnvironment,
   type Task,
   type TaskOptions,
@@ -173,6 +174,15 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         }
       }
       if (damage.length === 0) expect(new Set(vmas.map(({ pid }) => pid)).size).toBeGreaterThan(2);
+    });
+
+    it("says its version, its names and its command line, as /proc has them", async () => {
+      expect(await readBanner(kernel)).toMatchObject({
+        banner: truth.kernel.version,
+        release: truth.kernel.release,
+        commandLine: truth.kernel.commandLine,
+        hostname: truth.kernel.hostname,
+      });
     });
 
     it("lists every module as /proc/modules has it, with its parameters as sysfs has them", async () => {
