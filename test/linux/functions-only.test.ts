@@ -7,7 +7,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   type Cgroup,
   type Damage,
+  type LinuxKernel,
   listCgroups,
+  listSockets,
   listTasks,
   readBanner,
   symbolsFor,
@@ -65,6 +67,32 @@ describe("a kernel that lists functions only", () => {
     // A line that does not end, as in the log.
     await patched.set(address + BigInt(length), Buffer.from("\0"));
     expect((await readBanner(patched.kernel)).banner).toBe(undefined);
+  });
+
+  it("has the sockets that processes have open, with their owners, and says that others are missing", async () => {
+    const list = async (kernel: LinuxKernel, pid?: number) => {
+      const damage: Damage[] = [];
+      const sockets = await listSockets(kernel, { pid, onDamage: (each) => damage.push(each) }).toArray();
+      const open = sockets.filter(({ owners }) => owners.length > 0);
+      return {
+        damage,
+        open: open.map(({ address, owners }) => ({ address, owners })),
+        count: sockets.length,
+      };
+    };
+    const whole = await PatchedKernel.open(DUMP);
+    try {
+      const all = await list(whole.kernel);
+      const mine = await list(patched.kernel);
+      const byAddress = (a: { address: bigint }, b: { address: bigint }) => Number(a.address - b.address);
+      expect(mine.open.sort(byAddress)).toEqual(all.open.sort(byAddress));
+      expect([mine.count, mine.open.length > 4]).toEqual([mine.open.length, true]);
+      expect(mine.damage).toMatchObject([{ what: "the tables of sockets", reason: "invalid" }]);
+      // Of one process, none is missing.
+      expect((await list(patched.kernel, truth.pid)).damage).toEqual([]);
+    } finally {
+      await whole.close();
+    }
   });
 
   it("lists no cgroup hierarchy that was never mounted, and names the controllers of one that is", async () => {
