@@ -113,7 +113,7 @@ describe("a kernel that lists functions only", () => {
     expect(groups).toMatchObject([{ pid: 1, hierarchy: 0, version: 2, path: "/" }]);
     expect(groups[0]?.controllers).toContain("memory");
     expect(groups[0]?.controllers).toContain("io");
-    expect(groups[0]?.controllers.filter((name) => name.startsWith("controller"))).toEqual([]);
+    expect(String(groups[0]?.controllers)).not.toContain("controller");
     await patched.set(descendants, Uint8Array.of(0, 0, 0, 0));
     // It is mounted: its list of mounts is not empty.
     const root = await kernel.memory.read(variable("cgrp_dfl_root") + at("cgroup_root", "kf_root"), 8);

@@ -184,7 +184,7 @@ function* readGroups(
   const roots = yield* readEach(data, ROOT, rootPointers, "a cgroup_root", report);
   const paths = yield* new KernfsPaths(data, report).resolve(cgroups.map((cgroup) => cgroup?.node));
   const defaultRoot = yield* symbolAddress(data, "cgrp_dfl_root");
-  const isDefault = (address: bigint | undefined, root: Values<typeof ROOT.fields> | undefined) =>
+  const isDefault = (address: bigint | undefined, root: { readonly id?: number } | undefined) =>
     defaultRoot === undefined ? root?.id === 0 : address === defaultRoot;
   const second = rootPointers.find((each, i) => isDefault(each, roots[i]));
   const isSecondVisible = yield* isVisible(data, second, report);
@@ -212,7 +212,7 @@ function* isVisible(
   // Where no symbol names that variable: whether it is mounted now, or somebody made groups in it.
   const [hierarchy] = yield* readEach(data, KERNFS, [root], "a cgroup_root", report);
   const [supers] = yield* readEach(data, SUPERS, [hierarchy?.root], "a kernfs_root", report);
-  if (supers === undefined) return undefined;
+  if (supers?.first === undefined) return undefined;
   return supers.first !== supers.head || (hierarchy?.descendants ?? 0) > 0;
 }
 

@@ -8,7 +8,7 @@ import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
-import { hasStruct, int, needStruct, offsetOf, record, type Values, word } from "../objects/record.js";
+import { hasStruct, int, needStruct, offsetOf, record, word } from "../objects/record.js";
 import { findPlace } from "../types/member-path.js";
 import { deviceText } from "./file-flags.js";
 import { PathResolver } from "./path.js";
@@ -78,14 +78,10 @@ function deviceOf(device: number | undefined): string | undefined {
 }
 
 /** Files as the user sees them: those that back others, by what they back. */
-function* seenFiles(
-  data: KernelData,
-  pointers: readonly bigint[],
-  report: OnDamage,
-): Routine<(Omit<Values<typeof FILE.fields>, "mode"> | undefined)[]> {
+function* seenFiles(data: KernelData, pointers: readonly bigint[], report: OnDamage) {
   const { types } = data;
   const files = yield* readEach(data, FILE, pointers, "a struct file", report);
-  const isBacking = files.map((file) => file !== undefined && (file.mode & BACKING) !== 0);
+  const isBacking = files.map((file) => ((file?.mode ?? 0) & BACKING) !== 0);
   if (!isBacking.includes(true) || !hasStruct(types, "backing_file")) return files;
   if (findPlace(needStruct(types, "backing_file"), "user_path") === undefined) return files;
   const inner = BigInt(offsetOf(types, "backing_file", "file"));

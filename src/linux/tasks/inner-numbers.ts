@@ -28,8 +28,9 @@ export function* readNumbers(
   if (!hasStruct(types, "pid") || !hasStruct(types, "upid")) return pids.map(() => undefined);
   const rows = yield* readEach(data, PID, pids, "a struct pid", report);
   const levels = rows.map((row, i) => {
-    if (row === undefined || (row.level >= 0 && row.level <= MAX_LEVEL)) return row?.level ?? 0;
-    const more = `${row.level} namespaces within one another can't be`;
+    const level = row?.level;
+    if (level === undefined || (level >= 0 && level <= MAX_LEVEL)) return level;
+    const more = `${level} namespaces within one another can't be`;
     report(damage("a struct pid", pids[i] as bigint, "invalid", 0, more));
     return undefined;
   });
@@ -42,8 +43,7 @@ export function* readNumbers(
   const numbers = (yield* readEach(data, NUMBER, deeper, "a number of a struct pid", report)).values();
   return rows.map((row, i) => {
     const count = levels[i];
-    const others = Array.from({ length: count ?? 0 }, () => numbers.next().value?.number);
-    if (row === undefined || count === undefined || others.includes(undefined)) return undefined;
-    return [row.first, ...(others as number[])];
+    const all = [row?.first, ...Array.from({ length: count ?? 0 }, () => numbers.next().value?.number)];
+    return count === undefined || all.includes(undefined) ? undefined : (all as number[]);
   });
 }

@@ -66,11 +66,11 @@ export function* readNames(
   const queues = yield* readEach(data, QUEUE, rescued, "a workqueue_struct", report);
   for (const [i, worker] of workers.entries()) {
     const queue = queues[i];
-    if (queue !== undefined) names[i] = `${RESCUER}${queue.name}`;
-    if (names[i] === undefined || worker === undefined || worker.pool === 0n || worker.description === "")
-      continue;
+    if (queue?.name !== undefined) names[i] = `${RESCUER}${queue.name}`;
+    const { pool = 0n, description = "", work = 0n } = worker ?? {};
+    if (names[i] === undefined || pool === 0n || description === "") continue;
     // What it does, or did last.
-    names[i] += `${worker.work === 0n ? "-" : "+"}${worker.description}`;
+    names[i] += `${work === 0n ? "-" : "+"}${description}`;
   }
   return names;
 }
