@@ -11,6 +11,7 @@ interface Shown extends Task {
 
 const COLUMNS: readonly ListColumn<Shown>[] = [
   { field: "pid", title: "PID", right: true, value: (task) => task.pid },
+  { field: "nspid", value: (task) => task.nspid },
   { field: "tgid", value: (task) => task.tgid },
   { field: "ppid", title: "PPID", right: true, value: (task) => task.ppid },
   { field: "uid", title: "UID", right: true, value: (task) => task.uid },
@@ -20,15 +21,17 @@ const COLUMNS: readonly ListColumn<Shown>[] = [
   { field: "kernelThread", value: (task) => task.kernelThread },
   { field: "task", title: "TASK", value: (task) => task.address },
   { field: "root", title: "ROOT", right: true, value: rootOf, cell: (task) => rootText(task) },
-  { field: "comm", title: "COMMAND", value: (task) => task.comm, cell: commandText },
+  { field: "comm", value: (task) => task.comm },
+  { field: "name", title: "COMMAND", value: (task) => task.name, cell: commandText },
   { field: "args", value: (task) => task.args ?? null },
 ];
 
 /** The last numbers of a table's columns, for one of threads. */
 const THREADS: readonly ListColumn<Shown>[] = [
-  { ...(COLUMNS[1] as ListColumn<Shown>), title: "PID", right: true },
+  { ...(COLUMNS[2] as ListColumn<Shown>), title: "PID", right: true },
   { ...(COLUMNS[0] as ListColumn<Shown>), title: "TID" },
-  ...COLUMNS.slice(2),
+  COLUMNS[1] as ListColumn<Shown>,
+  ...COLUMNS.slice(3),
 ];
 
 /** `memtool ps`. */
@@ -123,7 +126,7 @@ function startText({ start }: Shown): string | undefined {
 }
 
 /** Its arguments, or its name in brackets as `ps` shows it. */
-function commandText({ args, comm, depth }: Shown): string | undefined {
-  const text = args === undefined || args.length === 0 ? `[${comm ?? "?"}]` : args.join(" ");
+function commandText({ args, name, depth }: Shown): string | undefined {
+  const text = args === undefined || args.length === 0 ? `[${name ?? "?"}]` : args.join(" ");
   return `${"  ".repeat(Math.min(depth, MAX_INDENT))}${text}`;
 }

@@ -12,24 +12,26 @@ import { parseSystemMap, SystemMapError } from "./system-map.js";
  * @throws {SystemMapError} for what is no table of symbols, or not this kernel's.
  */
 export function symbolsFor(kernel: LinuxKernel, text: Uint8Array, name: string): Kallsyms {
-  let other: string | undefined;
-  for (const kaslr of new Set([0n, kernel.isKaslrKnown ? kernel.kaslrOffset : slideOf(kernel, text, name)])) {
-    const kallsyms = parse(text, kaslr, name);
-    const wrong = disagreement(kernel, kallsyms);
-    if (wrong === undefined) return kallsyms;
-    other = wrong;
-  }
-  throw new SystemMapError(`${name} is of another kernel: ${other}`);
+  const linked = parse(text, 0n, name);
+  const wrong = disagreement(kernel, linked);
+  if (wrong === undefined) return linked;
+  const slide = kernel.isKaslrKnown ? kernel.kaslrOffset : slideOf(kernel, linked);
+  const moved = slide === 0n ? linked : parse(text, slide, name);
+  const still = slide === 0n ? wrong : disagreement(kernel, moved);
+  if (still === undefined) return moved;
+  throw new SystemMapError(`${name} is of another kernel: ${still}`);
 }
 
-/** How far a symbol that is known is from where the file has it; 0 if it has none. All others must then agree. */
-function slideOf(kernel: LinuxKernel, text: Uint8Array, name: string): bigint {
-  const linked = parse(text, 0n, name);
-  for (const [symbol, address] of kernel.named) {
-    const [only, other] = linked.symbol(symbol);
-    if (only !== undefined && other === undefined) return address - only.address;
-  }
-  return 0n;
+/**
+ * What the first symbol that both know is moved by, for kernels whose VMCOREINFO does not say KASLR's offset, as i386's. 0 if only
+ * one is known: nothing would tell another kernel's table from this one's.
+ */
+function slideOf(kernel: LinuxKernel, linked: Kallsyms): bigint {
+  const slides = [...kernel.named].flatMap(([name, address]) => {
+    const found = linked.symbol(name)[0];
+    return found === undefined ? [] : [address - found.address];
+  });
+  return slides.length > 1 ? (slides[0] as bigint) : 0n;
 }
 
 function parse(text: Uint8Array, kaslr: bigint, name: string): Kallsyms {

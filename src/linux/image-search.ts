@@ -4,6 +4,7 @@
  */
 import type { Routine } from "../io/index.js";
 import type { AddressSpace } from "../memory/index.js";
+import { encodeUtf8 } from "../memory/text.js";
 import { pointersIn } from "./objects/pointers.js";
 import { offsetOf } from "./objects/record.js";
 import { BTF_MAGIC, btfSize } from "./types/btf/btf-header.js";
@@ -226,6 +227,43 @@ export function* findBytes(
       if (wanted.every((byte, k) => bytes[i + k] === byte) && ranges.some(({ start }) => start <= found)) {
         return found;
       }
+    }
+    return undefined;
+  });
+}
+
+/** More bytes are no banner's: compilers say much of themselves, but not that. */
+const MAX_BANNER = 2048;
+
+/**
+ * Finds the kernel's banner: "Linux version RELEASE (…) … VERSION", whose line ends, with nothing behind it. (In the log, lines
+ * don't end. The image may hold a second banner, with another version, that the linker did not take: since 6.1, 2df8220cc511.)
+ *
+ * @param version As `uname -v` has it; "" for any.
+ * @returns where it begins.
+ */
+export function* findBanner(
+  memory: AddressSpace,
+  ranges: readonly ImageRange[],
+  release: string,
+  version: string,
+): Routine<bigint | undefined> {
+  const start = encodeUtf8(`Linux version ${release} (`);
+  const last = encodeUtf8(`${version}\n`);
+  const [first = 0, second = 0] = start;
+  const isBanner = (bytes: Uint8Array) => {
+    const end = bytes.indexOf(0) - last.length;
+    return (
+      end > start.length &&
+      bytes.indexOf(10) === end + last.length - 1 &&
+      start.every((byte, k) => bytes[k] === byte) &&
+      last.every((byte, k) => bytes[end + k] === byte)
+    );
+  };
+  // biome-ignore lint/correctness/useYield: nothing more is read.
+  return yield* pieces(memory, ranges, MAX_BANNER, function* (bytes, at) {
+    for (let i = bytes.indexOf(first); i >= 0 && i < PIECE; i = bytes.indexOf(first, i + 1)) {
+      if (bytes[i + 1] === second && isBanner(bytes.subarray(i, i + MAX_BANNER))) return at + BigInt(i);
     }
     return undefined;
   });

@@ -41,6 +41,10 @@ describe("memtool ps", () => {
         gid: fact.gids[0],
         state: fact.state,
         kernelThread: fact.kernelThread,
+        nspid: [fact.pid],
+        name: fact.name.startsWith("kworker/")
+          ? expect.stringMatching(/^kworker\/[\du]+:\d+H?([-+][\w:-]+)?$/)
+          : fact.name,
         args: fact.arguments.length === 0 && line.root === null ? null : fact.arguments,
       });
       expect(Math.floor(Math.round((line.start as number) * 1e9) / 1e7)).toBe(fact.startTime);

@@ -1,9 +1,9 @@
 /**
  * Control groups of processes, as /proc/PID/cgroup shows them to a process of the first cgroup namespace.
  *
- * Facts: include/linux/cgroup-defs.h (`struct css_set`, `cgroup`, `cgroup_root`, CSS_ONLINE), kernel/cgroup/cgroup-internal.h
+ * Facts: include/linux/cgroup-defs.h (`struct css_set`, `cgroup`, `cgroup_root`, `cgroup_subsys_state`, CSS_ONLINE), kernel/cgroup/cgroup-internal.h
  * (`struct cgrp_cset_link`), kernel/cgroup/cgroup.c (`proc_cgroup_show`, `cgrp_dfl_root`, `cgroup_subsys`),
- * include/linux/kernfs.h.
+ * include/linux/kernfs.h, fs/kernfs/kernfs-internal.h (`struct kernfs_root`).
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
@@ -12,7 +12,17 @@ import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects
 import { walkList } from "../objects/list.js";
 import { pointersAt } from "../objects/pointers.js";
 import { readEach } from "../objects/read-each.js";
-import { hasStruct, int, maybe, offsetOf, record, text, type Values, word } from "../objects/record.js";
+import {
+  hasStruct,
+  int,
+  maybe,
+  offsetOf,
+  place,
+  record,
+  text,
+  type Values,
+  word,
+} from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
 import { needTasks } from "../tasks/task.js";
 import { KernfsPaths } from "./kernfs-path.js";
@@ -26,6 +36,13 @@ const ROOT = record("cgroup_root", {
   id: int("hierarchy_id"),
   name: text("name"),
 });
+/** A controller's part in a group. */
+const STATE = record("cgroup_subsys_state", { controller: word("ss") });
+const KERNFS = record("cgroup_root", {
+  root: word("kf_root"),
+  descendants: maybe(int("cgrp.nr_descendants")),
+});
+const SUPERS = record("kernfs_root", { head: place("supers"), first: word("supers.next") });
 const CONTROLLER = record("cgroup_subsys", {
   name: word("name"),
   // Since 4.3 (3e1d2eed39d8): "blkio" is "io" in the second version.
@@ -65,7 +82,8 @@ export interface CgroupOptions extends DamageOptions {
 
 /**
  * Groups of every process, one for each hierarchy, the newest hierarchy first. That of version 2 is left out if it was never
- * mounted, as the kernel does. Nothing for a kernel without control groups.
+ * mounted, as the kernel does (or, of a kernel that lists functions only, if it is not mounted and has no groups). Nothing for a
+ * kernel without control groups.
  */
 export function listCgroups(kernel: LinuxKernel, options: CgroupOptions = {}): IoSequence<Cgroup> {
   return IoSequence.of(kernel.memory.scheduler, cgroupsRoutine, kernel, options);
@@ -97,7 +115,7 @@ function* cgroupsRoutine(sink: Sink<Cgroup>, kernel: LinuxKernel, options: Cgrou
     (set) => set !== undefined && set !== 0n,
   ) as bigint[];
   const groups = yield* groupsOfSets(data, sets, log.report);
-  const controllers = yield* controllerNames(data, log.report);
+  const controllers = yield* controllerNames(data, sets, log.report);
   for (const [i, task] of tasks.entries()) {
     const raw = raws[i];
     if (raw === undefined) continue;
@@ -166,18 +184,36 @@ function* readGroups(
   const roots = yield* readEach(data, ROOT, rootPointers, "a cgroup_root", report);
   const paths = yield* new KernfsPaths(data, report).resolve(cgroups.map((cgroup) => cgroup?.node));
   const defaultRoot = yield* symbolAddress(data, "cgrp_dfl_root");
-  const isDefaultVisible = yield* flagOf(data, "cgrp_dfl_visible");
+  const isDefault = (address: bigint | undefined, root: { readonly id?: number } | undefined) =>
+    defaultRoot === undefined ? root?.id === 0 : address === defaultRoot;
+  const second = rootPointers.find((each, i) => isDefault(each, roots[i]));
+  const isSecondVisible = yield* isVisible(data, second, report);
   const found = new Map<bigint, Group>();
   for (const [i, address] of addresses.entries()) {
     const cgroup = cgroups[i];
     const root = roots[i];
     if (cgroup === undefined || root === undefined) continue;
-    const isDefault = defaultRoot === undefined ? root.id === 0 : cgroup.root === defaultRoot;
-    if (isDefault && isDefaultVisible === false) continue;
+    const version = isDefault(cgroup.root, root) ? 2 : 1;
+    if (version === 2 && isSecondVisible === false) continue;
     const isOnline = (cgroup.flags & ONLINE) !== 0;
-    found.set(address, { address, root, version: isDefault ? 2 : 1, path: paths[i], isOnline });
+    found.set(address, { address, root, version, path: paths[i], isOnline });
   }
   return found;
+}
+
+/** Whether version 2's hierarchy was ever mounted; `undefined` if nothing tells. */
+function* isVisible(
+  data: KernelData,
+  root: bigint | undefined,
+  report: OnDamage,
+): Routine<boolean | undefined> {
+  const said = yield* flagOf(data, "cgrp_dfl_visible");
+  if (said !== undefined || root === undefined || !hasStruct(data.types, "kernfs_root")) return said;
+  // Where no symbol names that variable: whether it is mounted now, or somebody made groups in it.
+  const [hierarchy] = yield* readEach(data, KERNFS, [root], "a cgroup_root", report);
+  const [supers] = yield* readEach(data, SUPERS, [hierarchy?.root], "a kernfs_root", report);
+  if (supers?.first === undefined) return undefined;
+  return supers.first !== supers.head || (hierarchy?.descendants ?? 0) > 0;
 }
 
 /** A `bool` of the kernel's; `undefined` if it has no such variable, or it can't be read. */
@@ -191,21 +227,55 @@ function* flagOf(data: KernelData, symbol: string): Routine<boolean | undefined>
 /** Names of controllers by their bit, in both versions. */
 type ControllerNames = readonly (readonly [name: string | undefined, legacy: string | undefined])[];
 
-function* controllerNames(data: KernelData, report: OnDamage): Routine<ControllerNames> {
+function* controllerNames(
+  data: KernelData,
+  sets: readonly bigint[],
+  report: OnDamage,
+): Routine<ControllerNames> {
   const array = yield* symbolAddress(data, "cgroup_subsys");
   const ids = data.types.find("enum", "cgroup_subsys_id");
   const said = ids?.kind === "enum" ? ids.constant("CGROUP_SUBSYS_COUNT") : undefined;
-  if (array === undefined || said === undefined) return [];
+  if (said === undefined) return [];
   const count = Math.min(Number(said), MAX_CONTROLLERS);
-  const pointers = yield* pointersAt(data.memory, array, count);
-  if (typeof pointers === "number") {
-    report(damage("cgroup_subsys", array, "unreadable", pointers));
-    return [];
-  }
+  const pointers =
+    array === undefined
+      ? yield* controllersOfSets(data, sets, count, report)
+      : yield* controllersAt(data, "cgroup_subsys", array, count, report);
   const rows = yield* readEach(data, CONTROLLER, pointers, "a cgroup_subsys", report);
   const strings = [...rows.map((row) => row?.name), ...rows.map((row) => row?.legacyName ?? row?.name)];
   const names = yield* readStrings(data.memory, strings, "the name of a controller", report);
   return rows.map((_, i) => [names[i], names[rows.length + i]] as const);
+}
+
+/** An array of pointers, by the bit of what they point to; none if it can't be read. */
+function* controllersAt(
+  data: KernelData,
+  what: string,
+  array: bigint,
+  count: number,
+  report: OnDamage,
+): Routine<bigint[]> {
+  const pointers = yield* pointersAt(data.memory, array, count);
+  if (typeof pointers !== "number") return pointers;
+  report(damage(what, array, "unreadable", pointers));
+  return [];
+}
+
+/** Controllers by way of the groups of a process, which has a part of each of them. */
+function* controllersOfSets(
+  data: KernelData,
+  sets: readonly bigint[],
+  count: number,
+  report: OnDamage,
+): Routine<bigint[]> {
+  const at = BigInt(offsetOf(data.types, "css_set", "subsys"));
+  for (const set of sets) {
+    const parts = yield* controllersAt(data, "a css_set", set + at, count, report);
+    if (parts.length === 0) continue;
+    const states = yield* readEach(data, STATE, parts, "a cgroup_subsys_state", report);
+    return states.map((state) => state?.controller ?? 0n);
+  }
+  return [];
 }
 
 function controllersIn(mask: number, names: ControllerNames, version: 1 | 2): string[] {

@@ -1,9 +1,15 @@
-/** Opened files: where they lie, and which inode they are. Facts: include/linux/fs.h (`struct file`, `inode`), include/linux/kdev_t.h. */
+/**
+ * Opened files: where they lie, and which inode they are.
+ *
+ * Facts: include/linux/fs.h (`struct file`, `inode`, FMODE_BACKING, `file_user_path`, `file_user_inode`), fs/file_table.c
+ * (`struct backing_file`), include/linux/kdev_t.h.
+ */
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
-import { int, record, word } from "../objects/record.js";
+import { hasStruct, int, needStruct, offsetOf, record, word } from "../objects/record.js";
+import { findPlace } from "../types/member-path.js";
 import { deviceText } from "./file-flags.js";
 import { PathResolver } from "./path.js";
 
@@ -11,9 +17,21 @@ const FILE = record("file", {
   mount: word("f_path.mnt"),
   dentry: word("f_path.dentry"),
   inode: word("f_inode"),
+  mode: int("f_mode"),
 });
 const INODE = record("inode", { number: word("i_ino"), superBlock: word("i_sb") });
 const SUPER_BLOCK = record("super_block", { device: int("s_dev") });
+
+/**
+ * FMODE_BACKING, since 6.5 (62d53c4a1dfe): what overlayfs maps is a file of a file system below, in a `struct backing_file` that
+ * tells where the user found it. Until 6.7 (def3ae83da02), the file itself said that, and `backing_file` where it really is.
+ */
+const BACKING = 0x200_0000;
+const BACKING_FILE = record("backing_file", {
+  mount: word("user_path.mnt"),
+  dentry: word("user_path.dentry"),
+});
+const DENTRY = record("dentry", { inode: word("d_inode") });
 
 /** A file that is open, or mapped. @internal */
 export interface OpenFile {
@@ -29,7 +47,7 @@ export function* readFiles(
   pointers: readonly bigint[],
   report: OnDamage,
 ): Routine<(OpenFile | undefined)[]> {
-  const files = yield* readEach(data, FILE, pointers, "a struct file", report);
+  const files = yield* seenFiles(data, pointers, report);
   const inodes = yield* readEach(
     data,
     INODE,
@@ -57,4 +75,29 @@ export function* readFiles(
 
 function deviceOf(device: number | undefined): string | undefined {
   return device === undefined ? undefined : deviceText(device);
+}
+
+/** Files as the user sees them: those that back others, by what they back. */
+function* seenFiles(data: KernelData, pointers: readonly bigint[], report: OnDamage) {
+  const { types } = data;
+  const files = yield* readEach(data, FILE, pointers, "a struct file", report);
+  const isBacking = files.map((file) => ((file?.mode ?? 0) & BACKING) !== 0);
+  if (!isBacking.includes(true) || !hasStruct(types, "backing_file")) return files;
+  if (findPlace(needStruct(types, "backing_file"), "user_path") === undefined) return files;
+  const inner = BigInt(offsetOf(types, "backing_file", "file"));
+  const outer = pointers.map((pointer, i) => (isBacking[i] ? BigInt.asUintN(64, pointer - inner) : 0n));
+  const seen = yield* readEach(data, BACKING_FILE, outer, "a backing_file", report);
+  const dentries = yield* readEach(
+    data,
+    DENTRY,
+    seen.map((each) => each?.dentry),
+    "a dentry",
+    report,
+  );
+  return files.map((file, i) => {
+    const path = seen[i];
+    if (!isBacking[i]) return file;
+    // (Whose path can't be read has none: its own is one of a file system below.)
+    return path === undefined ? undefined : { ...path, inode: dentries[i]?.inode ?? 0n };
+  });
 }

@@ -25,7 +25,8 @@ function* logRoutine(sink: Sink<LogRecord>, kernel: LinuxKernel, options: Damage
   log.end();
 }
 
-function* readLog(kernel: LinuxKernel, report: OnDamage): Routine<LogRecord[]> {
+/** As {@link listLog}. @internal */
+export function* readLog(kernel: LinuxKernel, report: OnDamage): Routine<LogRecord[]> {
   const ring = yield* symbolAddress({ kernel }, "prb");
   const layout = new LogLayout(
     kernel,

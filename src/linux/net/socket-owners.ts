@@ -2,7 +2,7 @@
  * The other way to a kernel's sockets: through the files that processes have open. It tells who has a socket, and finds those
  * that are in no table.
  *
- * Facts: net/socket.c (`socket_file_ops`, `sock_from_file`), include/linux/net.h (`struct socket`), include/net/sock.h
+ * Facts: net/socket.c (`socket_file_ops`, `sock_close`, `sock_from_file`), include/linux/net.h (`struct socket`), include/net/sock.h
  * (`struct socket_alloc`, `SOCK_INODE`).
  */
 import type { Routine } from "../../io/index.js";
@@ -14,6 +14,7 @@ import { record, word } from "../objects/record.js";
 import type { Task } from "../tasks/task.js";
 
 const FILE = record("file", { operations: word("f_op"), socket: word("private_data") });
+const OPERATIONS = record("file_operations", { release: word("release") });
 const SOCKET = record("socket", { sock: word("sk") });
 
 /** A process that has a socket open. */
@@ -38,8 +39,10 @@ export function* openSockets(
   tasks: readonly Task[],
   report: OnDamage,
 ): Routine<OpenSocket[]> {
-  const operations = yield* symbolAddress(data, "socket_file_ops");
-  if (operations === undefined) {
+  // Of a kernel that lists functions only, those operations are sockets' that close with the function for them.
+  const variable = yield* symbolAddress(data, "socket_file_ops");
+  const closing = yield* symbolAddress(data, "sock_close");
+  if (variable === undefined && closing === undefined) {
     // The tables still have what they have.
     const more = "no symbol socket_file_ops: who has which socket open is not known (--symbols FILE)";
     report(damage("owners of sockets", 0n, "invalid", 0, more));
@@ -61,9 +64,13 @@ export function* openSockets(
   }
   const pointers = [...byFile.keys()];
   const files = yield* readEach(data, FILE, pointers, "a file", report);
+  const unnamed = variable === undefined ? files.map((file) => file?.operations) : [];
+  const released = yield* readEach(data, OPERATIONS, unnamed, "file_operations", report);
   const bySocket = new Map<bigint, SocketOwner[]>();
   for (const [i, file] of files.entries()) {
-    if (file === undefined || file.operations !== operations) continue;
+    const isSocket =
+      variable === undefined ? released[i]?.release === closing : file?.operations === variable;
+    if (file === undefined || !isSocket) continue;
     const owners = byFile.get(pointers[i] as bigint) ?? [];
     bySocket.set(file.socket, [...(bySocket.get(file.socket) ?? []), ...owners]);
   }

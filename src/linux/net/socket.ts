@@ -8,7 +8,7 @@
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
-import { type KernelData, kernelData } from "../kernel-data.js";
+import { type KernelData, kernelData, listsFunctionsOnly } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
 import {
@@ -181,6 +181,10 @@ function* socketsRoutine(
       else known.sources.add(source);
     }
   };
+  if (options.pid === undefined && (yield* listsFunctionsOnly(data))) {
+    const more = "no symbol leads to them: those that no process has open are missing (--symbols FILE)";
+    log.report(damage("the tables of sockets", 0n, "invalid", 0, more));
+  }
   yield* socketsInTables(data, take, log.report);
   for (const { sock, owners } of yield* openSockets(data, tasks, log.report)) {
     if (sock === 0n) continue;

@@ -2,15 +2,18 @@
  * What a kernel says of itself: its version, names, and command line.
  *
  * Facts: init/version.c and version-timestamp.c (`linux_banner`, `init_uts_ns`), include/linux/utsname.h, init/main.c
- * (`saved_command_line`).
+ * (`saved_command_line`, `print_kernel_cmdline`).
  */
 import { Io, type Routine } from "../../io/index.js";
+import { findBanner } from "../image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
+import { readLog } from "../log/log.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { pointersAt } from "../objects/pointers.js";
 import { record, text } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
+import { SymbolError } from "../symbol.js";
 
 const UTS = record("uts_namespace", {
   system: text("name.sysname"),
@@ -49,9 +52,9 @@ export function readBanner(kernel: LinuxKernel, options: DamageOptions = {}): Io
 function* bannerRoutine(kernel: LinuxKernel, options: DamageOptions): Routine<Banner> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
-  const line = yield* symbolAddress(data, "linux_banner");
-  const [banner] = yield* readStrings(data.memory, [line], "linux_banner", log.report);
   const names = yield* readNames(data, log.report);
+  const line = yield* bannerAddress(data, names.version ?? "");
+  const [banner] = yield* readStrings(data.memory, [line], "linux_banner", log.report);
   const commandLine = yield* readCommandLine(data, log.report);
   log.end();
   return {
@@ -67,6 +70,14 @@ function* bannerRoutine(kernel: LinuxKernel, options: DamageOptions): Routine<Ba
   };
 }
 
+/** Where the banner is: in the image, for a kernel that lists functions only. */
+function* bannerAddress(data: KernelData, version: string): Routine<bigint | undefined> {
+  const named = yield* symbolAddress(data, "linux_banner");
+  const { release, searchRanges } = data.kernel;
+  if (named !== undefined || release === "") return named;
+  return yield* findBanner(data.memory, searchRanges, release, version);
+}
+
 function* readNames({ kernel, memory, types }: KernelData, report: OnDamage) {
   const address = yield* symbolAddress({ kernel }, "init_uts_ns");
   if (address === undefined) return {};
@@ -77,7 +88,7 @@ function* readNames({ kernel, memory, types }: KernelData, report: OnDamage) {
 
 function* readCommandLine(data: KernelData, report: OnDamage): Routine<string | undefined> {
   const variable = yield* symbolAddress(data, "saved_command_line");
-  if (variable === undefined) return undefined;
+  if (variable === undefined) return yield* loggedCommandLine(data.kernel);
   const pointers = yield* pointersAt(data.memory, variable, 1);
   if (typeof pointers === "number") {
     report(damage("saved_command_line", variable, "unreadable", pointers));
@@ -85,4 +96,24 @@ function* readCommandLine(data: KernelData, report: OnDamage): Routine<string | 
   }
   const found = yield* readStrings(data.memory, pointers, "the command line", report, MAX_COMMAND_LINE);
   return found[0];
+}
+
+/** How the kernel logs its command line. */
+const LOGGED = "Kernel command line: ";
+/** LOG_LINE_MAX of kernel/printk/printk.c is no less: longer lines are cut. */
+const MAX_LOGGED = 960;
+
+/** What the log has of it, where that is whole, and no symbol leads to the line itself. */
+function* loggedCommandLine(kernel: LinuxKernel): Routine<string | undefined> {
+  try {
+    const records = yield* readLog(kernel, () => {});
+    // (What programs write to the log has another facility.)
+    const text = records.find((each) => each.facility === 0 && each.text.startsWith(LOGGED))?.text;
+    // A longer one may be spread over lines that end so.
+    const isWhole = text !== undefined && text.length < MAX_LOGGED && !text.endsWith(" \\");
+    return isWhole ? text.slice(LOGGED.length) : undefined;
+  } catch (error) {
+    if (error instanceof SymbolError) return undefined;
+    throw error;
+  }
 }

@@ -13,10 +13,9 @@ import { walkList } from "../objects/list.js";
 import { readEach } from "../objects/read-each.js";
 import { int, maybe, offsetOf, type Row, record, text, type Values, word } from "../objects/record.js";
 import { tasksByNumber } from "./by-number.js";
+import { readNumbers } from "./inner-numbers.js";
 import { stateLetter } from "./task-state.js";
-
-/** PF_KTHREAD, include/linux/sched.h. */
-const KERNEL_THREAD = 0x20_0000;
+import { KERNEL_THREAD, readNames } from "./thread-names.js";
 
 /** What is read of a task. */
 const TASK = record("task_struct", {
@@ -41,6 +40,10 @@ const TASK = record("task_struct", {
   nsproxy: word("nsproxy"),
   cpu: maybe(int("thread_info.cpu", "cpu", "on_cpu")),
   ptrace: maybe(int("ptrace")),
+  // Its `struct pid`: since 4.19 (2c4704756cab) in a place of its own.
+  numbers: maybe(word("thread_pid", "pids[0].pid")),
+  // Of kernel threads, their `struct kthread`: since 5.17 (e32cf5dfbe22) in a place of its own.
+  thread: maybe(word("worker_private", "set_child_tid")),
 });
 
 type TaskRow = Row<Values<typeof TASK.fields>>;
@@ -69,6 +72,11 @@ export interface Task {
   readonly address: bigint;
   /** The thread's own number, in the first namespace. */
   readonly pid: number | undefined;
+  /**
+   * Its numbers in the namespaces that it is in, from the first to its own: NSpid of /proc/PID/status. `undefined` too for
+   * what has ended so far that it has none.
+   */
+  readonly nspid: readonly number[] | undefined;
   /** The process's number: that of its first thread. */
   readonly tgid: number | undefined;
   /** The parent process's number; 0 if it has none. */
@@ -78,8 +86,10 @@ export interface Task {
   readonly gid: number | undefined;
   /** The letter that `ps` shows: see `TASK_STATES`. */
   readonly state: string | undefined;
-  /** At most 15 bytes; /proc shows more of the name of a kernel's worker, which is elsewhere. */
+  /** At most 15 bytes. */
   readonly comm: string | undefined;
+  /** As /proc/PID/comm shows it: of kernel threads, all of it, and what a worker does (`+`) or did last (`-`). */
+  readonly name: string | undefined;
   /** Seconds since boot, time asleep included. */
   readonly start: number | undefined;
   readonly kernelThread: boolean | undefined;
@@ -255,18 +265,30 @@ function* tasksOf(
   );
   const parents = yield* parentNumbers(data, rows, known);
   const roots = yield* rootsOf(data, mms);
+  const names = yield* readNames(
+    data,
+    rows.map(({ partial }) => partial),
+    report,
+  );
+  const numbers = yield* readNumbers(
+    data,
+    rows.map(({ partial }) => partial.numbers),
+    report,
+  );
   return rows.map(({ address, partial }, i) => {
     const cred = creds[i];
     const { flags, state, exitState, start } = partial;
     return {
       address,
       pid: partial.pid,
+      nspid: numbers[i],
       tgid: partial.tgid,
       ppid: parents[i],
       uid: cred?.uid,
       gid: cred?.gid,
       state: state === undefined ? undefined : stateLetter(state, exitState ?? 0),
       comm: partial.comm,
+      name: names[i],
       start: start === undefined ? undefined : Number(start) / 1e9,
       kernelThread: flags === undefined ? undefined : (flags & KERNEL_THREAD) !== 0,
       root: roots[i],

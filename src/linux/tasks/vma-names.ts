@@ -2,15 +2,17 @@
  * What mapped ranges are of: paths of files, and the names that /proc/PID/maps makes up.
  *
  * Facts: fs/proc/task_mmu.c (`show_map_vma`, `get_vma_name`), mm/mmap.c (`special_mapping_vmops`), include/linux/mm_inline.h
- * (`anon_vma_name`).
+ * (`anon_vma_name`). Debian's kernels are built without names of anonymous ranges (CONFIG_ANON_VMA_NAME).
  */
 import type { Routine } from "../../io/index.js";
 import { readFiles } from "../files/file-paths.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
-import { hasStruct, offsetOf, type Row, record, type Values, word } from "../objects/record.js";
+import { hasStruct, needStruct, offsetOf, type Row, record, type Values, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
+import { sizeOf } from "../types/c-type.js";
+import { findPlace } from "../types/member-path.js";
 import type { TaskVmas, VMA } from "./vma.js";
 
 const OPERATIONS = record("vm_operations_struct", { name: word("name") });
@@ -41,7 +43,7 @@ export function* nameVmas(
     report,
   );
   const special = yield* specialNames(data, rows, report);
-  const anonymous = yield* anonymousNames(data, rows, report);
+  const { anonymous, shared } = yield* anonymousNames(data, rows, report);
   const gate = yield* symbolAddress(data, "gate_vma");
   let at = 0;
   return processes.map((process) =>
@@ -51,7 +53,7 @@ export function* nameVmas(
       const file = value.file === 0n ? undefined : files[i];
       const path =
         value.file !== 0n
-          ? file?.path
+          ? (shared[i] ?? file?.path)
           : row.address === gate
             ? "[vsyscall]"
             : (special[i] ?? ofMemory(process, value) ?? anonymous[i] ?? "");
@@ -116,15 +118,16 @@ function ofMemory(
   return start <= mm.startStack && end >= mm.startStack ? "[stack]" : undefined;
 }
 
-/** Names that processes gave with prctl(PR_SET_VMA_ANON_NAME). */
+/** Names that processes gave with prctl(PR_SET_VMA_ANON_NAME), of memory without a file, and of memory that is shared. */
 function* anonymousNames(
   data: KernelData,
   rows: readonly Values<typeof VMA.fields>[],
   report: OnDamage,
-): Routine<(string | undefined)[]> {
-  // (Of a file's ranges, it may share its place with what they are linked by.)
-  const pointers = rows.map(({ anonName, file }) => (file === 0n ? (anonName ?? 0n) : 0n));
-  if (pointers.every((pointer) => pointer === 0n)) return pointers.map(() => undefined);
+): Routine<{ anonymous: readonly (string | undefined)[]; shared: readonly (string | undefined)[] }> {
+  // Shared memory is a file. Until 6.2 (d09e8ca6cb93), a file's range is linked there by what then is no name.
+  const ofFiles = !isSharedPlace(data);
+  const pointers = rows.map(({ anonName, file }) => (file === 0n || ofFiles ? (anonName ?? 0n) : 0n));
+  if (pointers.every((pointer) => pointer === 0n)) return { anonymous: [], shared: [] };
   const offset = BigInt(offsetOf(data.types, "anon_vma_name", "name"));
   const names = yield* readStrings(
     data.memory,
@@ -133,5 +136,15 @@ function* anonymousNames(
     report,
     MAX_NAME,
   );
-  return names.map((name) => (name === undefined ? undefined : `[anon:${name}]`));
+  const shown = (kind: string) => names.map((name) => (name === undefined ? undefined : `[${kind}:${name}]`));
+  return { anonymous: shown("anon"), shared: shown("anon_shmem") };
+}
+
+/** Whether a range's name lies where others are linked to their file. */
+function isSharedPlace({ types }: KernelData): boolean {
+  const vma = needStruct(types, "vm_area_struct");
+  const [name, link] = [findPlace(vma, "anon_name"), findPlace(vma, "shared")];
+  if (name === undefined || link === undefined) return true;
+  const end = link.bitOffset + 8 * sizeOf(link.type);
+  return name.bitOffset >= link.bitOffset && name.bitOffset < end;
 }
