@@ -1,11 +1,12 @@
 /** A guest with a newer kernel in every form of a dump: what memtool says of it against what the guest itself printed. */
-import { afterAll } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { FORMS, type Form } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
+import { processNumbers, withoutVmcoreinfo } from "../support/without-vmcoreinfo.js";
 
 let guest: Promise<Guest> | undefined;
 const boot = (): Promise<Guest> => {
@@ -26,6 +27,20 @@ for (const suite of [linuxSuite, filesSuite, ttySuite]) {
 socketSuite("Linux 6.12, raw", async () => {
   const { rawFile, truth } = await boot();
   return { target: rawFile, truth };
+});
+
+describe("Linux 6.12, raw, without VMCOREINFO", () => {
+  it("lists its processes", async () => {
+    const { rawFile, truth } = await boot();
+    await withoutVmcoreinfo(
+      rawFile,
+      () => ({ searchRoots: true }),
+      async (linux) => {
+        const { found, listed } = await processNumbers(linux, truth);
+        expect(found).toEqual(listed);
+      },
+    );
+  });
 });
 
 /**

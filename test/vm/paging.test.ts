@@ -14,6 +14,7 @@ import { plainRun } from "../support/reference/core-formats.js";
 import { maps as referenceMaps } from "../support/reference/walk.js";
 import { ttySuite } from "../support/tty-suite.js";
 import { kernelHalf, mappedRuns, mmuOf, referenceOf, rootOf } from "../support/vm-truth.js";
+import { processNumbers, withoutVmcoreinfo } from "../support/without-vmcoreinfo.js";
 
 /** One boot each. `amd64` itself, with its swap in RAM, is `guest.test.ts`'s. */
 const NAMES: readonly MachineName[] = [
@@ -59,6 +60,20 @@ for (const name of NAMES) {
           return { target: elfFile, truth, swapFile };
         });
       }
+    }
+
+    if (WITH_TYPES.has(name)) {
+      it("lists its processes without VMCOREINFO, by a search for roots", async () => {
+        const { elfFile, truth } = await boot();
+        await withoutVmcoreinfo(
+          elfFile,
+          () => ({ searchRoots: true }),
+          async (linux) => {
+            const { found, listed } = await processNumbers(linux, truth);
+            expect(found).toEqual(listed);
+          },
+        );
+      });
     }
 
     manualsSuite(boot);
