@@ -30,6 +30,8 @@ export interface KernelByRoot {
   readonly root: number;
   /** Whether the root is the kernel's own by its symbol. */
   readonly isKernels: boolean;
+  /** Whether it was given, rather than named by the dump or found. */
+  readonly isGiven: boolean;
   /** What is added to an address of the image for its physical one. */
   readonly offset: bigint;
   readonly image: FoundImage;
@@ -38,6 +40,8 @@ export interface KernelByRoot {
 
 /** Roots that are tried: a machine of many processors names as many. */
 const MAX_ROOTS = 32;
+
+const GIVEN = "given";
 
 /** What was looked at. */
 export interface RootsTried {
@@ -50,7 +54,7 @@ export interface RootsTried {
 export function* findByRoots(physical: PacketIo<number>, options: FindKernelOptions): Routine<RootsTried> {
   const tried: RootsTried = { kernel: undefined, count: 0 };
   const formats = options.mmu === undefined ? formatsOf(options.architecture) : [options.mmu];
-  const given = options.root === undefined ? [] : [{ root: options.root, reason: "given" }];
+  const given = options.root === undefined ? [] : [{ root: options.root, reason: GIVEN }];
   const known: readonly KnownRoot[] = [...given, ...(options.roots?.() ?? [])];
   const seen = new Set<string>();
   for (const each of known.slice(0, MAX_ROOTS)) {
@@ -82,7 +86,7 @@ export function* findByRoots(physical: PacketIo<number>, options: FindKernelOpti
 function* tryRoot(
   physical: PacketIo<number>,
   options: FindKernelOptions,
-  { root, half }: KnownRoot,
+  { root, half, reason }: KnownRoot,
   mmu: MmuDef,
   seen: Set<string>,
 ): Routine<KernelByRoot | undefined> {
@@ -108,6 +112,7 @@ function* tryRoot(
     mmu,
     root: kernels ?? own,
     isKernels: kernels !== undefined,
+    isGiven: kernels === undefined && reason === GIVEN,
     offset,
     image,
     kallsyms,

@@ -216,7 +216,7 @@ function acceptByRoot(physical: PacketIo<number>, options: FindKernelOptions, fo
   const origin: KernelOrigin = {
     vmcoreinfo: "none",
     vmcoreinfoAddress: undefined,
-    root: found.isKernels ? "swapper_pg_dir" : "given",
+    root: found.isKernels ? "swapper_pg_dir" : found.isGiven ? "given" : "found",
     verified: true,
     warnings,
   };

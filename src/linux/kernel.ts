@@ -29,7 +29,8 @@ export interface KernelOrigin {
   readonly vmcoreinfo: "note" | "scan" | "none";
   /** Physical address of the text, where a scan found it. */
   readonly vmcoreinfoAddress: number | undefined;
-  readonly root: "swapper_pg_dir" | "given";
+  /** By its symbol, given, or (without VMCOREINFO) a processor's or one that a search found. */
+  readonly root: "swapper_pg_dir" | "given" | "found";
   /** Whether the root's tables map the kernel's own symbols where they should be. */
   readonly verified: boolean;
   readonly warnings: readonly string[];

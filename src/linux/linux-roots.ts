@@ -12,7 +12,7 @@ export const LINUX_LANDMARKS: readonly Landmark[] = [{ name: "the kernel's banne
 /** The root of a kernel that was found. */
 export function rootsOfKernel({ memory, origin }: LinuxKernel): KnownRoot[] {
   const { roots } = memory;
-  const said = origin.root === "given" ? { reason: "given" } : { reason: "swapper_pg_dir", isKernels: true };
+  const said = { reason: origin.root, ...(origin.root === "swapper_pg_dir" ? { isKernels: true } : {}) };
   if (typeof roots === "number") return [{ root: roots, ...said }];
   return roots.upper === undefined ? [] : [{ root: roots.upper, half: "upper", ...said }];
 }

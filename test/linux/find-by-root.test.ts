@@ -67,48 +67,46 @@ describe("a kernel without VMCOREINFO", () => {
     });
   });
 
-  it("lists its processes without any symbol, and takes a System.map by its banner, or by KASLR's offset", async () => {
+  describe("and without kallsyms", () => {
+    const root = Number(truth.stops.kernel.root);
     const map = Buffer.from(
       truth.symbols
         .filter(({ module, address }) => module === undefined && BigInt(address) >= 0xffffffff80000000n)
         .map(({ address, type, name }) => `${(BigInt(address) - slide).toString(16)} ${type} ${name}\n`)
         .join(""),
     );
-    const names = await namesPages();
-    const isGone = (page: Uint8Array, at: number) => hasVmcoreinfo(page) || names.has(at);
-    const root = Number(truth.stops.kernel.root);
-    const dump = `${FIXTURE}.kdump`;
-    await withoutVmcoreinfo(
-      dump,
-      () => ({ root }),
-      async (linux) => {
+    const find = async (options: Partial<FindKernelOptions>, use: (linux: Linux) => Promise<void>) => {
+      const names = await namesPages();
+      const isGone = (page: Uint8Array, at: number) => names.has(at) || hasVmcoreinfo(page);
+      await withoutVmcoreinfo(`${FIXTURE}.kdump`, () => ({ root, ...options }), use, isGone);
+    };
+
+    it("lists its processes by its types alone", async () => {
+      await find({}, async (linux) => {
         expect(linux.origin.warnings).toMatchObject([expect.stringContaining("no symbols")]);
         await expectProcesses(linux);
-      },
-      isGone,
-    );
-    for (const kaslr of [undefined, slide]) {
-      await withoutVmcoreinfo(
-        dump,
-        () => ({ root, symbols: map, kaslr }),
-        async (linux) => {
-          expect(linux.kaslrOffset).toBe(slide);
-          linux.useSymbols(symbolsFor(linux, map, "map"));
-          expect((await linux.symbol("init_task")).address).toBe(
-            BigInt(truth.symbols.find(({ name }) => name === "init_task")?.address ?? 0),
-          );
-          await expectProcesses(linux);
-        },
-        isGone,
-      );
-    }
-    // A wrong offset is no offset: the banner is not there.
-    await withoutVmcoreinfo(
-      dump,
-      () => ({ root, symbols: map, kaslr: slide + 0x200000n }),
-      async (linux) => expect(linux.origin.warnings).toMatchObject([expect.stringContaining("no symbols")]),
-      isGone,
-    );
+      });
+    });
+
+    it.each([
+      ["the banner", undefined],
+      ["KASLR's offset", slide],
+    ])("takes a System.map, by %s", async (_, kaslr) => {
+      await find({ symbols: map, kaslr }, async (linux) => {
+        expect(linux.kaslrOffset).toBe(slide);
+        linux.useSymbols(symbolsFor(linux, map, "map"));
+        const { address } = await linux.symbol("init_task");
+        expect(`0x${address.toString(16)}`).toBe(
+          truth.symbols.find(({ name }) => name === "init_task")?.address,
+        );
+      });
+    });
+
+    it("takes none by an offset at which the banner is not", async () => {
+      await find({ symbols: map, kaslr: slide + 0x200000n }, async (linux) => {
+        expect(linux.origin.warnings).toMatchObject([expect.stringContaining("no symbols")]);
+      });
+    });
   });
 
   it("that no page tables lead to is not found, and it says what was tried and what to give", async () => {

@@ -5,9 +5,11 @@ import { MemoryIo, type PacketIo } from "../../src/io/index.js";
 import { type FindKernelOptions, findKernel, type Linux } from "../../src/linux/index.js";
 
 const PAGE = 4096;
+const PIECE = 1 << 20;
 
 /** Whether a page has VMCOREINFO's text, or a note of it. */
-export const hasVmcoreinfo = (page: Uint8Array): boolean => Buffer.from(page).includes("OSRELEASE=");
+export const hasVmcoreinfo = (page: Uint8Array): boolean =>
+  Buffer.from(page.buffer, page.byteOffset, page.length).includes("OSRELEASE=");
 
 /**
  * Finds the kernel of a dump without its note, and without the pages that are gone.
@@ -28,7 +30,12 @@ export async function withoutVmcoreinfo(
     const gone = new Set<number>();
     for (const { start, end, state } of physical.map.ranges()) {
       if (state !== "present") continue;
-      for (let at = start; at < end; at += PAGE) if (isGone(await physical.read(at, PAGE), at)) gone.add(at);
+      for (let piece = start; piece < end; piece += PIECE) {
+        const bytes = await physical.read(piece, Math.min(PIECE, end - piece));
+        for (let i = 0; i < bytes.length; i += PAGE) {
+          if (isGone(bytes.subarray(i, i + PAGE), piece + i)) gone.add(piece + i);
+        }
+      }
     }
     if (gone.size === 0) throw new Error(`${target}: no page to take away`);
     const found = await findKernel(blanked(physical, gone), {

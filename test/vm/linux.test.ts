@@ -1,5 +1,5 @@
 /** A guest with a newer kernel in every form of a dump: what memtool says of it against what the guest itself printed. */
-import { afterAll } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { FORMS, type Form } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import { cpuSuite } from "../support/cpu-suite.js";
@@ -10,6 +10,7 @@ import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
+import { processNumbers, withoutVmcoreinfo } from "../support/without-vmcoreinfo.js";
 
 let guest: Promise<Guest> | undefined;
 const boot = (): Promise<Guest> => {
@@ -33,6 +34,20 @@ for (const suite of [socketSuite, timerSuite, irqSuite]) {
     return { target: rawFile, truth };
   });
 }
+
+describe("Linux 6.12, raw, without VMCOREINFO", () => {
+  it("lists its processes", async () => {
+    const { rawFile, truth } = await boot();
+    await withoutVmcoreinfo(
+      rawFile,
+      () => ({ searchRoots: true }),
+      async (linux) => {
+        const { found, listed } = await processNumbers(linux, truth);
+        expect(found).toEqual(listed);
+      },
+    );
+  });
+});
 
 /**
  * By the name that forms.mjs gives them. Filtered ones are `guest.test.ts`'s, of 6.1: Debian 12's makedumpfile does not know the page

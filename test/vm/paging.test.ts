@@ -18,6 +18,7 @@ import { slabSuite } from "../support/slab-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
 import { kernelHalf, mappedRuns, mmuOf, referenceOf, rootOf } from "../support/vm-truth.js";
+import { processNumbers, withoutVmcoreinfo } from "../support/without-vmcoreinfo.js";
 
 /** One boot each. `amd64` itself, with its swap in RAM, is `guest.test.ts`'s. */
 const NAMES: readonly MachineName[] = [
@@ -63,6 +64,20 @@ for (const name of NAMES) {
           return { target: elfFile, truth, swapFile };
         });
       }
+    }
+
+    if (WITH_TYPES.has(name)) {
+      it("lists its processes without VMCOREINFO, by a search for roots", async () => {
+        const { elfFile, truth } = await boot();
+        await withoutVmcoreinfo(
+          elfFile,
+          () => ({ searchRoots: true }),
+          async (linux) => {
+            const { found, listed } = await processNumbers(linux, truth);
+            expect(found).toEqual(listed);
+          },
+        );
+      });
     }
 
     manualsSuite(boot);
