@@ -143,8 +143,9 @@ export class PathResolver {
       }
       if (dentry.address === mount.root) {
         if (mount.parent === mount.address) {
-          const isMounted = isNamespace(mount.namespace, this.#pointerSize);
-          return foundAt(names, first, isMounted ? "top" : "detached");
+          const { namespace } = mount;
+          if (namespace === undefined) return foundAt(names, first, undefined);
+          return foundAt(names, first, isNamespace(namespace, this.#pointerSize) ? "top" : "detached");
         }
         dentry = cache.dentry(mount.mountpoint);
         mount = cache.mount(mount.parent);
@@ -189,13 +190,13 @@ export function shownPath({ path, deleted }: FoundPath): string | undefined {
   return deleted && path !== undefined ? `${path} (deleted)` : path;
 }
 
-function foundAt(names: string[], first: Dentry, start: PathStart): FoundPath {
+function foundAt(names: string[], first: Dentry, start: PathStart | undefined): FoundPath {
   return { path: `/${names.reverse().join("/")}`, deleted: isUnlinked(first), start };
 }
 
 /** `d_unlinked`. */
 function isUnlinked(dentry: Dentry): boolean {
-  return !dentry.hashed && dentry.parent !== dentry.address;
+  return dentry.hashed === false && dentry.parent !== dentry.address;
 }
 
 /** Neither null nor an error's number (MNT_NS_INTERNAL is -EINVAL): those lie in the last page of the address space. */

@@ -63,9 +63,10 @@ export function* openSockets(
   const files = yield* readEach(data, FILE, pointers, "a file", report);
   const bySocket = new Map<bigint, SocketOwner[]>();
   for (const [i, file] of files.entries()) {
-    if (file === undefined || file.operations !== operations) continue;
-    const owners = byFile.get(pointers[i] as bigint) ?? [];
-    bySocket.set(file.socket, [...(bySocket.get(file.socket) ?? []), ...owners]);
+    if (file?.operations !== operations || file.socket === undefined) continue;
+    const owners = bySocket.get(file.socket) ?? [];
+    for (const owner of byFile.get(pointers[i] as bigint) ?? []) owners.push(owner);
+    bySocket.set(file.socket, owners);
   }
   const sockets = [...bySocket];
   const rows = yield* readEach(
@@ -76,7 +77,7 @@ export function* openSockets(
     report,
   );
   return sockets.flatMap(([socket, owners], i) => {
-    const row = rows[i];
-    return row === undefined ? [] : [{ socket, sock: row.sock, owners }];
+    const sock = rows[i]?.sock;
+    return sock === undefined ? [] : [{ socket, sock, owners }];
   });
 }

@@ -90,7 +90,7 @@ export interface Task {
   /** Other members of its `task_struct`, for whoever reads on. @internal */
   readonly raw: Partial<Values<typeof TASK.fields>>;
   /** Its `mm_struct`'s members. @internal */
-  readonly mmRaw: Values<typeof MM.fields> | undefined;
+  readonly mmRaw: Partial<Values<typeof MM.fields>> | undefined;
 }
 
 /** Processes of a kernel; those of all namespaces, zombies among them. In the order of their list: as they were made. */
@@ -294,13 +294,13 @@ function* parentNumbers(
 /** Physical addresses of the top tables. */
 function* rootsOf(
   { memory }: KernelData,
-  mms: readonly (Values<typeof MM.fields> | undefined)[],
+  mms: readonly ({ readonly pgd?: bigint } | undefined)[],
 ): Routine<(number | undefined)[]> {
   const cache = new Map<bigint, number | undefined>();
-  for (const mm of mms) {
-    if (mm === undefined || cache.has(mm.pgd)) continue;
-    const found = yield* memory.translate(mm.pgd);
-    cache.set(mm.pgd, "physical" in found ? found.physical : undefined);
+  for (const { pgd } of mms.filter((mm) => mm !== undefined)) {
+    if (pgd === undefined || cache.has(pgd)) continue;
+    const found = yield* memory.translate(pgd);
+    cache.set(pgd, "physical" in found ? found.physical : undefined);
   }
-  return mms.map((mm) => (mm === undefined ? undefined : cache.get(mm.pgd)));
+  return mms.map((mm) => (mm?.pgd === undefined ? undefined : cache.get(mm.pgd)));
 }
