@@ -136,8 +136,8 @@ function* tcp(data: KernelData, nets: readonly Net[], take: Take, report: OnDama
   const tables = yield* readEach(data, HASHINFO, distinct(all), "the tables of TCP", report);
   const stride = sizeOf(needStruct(types, "inet_ehash_bucket"));
   const bucket = needStruct(types, "inet_listen_hashbucket");
-  const head = findPlace(bucket, "nulls_head") ?? findPlace(bucket, "head");
-  const headAt = BigInt((head?.bitOffset ?? 0) / 8);
+  const head = findPlace(bucket, "nulls_head") === undefined ? "head" : "nulls_head";
+  const headAt = BigInt(offsetOf(types, "inet_listen_hashbucket", head));
   for (const table of tables) {
     if (table === undefined) continue;
     const { established, mask, oldListening, listening = 0n, listeningMask = 0 } = table;
@@ -154,7 +154,7 @@ function* tcp(data: KernelData, nets: readonly Net[], take: Take, report: OnDama
 
 function* udp(data: KernelData, nets: readonly Net[], take: Take, report: OnDamage): Routine<void> {
   const slot = needStruct(data.types, "udp_hslot");
-  const headAt = BigInt((findPlace(slot, "head")?.bitOffset ?? 0) / 8);
+  const headAt = BigInt(offsetOf(data.types, "udp_hslot", "head"));
   const own = nets.map((net) => net.udp);
   for (const source of ["udp", "udplite"] as const) {
     const shared = yield* symbolAddress(data, source === "udp" ? "udp_table" : "udplite_table");

@@ -12,6 +12,7 @@ import { type Damage, DamageLog, type DamageOptions, damage, type OnDamage } fro
 import { walkList } from "../objects/list.js";
 import { readEach } from "../objects/read-each.js";
 import { int, maybe, offsetOf, type Row, record, text, type Values, word } from "../objects/record.js";
+import { TypesError } from "../types/type-table.js";
 import { tasksByNumber } from "./by-number.js";
 import { stateLetter } from "./task-state.js";
 
@@ -199,7 +200,15 @@ export function* leaderAddresses(data: KernelData, report: OnDamage): Routine<bi
 /** First threads that a damaged list lacks. */
 function* unlisted(data: KernelData, listed: readonly bigint[], report: OnDamage): Routine<bigint[]> {
   const known = new Set(listed);
-  const others = (yield* tasksByNumber(data, report)).filter((address) => !known.has(address));
+  let numbered: bigint[] = [];
+  try {
+    numbered = yield* tasksByNumber(data, report);
+  } catch (error) {
+    // (Types of what the numbers are kept in are damaged: that must not take along what is listed.)
+    if (!(error instanceof TypesError)) throw error;
+    report(damage("the numbers of tasks", 0n, "invalid", 0, error.message));
+  }
+  const others = numbered.filter((address) => !known.has(address));
   const rows = yield* TASK.on(data.types).read(data.memory, others);
   // (Whose numbers can't be read may be a thread.)
   return rows
