@@ -12,7 +12,7 @@ const COLUMNS: readonly ListColumn<Cgroup>[] = [
     field: "controllers",
     title: "CONTROLLERS",
     value: (each) => each.controllers,
-    cell: (each) => each.controllers.join(","),
+    cell: (each) => each.controllers?.join(","),
   },
   { field: "path", title: "PATH", value: (each) => each.path, cell: pathText },
   { field: "deleted", value: (each) => each.deleted },

@@ -149,7 +149,8 @@ export function filesSuite(name: string, get: () => Promise<LinuxSubject>): void
         if (text === undefined || (filtered && !(await isThere(pid)))) continue;
         const mine = await listCgroups(kernel, { pid, onDamage }).toArray();
         const lines = mine.map(({ hierarchy, version, controllers, name, path, deleted }) => {
-          const shown = version === 1 ? [...controllers, ...(name === "" ? [] : [`name=${name}`])] : [];
+          const shown =
+            version === 1 ? [...(controllers ?? []), ...(name === "" ? [] : [`name=${name}`])] : [];
           return `${hierarchy}:${shown.join(",")}:${path}${deleted ? " (deleted)" : ""}`;
         });
         expectSame(

@@ -44,6 +44,7 @@ export class PatchedKernel {
   readonly #machine: Machine;
   readonly #io: PatchedIo;
   readonly #bytes = new Map<number, Uint8Array>();
+  #splits = 0;
 
   private constructor(kernel: LinuxKernel, machine: Machine, io: PatchedIo) {
     this.kernel = kernel;
@@ -92,6 +93,26 @@ export class PatchedKernel {
   async remove(address: bigint): Promise<void> {
     this.#io.pages.set(Math.floor((await this.#physical(address)) / PAGE), undefined);
     this.kernel.memory.flush();
+  }
+
+  /**
+   * Moves a structure to where one page ends behind its first `cut` bytes and another begins: a page of the log, which is large.
+   *
+   * @param link Place of the pointer to it, which is written anew.
+   * @returns Its new address: `remove` of it, or of what is `cut` bytes on, takes the half of it away.
+   */
+  async split(link: bigint, size: number, cut: number): Promise<bigint> {
+    const { memory } = this.kernel;
+    const bytes = await memory.read(link, 8);
+    const from = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+    const log = await this.kernel.symbol("__log_buf");
+    this.#splits += 2;
+    const border = (log.address / BigInt(PAGE) + BigInt(this.#splits)) * BigInt(PAGE);
+    const copy = await memory.read(from, size);
+    await this.set(border - BigInt(cut), copy.subarray(0, cut));
+    await this.set(border, copy.subarray(cut));
+    await this.setPointer(link, border - BigInt(cut));
+    return border - BigInt(cut);
   }
 
   async #physical(address: bigint): Promise<number> {

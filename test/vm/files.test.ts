@@ -112,7 +112,8 @@ for (const kind of ["amd64", "amd64-612"] as const) {
         const mine = groups
           .filter((group) => group.pid === pid)
           .map(({ hierarchy, version, controllers, name, path, deleted }) => {
-            const shown = version === 1 ? [...controllers, ...(name === "" ? [] : [`name=${name}`])] : [];
+            const shown =
+              version === 1 ? [...(controllers ?? []), ...(name === "" ? [] : [`name=${name}`])] : [];
             return `${hierarchy}:${shown.join(",")}:${path}${deleted ? " (deleted)" : ""}`;
           });
         expect(mine, `of ${pid}`).toEqual(printed(pid, "cgroup"));

@@ -60,16 +60,16 @@ export interface Cgroup {
   readonly pid: number | undefined;
   readonly comm: string | undefined;
   /** The hierarchy's number; 0 is that of version 2. */
-  readonly hierarchy: number;
+  readonly hierarchy: number | undefined;
   /** Of the interface. */
   readonly version: 1 | 2;
   /** The hierarchy's name, as systemd's has one in version 1; else "". */
-  readonly name: string;
+  readonly name: string | undefined;
   /** The hierarchy's controllers: "memory", "pids" … (/proc leaves out those of version 2.) */
-  readonly controllers: readonly string[];
+  readonly controllers: readonly string[] | undefined;
   readonly path: string | undefined;
   /** Whether the group was removed while the process, a zombie, is still in it. */
-  readonly deleted: boolean;
+  readonly deleted: boolean | undefined;
   /** Address of its `struct cgroup`. */
   readonly cgroup: bigint;
 }
@@ -92,10 +92,10 @@ export function listCgroups(kernel: LinuxKernel, options: CgroupOptions = {}): I
 /** A group without the process. */
 interface Group {
   readonly address: bigint;
-  readonly root: Values<typeof ROOT.fields>;
+  readonly root: Partial<Values<typeof ROOT.fields>>;
   readonly version: 1 | 2;
   readonly path: string | undefined;
-  readonly isOnline: boolean;
+  readonly isOnline: boolean | undefined;
 }
 
 function* cgroupsRoutine(sink: Sink<Cgroup>, kernel: LinuxKernel, options: CgroupOptions): Routine<void> {
@@ -118,19 +118,19 @@ function* cgroupsRoutine(sink: Sink<Cgroup>, kernel: LinuxKernel, options: Cgrou
   const controllers = yield* controllerNames(data, sets, log.report);
   for (const [i, task] of tasks.entries()) {
     const raw = raws[i];
-    if (raw === undefined) continue;
+    if (raw?.set === undefined) continue;
     for (const { address, root, version, path, isOnline } of groups.get(raw.set) ?? []) {
-      const isZombieOfOld = version === 1 && (raw.flags & EXITING) !== 0;
+      const isZombieOfOld = version === 1 && ((raw.flags ?? 0) & EXITING) !== 0;
       yield sink.emit({
         pid: task.pid,
         comm: task.comm,
-        hierarchy: root.id,
+        hierarchy: root.id ?? (version === 2 ? 0 : undefined),
         version,
         name: root.name,
-        controllers: controllersIn(root.mask, controllers, version),
+        controllers: root.mask === undefined ? undefined : controllersIn(root.mask, controllers, version),
         // Of a zombie, the first version's hierarchies show no group.
         path: isZombieOfOld ? "/" : path,
-        deleted: version === 2 && !isOnline,
+        deleted: version === 2 ? (isOnline === undefined ? undefined : !isOnline) : false,
         cgroup: address,
       });
     }
@@ -168,7 +168,7 @@ function* groupsOfSets(
     const groups = (ofSets[i] as bigint[]).flatMap((address) => known.get(address) ?? []);
     found.set(
       set,
-      groups.sort((a, b) => b.root.id - a.root.id),
+      groups.sort((a, b) => (b.root.id ?? 0) - (a.root.id ?? 0)),
     );
   }
   return found;
@@ -191,11 +191,13 @@ function* readGroups(
   const found = new Map<bigint, Group>();
   for (const [i, address] of addresses.entries()) {
     const cgroup = cgroups[i];
-    const root = roots[i];
-    if (cgroup === undefined || root === undefined) continue;
-    const version = isDefault(cgroup.root, root) ? 2 : 1;
+    const root = roots[i] ?? {};
+    // Without that, which version it is of is unknown.
+    const mark = defaultRoot === undefined ? root.id : cgroup?.root;
+    if (cgroup === undefined || mark === undefined) continue;
+    const version = mark === (defaultRoot ?? 0) ? 2 : 1;
     if (version === 2 && isSecondVisible === false) continue;
-    const isOnline = (cgroup.flags & ONLINE) !== 0;
+    const isOnline = cgroup.flags === undefined ? undefined : (cgroup.flags & ONLINE) !== 0;
     found.set(address, { address, root, version, path: paths[i], isOnline });
   }
   return found;

@@ -47,7 +47,7 @@ export class KernfsPaths {
         this.#report,
       );
       for (const [i, row] of rows.entries()) {
-        const node = row === undefined ? undefined : { parent: row.parent, name: names[i] };
+        const node = row?.parent === undefined ? undefined : { parent: row.parent, name: names[i] };
         this.#nodes.set(wanted[i] as bigint, node);
       }
       wanted = this.#unknown(rows.map((row) => row?.parent));

@@ -38,13 +38,13 @@ export interface Dentry {
   readonly address: bigint;
   /** That of its parent, or its own. */
   readonly parent: bigint;
-  /** `undefined` if its name can't be read. */
+  /** This and what follows is `undefined` if it can't be read. */
   readonly name: string | undefined;
-  readonly hashed: boolean;
+  readonly hashed: boolean | undefined;
   /** Addresses of its inode (0n for a name that nothing has), its `dentry_operations` (or 0n), and what those keep in it. */
-  readonly inode: bigint;
-  readonly op: bigint;
-  readonly fsdata: bigint;
+  readonly inode: bigint | undefined;
+  readonly op: bigint | undefined;
+  readonly fsdata: bigint | undefined;
 }
 
 /** A mount, as a path sees it. All are addresses. */
@@ -57,8 +57,8 @@ export interface MountLink {
   readonly mountpoint: bigint;
   /** The dentry that is seen instead. */
   readonly root: bigint;
-  /** Its mount namespace: 0n for what is unmounted, an error's number for the kernel's own. */
-  readonly namespace: bigint;
+  /** Its mount namespace: 0n for what is unmounted, an error's number for the kernel's own. `undefined` if it can't be read. */
+  readonly namespace: bigint | undefined;
 }
 
 /** Dentries and mounts that were read once. */
@@ -98,14 +98,15 @@ export class DentryCache {
     const rows = yield* DENTRY.on(this.#data.types).read(this.#data.memory, wanted);
     const names = yield* this.#names(rows);
     const found: Dentry[] = [];
-    for (const [i, { address, value, fault }] of rows.entries()) {
-      if (value === undefined) {
-        this.#report(damage("a dentry", address, "unreadable", fault));
+    for (const [i, { address, partial, fault }] of rows.entries()) {
+      if (fault !== 0) this.#report(damage("a dentry", address, "unreadable", fault));
+      const { parent, inode, op, fsdata } = partial;
+      if (parent === undefined) {
         this.#dentries.set(address, undefined);
         continue;
       }
-      const { parent, inode, op, fsdata } = value;
-      const dentry = { address, parent, name: names[i], hashed: value.hashed !== 0n, inode, op, fsdata };
+      const hashed = partial.hashed === undefined ? undefined : partial.hashed !== 0n;
+      const dentry = { address, parent, name: names[i], hashed, inode, op, fsdata };
       this.#dentries.set(address, dentry);
       found.push(dentry);
     }
@@ -117,13 +118,13 @@ export class DentryCache {
     const wanted = unknown(addresses, this.#mounts);
     if (wanted.length === 0) return [];
     const found: MountLink[] = [];
-    for (const { address, value, fault } of yield* MOUNT.on(this.#data.types).read(
-      this.#data.memory,
-      wanted,
-    )) {
-      const mount = value === undefined ? undefined : { address, ...value };
-      if (mount === undefined) this.#report(damage("a mount", address, "unreadable", fault));
-      else found.push(mount);
+    const rows = yield* MOUNT.on(this.#data.types).read(this.#data.memory, wanted);
+    for (const { address, partial, fault } of rows) {
+      if (fault !== 0) this.#report(damage("a mount", address, "unreadable", fault));
+      const { parent, mountpoint, root, namespace } = partial;
+      const isLink = parent !== undefined && mountpoint !== undefined && root !== undefined;
+      const mount = isLink ? { address, parent, mountpoint, root, namespace } : undefined;
+      if (mount !== undefined) found.push(mount);
       this.#mounts.set(address, mount);
     }
     return found;
@@ -133,15 +134,16 @@ export class DentryCache {
     const names = new Array<string | undefined>(rows.length);
     // By their length, as those of one length are one batch.
     const elsewhere = new Map<number, number[]>();
-    for (const [i, { address, value }] of rows.entries()) {
-      if (value === undefined) continue;
-      const { nameAt, nameLength, inline, inlineAt } = value;
+    for (const [i, { address, partial }] of rows.entries()) {
+      const { nameAt, nameLength, inline, inlineAt } = partial;
       const isInline = nameAt === inlineAt;
-      if (nameLength > (isInline ? inline.length : MAX_NAME)) {
+      const most = isInline ? inline?.length : MAX_NAME;
+      if (nameAt === undefined || nameLength === undefined || most === undefined) continue;
+      if (nameLength > most) {
         const more = `a name of ${nameLength} bytes can't be`;
         this.#report(damage("the name of a dentry", address, "invalid", 0, more));
       } else if (isInline) {
-        names[i] = textAt(inline, 0, nameLength);
+        names[i] = textAt(inline as Uint8Array, 0, nameLength);
       } else if (nameLength === 0) {
         names[i] = "";
       } else {
@@ -151,7 +153,7 @@ export class DentryCache {
       }
     }
     for (const [length, indices] of elsewhere) {
-      const addresses = indices.map((i) => rows[i]?.value?.nameAt as bigint);
+      const addresses = indices.map((i) => rows[i]?.partial.nameAt as bigint);
       const gathered = yield* this.#data.memory.gather(addresses, length);
       for (const [k, i] of indices.entries()) {
         const fault = gathered.faultOf(k);

@@ -60,14 +60,16 @@ export class DynamicNames {
    * can't be read.
    */
   *makersOf(dentries: readonly Dentry[]): Routine<(string | undefined)[]> {
-    const wanted = [...new Set(dentries.map(({ op }) => op))].filter((op) => !this.#makers.has(op));
+    const wanted = [...new Set(dentries.map(({ op }) => op))].filter(
+      (op) => op !== undefined && !this.#makers.has(op),
+    ) as bigint[];
     const found = yield* readEach(this.#data, OPERATIONS, wanted, "dentry_operations", this.#report);
     for (const [i, op] of wanted.entries()) {
       const dname = found[i]?.dname;
       if (dname === undefined || dname === 0n) this.#makers.set(op, dname === undefined ? undefined : "");
       else this.#makers.set(op, (yield* nameOfFunction(this.#data, dname)) ?? `0x${dname.toString(16)}`);
     }
-    return dentries.map(({ op }) => this.#makers.get(op));
+    return dentries.map(({ op }) => (op === undefined ? undefined : this.#makers.get(op)));
   }
 
   /** The names that these functions make of these dentries. */

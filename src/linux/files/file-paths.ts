@@ -64,7 +64,7 @@ export function* readFiles(
   );
   const resolver = new PathResolver(data, report);
   const known = files.filter((file) => file !== undefined);
-  const paths = yield* resolver.resolve(known.map(({ mount, dentry }) => ({ mount, dentry })));
+  const paths = yield* resolver.resolve(known.map(({ mount = 0n, dentry = 0n }) => ({ mount, dentry })));
   const pathOf = new Map(known.map((file, i) => [file, paths[i]]));
   return files.map((file, i) =>
     file === undefined

@@ -5,6 +5,7 @@
  * include/linux/fs_struct.h; fs/proc/fd.c (`seq_show`) and fs/proc/base.c (`proc_cwd_link`, `proc_exe_link`) for what is shown.
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
+import type { AddressSpace } from "../../memory/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
@@ -131,8 +132,9 @@ function* placesOf(data: KernelData, task: Task, report: OnDamage): Routine<Hand
   const found: Handle[] = [];
   if (fs !== undefined) {
     const none = { file: null, closeOnExec: false };
-    found.push({ fd: "cwd", mount: fs.cwdMount, dentry: fs.cwdDentry, ...none });
-    found.push({ fd: "rtd", mount: fs.rootMount, dentry: fs.rootDentry, ...none });
+    const { cwdMount = 0n, cwdDentry = 0n, rootMount = 0n, rootDentry = 0n } = fs;
+    found.push({ fd: "cwd", mount: cwdMount, dentry: cwdDentry, ...none });
+    found.push({ fd: "rtd", mount: rootMount, dentry: rootDentry, ...none });
   }
   if (mm?.exe !== undefined && mm.exe !== 0n) {
     const [exe] = yield* readEach(data, FILE, [mm.exe], "a file", report);
@@ -142,12 +144,15 @@ function* placesOf(data: KernelData, task: Task, report: OnDamage): Routine<Hand
   return found;
 }
 
+/** A table that can be listed: the rest of it may be missing. */
+type Table = Partial<Values<typeof TABLE.fields>> & { readonly files: bigint };
+
 /** The table of a process's descriptors, a piece at a time. @internal */
 export class Descriptors {
   readonly #data: KernelData;
   readonly #task: Task;
   readonly #report: OnDamage;
-  #table: Values<typeof TABLE.fields> | undefined;
+  #table: Table | undefined;
   #next = 0;
   #count = -1;
 
@@ -176,34 +181,32 @@ export class Descriptors {
       "a files_struct",
       this.#report,
     );
-    [this.#table] = yield* readEach(this.#data, TABLE, [files?.table], "an fdtable", this.#report);
-    if (this.#table === undefined) return;
+    const [fdtable] = yield* readEach(this.#data, TABLE, [files?.table], "an fdtable", this.#report);
+    if (fdtable?.files === undefined) return;
+    this.#table = { ...fdtable, files: fdtable.files };
     const { count, open, closeOnExec } = this.#table;
     const table = files?.table as bigint;
     // A first, small table lies in the files_struct; of others, the two bitmaps lie one behind the other (`alloc_fdtable`).
     const isFirst = table === files?.first;
-    const room = isFirst ? 8 * this.#data.memory.pointerSize : 8 * Number(closeOnExec - open);
-    this.#count = Math.max(0, Math.min(count, room, MAX_DESCRIPTORS));
-    if (this.#count === count) return;
+    const bits = open === undefined || closeOnExec === undefined ? undefined : 8 * Number(closeOnExec - open);
+    const room = isFirst ? 8 * this.#data.memory.pointerSize : (bits ?? count ?? 0);
+    this.#count = Math.max(0, Math.min(count ?? room, room, MAX_DESCRIPTORS));
+    if (count === undefined || this.#count === count) return;
     const more = `${count} descriptors can't be: ${this.#count} are looked at`;
     this.#report(damage("an fdtable", table, "too long", 0, more));
   }
 
-  *#piece(table: Values<typeof TABLE.fields>, from: number, count: number): Routine<Handle[] | undefined> {
+  *#piece(table: Table, from: number, count: number): Routine<Handle[] | undefined> {
     const { memory } = this.#data;
     const what = `the descriptors of process ${this.#task.pid ?? "?"}`;
-    const bitsAt = BigInt(from / 8);
-    const open = yield* memory.readPartial(BigInt.asUintN(64, table.open + bitsAt), Math.ceil(count / 8));
-    const closing = yield* memory.readPartial(
-      BigInt.asUintN(64, table.closeOnExec + bitsAt),
-      Math.ceil(count / 8),
-    );
+    const open = yield* bitsAt(memory, table.open, from, count);
+    const closing = yield* bitsAt(memory, table.closeOnExec, from, count);
     const { pointerSize: size } = memory;
     const slots = yield* memory.readPartial(
       BigInt.asUintN(64, table.files + BigInt(from * size)),
       count * size,
     );
-    for (const hole of [...open.holes, ...closing.holes, ...slots.holes]) {
+    for (const hole of [...(open?.holes ?? []), ...(closing?.holes ?? []), ...slots.holes]) {
       this.#report(damage(what, table.files, "unreadable", hole.fault));
     }
     // Nothing of it is there: what is behind it is none either.
@@ -214,12 +217,18 @@ export class Descriptors {
     for (const [i, pointer] of pointersIn(memory, slots.bytes).entries()) {
       // A slot may hold a file that is being opened or closed: the bits say which are. Where they are missing, all are.
       if (pointer === 0n || !known(i * size)) continue;
-      if (open.holes.length === 0 && !bit(open.bytes, i)) continue;
-      const isClosing = closing.holes.length === 0 && bit(closing.bytes, i);
+      if (open?.holes.length === 0 && !bit(open.bytes, i)) continue;
+      const isClosing = closing?.holes.length === 0 && bit(closing.bytes, i);
       handles.push({ fd: from + i, file: pointer, closeOnExec: isClosing, mount: 0n, dentry: 0n });
     }
     return handles;
   }
+}
+
+/** A piece of one of a table's bitmaps; `undefined` if nobody knows where it is. */
+function* bitsAt(memory: AddressSpace, at: bigint | undefined, from: number, count: number) {
+  if (at === undefined) return undefined;
+  return yield* memory.readPartial(BigInt.asUintN(64, at + BigInt(from / 8)), Math.ceil(count / 8));
 }
 
 /** Bits of the kernel's `unsigned long`s, on little-endian machines. */
@@ -243,7 +252,10 @@ function* openFiles(
     "a file",
     report,
   );
-  const pairs = handles.map(({ mount, dentry }, i) => files[i] ?? { mount, dentry });
+  const pairs = handles.map((handle, i) => {
+    const { mount = 0n, dentry = 0n } = files[i] ?? handle;
+    return { mount, dentry };
+  });
   const found = yield* paths.locate(pairs);
   const dentries = yield* readEach(
     data,
@@ -268,7 +280,7 @@ function* openFiles(
   );
   return handles.map(({ fd, file, closeOnExec }, i) => {
     const inode = inodes[i];
-    const type = inode === undefined ? undefined : fileType(inode.mode);
+    const type = inode?.mode === undefined ? undefined : fileType(inode.mode);
     const isNumbered = typeof fd === "number";
     const flags = flagsOf(files[i]?.flags, closeOnExec);
     return {

@@ -7,8 +7,9 @@
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
-import { type Dentry, DentryCache } from "./dentry.js";
+import { type Dentry, DentryCache, type MountLink } from "./dentry.js";
 import { DynamicNames } from "./dynamic-name.js";
+import { Climb, type Prefix, type Prefixes } from "./prefix.js";
 
 /** The kernel's `struct path`: addresses of a `struct vfsmount` and a `struct dentry`. */
 export interface PathPointers {
@@ -35,6 +36,9 @@ export interface FoundPath {
 /** Steps of a path: directories and mounts. More are not believed. */
 const MAX_STEPS = 4096;
 
+/** Of what is missing above a path, so much of the path is told. */
+const SHOWN = 256;
+
 const NOT_FOUND: FoundPath = { path: undefined, deleted: false, start: undefined };
 
 /**
@@ -46,6 +50,10 @@ export class PathResolver {
   readonly #cache: DentryCache;
   readonly #names: DynamicNames;
   readonly #pointerSize: number;
+  /** Of paths that begin at `#root`, and of paths within file systems. */
+  #prefixes: Prefixes = new Map();
+  #root = "";
+  readonly #within: Prefixes = new Map();
 
   /** @throws {TypesError} if the kernel's types lack dentries or mounts. */
   constructor(data: KernelData, report: OnDamage) {
@@ -129,58 +137,83 @@ export class PathResolver {
     }
   }
 
-  /** Goes up from a dentry through the mounts; everything has been read. */
+  /** Goes up from a dentry through the mounts, as far as that is not known already; everything has been read. */
   #climb(pair: PathPointers, first: Dentry, root: PathPointers | undefined): FoundPath {
     const cache = this.#cache;
     const rootMount = root === undefined ? undefined : cache.mountOf(root.mount);
-    const names: string[] = [];
+    const climb = new Climb(this.#prefixesOf(root));
     let dentry: Dentry | undefined = first;
     let mount = cache.mount(cache.mountOf(pair.mount));
-    for (let steps = 0; steps < MAX_STEPS; steps++) {
-      if (dentry === undefined || mount === undefined) return this.#broken(first, names);
+    while (climb.steps < MAX_STEPS) {
+      if (dentry === undefined || mount === undefined) {
+        this.#broken(first, climb.names);
+        return foundAt(this.#end(climb, first, undefined), first);
+      }
+      if (climb.isKnown(mount.address, dentry.address)) return foundAt(this.#end(climb, first), first);
       if (dentry.address === root?.dentry && mount.address === rootMount) {
-        return foundAt(names, first, "root");
+        return foundAt(this.#end(climb, first, "root"), first);
       }
       if (dentry.address === mount.root) {
-        if (mount.parent === mount.address) {
-          const isMounted = isNamespace(mount.namespace, this.#pointerSize);
-          return foundAt(names, first, isMounted ? "top" : "detached");
-        }
+        if (mount.parent === mount.address)
+          return foundAt(this.#end(climb, first, this.#startOf(mount)), first);
+        climb.add(mount.address, dentry.address, "");
         dentry = cache.dentry(mount.mountpoint);
         mount = cache.mount(mount.parent);
       } else if (dentry.parent === dentry.address) {
-        return foundAt([], first, "outside");
+        return foundAt(this.#end(climb, first, "outside"), first);
       } else {
-        if (dentry.name === undefined) return NOT_FOUND;
-        names.push(dentry.name);
+        climb.add(mount.address, dentry.address, dentry.name);
+        if (dentry.name === undefined) return foundAt(this.#end(climb, first, undefined), first);
         dentry = cache.dentry(dentry.parent);
       }
     }
     this.#report(damage("a path", first.address, "loop", 0, `more than ${MAX_STEPS} steps`));
-    return NOT_FOUND;
+    return foundAt(this.#end(climb, first, undefined), first);
   }
 
   #inFileSystem(first: Dentry): string | undefined {
-    const names: string[] = [];
+    const climb = new Climb(this.#within);
     let dentry: Dentry | undefined = first;
-    for (let steps = 0; steps < MAX_STEPS; steps++) {
-      if (dentry === undefined) return this.#broken(first, names).path;
-      if (dentry.parent === dentry.address) {
-        return `/${names.reverse().join("/")}${isUnlinked(first) ? "//deleted" : ""}`;
+    const ended = (prefix: Prefix | undefined) =>
+      prefix && `${prefix.path || "/"}${isUnlinked(first) ? "//deleted" : ""}`;
+    while (climb.steps < MAX_STEPS) {
+      if (dentry === undefined) {
+        this.#broken(first, climb.names);
+        return ended(this.#end(climb, first, undefined));
       }
-      if (dentry.name === undefined) return undefined;
-      names.push(dentry.name);
+      if (climb.isKnown(0n, dentry.address)) return ended(this.#end(climb, first));
+      if (dentry.parent === dentry.address) return ended(this.#end(climb, first, "top"));
+      climb.add(0n, dentry.address, dentry.name);
+      if (dentry.name === undefined) return ended(this.#end(climb, first, undefined));
       dentry = this.#cache.dentry(dentry.parent);
     }
     this.#report(damage("a path", first.address, "loop", 0, `more than ${MAX_STEPS} steps`));
-    return undefined;
+    return ended(this.#end(climb, first, undefined));
+  }
+
+  #end(climb: Climb, first: Dentry, ...start: Parameters<Climb["end"]>): Prefix | undefined {
+    const prefix = climb.end(...start);
+    if (climb.isTooLong) this.#report(damage("a path", first.address, "too long"));
+    return prefix;
+  }
+
+  /** What is known of paths that begin at this root: they are asked for one root after the other. */
+  #prefixesOf(root: PathPointers | undefined): Prefixes {
+    const key = root === undefined ? "" : `${root.mount} ${root.dentry}`;
+    if (key !== this.#root) this.#prefixes = new Map();
+    this.#root = key;
+    return this.#prefixes;
+  }
+
+  #startOf({ namespace }: MountLink): PathStart | "?" {
+    if (namespace === undefined) return "?";
+    return isNamespace(namespace, this.#pointerSize) ? "top" : "detached";
   }
 
   /** Its missing part was reported when it was read; this says which path it was of. */
-  #broken(first: Dentry, names: readonly string[]): FoundPath {
-    const end = [...names].reverse().join("/");
+  #broken(first: Dentry, names: readonly string[]): void {
+    const end = [...names].reverse().join("/").slice(-SHOWN);
     this.#report(damage("a path", first.address, "invalid", 0, `what is above "${end}" can't be read`));
-    return NOT_FOUND;
   }
 }
 
@@ -189,13 +222,15 @@ export function shownPath({ path, deleted }: FoundPath): string | undefined {
   return deleted && path !== undefined ? `${path} (deleted)` : path;
 }
 
-function foundAt(names: string[], first: Dentry, start: PathStart): FoundPath {
-  return { path: `/${names.reverse().join("/")}`, deleted: isUnlinked(first), start };
+function foundAt(prefix: Prefix | undefined, first: Dentry): FoundPath {
+  if (prefix === undefined) return NOT_FOUND;
+  const start = prefix.start === "?" ? undefined : prefix.start;
+  return { path: prefix.path || "/", deleted: isUnlinked(first), start };
 }
 
 /** `d_unlinked`. */
 function isUnlinked(dentry: Dentry): boolean {
-  return !dentry.hashed && dentry.parent !== dentry.address;
+  return dentry.hashed === false && dentry.parent !== dentry.address;
 }
 
 /** Neither null nor an error's number (MNT_NS_INTERNAL is -EINVAL): those lie in the last page of the address space. */

@@ -30,13 +30,14 @@ export interface LogBufferLayout {
 /** By VMCOREINFO or the types; the structure is `printk_log` since 3.11 (62e32ac3505a). */
 export function logBufferLayout(layout: LogLayout): LogBufferLayout {
   const struct = layout.has("printk_log") ? "printk_log" : "log";
-  const dictionaryLength = layout.offset(struct, "dict_len");
+  // (Facility, flags and level lie behind it, without names in VMCOREINFO.)
+  const dictionaryLength = layout.offset(struct, "dict_len", 4);
   const header = layout.size(struct);
   return {
     header,
-    time: layout.offset(struct, "ts_nsec"),
-    length: layout.offset(struct, "len"),
-    textLength: layout.offset(struct, "text_len"),
+    time: layout.offset(struct, "ts_nsec", 8),
+    length: layout.offset(struct, "len", 2),
+    textLength: layout.offset(struct, "text_len", 2),
     dictionaryLength,
     facility: dictionaryLength + 2,
     caller: header >= dictionaryLength + 8 ? dictionaryLength + 4 : undefined,

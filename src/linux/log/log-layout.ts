@@ -20,8 +20,21 @@ export class LogLayout {
     this.#types = types;
   }
 
-  /** Bytes from the beginning of a structure to a member. @throws {TypesError} `NO_MEMBER` if nothing says it. */
-  offset(struct: string, member: string): number {
+  /**
+   * Bytes from the beginning of a structure to a member.
+   *
+   * @param width Bytes that are read there.
+   * @throws {TypesError} `NO_MEMBER` if nothing says it, or if it lies beyond the structure's end.
+   */
+  offset(struct: string, member: string, width: number): number {
+    const found = this.#find(struct, member);
+    const size = this.size(struct);
+    if (found + width <= size) return found;
+    const more = `${width} bytes at ${found} are beyond its ${size}`;
+    throw new TypesError("NO_MEMBER", member, `${struct}.${member} can't be where VMCOREINFO says: ${more}`);
+  }
+
+  #find(struct: string, member: string): number {
     const said = this.#kernel.vmcoreinfo.offsets.get(`${struct}.${member}`);
     if (said !== undefined && said <= MAX_OFFSET) return said;
     const types = this.#types;
@@ -41,7 +54,8 @@ export class LogLayout {
   size(struct: string): number {
     const said = this.#kernel.vmcoreinfo.sizes.get(struct);
     if (said !== undefined && said > 0 && said <= MAX_OFFSET) return said;
-    if (this.#types !== undefined) return needStruct(this.#types, struct).size;
+    const size = this.#types === undefined ? undefined : needStruct(this.#types, struct).size;
+    if (size !== undefined && size <= MAX_OFFSET) return size;
     throw new TypesError("NO_TYPE", struct, `neither VMCOREINFO nor the kernel's types have ${struct}`);
   }
 

@@ -21,20 +21,22 @@ export function listLog(kernel: LinuxKernel, options: DamageOptions = {}): IoSeq
 
 function* logRoutine(sink: Sink<LogRecord>, kernel: LinuxKernel, options: DamageOptions): Routine<void> {
   const log = new DamageLog(options);
-  for (const record of yield* readLog(kernel, log.report)) yield sink.emit(record);
+  yield* readLog(sink, kernel, log.report);
   log.end();
 }
 
-/** As {@link listLog}. @internal */
-export function* readLog(kernel: LinuxKernel, report: OnDamage): Routine<LogRecord[]> {
+function* readLog(sink: Sink<LogRecord>, kernel: LinuxKernel, report: OnDamage): Routine<void> {
   const ring = yield* symbolAddress({ kernel }, "prb");
   const layout = new LogLayout(
     kernel,
     yield* typesIfNeeded(kernel, ring === undefined ? "printk_log" : "printk_info"),
   );
-  if (ring === undefined) return yield* readOlder(kernel, layout, report);
+  if (ring === undefined) {
+    for (const record of yield* readOlder(kernel, layout, report)) yield sink.emit(record);
+    return;
+  }
   const at = yield* ringAddress(kernel.memory, ring, report);
-  return at === undefined ? [] : yield* readPrintkRing(kernel.memory, layout, at, report);
+  if (at !== undefined) yield* readPrintkRing(sink, kernel.memory, layout, at, report);
 }
 
 /** Types are read only where VMCOREINFO lacks the layout. */

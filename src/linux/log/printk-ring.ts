@@ -4,7 +4,7 @@
  * Facts: kernel/printk/printk_ringbuffer.h (`struct printk_ringbuffer`, `prb_desc_ring`, `prb_data_ring`, `printk_info`; DESC_…),
  * kernel/printk/printk_ringbuffer.c (`get_desc_state`, `get_data`), include/linux/dev_printk.h (`dev_printk_info`).
  */
-import { all, type Routine } from "../../io/index.js";
+import { all, type Routine, type Sink } from "../../io/index.js";
 import type { AddressSpace } from "../../memory/index.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { pointersAt, pointersIn } from "../objects/pointers.js";
@@ -36,15 +36,21 @@ interface Ring {
   readonly text: bigint;
 }
 
-/** Reads all records, the oldest first. @param at Address of the `printk_ringbuffer`. */
+/**
+ * Gives all records, the oldest first: as many as have room for their texts in the ring.
+ *
+ * @param at Address of the `printk_ringbuffer`.
+ * @throws {TypesError} if its layout is not known, or can't be.
+ */
 export function* readPrintkRing(
+  sink: Sink<LogRecord>,
   memory: AddressSpace,
   layout: LogLayout,
   at: bigint,
   report: OnDamage,
-): Routine<LogRecord[]> {
+): Routine<void> {
   const ring = yield* readRing(memory, layout, at, report);
-  if (ring === undefined) return [];
+  if (ring === undefined) return;
   // Numbers count up, and wrap within the bits that states leave.
   const mask = (1n << BigInt(ring.wordBits - 2)) - 1n;
   const count = Number(((ring.head - ring.tail) & mask) + 1n);
@@ -52,17 +58,22 @@ export function* readPrintkRing(
     report(
       damage("the kernel's log", at, "invalid", 0, `${count} records of at most ${2 ** ring.countBits}`),
     );
-    return [];
+    return;
   }
-  const records: LogRecord[] = [];
+  const room = { left: 2 ** ring.textBits };
   for (let first = 0; first < count; first += GROUP) {
     const numbers = Array.from(
       { length: Math.min(GROUP, count - first) },
       (_, i) => (ring.tail + BigInt(first + i)) & mask,
     );
-    records.push(...(yield* readRecords(ring, numbers, report)));
+    for (const record of yield* readRecords(ring, numbers, room, report)) yield sink.emit(record);
+    if (room.left < 0) {
+      report(
+        damage("the kernel's log", at, "too long", 0, "its records have more text than there is room for"),
+      );
+      return;
+    }
   }
-  return records;
 }
 
 /** Reads and checks the ring itself. */
@@ -80,22 +91,24 @@ function* readRing(
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const { littleEndian, pointerSize } = memory.abi;
-  const desc = layout.offset("printk_ringbuffer", "desc_ring");
-  const data = layout.offset("printk_ringbuffer", "text_data_ring");
+  const desc = layout.offset("printk_ringbuffer", "desc_ring", layout.size("prb_desc_ring"));
+  const data = layout.offset("printk_ringbuffer", "text_data_ring", layout.size("prb_data_ring"));
   const pointer = (offset: number) =>
     pointersIn(memory, bytes.subarray(offset, offset + pointerSize))[0] as bigint;
-  const inDesc = (member: string) => desc + layout.offset("prb_desc_ring", member);
+  const inDesc = (member: string, width: number = pointerSize) =>
+    desc + layout.offset("prb_desc_ring", member, width);
+  const inData = (member: string, width: number) => data + layout.offset("prb_data_ring", member, width);
   const ring: Ring = {
     memory,
     layout,
     wordBits: 8 * pointerSize,
-    countBits: view.getUint32(inDesc("count_bits"), littleEndian),
+    countBits: view.getUint32(inDesc("count_bits", 4), littleEndian),
     descs: pointer(inDesc("descs")),
     infos: pointer(inDesc("infos")),
     head: pointer(inDesc("head_id")),
     tail: pointer(inDesc("tail_id")),
-    textBits: view.getUint32(data + layout.offset("prb_data_ring", "size_bits"), littleEndian),
-    text: pointer(data + layout.offset("prb_data_ring", "data")),
+    textBits: view.getUint32(inData("size_bits", 4), littleEndian),
+    text: pointer(inData("data", pointerSize)),
   };
   if (ring.countBits <= MAX_COUNT_BITS && ring.textBits <= MAX_SIZE_BITS) return ring;
   const sizes = `2^${ring.countBits} descriptors and 2^${ring.textBits} bytes of text`;
@@ -111,7 +124,12 @@ interface Block {
 }
 
 /** Reads records by their numbers; what was reused, or is being written, is no record. */
-function* readRecords(ring: Ring, numbers: readonly bigint[], report: OnDamage): Routine<LogRecord[]> {
+function* readRecords(
+  ring: Ring,
+  numbers: readonly bigint[],
+  room: { left: number },
+  report: OnDamage,
+): Routine<LogRecord[]> {
   const { memory, layout, wordBits } = ring;
   const { pointerSize } = memory;
   const [descSize, infoSize] = [layout.size("prb_desc"), layout.size("printk_info")];
@@ -124,10 +142,10 @@ function* readRecords(ring: Ring, numbers: readonly bigint[], report: OnDamage):
     places.map((place) => ring.infos + place * BigInt(infoSize)),
     infoSize,
   );
-  const state = layout.offset("prb_desc", "state_var");
-  const position = layout.offset("prb_desc", "text_blk_lpos");
-  const begin = position + layout.offset("prb_data_blk_lpos", "begin");
-  const next = position + layout.offset("prb_data_blk_lpos", "next");
+  const state = layout.offset("prb_desc", "state_var", pointerSize);
+  const position = layout.offset("prb_desc", "text_blk_lpos", layout.size("prb_data_blk_lpos"));
+  const begin = position + layout.offset("prb_data_blk_lpos", "begin", pointerSize);
+  const next = position + layout.offset("prb_data_blk_lpos", "next", pointerSize);
   const blocks: Block[] = [];
   for (const [i, number] of numbers.entries()) {
     const desc = descs.at(i);
@@ -163,6 +181,9 @@ function* readRecords(ring: Ring, numbers: readonly bigint[], report: OnDamage):
       );
       continue;
     }
+    // (Damaged ones may all have the same text.)
+    room.left -= block.length;
+    if (room.left < 0) break;
     blocks.push({ info, ...block });
   }
   return yield* withTexts(ring, blocks, report);
@@ -195,9 +216,15 @@ function blockOf(ring: Ring, begin: bigint, next: bigint): { at: bigint; length:
 function* withTexts(ring: Ring, blocks: readonly Block[], report: OnDamage): Routine<LogRecord[]> {
   const { memory, layout } = ring;
   const { littleEndian } = memory;
-  const at = (member: string) => layout.offset("printk_info", member);
-  const [sequence, time, textLength, caller] = [at("seq"), at("ts_nsec"), at("text_len"), at("caller_id")];
-  const device = at("dev_info");
+  const at = (member: string, width: number) => layout.offset("printk_info", member, width);
+  // (Facility, flags and level lie behind the length, without names in VMCOREINFO.)
+  const [sequence, time, textLength, caller] = [
+    at("seq", 8),
+    at("ts_nsec", 8),
+    at("text_len", 4),
+    at("caller_id", 4),
+  ];
+  const device = at("dev_info", layout.size("dev_printk_info"));
   const views = blocks.map(({ info }) => new DataView(info.buffer, info.byteOffset, info.length));
   const lengths = blocks.map(({ length }, i) =>
     Math.min(length, (views[i] as DataView).getUint16(textLength, littleEndian), MAX_TEXT),
@@ -230,10 +257,10 @@ function* withTexts(ring: Ring, blocks: readonly Block[], report: OnDamage): Rou
 
 /** `struct dev_printk_info`: two texts of fixed room. */
 function aboutOf(layout: LogLayout, info: Uint8Array, start: number): Record<string, string> {
-  const subsystem = start + layout.offset("dev_printk_info", "subsystem");
-  const device = start + layout.offset("dev_printk_info", "device");
+  const subsystem = start + layout.offset("dev_printk_info", "subsystem", 1);
+  const device = start + layout.offset("dev_printk_info", "device", 1);
   const about: Record<string, string> = {};
-  const name = textAt(info, subsystem, device);
+  const name = textAt(info, subsystem, Math.max(subsystem, device));
   const which = textAt(info, device, start + layout.size("dev_printk_info"));
   if (name !== "") about.SUBSYSTEM = name;
   if (which !== "") about.DEVICE = which;

@@ -6,7 +6,7 @@ import { kernelData } from "../kernel-data.js";
 import type { Damage } from "../objects/damage.js";
 import type { KernelSymbol, NamedAddress } from "../symbol.js";
 import { partsOf, readModules } from "./module-parts.js";
-import { readModuleTable } from "./module-table.js";
+import { ModuleTables } from "./module-table.js";
 
 /** Symbols of a range of memory that has only these. */
 export interface SymbolRange {
@@ -17,8 +17,6 @@ export interface SymbolRange {
   readonly symbols: readonly KernelSymbol[];
 }
 
-/** More symbols than all modules of a kernel have. */
-const MAX_SYMBOLS = 1 << 22;
 /** Damage that is kept. */
 const KEPT = 1000;
 
@@ -84,9 +82,9 @@ export function* readModuleSymbols(kernel: LinuxKernel): Routine<ModuleSymbols> 
   const ranges: SymbolRange[] = [];
   try {
     const data = yield* kernelData(kernel);
+    const tables = new ModuleTables(data, report);
     for (const row of yield* readModules(data, report)) {
-      if (all.length > MAX_SYMBOLS) break;
-      const symbols = yield* readModuleTable(data, row, report);
+      const symbols = yield* tables.read(row);
       for (const symbol of symbols) all.push(symbol);
       const named = sorted(symbols.filter(({ name }) => !isMark(name)));
       for (const { address, size } of partsOf(data, row)) {

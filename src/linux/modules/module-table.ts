@@ -42,13 +42,58 @@ const PIECE = 1 << 16;
 /** `KSYM_NAME_LEN` is 512 at most. */
 const MAX_NAME = 512;
 
-/** The symbols of a module; at most 2^19. Those without a name, and those that belong to others, are left out. @internal */
-export function* readModuleTable(
-  data: KernelData,
+/** More symbols than all modules of a kernel have. */
+const MAX_ALL = 1 << 22;
+
+/** Tables of one module after the other: each belongs to one, and all of them have an end. @internal */
+export class ModuleTables {
+  readonly #data: KernelData;
+  readonly #report: OnDamage;
+  readonly #modules = new Map<bigint, string>();
+  #left = MAX_ALL;
+  #isTold = false;
+
+  constructor(data: KernelData, report: OnDamage) {
+    this.#data = data;
+    this.#report = report;
+  }
+
+  /** The symbols of a module; at most 2^19. Those without a name, and those that belong to others, are left out. */
+  *read(row: ModuleRow): Routine<KernelSymbol[]> {
+    const module = row.partial.name ?? "?";
+    const place = yield* placeOf(this.#data, row, this.#report);
+    if (place === undefined) return [];
+    const what = `symbols of module ${module}`;
+    const other = this.#modules.get(place.symtab);
+    if (other !== undefined) {
+      this.#report(damage(what, place.symtab, "invalid", 0, `they are those of module ${other}`));
+      return [];
+    }
+    this.#modules.set(place.symtab, module);
+    // (Tables may lie one within the other.)
+    const count = Math.min(place.count, this.#left);
+    this.#left -= count;
+    if (count < place.count && !this.#isTold) {
+      this.#isTold = true;
+      this.#report(damage(what, place.symtab, "too long", 0, `more than ${MAX_ALL} symbols of all modules`));
+    }
+    return yield* readTable(this.#data, row, { ...place, count }, this.#report);
+  }
+}
+
+/** Where a module's symbols lie. */
+interface TablePlace {
+  readonly symtab: bigint;
+  readonly count: number;
+  readonly strtab: bigint;
+  readonly typetab: bigint | undefined;
+}
+
+function* placeOf(
+  { memory, types }: KernelData,
   { partial }: ModuleRow,
   report: OnDamage,
-): Routine<KernelSymbol[]> {
-  const { memory, types } = data;
+): Routine<TablePlace | undefined> {
   const module = partial.name ?? "?";
   const what = `symbols of module ${module}`;
   let { symtab, numSymtab, strtab } = partial;
@@ -57,13 +102,25 @@ export function* readModuleTable(
     const [row] = yield* KALLSYMS.on(types).read(memory, [partial.kallsyms]);
     if (row?.value === undefined) {
       report(damage(what, partial.kallsyms, "unreadable", row?.fault ?? 0));
-      return [];
+      return undefined;
     }
     ({ symtab, numSymtab, strtab, typetab } = row.value);
   }
-  if (symtab === undefined || strtab === undefined || numSymtab === undefined || symtab === 0n) return [];
+  if (symtab === undefined || strtab === undefined || numSymtab === undefined || symtab === 0n)
+    return undefined;
   if (numSymtab > MAX_SYMBOLS) report(damage(what, symtab, "too long", 0, `${numSymtab}`));
-  const count = Math.min(numSymtab, MAX_SYMBOLS);
+  return { symtab, count: Math.min(numSymtab, MAX_SYMBOLS), strtab, typetab };
+}
+
+function* readTable(
+  data: KernelData,
+  { partial }: ModuleRow,
+  { symtab, count, strtab, typetab }: TablePlace,
+  report: OnDamage,
+): Routine<KernelSymbol[]> {
+  const { memory } = data;
+  const module = partial.name ?? "?";
+  const what = `symbols of module ${module}`;
   const is64 = memory.pointerSize === 8;
   const entrySize = is64 ? 24 : 16;
   const exported = yield* exportedOf(data, partial.syms, partial.numSyms, module, report);

@@ -130,14 +130,16 @@ function* mountsRoutine(sink: Sink<Mount>, kernel: LinuxKernel, options: MountOp
 function* mountsOf(data: KernelData, task: Task, report: OnDamage): Routine<Mount[]> {
   const [proxy] = yield* readEach(data, NSPROXY, [task.raw.nsproxy], "an nsproxy", report);
   const [fs] = yield* readEach(data, FS, [task.raw.fs], "an fs_struct", report);
-  if (proxy === undefined) {
+  if (proxy?.mounts === undefined) {
     const why = task.raw.nsproxy === 0n ? "it has ended" : "they can't be read";
     throw new MemtoolError("NO_NAMESPACE", `process ${task.pid ?? "?"} has no namespaces: ${why}`);
   }
   const rows = yield* rowsOf(data, proxy.mounts, report);
   const paths = new PathResolver(data, report);
   const pairs = rows.map(({ vfsmount, root }) => ({ mount: vfsmount, dentry: root }));
-  const found = yield* paths.locate(pairs, fs);
+  const { mount, dentry } = fs ?? {};
+  const root = mount === undefined || dentry === undefined ? undefined : { mount, dentry };
+  const found = yield* paths.locate(pairs, root);
   const roots = yield* paths.within(rows.map(({ root }) => root));
   const supers = yield* supersOf(data, rows, report);
   const parents = yield* readEach(
@@ -159,7 +161,7 @@ function* mountsOf(data: KernelData, task: Task, report: OnDamage): Routine<Moun
   // Where paths can't be compared with the root (the process has none any more), they begin at the namespace's.
   const isReached = (i: number) => {
     const start = found[i]?.start;
-    return start === undefined ? undefined : start === "root" || (fs === undefined && start === "top");
+    return start === undefined ? undefined : start === "root" || (root === undefined && start === "top");
   };
   const reachedGroups = new Set(rows.filter((_, i) => isReached(i)).map(({ group }) => group));
   return rows.map((row, i) => {
@@ -183,7 +185,7 @@ function* mountsOf(data: KernelData, task: Task, report: OnDamage): Routine<Moun
       unbindable,
       type: sb?.typeName,
       source: row.name === 0n ? "none" : names[i],
-      superOptions: sb === undefined ? undefined : superOptions(Number(sb.flags)),
+      superOptions: sb?.flags === undefined ? undefined : superOptions(Number(sb.flags)),
       superBlock: row.sb,
     };
   });
@@ -218,7 +220,7 @@ function readable(rows: readonly Row<Values<typeof MOUNT.fields>>[], report: OnD
   return found;
 }
 
-type Super = Values<typeof SUPER_BLOCK.fields> & { readonly typeName: string | undefined };
+type Super = Partial<Values<typeof SUPER_BLOCK.fields>> & { readonly typeName: string | undefined };
 
 /** The file systems of mounts. */
 function* supersOf(
@@ -247,7 +249,7 @@ function* mastersOf(data: KernelData, rows: readonly MountRow[], report: OnDamag
   const seen = rows.map(({ address }) => new Set([address]));
   let next = rows.map(({ master }) => master);
   for (let level = 0; level < MAX_MASTERS && next.some((each) => each !== 0n); level++) {
-    const masters: (Values<typeof MOUNT.fields> | undefined)[] = yield* readEach(
+    const masters: (Partial<Values<typeof MOUNT.fields>> | undefined)[] = yield* readEach(
       data,
       MOUNT,
       next,
@@ -255,8 +257,8 @@ function* mastersOf(data: KernelData, rows: readonly MountRow[], report: OnDamag
       report,
     );
     next = masters.map((master, i) => {
-      if (master === undefined) return 0n;
-      groups[i]?.push(master.group);
+      if (master?.group !== undefined) groups[i]?.push(master.group);
+      if (master?.master === undefined) return 0n;
       if (seen[i]?.has(master.master) === true) {
         report(damage("the masters of a mount", master.master, "loop"));
         return 0n;

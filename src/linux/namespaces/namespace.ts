@@ -96,7 +96,7 @@ export function listNamespaces(kernel: LinuxKernel, options: NamespaceOptions = 
   return IoSequence.of(kernel.memory.scheduler, namespacesRoutine, kernel, options);
 }
 
-type Found = Values<typeof COMMON>;
+type Found = Partial<Values<typeof COMMON>>;
 
 /** Who is in a namespace. */
 interface Members {
@@ -126,14 +126,15 @@ function* namespacesRoutine(
       address === undefined ? undefined : address === 0n ? null : found[kind].get(address)?.inode;
     const list = [...seen[type]].flatMap(([address, members]) => {
       const each = found[type].get(address);
-      return each === undefined ? [] : [{ address, each, ...members }];
+      // (Without its number, nobody knows it.)
+      return each?.inode === undefined ? [] : [{ address, each, inode: each.inode, ...members }];
     });
-    for (const { address, each, pids, parentPids } of list.sort((a, b) => a.each.inode - b.each.inode)) {
+    for (const { address, each, inode, pids, parentPids } of list.sort((a, b) => a.inode - b.inode)) {
       const isNested = NESTED.has(type);
       const above = isNested ? inodeOf(type, each.parent) : null;
       yield sink.emit({
         type,
-        inode: each.inode,
+        inode,
         address,
         level: isNested ? each.level : null,
         parent: above,
@@ -207,7 +208,7 @@ function* pidNamespacesOf(
   const places: bigint[] = [];
   const owners: number[] = [];
   for (const [i, pid] of pids.entries()) {
-    if (pid === undefined) continue;
+    if (pid?.level === undefined) continue;
     const address = pointers[i] as bigint;
     if (pid.level > MAX_LEVEL) {
       report(damage("a pid", address, "invalid", 0, `it is at level ${pid.level}`));

@@ -14,6 +14,9 @@ const MAX_BUCKETS = 1 << 24;
 /** Bytes of a table that are read at once. */
 const PIECE = 1 << 18;
 
+/** Bytes from a head to the next: those of the kernel have up to 64. */
+const MAX_STRIDE = 4096;
+
 /** Where a table's heads lie. */
 export interface Buckets {
   /** Of the first head. */
@@ -27,7 +30,7 @@ export interface Buckets {
 
 /**
  * Every node of a table, in its order. Bounded: a table's pieces are read until one of them can't be at all, and a node
- * is taken once.
+ * is read once: no two chains have one in common.
  */
 export function* nodesOf(
   memory: AddressSpace,
@@ -39,7 +42,20 @@ export function* nodesOf(
     report(damage(what, at, "too long", 0, `${count} chains can't be`));
     return [];
   }
+  if (stride < memory.pointerSize || stride > MAX_STRIDE) {
+    report(damage(what, at, "invalid", 0, `heads of ${stride} bytes can't be`));
+    return [];
+  }
   const nodes = new Set<bigint>();
+  // Chains that have come together, all of which might: told once.
+  let isTold = false;
+  const tell: OnDamage = (found) => {
+    if (found.reason === "unreadable") report(found);
+    else if (!isTold) {
+      isTold = true;
+      report(found);
+    }
+  };
   const step = Math.max(1, Math.floor(PIECE / stride));
   for (let from = 0; from < count; from += step) {
     const length = Math.min(step, count - from) * stride;
@@ -47,7 +63,7 @@ export function* nodesOf(
     const { bytes, holes } = yield* memory.readPartial(start, length);
     for (const hole of holes) report(damage(what, start + BigInt(hole.start), "unreadable", hole.fault));
     for (const first of firstNodes(memory, bytes, stride, lockBit, holes)) {
-      for (const node of yield* walkChain(memory, first, what, report)) nodes.add(node);
+      yield* walkChain(memory, first, what, tell, 0, nodes);
     }
     // Nothing of it is there: what is behind it is none either.
     if (holes.some((hole) => hole.start === 0 && hole.end === length)) break;

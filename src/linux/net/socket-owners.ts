@@ -70,9 +70,10 @@ export function* openSockets(
   for (const [i, file] of files.entries()) {
     const isSocket =
       variable === undefined ? released[i]?.release === closing : file?.operations === variable;
-    if (file === undefined || !isSocket) continue;
-    const owners = byFile.get(pointers[i] as bigint) ?? [];
-    bySocket.set(file.socket, [...(bySocket.get(file.socket) ?? []), ...owners]);
+    if (file?.socket === undefined || !isSocket) continue;
+    const owners = bySocket.get(file.socket) ?? [];
+    for (const owner of byFile.get(pointers[i] as bigint) ?? []) owners.push(owner);
+    bySocket.set(file.socket, owners);
   }
   const sockets = [...bySocket];
   const rows = yield* readEach(
@@ -83,7 +84,7 @@ export function* openSockets(
     report,
   );
   return sockets.flatMap(([socket, owners], i) => {
-    const row = rows[i];
-    return row === undefined ? [] : [{ socket, sock: row.sock, owners }];
+    const sock = rows[i]?.sock;
+    return sock === undefined ? [] : [{ socket, sock, owners }];
   });
 }

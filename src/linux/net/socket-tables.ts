@@ -9,7 +9,17 @@ import { type KernelData, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { pointersAt } from "../objects/pointers.js";
 import { readEach } from "../objects/read-each.js";
-import { hasStruct, int, maybe, needStruct, offsetOf, place, record, word } from "../objects/record.js";
+import {
+  hasStruct,
+  int,
+  maybe,
+  needStruct,
+  offsetOf,
+  place,
+  record,
+  type Values,
+  word,
+} from "../objects/record.js";
 import { sizeOf } from "../types/c-type.js";
 import { findPlace } from "../types/member-path.js";
 import { type Buckets, nodesOf } from "./buckets.js";
@@ -97,12 +107,7 @@ export function* socketsInTables(data: KernelData, found: Found, report: OnDamag
   yield* netlink(data, found, report);
 }
 
-type Net = {
-  tcp: bigint | undefined;
-  udp: bigint | undefined;
-  unix: bigint | undefined;
-  packet: bigint | undefined;
-};
+type Net = Partial<Values<typeof NET.fields>>;
 type Take = (source: SocketSource, buckets: Buckets) => Routine<void>;
 
 function* namespaces(data: KernelData, report: OnDamage): Routine<Net[]> {
@@ -122,12 +127,14 @@ function* tcp(data: KernelData, nets: readonly Net[], take: Take, report: OnDama
   const tables = yield* readEach(data, HASHINFO, distinct(all), "the tables of TCP", report);
   const stride = sizeOf(needStruct(types, "inet_ehash_bucket"));
   const bucket = needStruct(types, "inet_listen_hashbucket");
-  const head = findPlace(bucket, "nulls_head") ?? findPlace(bucket, "head");
-  const headAt = BigInt((head?.bitOffset ?? 0) / 8);
+  const head = findPlace(bucket, "nulls_head") === undefined ? "head" : "nulls_head";
+  const headAt = BigInt(offsetOf(types, "inet_listen_hashbucket", head));
   for (const table of tables) {
     if (table === undefined) continue;
-    yield* take("established", { at: table.established, count: table.mask + 1, stride });
-    const { oldListening, listening = 0n, listeningMask = 0 } = table;
+    const { established, mask, oldListening, listening = 0n, listeningMask = 0 } = table;
+    if (established !== undefined && mask !== undefined) {
+      yield* take("established", { at: established, count: mask + 1, stride });
+    }
     const old = oldListening !== undefined;
     if (!old && listening === 0n) continue;
     const at = (old ? oldListening : listening) + headAt;
@@ -138,13 +145,13 @@ function* tcp(data: KernelData, nets: readonly Net[], take: Take, report: OnDama
 
 function* udp(data: KernelData, nets: readonly Net[], take: Take, report: OnDamage): Routine<void> {
   const slot = needStruct(data.types, "udp_hslot");
-  const headAt = BigInt((findPlace(slot, "head")?.bitOffset ?? 0) / 8);
+  const headAt = BigInt(offsetOf(data.types, "udp_hslot", "head"));
   const own = nets.map((net) => net.udp);
   for (const source of ["udp", "udplite"] as const) {
     const shared = yield* symbolAddress(data, source === "udp" ? "udp_table" : "udplite_table");
     const all = distinct(source === "udp" ? [...own, shared] : [shared]);
     for (const table of yield* readEach(data, UDP_TABLE, all, "a table of UDP", report)) {
-      if (table === undefined) continue;
+      if (table?.hash === undefined || table.mask === undefined) continue;
       yield* take(source, { at: table.hash + headAt, count: table.mask + 1, stride: sizeOf(slot) });
     }
   }
@@ -171,7 +178,8 @@ function* netlink(data: KernelData, found: Found, report: OnDamage): Routine<voi
     for (const table of next) seen.add(table);
     const hashes = yield* readEach(data, BUCKET_TABLE, next, "a table of netlink sockets", report);
     for (const [i, hash] of hashes.entries()) {
-      if (hash === undefined) continue;
+      // (The heads lie behind the table's members: without the number of them, nobody knows how many.)
+      if (hash?.buckets === undefined || hash.size === undefined) continue;
       if (hash.nest !== undefined && hash.nest !== 0) {
         report(damage("a table of netlink sockets", next[i] as bigint, "invalid", 0, "it is nested"));
         continue;

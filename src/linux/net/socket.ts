@@ -137,7 +137,7 @@ export interface KernelSocket {
   readonly netlink: {
     /** "route", "kobject_uevent" … */
     readonly protocol: string;
-    readonly portid: number;
+    readonly portid: number | undefined;
     /** Numbers of the groups that it listens to, from 1. */
     readonly groups: readonly number[];
   } | null;
@@ -162,7 +162,7 @@ export function listSockets(kernel: LinuxKernel, options: SocketOptions = {}): I
 
 interface Seen {
   readonly sources: Set<SocketSource>;
-  owners: readonly SocketOwner[];
+  readonly owners: SocketOwner[];
 }
 
 function* socketsRoutine(
@@ -190,7 +190,7 @@ function* socketsRoutine(
     if (sock === 0n) continue;
     take("files", [sock]);
     const known = seen.get(sock) as Seen;
-    known.owners = [...known.owners, ...owners];
+    for (const owner of owners) known.owners.push(owner);
   }
   if (options.pid !== undefined) {
     for (const [sock, { owners }] of [...seen]) if (owners.length === 0) seen.delete(sock);
@@ -212,20 +212,24 @@ function* readSockets(
   const inTcp = (i: number) => isInternet(commons[i]?.family);
   const isWaiting = (i: number) => inTcp(i) && commons[i]?.state === TCP_TIME_WAIT;
   const isRequest = (i: number) => inTcp(i) && commons[i]?.state === TCP_NEW_SYN_RECV;
-  const isWhole = (i: number) => commons[i] !== undefined && !isWaiting(i) && !isRequest(i);
+  // What it is shows in its family and, of TCP's, its state.
+  const isWhole = (i: number) => {
+    const { family, state } = commons[i] ?? {};
+    return family !== undefined && (state !== undefined || !inTcp(i)) && !isWaiting(i) && !isRequest(i);
+  };
   const waits = yield* readEach(data, TIME_WAIT, those(isWaiting), "a socket that waits", report);
   const socks = yield* readEach(data, SOCK, those(isWhole), "a socket", report);
-  const ofInternet = (i: number, ...protocols: number[]) =>
-    inTcp(i) && socks[i] !== undefined && socks[i].type !== 3 && protocols.includes(socks[i].protocol);
-  const tcps = yield* readEach(
-    data,
-    TCP,
-    those((i) => ofInternet(i, IPPROTO_TCP)),
-    "a TCP socket",
-    report,
-  );
+  const ofInternet = (i: number, ...protocols: number[]) => {
+    const { type, protocol } = socks[i] ?? {};
+    return inTcp(i) && type !== undefined && type !== 3 && protocols.some((each) => each === protocol);
+  };
+  const isTcp = (i: number) => ofInternet(i, IPPROTO_TCP);
+  const tcps = yield* readEach(data, TCP, those(isTcp), "a TCP socket", report);
   const isUdp = (i: number) => ofInternet(i, IPPROTO_UDP, IPPROTO_UDPLITE);
   const udps = yield* readEach(data, UDP, those(isUdp), "a UDP socket", report);
+  // (A kernel whose sockets lack the member keeps back nothing.)
+  const forwardOf = (i: number) => (isUdp(i) ? udps[i] && (udps[i].forward ?? 0) : 0);
+  const hasUser = SOCK.on(data.types).offsetOf("uid") !== undefined;
   const family = (name: number, struct: string) => (i: number) =>
     commons[i]?.family === name && hasStruct(data.types, struct);
   const unix = yield* readFamily(data, UNIX, those(family(AF_UNIX, UNIX.struct)), report);
@@ -237,7 +241,9 @@ function* readSockets(
   const inodes = yield* readEach(
     data,
     SOCKET_INODE,
-    socks.map((sock) => (sock === undefined || sock.socket === 0n ? undefined : sock.socket - toAlloc)),
+    socks.map((sock) =>
+      sock?.socket === undefined || sock.socket === 0n ? undefined : sock.socket - toAlloc,
+    ),
     "an inode of a socket",
     report,
   );
@@ -258,27 +264,28 @@ function* readSockets(
     const protocol = small ? IPPROTO_TCP : sock?.protocol;
     const link = links[i];
     const state = isWaiting(i) ? waits[i]?.state : isRequest(i) ? 3 : common?.state;
-    const known = common !== undefined && type !== undefined && protocol !== undefined;
+    const family = common?.family;
+    const known = family !== undefined && type !== undefined && protocol !== undefined;
     return {
       address,
-      protocol: known ? protocolName(common.family, type, protocol) : undefined,
-      family: common === undefined ? undefined : familyName(common.family),
+      protocol: known ? protocolName(family, type, protocol) : undefined,
+      family: family === undefined ? undefined : familyName(family),
       type: type === undefined ? undefined : socketType(type),
       protocolNumber: protocol,
       state: state === undefined ? undefined : socketState(state),
       ...endsOf(common),
-      path: common === undefined ? undefined : common.family === AF_UNIX ? paths[i] : null,
-      peer: common === undefined ? undefined : common.family === AF_UNIX ? peerOf(unix[i]) : null,
+      path: family === undefined ? undefined : family === AF_UNIX ? paths[i] : null,
+      peer: family === undefined ? undefined : family === AF_UNIX ? peerOf(unix[i]) : null,
       inode: small || sock?.socket === 0n ? null : inodes[i]?.inode,
-      uid: small || sock?.socket === 0n ? (sock?.uid ?? 0) : (inodes[i]?.uid ?? sock?.uid),
-      device: common?.family === AF_PACKET ? packets[i]?.device : common?.device,
-      ...queuesOf(small, common?.state, sock, tcps[i], isUdp(i) ? (udps[i]?.forward ?? 0) : 0),
+      uid: small ? 0 : sock?.socket === 0n ? (hasUser ? sock.uid : 0) : (inodes[i]?.uid ?? sock?.uid),
+      device: family === AF_PACKET ? packets[i]?.device : common?.device,
+      ...queuesOf(small, common?.state, sock, isTcp(i) ? (tcps[i] ?? {}) : undefined, forwardOf(i)),
       namespace: nets[i]?.inode,
       netlink:
         link === undefined || protocol === undefined
           ? null
           : { protocol: netlinkName(protocol), portid: link.portid, groups: groups[i] ?? [] },
-      etherType: packets[i] === undefined ? null : bigEndian(packets[i].protocol),
+      etherType: packets[i]?.protocol === undefined ? null : bigEndian(packets[i].protocol),
       owners,
       seen: [...sources],
     };
@@ -291,7 +298,7 @@ function* readFamily<F extends Parameters<typeof record>[1]>(
   plan: ReturnType<typeof record<F>>,
   addresses: readonly (bigint | undefined)[],
   report: OnDamage,
-): Routine<(Values<F> | undefined)[]> {
+): Routine<(Partial<Values<F>> | undefined)[]> {
   if (addresses.every((address) => address === undefined)) return addresses.map(() => undefined);
   return yield* readEach<F>(data, plan, addresses, `a ${plan.struct}`, report);
 }
@@ -304,48 +311,57 @@ function bigEndian(bytes: Uint8Array): number {
   return 256 * (bytes[0] as number) + (bytes[1] as number);
 }
 
-function endsOf(common: Values<typeof COMMON.fields> | undefined): Pick<KernelSocket, "local" | "remote"> {
-  if (common === undefined) return { local: undefined, remote: undefined };
+function endsOf(
+  common: Partial<Values<typeof COMMON.fields>> | undefined,
+): Pick<KernelSocket, "local" | "remote"> {
+  if (common?.family === undefined) return { local: undefined, remote: undefined };
   if (!isInternet(common.family)) return { local: null, remote: null };
-  const { local4, local6, remote4, remote6, family } = common;
-  const six = family === AF_INET6;
-  const text = (four: Uint8Array, long: Uint8Array | undefined) =>
-    six && long !== undefined ? ipv6Text(long) : ipv4Text(four);
+  const { local4, local6, localPort, remote4, remote6, remotePort, family } = common;
+  const end = (four: Uint8Array | undefined, six: Uint8Array | undefined, port: number | undefined) => {
+    const isSix = family === AF_INET6 && six !== undefined;
+    if (port === undefined || (!isSix && four === undefined)) return undefined;
+    return { address: isSix ? ipv6Text(six) : ipv4Text(four as Uint8Array), port };
+  };
   return {
-    local: { address: text(local4, local6), port: common.localPort },
-    remote: { address: text(remote4, remote6), port: bigEndian(common.remotePort) },
+    local: end(local4, local6, localPort),
+    remote: end(remote4, remote6, remotePort === undefined ? undefined : bigEndian(remotePort)),
   };
 }
 
-function peerOf(unix: Values<typeof UNIX.fields> | undefined): bigint | null | undefined {
-  return unix === undefined ? undefined : unix.peer === 0n ? null : unix.peer;
+function peerOf(unix: Partial<Values<typeof UNIX.fields>> | undefined): bigint | null | undefined {
+  return unix?.peer === 0n ? null : unix?.peer;
+}
+
+function difference(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? undefined : a - b;
 }
 
 /** As /proc/net has them. */
 function queuesOf(
   small: boolean,
   state: number | undefined,
-  sock: Values<typeof SOCK.fields> | undefined,
-  tcp: Values<typeof TCP.fields> | undefined,
-  forward: number,
+  sock: Partial<Values<typeof SOCK.fields>> | undefined,
+  tcp: Partial<Values<typeof TCP.fields>> | undefined,
+  forward: number | undefined,
 ): Pick<KernelSocket, "receiveQueue" | "sendQueue"> {
   if (small) return { receiveQueue: 0, sendQueue: 0 };
   if (sock === undefined) return { receiveQueue: undefined, sendQueue: undefined };
   if (tcp === undefined) {
     // (`sk_wmem_alloc_get`: a socket that lives counts one byte. `udp_rqueue_get` leaves out what is read already.)
-    return { receiveQueue: sock.received - forward, sendQueue: sock.written - 1 };
+    return { receiveQueue: difference(sock.received, forward), sendQueue: difference(sock.written, 1) };
   }
-  const unread = Math.max(0, (tcp.receiveNext - tcp.copied) | 0);
+  const unread = difference(tcp.receiveNext, tcp.copied);
+  const unsent = difference(tcp.writeNext, tcp.unacknowledged);
   return {
-    receiveQueue: state === TCP_LISTEN ? sock.backlog : unread,
-    sendQueue: (tcp.writeNext - tcp.unacknowledged) >>> 0,
+    receiveQueue: state === TCP_LISTEN ? sock.backlog : unread && Math.max(0, unread | 0),
+    sendQueue: unsent && unsent >>> 0,
   };
 }
 
 /** Names of unix sockets: NULs of abstract ones become "@", as /proc/net/unix has them. */
 function* unixPaths(
   data: KernelData,
-  socks: readonly (Values<typeof UNIX.fields> | undefined)[],
+  socks: readonly (Partial<Values<typeof UNIX.fields>> | undefined)[],
   report: OnDamage,
 ): Routine<(string | undefined)[]> {
   const rows = yield* readEach(
@@ -358,7 +374,7 @@ function* unixPaths(
   const paths: (string | undefined)[] = [];
   for (const [i, sock] of socks.entries()) {
     const row = rows[i];
-    if (sock === undefined || row === undefined) {
+    if (sock?.address === undefined || row?.length === undefined || row.name === undefined) {
       paths.push(sock?.address === 0n ? "" : undefined);
       continue;
     }
@@ -384,12 +400,12 @@ function unixName(bytes: Uint8Array): string {
 
 function* groupsOf(
   data: KernelData,
-  links: readonly (Values<typeof NETLINK.fields> | undefined)[],
+  links: readonly (Partial<Values<typeof NETLINK.fields>> | undefined)[],
   report: OnDamage,
 ): Routine<(number[] | undefined)[]> {
   const all: (number[] | undefined)[] = [];
   for (const link of links) {
-    if (link === undefined || link.groups === 0n) {
+    if (link?.groups === undefined || link.groupCount === undefined || link.groups === 0n) {
       all.push(undefined);
       continue;
     }

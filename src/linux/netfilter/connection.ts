@@ -13,7 +13,7 @@ import { nodesOf } from "../net/buckets.js";
 import { ipv4Text, ipv6Text } from "../net/names.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { pointersAt } from "../objects/pointers.js";
-import { readEach } from "../objects/read-each.js";
+import { readWhole } from "../objects/read-each.js";
 import { int, maybe, offsetOf, raw, record, type Values, word } from "../objects/record.js";
 import { dataOfPart, variableOfPart } from "./module-parts.js";
 import { NFPROTO, netfilterFamily } from "./names.js";
@@ -150,7 +150,7 @@ function* connectionsIn(data: KernelData, table: bigint, report: OnDamage): Rout
   const buckets = { at: at[0] as bigint, count, stride: memory.pointerSize };
   const node = BigInt(offsetOf(types, "nf_conntrack_tuple_hash", "hnnode"));
   const hashed = (yield* nodesOf(memory, buckets, what, report)).map((each) => each - node);
-  const tuples = yield* readEach(data, HASHED, hashed, "a tuple of a connection", report);
+  const tuples = yield* readWhole(data, HASHED, hashed, "a tuple of a connection", report);
   // Each connection is in the table twice: by the tuple of either direction.
   const first = BigInt(offsetOf(types, "nf_conn", "tuplehash"));
   const step = BigInt(HASHED.on(types).size);
@@ -168,9 +168,9 @@ function* connectionsIn(data: KernelData, table: bigint, report: OnDamage): Rout
     byConnection.set(connection, both);
   }
   const addresses = [...byConnection.keys()];
-  const rows = yield* readEach(data, CONNECTION, addresses, "a connection", report);
+  const rows = yield* readWhole(data, CONNECTION, addresses, "a connection", report);
   const pointers = rows.map((row) => row?.net);
-  const nets = yield* readEach(data, NET, pointers, "a network namespace", report);
+  const nets = yield* readWhole(data, NET, pointers, "a network namespace", report);
   const found: TrackedConnection[] = [];
   for (const [i, address] of addresses.entries()) {
     const [original, reply] = byConnection.get(address) as [Tuple | undefined, Tuple | undefined];

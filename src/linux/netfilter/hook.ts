@@ -10,7 +10,7 @@ import { type KernelData, kernelData } from "../kernel-data.js";
 import { CodeOwners } from "../modules/code-owner.js";
 import { needNetworkNamespaces } from "../net/net-namespaces.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
-import { readEach } from "../objects/read-each.js";
+import { readWhole } from "../objects/read-each.js";
 import { hasStruct, int, record, word } from "../objects/record.js";
 import { TypesError } from "../types/type-table.js";
 import { type HookEntry, readHookEntries } from "./hook-entries.js";
@@ -113,7 +113,7 @@ function* describe(
   report: OnDamage,
 ): Routine<NetfilterHook[]> {
   const pointers = entries.map(({ ops }) => ops);
-  const ops = yield* readEach(data, OPS, pointers, "an nf_hook_ops", report);
+  const ops = yield* readWhole(data, OPS, pointers, "an nf_hook_ops", report);
   const hooks: NetfilterHook[] = [];
   for (const [i, entry] of entries.entries()) {
     const { head, hook: handler } = entry;

@@ -8,7 +8,7 @@ import { type KernelData, symbolAddress } from "../kernel-data.js";
 import { moduleTypesRoutine } from "../modules/module-types.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { pointersIn } from "../objects/pointers.js";
-import { readEach } from "../objects/read-each.js";
+import { readWhole } from "../objects/read-each.js";
 import { hasStruct, int, place, record, word } from "../objects/record.js";
 
 const NET = record("net", { generic: word("gen") });
@@ -67,9 +67,9 @@ export function* perNamespace(
     report(damage(id, at, holes[0] === undefined ? "invalid" : "unreadable", holes[0]?.fault, `${number}`));
     return none;
   }
-  const rows = yield* readEach(data, NET, nets, "a network namespace", report);
+  const rows = yield* readWhole(data, NET, nets, "a network namespace", report);
   const pointers = rows.map((row) => row?.generic);
-  const tables = yield* readEach(data, GENERIC, pointers, "a net_generic", report);
+  const tables = yield* readWhole(data, GENERIC, pointers, "a net_generic", report);
   // Since 4.11 the table's head is counted among the pointers.
   const index = GENERIC.on(types).offsetOf("pointers") === 0 ? number : number - 1;
   const places: bigint[] = [];

@@ -9,7 +9,7 @@ import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
-import { readEach } from "../objects/read-each.js";
+import { readWhole } from "../objects/read-each.js";
 import {
   hasStruct,
   int,
@@ -121,10 +121,10 @@ function* headsOf(
   nets: readonly bigint[],
   report: OnDamage,
 ): Routine<({ tables: bigint | undefined; cursor: number | undefined } | undefined)[]> {
-  const own = yield* readEach(data, NET, nets, "a network namespace", report);
+  const own = yield* readWhole(data, NET, nets, "a network namespace", report);
   if (!hasStruct(data.types, "nftables_pernet")) return own;
   const places = yield* perNamespace(data, "nf_tables", "nf_tables_net_id", nets, report);
-  const parts = yield* readEach(data, PERNET, places, "an nftables_pernet", report);
+  const parts = yield* readWhole(data, PERNET, places, "an nftables_pernet", report);
   // (The number of the generation stayed with the namespace.)
   return parts.map((part, i) => part && { tables: part.tables, cursor: part.cursor ?? own[i]?.cursor });
 }
@@ -143,7 +143,7 @@ function* listOf(
 function* tablesOf(generation: Generation, head: bigint): Routine<Omit<FoundTable, "namespace">[]> {
   const { data, inactive, report } = generation;
   const addresses = yield* listOf(generation, head, "nft_table", "the list of nf_tables' tables");
-  const rows = yield* readEach(data, TABLE, addresses, "an nft_table", report);
+  const rows = yield* readWhole(data, TABLE, addresses, "an nft_table", report);
   const names = yield* namesOf(generation, rows, "the name of a table");
   const found: Omit<FoundTable, "namespace">[] = [];
   for (const [i, row] of rows.entries()) {
@@ -171,14 +171,14 @@ function* namesOf(
 function* chainsOf(generation: Generation, head: bigint, family: number): Routine<NetfilterChain[]> {
   const { data, inactive, report } = generation;
   const addresses = yield* listOf(generation, head, "nft_chain", "the list of a table's chains");
-  const rows = yield* readEach(data, CHAIN, addresses, "an nft_chain", report);
+  const rows = yield* readWhole(data, CHAIN, addresses, "an nft_chain", report);
   const names = yield* namesOf(generation, rows, "the name of a chain");
   const toBase = BigInt(offsetOf(data.types, "nft_base_chain", "chain"));
   const isBase = (i: number) => ((rows[i]?.flags ?? 0) & IS_BASE) !== 0;
   const places = addresses.map((address, i) => (isBase(i) ? address - toBase : undefined));
-  const bases = yield* readEach(data, BASE, places, "an nft_base_chain", report);
+  const bases = yield* readWhole(data, BASE, places, "an nft_base_chain", report);
   const pointers = bases.map((base) => base?.type);
-  const types = yield* readEach(data, TYPE, pointers, "an nft_chain_type", report);
+  const types = yield* readWhole(data, TYPE, pointers, "an nft_chain_type", report);
   const typeNames = yield* namesOf(generation, types, "the name of a type of chains");
   const found: NetfilterChain[] = [];
   for (const [i, row] of rows.entries()) {
@@ -210,11 +210,11 @@ function* devicesOf(
     const [first] = yield* LINK.on(data.types).read(data.memory, [hooks]);
     if (first?.partial.next === 0n) return [];
     const list = yield* listOf(generation, hooks, "nft_hook", "the list of a chain's devices");
-    const rows = yield* readEach(data, HOOK, list, "an nft_hook", report);
+    const rows = yield* readWhole(data, HOOK, list, "an nft_hook", report);
     devices = rows.map((row) => row?.device);
   }
   const named = devices.filter((each) => each !== undefined && each !== 0n);
-  const rows = yield* readEach(data, DEVICE, named, "a network device", report);
+  const rows = yield* readWhole(data, DEVICE, named, "a network device", report);
   return rows.map((row) => row?.name);
 }
 

@@ -4,7 +4,7 @@ import type { LinuxKernel } from "../kernel.js";
 import { kernelData } from "../kernel-data.js";
 import { needNetworkNamespaces } from "../net/net-namespaces.js";
 import { DamageLog, type DamageOptions } from "../objects/damage.js";
-import { readEach } from "../objects/read-each.js";
+import { readWhole } from "../objects/read-each.js";
 import { int, record } from "../objects/record.js";
 import { type NetfilterChain, readNfTables } from "./nf-tables.js";
 import { readXTables } from "./x-tables.js";
@@ -57,7 +57,7 @@ function* tablesRoutine(
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const nets = yield* needNetworkNamespaces(data, log.report);
-  const rows = yield* readEach(data, NET, nets, "a network namespace", log.report);
+  const rows = yield* readWhole(data, NET, nets, "a network namespace", log.report);
   for (const { namespace, ...table } of yield* readNfTables(data, nets, log.report)) {
     yield sink.emit({ system: "nf_tables", namespace: rows[namespace]?.inode, ...table });
   }

@@ -8,7 +8,7 @@ import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
-import { readEach } from "../objects/read-each.js";
+import { readWhole } from "../objects/read-each.js";
 import { hasStruct, int, needStruct, offsetOf, record, text, word } from "../objects/record.js";
 import { sizeOf, stripped } from "../types/c-type.js";
 import { findPlace } from "../types/member-path.js";
@@ -67,9 +67,9 @@ export function* readXTables(
       const head = at + BigInt(lists.bitOffset / 8) + BigInt(family) * stride;
       const what = `the tables of ${netfilterFamily(family)}`;
       const tables = (yield* walkList(memory, head, what, report)).map((node) => node - offset);
-      const rows = yield* readEach(data, TABLE, tables, "an xt_table", report);
+      const rows = yield* readWhole(data, TABLE, tables, "an xt_table", report);
       const pointers = rows.map((row) => row?.info);
-      const infos = yield* readEach(data, INFO, pointers, "an xt_table_info", report);
+      const infos = yield* readWhole(data, INFO, pointers, "an xt_table_info", report);
       for (const [i, row] of rows.entries()) {
         if (row === undefined) continue;
         const name = netfilterFamily(row.family);

@@ -41,10 +41,12 @@ function bitsAt(
   signed: boolean,
   littleEndian: boolean,
 ): number | bigint {
-  const size = Math.ceil((first + count) / 8);
+  // (Types that are damaged may say up to 255.)
+  const bits = Math.min(count, 64);
+  const size = Math.ceil((first + bits) / 8);
   const all = wideAt(bytes, at, size, false, littleEndian);
-  const shift = littleEndian ? first : 8 * size - first - count;
-  const value = BigInt.asUintN(count, all >> BigInt(shift));
-  const result = signed ? BigInt.asIntN(count, value) : value;
+  const shift = littleEndian ? first : 8 * size - first - bits;
+  const value = BigInt.asUintN(bits, all >> BigInt(shift));
+  const result = signed ? BigInt.asIntN(bits, value) : value;
   return count <= 32 ? Number(result) : result;
 }

@@ -98,6 +98,7 @@ function* follow(
  *
  * @param first Address of the first node: what the head holds.
  * @param offset Bytes from a node to its pointer to the next; 0 for all of these.
+ * @param seen   Nodes that no other chain may have: those of chains that have none in common. It gets this one's.
  */
 export function* walkChain(
   memory: AddressSpace,
@@ -105,16 +106,16 @@ export function* walkChain(
   what: string,
   report: OnDamage,
   offset = 0,
+  seen = new Set<bigint>(),
 ): Routine<bigint[]> {
   const nodes: bigint[] = [];
-  const seen = new Set<bigint>();
   let at = first;
   while (at !== 0n && (at & 1n) === 0n) {
     if (seen.has(at)) {
       report(damage(what, at, "loop"));
       break;
     }
-    if (nodes.length >= MAX_NODES) {
+    if (seen.size >= MAX_NODES) {
       report(damage(what, at, "too long"));
       break;
     }

@@ -11,7 +11,7 @@ import { needPlace } from "../types/member-path.js";
 import { TypesError, type TypeTable } from "../types/type-table.js";
 import { damage, type OnDamage } from "./damage.js";
 import { pointersIn } from "./pointers.js";
-import { needStruct } from "./record.js";
+import { needStruct, offsetOf } from "./record.js";
 
 /** An entry of a tree. */
 export interface MapleEntry {
@@ -67,19 +67,20 @@ function makeLayout(types: TypeTable): Layout {
   nodes[kind("maple_leaf_64", 1)] = nodeLayout(types, "maple_range_64", true);
   nodes[kind("maple_range_64", 2)] = nodeLayout(types, "maple_range_64", false);
   nodes[kind("maple_arange_64", 3)] = nodeLayout(types, "maple_arange_64", false);
-  return { root: needPlace(needStruct(types, "maple_tree"), "ma_root").bitOffset / 8, nodes };
+  return { root: offsetOf(types, "maple_tree", "ma_root"), nodes };
 }
 
 function nodeLayout(types: TypeTable, name: string, leaf: boolean): NodeLayout {
   const struct = needStruct(types, name);
-  const words = (path: string) => needPlace(struct, path).bitOffset / 8 / types.pointerSize;
+  const words = (path: string) => offsetOf(types, name, path) / types.pointerSize;
   const array = stripped(needPlace(struct, "pivot").type);
   const count = array.kind === "array" ? array.count : 0;
   const pivots = words("pivot");
   const slots = words("slot");
-  const end = needPlace(struct, "meta.end").bitOffset / 8;
+  const end = offsetOf(types, name, "meta.end");
   const most = NODE_SIZE / types.pointerSize;
-  if (count < 1 || pivots + count > most || slots + count + 1 > most || end >= NODE_SIZE) {
+  const isAligned = Number.isInteger(pivots) && Number.isInteger(slots);
+  if (!isAligned || count < 1 || pivots + count > most || slots + count + 1 > most || end >= NODE_SIZE) {
     throw new TypesError("NO_MEMBER", "pivot", `a ${name} with ${count} pivots is no node of 256 bytes`);
   }
   return { leaf, pivots, count, slots, end, hasEnd: end >= (slots + count + 1) * types.pointerSize };

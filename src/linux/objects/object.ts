@@ -5,7 +5,7 @@
 import { hex, Io, IoSequence, type Routine } from "../../io/index.js";
 import type { Address } from "../../io/packet-io.js";
 import { editDistance } from "../names.js";
-import { ArrayType, type CType, sizeOf, stripped, typeName } from "../types/c-type.js";
+import { ArrayType, type CType, IntType, sizeOf, stripped, typeName } from "../types/c-type.js";
 import { needPlace } from "../types/member-path.js";
 import { typeNamed } from "../types/type-name.js";
 import { TypesError } from "../types/type-table.js";
@@ -14,6 +14,7 @@ import * as sequences from "./containers.js";
 import type { DamageOptions } from "./damage.js";
 import {
   checkSize,
+  exactOffset,
   follow,
   locate,
   type Missing,
@@ -24,7 +25,7 @@ import {
   stepTo,
 } from "./reference.js";
 import type { FieldValues, KernelObject, PathOf, TypeOfName, Unlisted, ValueOf } from "./schema.js";
-import { type KernelValue, membersOf } from "./value.js";
+import { isText, type KernelValue, membersOf } from "./value.js";
 
 /** Members that were read, and why the others were not. */
 export interface PartialFields<T> {
@@ -169,7 +170,8 @@ export class ObjectApi<T = Unlisted> {
   offsetBy(bytes: number): KernelObject<T> {
     if (!Number.isSafeInteger(bytes)) throw new RangeError(`${bytes} is no number of bytes`);
     const label = `(${this.#ref.label} ${bytes < 0 ? "-" : "+"} ${hex(Math.abs(bytes))})`;
-    return makeObject({ ...this.#ref, label, offset: this.#ref.offset + bytes }) as KernelObject<T>;
+    const offset = exactOffset(this.#ref.offset + bytes, label);
+    return makeObject({ ...this.#ref, label, offset }) as KernelObject<T>;
   }
 
   /**
@@ -373,10 +375,16 @@ function elementReference(ref: Reference, count: number): Reference {
     if (type.count !== 0 && count > type.count) {
       throw new RangeError(`${ref.label} has ${type.count} elements, not ${count}`);
     }
-    return { ...ref, type: new ArrayType(count, () => type.element) };
+    return { ...ref, type: new ArrayType(count, () => numeric(type.element)) };
   }
   const target = needPointer(ref);
-  return { ...target, type: new ArrayType(count, () => target.type) };
+  return { ...target, type: new ArrayType(count, () => numeric(target.type)) };
+}
+
+/** An array of `char` would be text: asked for by element, they are numbers. */
+function numeric(element: CType): CType {
+  const type = stripped(element);
+  return isText(type) && type.kind === "int" ? new IntType("signed char", 1, type.signed) : element;
 }
 
 function needPointer(ref: Reference): Reference {
@@ -426,7 +434,8 @@ const ASKED = new Set(
     " ",
   ),
 );
-const NUMBER = /^-?\d{1,15}$/;
+/** An index as JavaScript writes a number. */
+const NUMBER = /^-?(\d+|\d(\.\d+)?e\+\d+)$/;
 const C_NAME = /^[A-Za-z_]\w*$/;
 
 /**

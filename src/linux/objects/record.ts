@@ -71,6 +71,9 @@ export interface Row<T> {
 /** Members that are read have at most some hundred bytes: of larger ones, many rows would ask for more than there is. */
 const MAX_FIELD_BITS = 8 * 65_536;
 
+/** Bytes that are read at once. */
+const BATCH = 1 << 24;
+
 /** Members this near to each other are read together. */
 const NEAR = 192;
 
@@ -120,8 +123,19 @@ export class RecordLayout<T> {
     return slots.find((slot) => slot.name === name)?.start;
   }
 
-  /** Reads the structures at these addresses, as one batch. Never throws for what can't be read. */
+  /** Reads the structures at these addresses, as one batch of bounded size. Never throws for what can't be read. */
   *read(memory: AddressSpace, addresses: readonly bigint[]): Routine<Row<T>[]> {
+    const largest = Math.max(1, ...this.#clusters.map(({ start, end }) => end - start));
+    const step = Math.max(1, Math.floor(BATCH / largest));
+    if (addresses.length <= step) return yield* this.#batch(memory, addresses);
+    const rows: Row<T>[] = [];
+    for (let from = 0; from < addresses.length; from += step) {
+      for (const row of yield* this.#batch(memory, addresses.slice(from, from + step))) rows.push(row);
+    }
+    return rows;
+  }
+
+  *#batch(memory: AddressSpace, addresses: readonly bigint[]): Routine<Row<T>[]> {
     const values: Record<string, unknown>[] = addresses.map((address) => this.#begin(address));
     const faults = new Int32Array(addresses.length);
     for (const cluster of this.#clusters) {

@@ -50,9 +50,15 @@ export function follow(ref: Reference, label = `*${ref.label}`): Reference | und
   return { ...ref, label, type: type.target, hops: [...ref.hops, ref.offset], offset: 0 };
 }
 
+/** @throws {RangeError} for an offset beyond 2^53, where numbers are no longer exact. */
+export function exactOffset(offset: number, label: string): number {
+  if (Number.isSafeInteger(offset)) return offset;
+  throw new RangeError(`${label} is too far from where it is counted from`);
+}
+
 /** A part of a place. */
 function within(ref: Reference, { type, bitOffset, bitSize }: Place, label: string): Reference {
-  const offset = ref.offset + Math.floor(bitOffset / 8);
+  const offset = exactOffset(ref.offset + Math.floor(bitOffset / 8), label);
   return { ...ref, label, type, offset, bit: bitSize === 0 ? 0 : bitOffset % 8, bitSize };
 }
 
@@ -79,14 +85,11 @@ function elementOf(ref: Reference, index: number): Reference | undefined {
     if (index < 0 || (type.count !== 0 && index >= type.count)) {
       throw new RangeError(`${label} is beyond the end: ${typeName(type)}`);
     }
-    return within(
-      ref,
-      { type: type.element, bitOffset: 8 * index * sizeOf(type.element), bitSize: 0 },
-      label,
-    );
+    const bitOffset = exactOffset(8 * index * sizeOf(type.element), label);
+    return within(ref, { type: type.element, bitOffset, bitSize: 0 }, label);
   }
   const first = follow(ref, label);
-  return first && { ...first, offset: index * sizeOf(first.type) };
+  return first && { ...first, offset: exactOffset(index * sizeOf(first.type), label) };
 }
 
 /** The place at the end of a path: `mm.pgd`, `numbers[0].nr`. @throws {TypesError} `NO_MEMBER`; {RangeError} as `stepTo`. */

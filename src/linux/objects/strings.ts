@@ -23,7 +23,7 @@ export function* readStrings(
 ): Routine<(string | undefined)[]> {
   const found = new Map<bigint, string>();
   const wanted = [...new Set(pointers)].filter((each) => each !== undefined && each !== 0n) as bigint[];
-  const gathered = yield* memory.gather(wanted, PIECE);
+  const gathered = yield* memory.gather(BigUint64Array.from(wanted), PIECE);
   for (const [i, address] of wanted.entries()) {
     const piece = gathered.at(i);
     const isWhole = piece?.includes(0) === true;
@@ -41,7 +41,7 @@ function* readLong(
   what: string,
   report: OnDamage,
 ): Routine<string | undefined> {
-  const { bytes, holes } = yield* memory.readPartial(at, limit);
+  const { bytes, holes } = yield* memory.readPartial(BigInt.asUintN(64, at), limit);
   const hole = holes[0];
   const end = hole?.start ?? limit;
   const nul = bytes.subarray(0, end).indexOf(0);

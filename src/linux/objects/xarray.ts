@@ -12,7 +12,7 @@ import { findPlace, needPlace } from "../types/member-path.js";
 import { TypesError, type TypeTable } from "../types/type-table.js";
 import { damage, type OnDamage } from "./damage.js";
 import { pointersAt } from "./pointers.js";
-import { hasStruct, needStruct } from "./record.js";
+import { hasStruct, needStruct, offsetOf } from "./record.js";
 
 /** An entry of an array. */
 export interface XarrayEntry {
@@ -56,29 +56,32 @@ function layoutOf(types: TypeTable): Layout {
 function makeLayout(types: TypeTable): Layout {
   const isXarray =
     hasStruct(types, "xarray") && findPlace(needStruct(types, "xarray"), "xa_head") !== undefined;
-  const root = needStruct(types, isXarray ? "xarray" : "radix_tree_root");
+  const root = isXarray ? "xarray" : "radix_tree_root";
   const node = needStruct(types, isXarray ? "xa_node" : "radix_tree_node");
-  const at = (path: string) => needPlace(node, path).bitOffset / 8;
+  const at = (path: string) => offsetOf(types, isXarray ? "xa_node" : "radix_tree_node", path);
   const array = stripped(needPlace(node, "slots").type);
   const count = array.kind === "array" ? array.count : 0;
   const bits = Math.log2(count);
   if (!Number.isInteger(bits) || bits < 1 || bits > 12) {
     throw new TypesError("NO_MEMBER", "slots", `${count} slots of a ${node.name} can't be`);
   }
-  const slots = at("slots");
+  const [slots, shift, offset, parent] = [at("slots"), at("shift"), at("offset"), at("parent")];
+  const owner = isXarray ? "array" : "root";
+  const ownerAt = findPlace(node, owner) === undefined ? -1 : at(owner);
+  const size = slots + count * types.pointerSize;
+  const last = Math.max(shift, offset, parent + types.pointerSize - 1, ownerAt + types.pointerSize - 1);
+  if (size > MAX_NODE || size > sizeOf(node) || last >= size) {
+    throw new TypesError("NO_MEMBER", "slots", `a ${node.name} can't be laid out so: its types are damaged`);
+  }
   return {
-    head: needPlace(root, isXarray ? "xa_head" : "rnode").bitOffset / 8,
-    shift: at("shift"),
-    offset: at("offset"),
-    parent: at("parent"),
-    owner: (findPlace(node, isXarray ? "array" : "root")?.bitOffset ?? -8) / 8,
-    slots,
-    count,
-    bits,
-    size: Math.min(sizeOf(node), slots + count * types.pointerSize),
+    head: offsetOf(types, root, isXarray ? "xa_head" : "rnode"),
+    ...{ shift, offset, parent, owner: ownerAt, slots, count, bits, size },
     internal: isXarray ? 2 : 1,
   };
 }
+
+/** Bytes of a node: real ones have 576. */
+const MAX_NODE = 4096;
 
 /** A node that is to be read. */
 interface Pending {

@@ -8,7 +8,7 @@ import { Io, type Routine } from "../../io/index.js";
 import { findBanner } from "../image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
-import { readLog } from "../log/log.js";
+import { listLog } from "../log/log.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { pointersAt } from "../objects/pointers.js";
 import { record, text } from "../objects/record.js";
@@ -106,7 +106,7 @@ const MAX_LOGGED = 960;
 /** What the log has of it, where that is whole, and no symbol leads to the line itself. */
 function* loggedCommandLine(kernel: LinuxKernel): Routine<string | undefined> {
   try {
-    const records = yield* readLog(kernel, () => {});
+    const records = yield* listLog(kernel, { onDamage: () => {} }).toArray();
     // (What programs write to the log has another facility.)
     const text = records.find((each) => each.facility === 0 && each.text.startsWith(LOGGED))?.text;
     // A longer one may be spread over lines that end so.

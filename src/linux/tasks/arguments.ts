@@ -62,8 +62,9 @@ export function* stringsOf(
 ): Routine<ProcessStrings | undefined> {
   const { mmRaw: mm } = task;
   if (mm === undefined || task.root === undefined) return undefined;
-  const whole = which === "arguments" ? [mm.argStart, mm.argEnd] : [mm.envStart, mm.envEnd];
-  const read = yield* readRange(kernel, task, whole[0] as bigint, whole[1] as bigint, which, report);
+  const [start, end] = which === "arguments" ? [mm.argStart, mm.argEnd] : [mm.envStart, mm.envEnd];
+  if (start === undefined || end === undefined) return undefined;
+  const read = yield* readRange(kernel, task, start, end, which, report);
   if (read === undefined) return undefined;
   if (which === "environment") return { args: split(read.bytes), partial: read.partial };
   return yield* argumentsIn(kernel, task, read, report);
@@ -83,13 +84,14 @@ function* argumentsIn(
   report: OnDamage,
 ): Routine<ProcessStrings> {
   const { bytes, partial } = read;
-  const mm = task.mmRaw as NonNullable<Task["mmRaw"]>;
+  const { argEnd, envStart, envEnd } = task.mmRaw as NonNullable<Task["mmRaw"]>;
   if (read.endsWithNul || bytes.length === 0) return { args: split(bytes), partial };
   const nul = bytes.indexOf(0);
   if (nul >= 0) return { args: [textAt(bytes, 0, nul)], partial };
   // A title that goes on in what was the environment.
-  if (mm.envStart !== mm.argEnd) return { args: [textAt(bytes, 0, bytes.length)], partial };
-  const rest = yield* readRange(kernel, task, mm.envStart, mm.envEnd, "arguments", report);
+  if (envStart === undefined || envEnd === undefined || envStart !== argEnd)
+    return { args: [textAt(bytes, 0, bytes.length)], partial };
+  const rest = yield* readRange(kernel, task, envStart, envEnd, "arguments", report);
   const more = rest === undefined ? "" : textAt(rest.bytes, 0, rest.bytes.length);
   return { args: [textAt(bytes, 0, bytes.length) + more], partial: partial || rest?.partial === true };
 }

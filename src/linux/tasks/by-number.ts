@@ -43,5 +43,5 @@ export function* tasksByNumber(data: KernelData, report: OnDamage): Routine<bigi
 export function taskLinkOffset({ types }: KernelData): bigint | undefined {
   const task = needStruct(types, "task_struct");
   const found = findPlace(task, "pid_links[0]") ?? findPlace(task, "pids[0].node");
-  return found === undefined ? undefined : BigInt(found.bitOffset / 8);
+  return found === undefined ? undefined : BigInt(Math.floor(found.bitOffset / 8));
 }

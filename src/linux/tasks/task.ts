@@ -12,6 +12,7 @@ import { type Damage, DamageLog, type DamageOptions, damage, type OnDamage } fro
 import { walkList } from "../objects/list.js";
 import { readEach } from "../objects/read-each.js";
 import { int, maybe, offsetOf, type Row, record, text, type Values, word } from "../objects/record.js";
+import { TypesError } from "../types/type-table.js";
 import { tasksByNumber } from "./by-number.js";
 import { readNumbers } from "./inner-numbers.js";
 import { stateLetter } from "./task-state.js";
@@ -100,7 +101,7 @@ export interface Task {
   /** Other members of its `task_struct`, for whoever reads on. @internal */
   readonly raw: Partial<Values<typeof TASK.fields>>;
   /** Its `mm_struct`'s members. @internal */
-  readonly mmRaw: Values<typeof MM.fields> | undefined;
+  readonly mmRaw: Partial<Values<typeof MM.fields>> | undefined;
 }
 
 /** Processes of a kernel; those of all namespaces, zombies among them. In the order of their list: as they were made. */
@@ -209,7 +210,15 @@ export function* leaderAddresses(data: KernelData, report: OnDamage): Routine<bi
 /** First threads that a damaged list lacks. */
 function* unlisted(data: KernelData, listed: readonly bigint[], report: OnDamage): Routine<bigint[]> {
   const known = new Set(listed);
-  const others = (yield* tasksByNumber(data, report)).filter((address) => !known.has(address));
+  let numbered: bigint[] = [];
+  try {
+    numbered = yield* tasksByNumber(data, report);
+  } catch (error) {
+    // (Types of what the numbers are kept in are damaged: that must not take along what is listed.)
+    if (!(error instanceof TypesError)) throw error;
+    report(damage("the numbers of tasks", 0n, "invalid", 0, error.message));
+  }
+  const others = numbered.filter((address) => !known.has(address));
   const rows = yield* TASK.on(data.types).read(data.memory, others);
   // (Whose numbers can't be read may be a thread.)
   return rows
@@ -316,13 +325,13 @@ function* parentNumbers(
 /** Physical addresses of the top tables. */
 function* rootsOf(
   { memory }: KernelData,
-  mms: readonly (Values<typeof MM.fields> | undefined)[],
+  mms: readonly ({ readonly pgd?: bigint } | undefined)[],
 ): Routine<(number | undefined)[]> {
   const cache = new Map<bigint, number | undefined>();
-  for (const mm of mms) {
-    if (mm === undefined || cache.has(mm.pgd)) continue;
-    const found = yield* memory.translate(mm.pgd);
-    cache.set(mm.pgd, "physical" in found ? found.physical : undefined);
+  for (const { pgd } of mms.filter((mm) => mm !== undefined)) {
+    if (pgd === undefined || cache.has(pgd)) continue;
+    const found = yield* memory.translate(pgd);
+    cache.set(pgd, "physical" in found ? found.physical : undefined);
   }
-  return mms.map((mm) => (mm === undefined ? undefined : cache.get(mm.pgd)));
+  return mms.map((mm) => (mm?.pgd === undefined ? undefined : cache.get(mm.pgd)));
 }

@@ -56,7 +56,7 @@ export function* nameVmas(
           ? (shared[i] ?? file?.path)
           : row.address === gate
             ? "[vsyscall]"
-            : (special[i] ?? ofMemory(process, value) ?? anonymous[i] ?? "");
+            : (special[i] ?? ofMemory(process, value) ?? anonymous[i] ?? nameless(process));
       const none = value.file === 0n ? 0n : undefined;
       return {
         address: row.address,
@@ -113,9 +113,17 @@ function ofMemory(
   { mm }: TaskVmas,
   { start, end }: Row<Values<typeof VMA.fields>>["value"] & object,
 ): string | undefined {
-  if (start < mm.brk && end > mm.startBrk) return "[heap]";
-  if (start <= mm.startBrk && end >= mm.brk && mm.brk !== mm.startBrk) return "[heap]";
-  return start <= mm.startStack && end >= mm.startStack ? "[stack]" : undefined;
+  const { brk, startBrk, startStack } = mm;
+  if (brk !== undefined && startBrk !== undefined) {
+    if (start < brk && end > startBrk) return "[heap]";
+    if (start <= startBrk && end >= brk && brk !== startBrk) return "[heap]";
+  }
+  return startStack !== undefined && start <= startStack && end >= startStack ? "[stack]" : undefined;
+}
+
+/** What a range is called that is none of these; `undefined` where it can't be told that it is none. */
+function nameless({ mm: { brk, startBrk, startStack } }: TaskVmas): "" | undefined {
+  return [brk, startBrk, startStack].includes(undefined) ? undefined : "";
 }
 
 /** Names that processes gave with prctl(PR_SET_VMA_ANON_NAME), of memory without a file, and of memory that is shared. */

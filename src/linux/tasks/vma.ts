@@ -99,7 +99,7 @@ export function listVmas(kernel: LinuxKernel, options: VmaOptions = {}): IoSeque
 /** Ranges of one process. @internal */
 export interface TaskVmas {
   readonly task: Task;
-  readonly mm: Values<typeof MM_RANGES.fields>;
+  readonly mm: Partial<Values<typeof MM_RANGES.fields>>;
   readonly rows: readonly Row<Values<typeof VMA.fields>>[];
 }
 
@@ -149,9 +149,10 @@ export function* readVmas(data: KernelData, tasks: readonly Task[], report: OnDa
     "an mm_struct",
     report,
   );
-  const users = tasks.flatMap((task, i) =>
-    mms[i] === undefined ? [] : [{ task, mm: mms[i] as Values<typeof MM_RANGES.fields> }],
-  );
+  const users = tasks.flatMap((task, i) => {
+    const mm = mms[i];
+    return mm === undefined ? [] : [{ task, mm }];
+  });
   const addresses = yield* vmaAddresses(data, users, report);
   const gate = yield* gateVma(data);
   const all = yield* VMA.on(types).read(memory, addresses.flat());
@@ -202,7 +203,7 @@ function inOrder(
 /** Addresses of the structures: of all processes side by side where they are trees. */
 function* vmaAddresses(
   data: KernelData,
-  users: readonly { task: Task; mm: Values<typeof MM_RANGES.fields> }[],
+  users: readonly { task: Task; mm: TaskVmas["mm"] }[],
   report: OnDamage,
 ): Routine<bigint[][]> {
   const { types, memory } = data;

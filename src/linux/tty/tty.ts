@@ -16,7 +16,7 @@ import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { pointersIn } from "../objects/pointers.js";
-import { readEach } from "../objects/read-each.js";
+import { readWhole } from "../objects/read-each.js";
 import { int, maybe, record, text, type Values, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
 import { readTasks, type Task } from "../tasks/task.js";
@@ -148,7 +148,7 @@ function* tableOf({ memory }: KernelData, driver: TtyDriver, report: OnDamage): 
 
 /** The terminals of processes' sessions. */
 function* controlling(data: KernelData, tasks: readonly Task[], report: OnDamage): Routine<bigint[]> {
-  const signals = yield* readEach(
+  const signals = yield* readWhole(
     data,
     SIGNAL,
     tasks.map(({ raw }) => raw.signal),
@@ -192,8 +192,8 @@ function* ttysOf(
   addresses: readonly bigint[],
   report: OnDamage,
 ): Routine<(bigint | undefined)[]> {
-  const files = yield* readEach(data, FILE, addresses, "a file", report);
-  const inodes = yield* readEach(
+  const files = yield* readWhole(data, FILE, addresses, "a file", report);
+  const inodes = yield* readWhole(
     data,
     INODE,
     files.map((file) => file?.inode),
@@ -201,7 +201,7 @@ function* ttysOf(
     report,
   );
   // Other devices keep something else there: what is no address of theirs is nobody's damage.
-  const parts = yield* readEach(
+  const parts = yield* readWhole(
     data,
     FILE_PRIVATE,
     files.map((file, i) => {
@@ -310,7 +310,7 @@ function nameOf(name: string | undefined, index: number | undefined, driver: Tty
 
 /** Numbers of `struct pid`s in the first namespace; null for a null pointer. */
 function* numbersOf(data: KernelData, pointers: readonly (bigint | undefined)[], report: OnDamage) {
-  const rows = yield* readEach(data, PID, pointers, "a struct pid", report);
+  const rows = yield* readWhole(data, PID, pointers, "a struct pid", report);
   return pointers.map((pointer, i) => (pointer === 0n ? null : rows[i]?.number));
 }
 
@@ -323,8 +323,8 @@ function* disciplinesOf(
 ): Routine<Discipline[]> {
   const { kernel, memory } = data;
   const what = "a line discipline";
-  const disciplines = yield* readEach(data, DISCIPLINE, pointers, what, report);
-  const ops = yield* readEach(
+  const disciplines = yield* readWhole(data, DISCIPLINE, pointers, what, report);
+  const ops = yield* readWhole(
     data,
     DISCIPLINE_OPS,
     disciplines.map((each) => each?.ops),

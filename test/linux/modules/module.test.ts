@@ -192,6 +192,20 @@ describe("modules of a damaged kernel", () => {
     expect([...modules].sort()).toEqual(["bpf", "lzo_rle", "qemu_fw_cfg", "zsmalloc"]);
   });
 
+  it("symbols that another has already are not its own, which is told", async () => {
+    const { at } = await start();
+    const kernel = (patched as PatchedKernel).kernel;
+    const bytes = await kernel.memory.read(await at("zram", "kallsyms"), 8);
+    const table = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+    await patched?.setPointer(await at("lzo_rle", "kallsyms"), table);
+    const { all, damage } = await kernel.moduleSymbols();
+    const owners = new Set(all.map(({ module }) => module));
+    expect(owners.has("zram") !== owners.has("lzo_rle")).toBe(true);
+    expect(damage).toMatchObject([
+      { reason: "invalid", message: expect.stringContaining("those of module") },
+    ]);
+  });
+
   it("a count of symbols that can't be ends where its memory does", async () => {
     const { at } = await start();
     const pointer = await at("zram", "kallsyms");

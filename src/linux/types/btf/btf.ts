@@ -66,6 +66,7 @@ export class Btf implements TypeTable {
   /** Where its own strings begin, as offsets in types count them. */
   readonly #firstString: number;
   readonly #types: (CType | undefined)[] = [];
+  readonly #found = new Map<string, CType | undefined>();
   #names: NameIndex | undefined;
   #variables: Map<string, CType> | undefined;
   #perCpuOffsets: Map<string, number> | undefined;
@@ -129,6 +130,17 @@ export class Btf implements TypeTable {
   }
 
   find(kind: TypeKind, name: string): CType | undefined {
+    // Kept: damaged BTF may have any number of types of one name.
+    const key = `${kind} ${name}`;
+    let found = this.#found.get(key);
+    if (found === undefined && !this.#found.has(key)) {
+      found = this.#find(kind, name);
+      this.#found.set(key, found);
+    }
+    return found;
+  }
+
+  #find(kind: TypeKind, name: string): CType | undefined {
     let declared: CType | undefined;
     for (const id of this.idsOf(name)) {
       const type = this.type(id);

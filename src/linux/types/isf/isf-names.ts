@@ -23,8 +23,12 @@ export class IsfNames {
   readonly #structNames = new Map<StructType, string>();
   readonly #enumNames = new Map<EnumType, string>();
   readonly #bases = new Map<string, IntType | FloatType>();
-  readonly #usedStructs = new Set<string>();
-  readonly #usedEnums = new Set<string>();
+  /** Names of base types by what they are, and how many there are of a name. */
+  readonly #baseNames = new Map<string, string>();
+  readonly #baseCounts = new Map<string, number>();
+  readonly #enumBases = new Map<string, string>();
+  readonly #usedStructs = new UsedNames();
+  readonly #usedEnums = new UsedNames();
   readonly #littleEndian: boolean;
 
   /**
@@ -66,6 +70,15 @@ export class IsfNames {
   /** The base type that holds an enumeration's values. */
   baseOfEnum(type: EnumType): string {
     const negative = type.signed || type.enumerators.some(({ value }) => value < 0n);
+    const key = `${type.size} ${negative}`;
+    const known = this.#enumBases.get(key);
+    if (known !== undefined) return known;
+    const found = this.#findEnumBase(type, negative);
+    this.#enumBases.set(key, found);
+    return found;
+  }
+
+  #findEnumBase(type: EnumType, negative: boolean): string {
     for (const [name, base] of this.#bases) {
       if (base.kind === "int" && base.size === type.size && base.signed === negative && !base.bool) {
         return name;
@@ -76,13 +89,20 @@ export class IsfNames {
   }
 
   baseName(type: IntType | FloatType): string {
-    for (let n = 1; ; n++) {
-      const name = n === 1 ? type.name : `${type.name} ${n}`;
-      const known = this.#bases.get(name);
-      if (known === undefined) this.#bases.set(name, type);
-      else if (!isAlike(known, type)) continue;
-      return name;
+    const { kind, size, name: wanted } = type;
+    const key = `${kind} ${size} ${kind === "int" ? `${type.signed} ${type.bool}` : ""} ${wanted}`;
+    let name = this.#baseNames.get(key);
+    // (From where the last one of this name was found: there may be as many as types.)
+    for (let n = this.#baseCounts.get(wanted) ?? 1; name === undefined; n++) {
+      const next = n === 1 ? wanted : `${wanted} ${n}`;
+      const known = this.#bases.get(next);
+      if (known !== undefined && !isAlike(known, type)) continue;
+      if (known === undefined) this.#bases.set(next, type);
+      this.#baseCounts.set(wanted, n);
+      this.#baseNames.set(key, next);
+      name = next;
     }
+    return name;
   }
 
   /** Every base type that was named, with `void` and `pointer`: name and JSON. */
@@ -128,7 +148,7 @@ export class IsfNames {
   #nameStruct(type: StructType, wanted: string): string {
     const known = this.#structNames.get(type);
     if (known !== undefined) return known;
-    const name = unused(this.#usedStructs, wanted, this.structs.length);
+    const name = this.#usedStructs.take(wanted, this.structs.length);
     this.#structNames.set(type, name);
     this.structs.push(type);
     return name;
@@ -137,7 +157,7 @@ export class IsfNames {
   #nameEnum(type: EnumType, wanted: string): string {
     const known = this.#enumNames.get(type);
     if (known !== undefined) return known;
-    const name = unused(this.#usedEnums, wanted, this.enums.length);
+    const name = this.#usedEnums.take(wanted, this.enums.length);
     this.#enumNames.set(type, name);
     this.enums.push(type);
     return name;
@@ -148,12 +168,29 @@ export class IsfNames {
   }
 }
 
-/** The name that is wanted, if it is free; else one that says that it was made. */
-function unused(used: Set<string>, wanted: string, number: number): string {
-  let name = wanted === "" ? `unnamed_${number}` : wanted;
-  while (used.has(name)) name = wanted === "" ? `${name}_` : `${wanted}__${number++}`;
-  used.add(name);
-  return name;
+/** Names that are taken. */
+class UsedNames {
+  readonly #used = new Set<string>();
+  /** For each name that was wanted again, the number behind the last that was made of it. */
+  readonly #next = new Map<string, number>();
+
+  has(name: string): boolean {
+    return this.#used.has(name);
+  }
+
+  /** The name that is wanted, if it is free; else one that says that it was made, with that number or a higher one. */
+  take(wanted: string, number: number): string {
+    let name = wanted;
+    if (wanted === "" || this.#used.has(wanted)) {
+      const stem = wanted === "" ? "unnamed_" : `${wanted}__`;
+      let next = Math.max(number, this.#next.get(wanted) ?? 0);
+      do name = `${stem}${next++}`;
+      while (this.#used.has(name));
+      this.#next.set(wanted, next);
+    }
+    this.#used.add(name);
+    return name;
+  }
 }
 
 function isAlike(a: IntType | FloatType, b: IntType | FloatType): boolean {
