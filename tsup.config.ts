@@ -68,10 +68,7 @@ const library: Options = {
  *
  * So it has its own copy of the library's classes. It hands none of them to anybody who has the other.
  */
-const command: Options = {
-  // The first line of cli/main.ts is `#!/usr/bin/env node`; tsup keeps it and sets the executable bit.
-  entry: { cli: "cli/main.ts", command: "cli/command.ts" },
-  external: ["./command.js"],
+const oneFile: Options = {
   splitting: false,
   minify: true,
   esbuildOptions: (options) => {
@@ -80,7 +77,20 @@ const command: Options = {
   },
 };
 
+// The first line of cli/main.ts is `#!/usr/bin/env node`; tsup keeps it and sets the executable bit.
+const start: Options = { ...oneFile, entry: { cli: "cli/main.ts" } };
+
+/** CommonJS, as only that can be given compiled code before Node 22.1 (cli/kept-code.ts). */
+const command: Options = {
+  ...oneFile,
+  entry: { command: "cli/command.ts" },
+  format: "cjs",
+  outExtension: () => ({ js: ".cjs" }),
+  shims: true,
+};
+
 export default defineConfig([
   { ...common, ...library },
+  { ...common, ...start },
   { ...common, ...command },
 ]);

@@ -23,10 +23,12 @@ async function* input(): AsyncGenerator<Uint8Array | string, void, void> {
   yield* stdin;
 }
 
-process.exitCode = await run(process.argv.slice(2), version, {
+void run(process.argv.slice(2), version, {
   env,
   stdin: input(),
   out: new Output(stdout),
   stderr,
   style: makeStyle(wantsColour(stdout.isTTY, env), wantsColour(stderr.isTTY, env)),
+}).then((status) => {
+  process.exitCode = status;
 });

@@ -11,10 +11,17 @@ const require = createRequire(import.meta.url);
 
 let width: ((text: string) => number) | undefined;
 
+/**
+ * Characters of one column each, whatever stands beside them, as nearly all texts have them: Latin, Greek, Cyrillic and Armenian
+ * letters, and signs that are neither wide, nor emoji, nor join others. (An escape sequence has its first character outside.) The
+ * test asks string-width about each of them.
+ */
+const NARROW =
+  /^[ -~\u00a0-\u00ac\u00ae-\u02ff\u0370-\u0482\u048a-\u058f\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2190-\u2319\u2400-\u25fc\u2600-\u2613]*$/;
+
 /** Columns that a text takes on a terminal; colours take none. */
 export function displayWidth(text: string): number {
-  // One column for each character, as nearly all texts have it. (An escape sequence has its first character outside.)
-  if (/^[ -~]*$/.test(text)) return text.length;
+  if (NARROW.test(text)) return text.length;
   width ??= (require("string-width") as typeof import("string-width")).default;
   return width(text);
 }

@@ -1,6 +1,7 @@
 /**
  * Profiles of kernels (see src/linux/profile.ts) as files: one for each build id, the newest 32 of them. What can't be written
- * is not kept, and what can't be read is not there: homes that are read-only are nothing to complain about.
+ * is not kept, and what can't be read is not there: homes that are read-only are nothing to complain about. Behind a profile, a file
+ * has the CRC-32 of it (little-endian), for one that was torn or went bad, not for a forged one.
  */
 import {
   closeSync,
@@ -16,11 +17,12 @@ import {
 } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import type { KernelProfiles } from "../src/linux/index.js";
 
 /** Profiles that are kept. */
 const MOST = 32;
-/** Largest file that is read; those of Debian's kernels have some 7 MiB. */
+/** Largest file that is read; those of Debian's kernels have some 9 MiB. */
 const MAX_BYTES = 192 << 20;
 const SUFFIX = ".profile";
 
@@ -69,10 +71,12 @@ class ProfileFolder implements KernelProfiles {
     this.#folder = folder;
   }
 
+  /** No bytes, if they are not those that were saved. */
   load(buildId: string): Uint8Array | undefined {
     if (!isName(buildId)) return undefined;
     try {
-      return readFile(join(this.#folder, buildId + SUFFIX));
+      const bytes = readFile(join(this.#folder, buildId + SUFFIX));
+      return bytes === undefined ? undefined : withoutSum(bytes);
     } catch {
       return undefined;
     }
@@ -85,13 +89,30 @@ class ProfileFolder implements KernelProfiles {
     try {
       mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
       // (Fails if something is there already, such as a link that somebody put there.)
-      writeFileSync(written, bytes, { mode: 0o600, flag: "wx" });
+      writeFileSync(written, withSum(bytes), { mode: 0o600, flag: "wx" });
       renameSync(written, path);
       prune(this.#folder);
     } catch {
       removeIfThere(written);
     }
   }
+}
+
+const SUM_BYTES = 4;
+
+function withSum(bytes: Uint8Array): Uint8Array {
+  const file = new Uint8Array(bytes.length + SUM_BYTES);
+  file.set(bytes);
+  new DataView(file.buffer).setUint32(bytes.length, crc32(bytes), true);
+  return file;
+}
+
+/** The bytes before the sum; none, which are no profile, if they are not those that it is of. */
+function withoutSum(file: Uint8Array): Uint8Array {
+  const bytes = file.subarray(0, Math.max(0, file.length - SUM_BYTES));
+  if (file.length < SUM_BYTES) return bytes;
+  const sum = new DataView(file.buffer, file.byteOffset + bytes.length).getUint32(0, true);
+  return crc32(bytes) === sum ? bytes : new Uint8Array(0);
 }
 
 function removeIfThere(path: string): void {

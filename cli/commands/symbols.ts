@@ -54,8 +54,15 @@ export async function symbols(
     const { damage } = await linux.moduleSymbols();
     if (damage.length > 0) session.warn("symbols of modules that could not be read:", await missing(linux));
     bad ||= damage.length > 0;
+    bad = warnOfLost(session, linux) || bad;
   }
   return statusOf(good, bad);
+}
+
+/** Says which of the kernel's own symbols are missing. @returns whether some are. */
+function warnOfLost(session: Session, { symbolDamage }: LinuxKernel): boolean {
+  if (symbolDamage !== undefined) session.warn(symbolDamage);
+  return symbolDamage !== undefined;
 }
 
 /** The error that says so, with names like it. */
@@ -103,6 +110,7 @@ async function near(session: Session, text: string): Promise<number> {
       `no kernel symbol near ${hex(address)}: it is outside of the kernel's image, of its modules and of BPF's programs`,
       await missing(linux),
     );
+    warnOfLost(session, linux);
     return EXIT.failed;
   }
   show(session, found);

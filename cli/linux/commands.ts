@@ -93,10 +93,11 @@ export function addKernelCommands(
           pid: opened.pid,
           version,
         });
-        const { typeDamage } = kernel;
-        if (typeDamage === undefined) return status;
-        opened.warn(typeDamage);
-        return status === EXIT.ok ? EXIT.partial : status;
+        const { typeDamage, symbolDamage, profileNote } = kernel;
+        if (profileNote !== undefined) opened.warn(profileNote);
+        const damage = [symbolDamage, typeDamage].filter((each) => each !== undefined);
+        for (const each of damage) opened.warn(each);
+        return status === EXIT.ok && damage.length > 0 ? EXIT.partial : status;
       });
     });
   }

@@ -305,7 +305,7 @@ function* addressesAround(
         const [value] = yield* readPointers(io, "kallsyms_relative_base", base, 1, pointerSize);
         if (!isNear(value as bigint, tables)) continue;
       }
-      addresses = yield* readAddresses(io, tables, found.count, pointerSize);
+      ({ addresses } = yield* readAddresses(io, tables, found.count, pointerSize));
     } catch (error) {
       if (!(error instanceof KallsymsError)) throw error;
       unreadable ??= error;

@@ -5,9 +5,9 @@
 import { decodeLatin1, encodeText } from "../memory/index.js";
 import { Kallsyms, MAX_SYMBOLS } from "./kallsyms.js";
 import { slideAddresses, wordsOf } from "./kallsyms-addresses.hot.js";
-import { nameScan, scanNames } from "./kallsyms-names.hot.js";
+import { type HashChains, type NameColumns, nameScan, scanNames } from "./kallsyms-names.hot.js";
 import { KallsymsError, nameError } from "./kallsyms-tables.js";
-import { TOKENS, tokenTable } from "./kallsyms-tokens.js";
+import { TOKENS, type TokenTable, tokenTable } from "./kallsyms-tokens.js";
 
 /** What a {@link Kallsyms} is made of. The arrays are its own: not to be changed. */
 export interface KallsymsState {
@@ -19,6 +19,9 @@ export interface KallsymsState {
   readonly addresses: BigUint64Array;
 }
 
+/** What going over all names finds; kept beside a state, nobody need go over them again. */
+export interface KallsymsIndex extends NameColumns, Pick<HashChains, "heads" | "next"> {}
+
 /** The state of a table of symbols. */
 export function kallsymsState(kallsyms: Kallsyms): KallsymsState {
   const { names, tokens, addresses } = Kallsyms.partsOf(kallsyms);
@@ -26,14 +29,25 @@ export function kallsymsState(kallsyms: Kallsyms): KallsymsState {
   return { names: names.bytes, tokens: encodeText(texts.join(""), "latin-1"), addresses };
 }
 
+/** What was found of a table's names. */
+export function kallsymsIndex(kallsyms: Kallsyms): KallsymsIndex {
+  const {
+    names: { starts, lengths, hashes },
+    chains: { heads, next },
+  } = Kallsyms.partsOf(kallsyms);
+  return { starts, lengths, hashes, heads, next };
+}
+
 /**
  * Builds the table again. Everything is checked, as a file may hold anything; the names are kept, not copied.
  *
+ * @param index What `kallsymsIndex` gave of the same table. Of it, only the sizes are checked: a wrong one gives wrong names, or
+ * doesn't find them. Without one, the names are gone over.
  * @param slide What is added to the addresses in the kernel's image, modulo 2^64: how far KASLR has moved the kernel beyond where it was. Those of
  * the per-CPU area and other small numbers stay.
  * @throws {KallsymsError} naming the column that can't be.
  */
-export function kallsymsFromState(state: KallsymsState, slide = 0n): Kallsyms {
+export function kallsymsFromState(state: KallsymsState, slide = 0n, index?: KallsymsIndex): Kallsyms {
   const count = state.addresses.length;
   if (count === 0 || count > MAX_SYMBOLS) {
     throw new KallsymsError("kallsyms_num_syms", `${count} symbols can't be: expected 1 to ${MAX_SYMBOLS}`);
@@ -44,6 +58,16 @@ export function kallsymsFromState(state: KallsymsState, slide = 0n): Kallsyms {
     throw new KallsymsError("kallsyms_token_table", `${texts.length - 1} tokens instead of ${TOKENS}`);
   }
   const tokens = tokenTable(texts.slice(0, TOKENS));
+  const addresses = state.addresses.slice();
+  moveImage(addresses, slide);
+  const { columns, chains } =
+    index === undefined ? { columns: namesOf(state, tokens) } : indexOf(index, count);
+  return new Kallsyms({ addresses, names: { ...columns, bytes: state.names }, tokens, chains });
+}
+
+/** Goes over the names. */
+function namesOf(state: KallsymsState, tokens: TokenTable): NameColumns {
+  const count = state.addresses.length;
   const columns = {
     starts: new Uint32Array(count),
     lengths: new Uint16Array(count),
@@ -55,9 +79,18 @@ export function kallsymsFromState(state: KallsymsState, slide = 0n): Kallsyms {
     throw new KallsymsError("kallsyms_names", `${scan.index} names for ${count} symbols`);
   }
   if (scan.stop !== "complete") throw nameError(scan, 0n);
-  const addresses = state.addresses.slice();
-  moveImage(addresses, slide);
-  return new Kallsyms({ addresses, names: { ...columns, bytes: state.names }, tokens });
+  return columns;
+}
+
+/** An index, if it can be that of so many names. */
+function indexOf(index: KallsymsIndex, count: number): { columns: NameColumns; chains: HashChains } {
+  const { starts, lengths, hashes, heads, next } = index;
+  const buckets = heads.length;
+  const isWhole = [starts, lengths, hashes, next].every((column) => column.length === count);
+  if (!isWhole || buckets < 2 || (buckets & (buckets - 1)) !== 0) {
+    throw new KallsymsError("kallsyms_names", `an index that is not of ${count} symbols`);
+  }
+  return { columns: { starts, lengths, hashes }, chains: { heads, next, shift: Math.clz32(buckets) + 1 } };
 }
 
 /** Bytes of tokens that are looked at: 256 of the longest that are believed. */

@@ -29,6 +29,7 @@ import {
 import { schedulerOf } from "../io/requests.js";
 import { Kallsyms, MAX_SYMBOLS, type Names } from "./kallsyms.js";
 import { fromBase, fromBasePerCpu, fromOwnPlace } from "./kallsyms-addresses.hot.js";
+import { type BlankRows, blankRows, withoutRows } from "./kallsyms-blanks.js";
 import { type NameScan, nameScan, scanNames } from "./kallsyms-names.hot.js";
 import { MAX_TOKEN } from "./kallsyms-shape.hot.js";
 import { TOKENS, type TokenTable, tokenTable } from "./kallsyms-tokens.js";
@@ -123,11 +124,25 @@ function* readRoutine(
     );
   }
   const tokens = yield* readTokens(io, tables);
-  const addresses = yield* readAddresses(io, tables, count, pointerSize);
+  const { addresses, part, blank } = yield* readAddresses(io, tables, count, pointerSize);
   const names = yield* readNames(io, tables.names, count, tokens);
-  const kallsyms = new Kallsyms({ addresses, names, tokens });
+  const kallsyms =
+    blank.length === 0
+      ? new Kallsyms({ addresses, names, tokens })
+      : new Kallsyms({
+          ...withoutRows(addresses, names, blank),
+          tokens,
+          damage: damageOf(part, blank, count),
+        });
   checkKnown(kallsyms, known);
   return kallsyms;
+}
+
+function damageOf(part: string, blank: readonly BlankRows[], count: number): string {
+  const lost = blank.reduce((sum, { from, to }) => sum + to - from, 0);
+  const what = `${lost} of ${count} symbols have no address (from number ${blank[0]?.from} on)`;
+  if (lost === count) throw new KallsymsError(part, `${what}: the dump has zeros there`);
+  return `${part}: ${what}, as the dump has zeros there; they are missing`;
 }
 
 /**
@@ -221,15 +236,26 @@ export function* readTokens(io: PacketIo<Address>, tables: KallsymsTables): Rout
   return tokenTable(tokens);
 }
 
+/** What {@link readAddresses} gives. @internal */
+export interface ReadAddresses {
+  readonly addresses: BigUint64Array;
+  /** The table that they are of. */
+  readonly part: string;
+  /** Rows without an address. */
+  readonly blank: readonly BlankRows[];
+}
+
 /** The addresses of `count` symbols, in whichever form `tables` names. @internal */
 export function* readAddresses(
   io: PacketIo<Address>,
   tables: KallsymsTables,
   count: number,
   pointerSize: 4 | 8,
-): Routine<BigUint64Array> {
+): Routine<ReadAddresses> {
   if (tables.addresses !== undefined) {
-    return yield* readPointers(io, "kallsyms_addresses", tables.addresses, count, pointerSize);
+    const part = "kallsyms_addresses";
+    const addresses = yield* readPointers(io, part, tables.addresses, count, pointerSize);
+    return { addresses, part, blank: blankRows(addresses, tables.addresses, pointerSize) };
   }
   if (tables.offsets === undefined) {
     throw new KallsymsError("kallsyms_offsets", "no address of it is known");
@@ -237,12 +263,18 @@ export function* readAddresses(
   const bytes = yield* readTable(io, "kallsyms_offsets", tables.offsets, count * 4);
   const offsets = new Int32Array(bytes.buffer, 0, count);
   const wide = pointerSize === 8;
-  if (tables.relativeBase === undefined) return fromOwnPlace(offsets, tables.offsets, wide);
+  const found = { part: "kallsyms_offsets", blank: blankRows(offsets, tables.offsets, 4) };
+  if (tables.relativeBase === undefined) {
+    return { ...found, addresses: fromOwnPlace(offsets, tables.offsets, wide) };
+  }
   const [base = 0n] = yield* readPointers(io, "kallsyms_relative_base", tables.relativeBase, 1, pointerSize);
   // Without per-CPU entries every offset is below 2 GiB, as the kernel's image is: a negative one tells the layout. Only
   // x86-64 has them (CONFIG_X86_64 && SMP).
-  if (wide && offsets.some((offset) => offset < 0)) return fromBasePerCpu(offsets, base);
-  return fromBase(offsets, base, wide);
+  const isPerCpu = wide && offsets.some((offset) => offset < 0);
+  return {
+    ...found,
+    addresses: isPerCpu ? fromBasePerCpu(offsets, base) : fromBase(offsets, base, wide),
+  };
 }
 
 /** `count` pointers. @internal */

@@ -19,6 +19,11 @@ export interface KallsymsParts {
   readonly addresses: BigUint64Array;
   readonly names: Names;
   readonly tokens: TokenTable;
+  /** Names by hash, if they are known already. */
+  readonly chains?: HashChains | undefined;
+  /** Rows behind which others of the kernel's table are missing. */
+  readonly gaps?: ReadonlySet<number> | undefined;
+  readonly damage?: string | undefined;
 }
 
 /**
@@ -28,24 +33,34 @@ export interface KallsymsParts {
 export class Kallsyms {
   /** Column: address of each symbol. */
   readonly addresses: BigUint64Array;
+  /** What is wrong with the kernel's table: symbols are missing. `undefined` for a whole one. */
+  readonly damage: string | undefined;
+  readonly #gaps: ReadonlySet<number> | undefined;
   readonly #names: Names;
   readonly #tokens: TokenTable;
-  /** Indices by ascending address, if the table's own order is not that. */
-  readonly #order: Uint32Array | undefined;
+  /** Indices by ascending address, if the table's own order is not that; `null` before anybody needed them. */
+  #sorted: Uint32Array | undefined | null = null;
   /** Names by hash. Made when first needed. */
   #chains: HashChains | undefined;
 
   /** Use `readKallsyms`, `kallsymsFromState` or `parseSystemMap`. @internal */
-  constructor({ addresses, names, tokens }: KallsymsParts) {
+  constructor({ addresses, names, tokens, chains, gaps, damage }: KallsymsParts) {
     this.addresses = addresses;
+    this.damage = damage;
+    this.#gaps = gaps;
     this.#names = names;
     this.#tokens = tokens;
-    this.#order = ascending(addresses);
+    this.#chains = chains;
   }
 
   /** @internal */
-  static partsOf(kallsyms: Kallsyms): KallsymsParts {
-    return { addresses: kallsyms.addresses, names: kallsyms.#names, tokens: kallsyms.#tokens };
+  static partsOf(kallsyms: Kallsyms): KallsymsParts & { readonly chains: HashChains } {
+    return {
+      addresses: kallsyms.addresses,
+      names: kallsyms.#names,
+      tokens: kallsyms.#tokens,
+      chains: kallsyms.#allChains(),
+    };
   }
 
   /** Number of symbols. */
@@ -69,19 +84,26 @@ export class Kallsyms {
   /** Every symbol of this name, in the table's order. */
   symbol(name: string): KernelSymbol[] {
     const { hashes } = this.#names;
-    this.#chains ??= chainHashes(hashes);
-    const { heads, next, shift } = this.#chains;
+    const { heads, next, shift } = this.#allChains();
     const wanted = hashText(name, 0);
     const found: KernelSymbol[] = [];
-    for (let i = heads[bucketOf(wanted, shift)] as number; i >= 0; i = next[i] as number) {
+    let i = heads[bucketOf(wanted, shift)] as number;
+    // (Chains ascend. One that was kept in a file may be anything, but not a circle.)
+    for (let before = -1; i > before; i = next[i] as number) {
       if (hashes[i] === wanted && this.#nameOf(i) === name) found.push(this.at(i));
+      before = i;
     }
     return found;
   }
 
+  #allChains(): HashChains {
+    this.#chains ??= chainHashes(this.#names.hashes);
+    return this.#chains;
+  }
+
   /**
    * The nearest symbol at or below an address, the first of several at that address. Undefined below the first, more
-   * than a page above the last, and for addresses in the lower half that lie above its per-CPU offsets.
+   * than a page above the last, where symbols are missing, and for addresses in the lower half that lie above its per-CPU offsets.
    */
   nameOf(address: bigint): NamedAddress | undefined {
     let low = 0;
@@ -97,9 +119,11 @@ export class Kallsyms {
     const isLast = low === this.length || this.#ordered(low) >> 63n !== nearest >> 63n;
     if (nearest >> 63n !== address >> 63n || (isLast && address - nearest > LAST_SYMBOL_SIZE))
       return undefined;
+    if (address !== nearest && this.#gaps?.has(this.#order()?.[low - 1] ?? low - 1) === true)
+      return undefined;
     let first = low - 1;
     while (first > 0 && this.#ordered(first - 1) === nearest) first--;
-    const symbol = this.at(this.#order?.[first] ?? first);
+    const symbol = this.at(this.#order()?.[first] ?? first);
     return { ...symbol, offset: address - nearest };
   }
 
@@ -134,7 +158,12 @@ export class Kallsyms {
 
   /** The address that is i-th from below. */
   #ordered(i: number): bigint {
-    return this.addresses[this.#order?.[i] ?? i] as bigint;
+    return this.addresses[this.#order()?.[i] ?? i] as bigint;
+  }
+
+  #order(): Uint32Array | undefined {
+    if (this.#sorted === null) this.#sorted = ascending(this.addresses);
+    return this.#sorted;
   }
 
   #nameOf(index: number): string {
@@ -148,7 +177,7 @@ export class Kallsyms {
     const end = start + (lengths[index] as number);
     const { texts } = this.#tokens;
     let text = "";
-    for (let i = start; i < end; i++) text += texts[bytes[i] as number] as string;
+    for (let i = start; i < end; i++) text += texts[bytes[i] as number] ?? "";
     return text;
   }
 }

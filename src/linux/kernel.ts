@@ -15,7 +15,7 @@ import { type ModuleSymbols, readModuleSymbols } from "./modules/module-symbols.
 import { editDistance, isGlob, matchesGlob } from "./names.js";
 import type { KernelObject, KernelVariables, TypeOfName, Unlisted } from "./objects/schema.js";
 import type { KernelProfiles } from "./profile.js";
-import { type FittingProfile, loadProfile, saveProfile } from "./profile-use.js";
+import { type FittingProfile, loadProfile, OWN_BTF, saveProfile } from "./profile-use.js";
 import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
 import { Btf } from "./types/btf/btf.js";
 import type { CType } from "./types/c-type.js";
@@ -62,7 +62,7 @@ export class LinuxKernel {
   #image: ImageRange | undefined;
   readonly #profiles: KernelProfiles | undefined;
   /** What is kept of this build; `null` before it was looked for. */
-  #profile: FittingProfile | undefined | null = null;
+  #profile: FittingProfile | string | undefined | null = null;
   /** Where `kallsyms_names` is, once kallsyms were read from memory. */
   #namesAt: bigint | undefined;
 
@@ -172,13 +172,26 @@ export class LinuxKernel {
       this.#profile = undefined;
       if (this.#profiles !== undefined) this.#profile = yield* loadProfile(this.#profiles, this);
     }
-    return this.#profile;
+    return typeof this.#profile === "string" ? undefined : (this.#profile ?? undefined);
+  }
+
+  /** Why what is kept of this build (`profiles` of `findKernel`) was not used, once it was looked at; `undefined` if it was, or nothing is. */
+  get profileNote(): string | undefined {
+    return typeof this.#profile === "string" ? this.#profile : undefined;
+  }
+
+  /**
+   * What is wrong with the kernel's own table of symbols, once it was read: some have no address, and are missing. `undefined` for a whole
+   * one.
+   */
+  get symbolDamage(): string | undefined {
+    return this.#kallsyms?.damage;
   }
 
   /** Keeps a profile, if kallsyms came from memory. */
-  *#saveProfile(btf: Uint8Array | undefined): Routine<void> {
+  *#saveProfile(types: Btf | undefined): Routine<void> {
     if (this.#profiles === undefined || this.#kallsyms === undefined || this.#namesAt === undefined) return;
-    yield* saveProfile(this.#profiles, this, this.#kallsyms, this.#namesAt, btf);
+    yield* saveProfile(this.#profiles, this, this.#kallsyms, this.#namesAt, types);
   }
 
   /**
@@ -277,13 +290,16 @@ export class LinuxKernel {
             "give its types another way (--types FILE: BTF or an ISF file of this very kernel)",
         );
       }
-      const kept = (yield* this.#loadProfile())?.btf;
-      const bytes = kept ?? (yield* readBtf(this.memory, start, end, "the kernel's BTF"));
-      const { pointerSize } = this.memory;
-      const btf = new Btf(bytes, { name: "the kernel's BTF", pointerSize });
+      const kept = (yield* this.#loadProfile())?.types;
+      if (kept !== undefined) {
+        this.#types = kept;
+        return kept;
+      }
+      const bytes = yield* readBtf(this.memory, start, end, OWN_BTF);
+      const btf = new Btf(bytes, { name: OWN_BTF, pointerSize: this.memory.pointerSize });
       this.#types = btf;
-      if (kept === undefined && btf.damage === undefined) yield* this.#saveProfile(bytes);
-      return this.#types;
+      yield* this.#saveProfile(btf);
+      return btf;
     } catch (error) {
       // A live kernel's memory may be readable later; what a kernel does not have stays so.
       if (error instanceof TypesError && error.code === "NO_TYPES") this.#noTypes = error;
@@ -471,7 +487,7 @@ function* symbolRoutine(kernel: LinuxKernel, name: string): Routine<KernelSymbol
   }
   const hint = /^[0-9a-f]{6,16}$/i.test(name)
     ? `an address is written ${hex(BigInt(`0x${name}`))}`
-    : undefined;
+    : kallsyms.damage;
   throw new SymbolError("NO_SYMBOL", name, kallsyms.near(name), hint);
 }
 

@@ -3,8 +3,10 @@ import type { Routine } from "../io/index.js";
 import type { AddressSpace } from "../memory/index.js";
 import { decodeLatin1 } from "../memory/index.js";
 import type { Kallsyms } from "./kallsyms.js";
-import { kallsymsFromState, kallsymsState, moveImage } from "./kallsyms-state.js";
+import { areAscending } from "./kallsyms-addresses.hot.js";
+import { kallsymsFromState, kallsymsIndex, kallsymsState, moveImage } from "./kallsyms-state.js";
 import { KallsymsError } from "./kallsyms-tables.js";
+import { mixWords } from "./mix-words.hot.js";
 import {
   decodeProfile,
   encodeProfile,
@@ -12,13 +14,14 @@ import {
   type KernelProfile,
   type KernelProfiles,
 } from "./profile.js";
-import { sumOf } from "./profile-sum.hot.js";
+import { Btf } from "./types/btf/btf.js";
+import { TypesError } from "./types/type-table.js";
 import type { Vmcoreinfo } from "./vmcoreinfo.js";
 
 /** What of a kernel a profile is compared with. */
 export interface ProfileKernel {
   readonly vmcoreinfo: Vmcoreinfo;
-  readonly memory: AddressSpace;
+  readonly memory: AddressSpace & { readonly pointerSize: 4 | 8 };
   /** Addresses in its image that VMCOREINFO names. */
   readonly named: ReadonlyMap<string, bigint>;
 }
@@ -26,8 +29,11 @@ export interface ProfileKernel {
 /** A profile that fits a kernel. */
 export interface FittingProfile {
   readonly kallsyms: Kallsyms;
-  readonly btf: Uint8Array | undefined;
+  readonly types: Btf | undefined;
 }
+
+/** What is said of the kernel's BTF. */
+export const OWN_BTF = "the kernel's BTF";
 
 /** Of a table, pages that are compared. */
 const SAMPLES = 8;
@@ -37,45 +43,66 @@ const MAX_BANNER = 512;
 /** Tables of a kernel are never larger; it bounds nothing but the profile. */
 const MAX_PROFILE = 128 << 20;
 
-/** The kernel's profile, if there is one, and it fits. Never throws but what a read does. */
+/**
+ * The kernel's profile, if there is one, and it fits; a text that says why one that is kept is not used. Never throws but what a read
+ * does.
+ */
 export function* loadProfile(
   profiles: KernelProfiles,
   kernel: ProfileKernel,
-): Routine<FittingProfile | undefined> {
-  const { buildId, kernelOffset = 0n } = kernel.vmcoreinfo;
-  if (buildId === undefined) return undefined;
-  const bytes = profiles.load(buildId);
-  const profile = bytes === undefined ? undefined : decodeProfile(bytes);
-  if (profile === undefined) return undefined;
-  if (profile.buildId !== buildId || profile.lines !== fixedLines(kernel.vmcoreinfo)) return undefined;
-  let kallsyms: Kallsyms;
+): Routine<FittingProfile | string | undefined> {
+  const { buildId } = kernel.vmcoreinfo;
+  const bytes = buildId === undefined ? undefined : profiles.load(buildId);
+  if (bytes === undefined) return undefined;
+  const profile = decodeProfile(bytes);
+  const made = profile === undefined ? undefined : make(profile, kernel);
+  if (profile === undefined || made === undefined) {
+    return "what the cache has of this kernel is damaged, or another version's: it is not used, and made again";
+  }
+  const fits =
+    profile.buildId === buildId &&
+    profile.lines === fixedLines(kernel.vmcoreinfo) &&
+    agrees(made.kallsyms, kernel.named) &&
+    (yield* isInMemory(kernel, profile, made.kallsyms));
+  return fits
+    ? made
+    : "what the cache has of this kernel does not fit what the dump has: it is not used, and made again";
+}
+
+/** What a profile holds; `undefined` for one that can't be. */
+function make(profile: KernelProfile, kernel: ProfileKernel): FittingProfile | undefined {
+  const { btf, btfIndex: index } = profile;
+  const { kernelOffset = 0n } = kernel.vmcoreinfo;
+  const { pointerSize } = kernel.memory;
   try {
-    kallsyms = kallsymsFromState(profile.kallsyms, kernelOffset);
+    return {
+      kallsyms: kallsymsFromState(profile.kallsyms, kernelOffset, profile.kallsymsIndex),
+      types: btf === undefined ? undefined : new Btf(btf, { name: OWN_BTF, pointerSize, index }),
+    };
   } catch (error) {
-    if (error instanceof KallsymsError) return undefined;
+    if (error instanceof KallsymsError || error instanceof TypesError) return undefined;
     throw error;
   }
-  if (!agrees(kallsyms, kernel.named)) return undefined;
-  if (!(yield* isInMemory(kernel, profile, kallsyms))) return undefined;
-  return { kallsyms, btf: profile.btf };
 }
 
 /**
  * Keeps what was read of a kernel, if it is whole: of BTF and names, no page is blank (as pages are that a dump lost without
- * saying so), and every symbol that VMCOREINFO names is where it says.
+ * saying so), symbols ascend by address, as the kernel has them, and every one that VMCOREINFO names is where it says.
  *
  * @param namesAt Where `kallsyms_names` is in this kernel.
- * @param btf     Its BTF; none for a kernel without.
+ * @param types   Its BTF; none for a kernel without.
  */
 export function* saveProfile(
   profiles: KernelProfiles,
   kernel: ProfileKernel,
   kallsyms: Kallsyms,
   namesAt: bigint,
-  btf: Uint8Array | undefined,
+  types: Btf | undefined,
 ): Routine<void> {
   const { buildId, kernelOffset = 0n } = kernel.vmcoreinfo;
-  if (buildId === undefined || !agrees(kallsyms, kernel.named)) return;
+  if (buildId === undefined || types?.damage !== undefined || kallsyms.damage !== undefined) return;
+  if (!areAscending(kallsyms.addresses) || !agrees(kallsyms, kernel.named)) return;
+  const btf = types?.bytes;
   const state = kallsymsState(kallsyms);
   if (state.names.length + (btf?.length ?? 0) > MAX_PROFILE) return;
   if (hasBlankPage(state.names) || (btf !== undefined && hasBlankPage(btf))) return;
@@ -87,8 +114,10 @@ export function* saveProfile(
     lines: fixedLines(kernel.vmcoreinfo),
     banner: banner ?? "",
     kallsyms: { ...state, addresses },
+    kallsymsIndex: kallsymsIndex(kallsyms),
     namesAt: BigInt.asUintN(64, namesAt - kernelOffset),
     btf,
+    btfIndex: types === undefined ? undefined : Btf.indexOf(types),
   };
   profiles.save(buildId, encodeProfile(profile));
 }
@@ -115,7 +144,7 @@ function* isInMemory(kernel: ProfileKernel, profile: KernelProfile, kallsyms: Ka
   new DataView(seed.buffer).setBigUint64(PAGE, vmcoreinfo.kernelOffset ?? 0n);
   const task = kallsyms.symbol("init_task")[0]?.address;
   if (task !== undefined) yield* memory.readPartial(task, seed.subarray(0, PAGE));
-  let random = sumOf(seed, 0) || 1;
+  let random = mixWords(seed) || 1;
   const tables: [Uint8Array, bigint | undefined][] = [
     [profile.kallsyms.names, BigInt.asUintN(64, profile.namesAt + (vmcoreinfo.kernelOffset ?? 0n))],
   ];

@@ -13,13 +13,16 @@
  */
 
 import { decodeLatin1, encodeText } from "../memory/index.js";
-import type { KallsymsState } from "./kallsyms-state.js";
-import { sumOf } from "./profile-sum.hot.js";
+import type { KallsymsIndex, KallsymsState } from "./kallsyms-state.js";
+import type { BtfColumns } from "./types/btf/btf.js";
 import type { Vmcoreinfo } from "./vmcoreinfo.js";
 
 /** Where profiles are kept. Neither call throws. */
 export interface KernelProfiles {
-  /** What was kept for a build id, whatever it may be by now. */
+  /**
+   * What was kept for a build id; `undefined` if nothing is. Who keeps bytes where they may go bad has a sum over them, and gives none
+   * (an empty array) then: others than were saved do no harm but wrong answers.
+   */
   load(buildId: string): Uint8Array | undefined;
   /** Keeps a profile, instead of the one of that build id. */
   save(buildId: string, bytes: Uint8Array): void;
@@ -33,21 +36,21 @@ export interface KernelProfile {
   /** `linux_banner`, up to its NUL; "" if it could not be read. */
   readonly banner: string;
   readonly kallsyms: KallsymsState;
+  readonly kallsymsIndex: KallsymsIndex;
   /** Where `kallsyms_names` is. */
   readonly namesAt: bigint;
   /** The kernel's BTF; none for one without. */
   readonly btf: Uint8Array | undefined;
+  readonly btfIndex: BtfColumns | undefined;
 }
 
 /** "MTKPROF" and the version of the layout. */
-const MAGIC = encodeText("MTKPROF\x01", "latin-1");
-/** Magic, a sum of all behind it (profile-sum.hot.ts), 6 lengths in bytes, `namesAt`. */
-const HEADER = 48;
-/** The lengths begin here; the sum's own place is before them. */
-const LENGTHS_AT = 12;
-const SUM_AT = 8;
-const NAMES_AT = 40;
-const PARTS = 6;
+const MAGIC = encodeText("MTKPROF\x02", "latin-1");
+/** Magic, `namesAt`, lengths in bytes of all parts. */
+const NAMES_AT = 8;
+const LENGTHS_AT = 16;
+const PARTS = 14;
+const HEADER = LENGTHS_AT + 4 * PARTS;
 
 /** The lines of VMCOREINFO that are the same after each start of a build. */
 export function fixedLines(info: Vmcoreinfo): string {
@@ -57,40 +60,47 @@ export function fixedLines(info: Vmcoreinfo): string {
     .join("\n");
 }
 
-/** A profile as bytes, little-endian; each part begins at a multiple of 8. */
+/** A profile as bytes, numbers in the host's order (little-endian wherever Node runs); each part begins at a multiple of 8. */
 export function encodeProfile(profile: KernelProfile): Uint8Array {
-  const { addresses, names, tokens } = profile.kallsyms;
+  const { kallsyms, kallsymsIndex, btfIndex } = profile;
   const parts = [
-    new Uint8Array(addresses.buffer, addresses.byteOffset, addresses.byteLength),
-    names,
-    tokens,
     encodeText(`${profile.buildId}\n${profile.lines}`, "latin-1"),
     encodeText(profile.banner, "latin-1"),
-    profile.btf ?? new Uint8Array(0),
-  ];
+    kallsyms.addresses,
+    kallsyms.names,
+    kallsyms.tokens,
+    kallsymsIndex.starts,
+    kallsymsIndex.lengths,
+    kallsymsIndex.hashes,
+    kallsymsIndex.heads,
+    kallsymsIndex.next,
+    profile.btf ?? NOTHING,
+    btfIndex?.starts ?? NOTHING,
+    btfIndex?.buckets ?? NOTHING,
+    btfIndex?.next ?? NOTHING,
+  ].map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength));
   const length = parts.reduce((sum, part) => sum + roundUp(part.length), HEADER);
   const bytes = new Uint8Array(length);
   const view = new DataView(bytes.buffer);
   bytes.set(MAGIC);
+  view.setBigUint64(NAMES_AT, profile.namesAt, true);
   let at = HEADER;
   parts.forEach((part, i) => {
     view.setUint32(LENGTHS_AT + 4 * i, part.length, true);
     bytes.set(part, at);
     at += roundUp(part.length);
   });
-  view.setBigUint64(NAMES_AT, profile.namesAt, true);
-  view.setUint32(SUM_AT, sumOf(bytes, LENGTHS_AT), true);
   return bytes;
 }
 
 /**
- * Reads a profile. The parts stay views of the bytes, which must not change.
+ * Reads a profile. The parts stay views of the bytes, which must not change; what they hold is not looked at.
  *
- * @returns `undefined` for bytes that are no whole profile of this layout.
+ * @returns `undefined` for bytes that are not of this layout, or no whole profile.
  */
 export function decodeProfile(given: Uint8Array): KernelProfile | undefined {
   if (given.length < HEADER || MAGIC.some((byte, i) => given[i] !== byte)) return undefined;
-  // (A column of 8 bytes each is to lie at a multiple of 8.)
+  // (Columns lie at multiples of their numbers' size.)
   const bytes = given.byteOffset % 8 === 0 ? given : given.slice();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const parts: Uint8Array[] = [];
@@ -101,32 +111,43 @@ export function decodeProfile(given: Uint8Array): KernelProfile | undefined {
     parts.push(bytes.subarray(at, at + length));
     at += roundUp(length);
   }
-  if (at !== bytes.length || sumOf(bytes, LENGTHS_AT) !== view.getUint32(SUM_AT, true)) return undefined;
-  const [addresses, names, tokens, about, banner, btf] = parts as [
-    Uint8Array,
-    Uint8Array,
-    Uint8Array,
-    Uint8Array,
-    Uint8Array,
-    Uint8Array,
-  ];
-  if (addresses.length % 8 !== 0) return undefined;
-  const text = decodeLatin1(about);
+  if (at !== bytes.length) return undefined;
+  const part = (i: number) => parts[i] as Uint8Array;
+  const words = (i: number) => column(part(i), Uint32Array);
+  const signed = (i: number) => column(part(i), Int32Array);
+  const text = decodeLatin1(part(0));
   const newline = text.indexOf("\n");
+  const hasBtf = part(10).length > 0;
   if (newline < 0) return undefined;
-  const column = new BigUint64Array(
-    addresses.buffer as ArrayBuffer,
-    addresses.byteOffset,
-    addresses.length / 8,
-  );
   return {
     buildId: text.slice(0, newline),
     lines: text.slice(newline + 1),
-    banner: decodeLatin1(banner),
-    kallsyms: { names, tokens, addresses: column },
+    banner: decodeLatin1(part(1)),
+    kallsyms: { addresses: column(part(2), BigUint64Array), names: part(3), tokens: part(4) },
+    kallsymsIndex: {
+      starts: words(5),
+      lengths: column(part(6), Uint16Array),
+      hashes: signed(7),
+      heads: signed(8),
+      next: signed(9),
+    },
     namesAt: view.getBigUint64(NAMES_AT, true),
-    btf: btf.length === 0 ? undefined : btf,
+    btf: hasBtf ? part(10) : undefined,
+    btfIndex: hasBtf ? { starts: words(11), buckets: words(12), next: words(13) } : undefined,
   };
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** The bytes as numbers; those behind the last whole one are left out. */
+function column<T>(
+  bytes: Uint8Array,
+  Numbers: {
+    readonly BYTES_PER_ELEMENT: number;
+    new (buffer: ArrayBufferLike, byteOffset: number, length: number): T;
+  },
+): T {
+  return new Numbers(bytes.buffer, bytes.byteOffset, Math.floor(bytes.length / Numbers.BYTES_PER_ELEMENT));
 }
 
 function roundUp(length: number): number {

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { open } from "../../connectors/index.js";
+import { MemtoolError, open } from "../../connectors/index.js";
 import { profileCache } from "../../connectors/profile-cache.js";
 import { decodeProfile, encodeProfile, type KernelProfile } from "../../src/linux/profile.js";
 import { dumpWithout } from "../support/dump-without.js";
@@ -26,16 +26,17 @@ async function processes(path: string, cache: boolean | string) {
     const linux = await machine.linux();
     const tasks = await linux.tasks().toArray();
     const text = JSON.stringify(tasks, (_, value) => (typeof value === "bigint" ? `${value}` : value));
-    return { text, bytes: machine.source.counters.bytes };
+    return { text, bytes: machine.source.counters.bytes, note: linux.profileNote };
   } finally {
     await machine.close();
   }
 }
 
-function changed(path: string, change: (profile: KernelProfile) => KernelProfile): void {
-  const profile = decodeProfile(readFileSync(path));
-  if (profile === undefined) throw new Error(`${path}: no profile`);
-  writeFileSync(path, encodeProfile(change(profile)));
+function changed(folder: string, change: (profile: KernelProfile) => KernelProfile): void {
+  const cache = profileCache(folder);
+  const profile = decodeProfile(cache?.load(BUILD) ?? new Uint8Array(0));
+  if (profile === undefined) throw new Error(`${folder}: no profile`);
+  cache?.save(BUILD, encodeProfile(change(profile)));
 }
 
 describe("profiles of kernels", () => {
@@ -58,22 +59,91 @@ describe("profiles of kernels", () => {
   });
 
   it("are ignored and written again when they are torn, changed, or of another layout", async () => {
-    const bad: Record<string, Uint8Array> = {
-      empty: new Uint8Array(0),
-      torn: kept.slice(0, kept.length >> 1),
-      "a bit of BTF": kept.map((byte, i) => (i === kept.length - 1000 ? byte ^ 1 : byte)),
-      "a length of 4 GiB": kept.map((byte, i) => (i >= 12 && i < 16 ? 0xff : byte)),
-      "another version": kept.map((byte, i) => (i === 7 ? byte + 1 : byte)),
-    };
-    for (const [name, bytes] of Object.entries(bad)) {
-      expect(decodeProfile(bytes), name).toBe(undefined);
-    }
     const folder = newFolder();
     await processes(DUMP, folder);
     const path = join(folder, `${BUILD}.profile`);
+    const bad: Record<string, Uint8Array> = {
+      empty: new Uint8Array(0),
+      "a few bytes": kept.slice(0, 3),
+      torn: kept.slice(0, kept.length >> 1),
+      "a bit of the last part": kept.map((byte, i) => (i === kept.length - 1000 ? byte ^ 1 : byte)),
+      "another sum": kept.map((byte, i) => (i === kept.length - 1 ? byte ^ 0x80 : byte)),
+      "another version": kept.map((byte, i) => (i === 7 ? byte + 1 : byte)),
+    };
+    for (const [name, bytes] of Object.entries(bad)) {
+      writeFileSync(path, bytes);
+      expect(profileCache(folder)?.load(BUILD)?.length, name).toBe(0);
+    }
     writeFileSync(path, bad.torn as Uint8Array);
-    expect((await processes(DUMP, folder)).text).toBe(truth.text);
+    const again = await processes(DUMP, folder);
+    expect(again.text).toBe(truth.text);
+    expect(again.note).toContain("is damaged");
     expect(Buffer.compare(readFileSync(path), kept)).toBe(0);
+    expect((await processes(DUMP, folder)).note).toBe(undefined);
+  });
+
+  it("are no profiles with a length that can't be, or of another version, whatever their sum", () => {
+    const bytes = kept.subarray(0, kept.length - 4);
+    expect(decodeProfile(bytes)?.buildId).toBe(BUILD);
+    for (let part = 0; part < 14; part++) {
+      const at = 16 + 4 * part;
+      expect(decodeProfile(bytes.map((byte, i) => (i >= at && i < at + 4 ? 0xff : byte)))).toBe(undefined);
+    }
+    expect(decodeProfile(bytes.map((byte, i) => (i === 7 ? byte + 1 : byte)))).toBe(undefined);
+    expect(decodeProfile(bytes.subarray(0, -8))).toBe(undefined);
+    expect(decodeProfile(bytes.subarray(0, 60))).toBe(undefined);
+  });
+
+  it("that were forged give other answers at worst: nothing hangs, nothing else is thrown", async () => {
+    const folder = newFolder();
+    await processes(DUMP, folder);
+    const path = join(folder, `${BUILD}.profile`);
+    const random = (column: Uint32Array | Int32Array | Uint16Array) =>
+      column.map((_, i) => Math.imul(i + 1, 0x9e3779b1));
+    const circles = (column: Uint32Array) => column.map((_, i) => i + 1);
+    const forged: Record<string, (profile: KernelProfile) => KernelProfile> = {
+      "names anywhere": ({ kallsymsIndex: index, ...profile }) => ({
+        ...profile,
+        kallsymsIndex: { ...index, starts: random(index.starts) as Uint32Array },
+      }),
+      "chains anywhere": ({ kallsymsIndex: index, ...profile }) => ({
+        ...profile,
+        kallsymsIndex: {
+          ...index,
+          heads: random(index.heads) as Int32Array,
+          next: random(index.next) as Int32Array,
+        },
+      }),
+      "a circle of symbols": ({ kallsymsIndex: index, ...profile }) => ({
+        ...profile,
+        kallsymsIndex: { ...index, heads: index.heads.fill(7), next: index.next.map((_, i) => i) },
+      }),
+      "too few hashes": ({ kallsymsIndex: index, ...profile }) => ({
+        ...profile,
+        kallsymsIndex: { ...index, hashes: index.hashes.subarray(1) },
+      }),
+      "types anywhere": ({ btfIndex: index, ...profile }) => ({
+        ...profile,
+        btfIndex: index && { ...index, starts: random(index.starts) as Uint32Array },
+      }),
+      "a circle of types": ({ btfIndex: index, ...profile }) => ({
+        ...profile,
+        btfIndex: index && { ...index, buckets: index.buckets.fill(9), next: circles(index.next) },
+      }),
+      "odd buckets": ({ btfIndex: index, ...profile }) => ({
+        ...profile,
+        btfIndex: index && { ...index, buckets: index.buckets.subarray(3) },
+      }),
+    };
+    for (const [name, change] of Object.entries(forged)) {
+      changed(folder, change);
+      try {
+        await processes(DUMP, folder);
+      } catch (error) {
+        expect(error, name).toBeInstanceOf(MemtoolError);
+      }
+      expect(statSync(path).size, name).toBeGreaterThan(0);
+    }
   });
 
   it.each<[string, (profile: KernelProfile) => KernelProfile]>([
@@ -98,14 +168,16 @@ describe("profiles of kernels", () => {
     const folder = newFolder();
     await processes(DUMP, folder);
     const path = join(folder, `${BUILD}.profile`);
-    changed(path, change);
-    expect((await processes(DUMP, folder)).text).toBe(truth.text);
+    changed(folder, change);
+    const again = await processes(DUMP, folder);
+    expect(again.text).toBe(truth.text);
+    expect(again.note).toContain("does not fit");
     expect(Buffer.compare(readFileSync(path), kept)).toBe(0);
   });
 
   it("are not written of a dump whose BTF is not whole, which one of a whole dump then stands in for", async () => {
     const folder = newFolder();
-    const btf = decodeProfile(kept)?.btf as Uint8Array;
+    const btf = decodeProfile(kept.subarray(0, -4))?.btf as Uint8Array;
     const page = Buffer.from(btf.subarray(1 << 20, (1 << 20) + 4096));
     // (The BTF begins at a page: vmlinux.lds.h aligns it so, where its own does not say.)
     const some = page.subarray(1024, 1024 + 256);

@@ -8,7 +8,13 @@ import {
   fromOwnPlace,
   slideAddresses,
 } from "../../src/linux/kallsyms-addresses.hot.js";
-import { type KallsymsState, kallsymsFromState, kallsymsState } from "../../src/linux/kallsyms-state.js";
+import {
+  type KallsymsIndex,
+  type KallsymsState,
+  kallsymsFromState,
+  kallsymsIndex,
+  kallsymsState,
+} from "../../src/linux/kallsyms-state.js";
 import { KallsymsError, kallsymsTables, readKallsyms } from "../../src/linux/kallsyms-tables.js";
 import { parseSystemMap } from "../../src/linux/system-map.js";
 import { encodeText } from "../../src/memory/index.js";
@@ -44,6 +50,65 @@ describe("the state of kallsyms", () => {
     expect([...kallsyms]).toEqual(LIST);
     expect(kallsyms.symbol("twin")).toEqual(LIST.slice(3, 5));
     expect(kallsyms.nameOf(TEXT + 0x1010n)).toMatchObject({ name: "init_task", offset: 0x10n });
+  });
+
+  it("makes the same table with an index of it, whatever its names", () => {
+    const symbol = fc.record({
+      name: fc.stringMatching(/^[a-c_]{1,5}$/),
+      type: fc.constantFrom(..."TtDd"),
+      address: fc.bigInt(TEXT, TEXT + 0x7000_0000n),
+    });
+    fc.assert(
+      fc.property(fc.array(symbol, { minLength: 1, maxLength: 60 }), (list) => {
+        const { bytes, symbols } = writeKallsyms(list, { at: AT, form: "relative", tokens: ["a_", "bb"] });
+        const whole = readKallsyms(new WindowsIo().put(AT, bytes), kallsymsTables(symbols)).sync();
+        const kallsyms = kallsymsFromState(kallsymsState(whole), 0n, kallsymsIndex(whole));
+        expect([...kallsyms]).toEqual(list);
+        for (const { name, address } of list) {
+          expect(kallsyms.symbol(name)).toEqual(list.filter((other) => other.name === name));
+          expect(kallsyms.nameOf(address)).toEqual(whole.nameOf(address));
+        }
+      }),
+    );
+  });
+
+  it("with an index of other sizes is refused, with one of other numbers ends", () => {
+    const whole = read();
+    const state = kallsymsState(whole);
+    const index = kallsymsIndex(whole);
+    const withIndex = (change: Partial<KallsymsIndex>) =>
+      kallsymsFromState(state, 0n, { ...index, ...change });
+    for (const change of [
+      { starts: index.starts.subarray(1) },
+      { lengths: index.lengths.subarray(1) },
+      { hashes: index.hashes.subarray(1) },
+      { next: index.next.subarray(1) },
+      { heads: index.heads.subarray(1) },
+      { heads: new Int32Array(0) },
+    ]) {
+      expect(() => withIndex(change)).toThrow(KallsymsError);
+    }
+    const number = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
+    const some = (column: ArrayLike<number>) =>
+      fc.array(fc.oneof(number, fc.nat(LIST.length)), { minLength: column.length, maxLength: column.length });
+    fc.assert(
+      fc.property(
+        some(index.starts),
+        some(index.next),
+        some(index.heads),
+        some(index.hashes),
+        (starts, next, heads, hashes) => {
+          const kallsyms = withIndex({
+            starts: Uint32Array.from(starts),
+            next: Int32Array.from(next),
+            heads: Int32Array.from(heads),
+            hashes: Int32Array.from(hashes),
+          });
+          expect([...kallsyms]).toHaveLength(LIST.length);
+          expect(kallsyms.symbol("twin").length).toBeLessThanOrEqual(LIST.length);
+        },
+      ),
+    );
   });
 
   it("is moved to where KASLR has put the kernel since, in either direction, but for the per-CPU area", () => {

@@ -50,6 +50,17 @@ export function indexTypes(words: Uint32Array, from: number, to: number): BtfInd
   return { starts: starts.subarray(0, count), count, end: at };
 }
 
+/** Words that the type at a word takes, as {@link indexTypes} has it; 0 if there is none that ends at `to` or before. */
+export function typeWords(words: Uint32Array, at: number, to: number): number {
+  if (!(at + TYPE_SIZE / 4 <= to)) return 0;
+  const info = words[at + 1] as number;
+  const kind = (info >>> 24) & 31;
+  const fixed = SIZES[2 * kind] as number;
+  if (fixed < 0) return 0;
+  const size = (TYPE_SIZE + fixed + (info & 0xffff) * (SIZES[2 * kind + 1] as number)) / 4;
+  return at + size <= to ? size : 0;
+}
+
 /** FNV-1a of the bytes up to a NUL or the end. */
 export function hashBytes(bytes: Uint8Array, start: number, end: number): number {
   let hash = 0x811c9dc5;

@@ -23,9 +23,9 @@ import {
   TypedefType,
   VOID,
 } from "../c-type.js";
-import type { NamedType, TypeKind, TypeTable } from "../type-table.js";
+import { type NamedType, type TypeKind, TypesError, type TypeTable } from "../type-table.js";
 import { type BtfHeader, KIND, parseBtfHeader } from "./btf-header.js";
-import { hashBytes, indexNames, indexTypes, type NameIndex } from "./btf-index.hot.js";
+import { hashBytes, indexNames, indexTypes, type NameIndex, typeWords } from "./btf-index.hot.js";
 
 /** Options of {@link Btf}. */
 export interface BtfOptions {
@@ -35,6 +35,17 @@ export interface BtfOptions {
   readonly base?: Btf | undefined;
   /** Bytes of a pointer, which BTF does not say; default: as large as its `unsigned long`, else 8. */
   readonly pointerSize?: 4 | 8 | undefined;
+  /** What `indexOf` gave of the same bytes, which need not be gone over then. @internal */
+  readonly index?: BtfColumns | undefined;
+}
+
+/**
+ * What going over all types finds, of BTF without damage that goes on from no other; kept beside the bytes, nobody need go over them
+ * again. @internal
+ */
+export interface BtfColumns extends NameIndex {
+  /** Of each type, where it begins, in words of 4 bytes. */
+  readonly starts: Uint32Array;
 }
 
 /** INT's encoding bits: BTF_INT_SIGNED, BTF_INT_CHAR, BTF_INT_BOOL. */
@@ -57,7 +68,7 @@ export class Btf implements TypeTable {
   /** Types of its own. */
   readonly count: number;
   /** What is wrong behind its last type, if something is: types from there on are lost. */
-  readonly damage: string | undefined;
+  readonly damage: string | undefined = undefined;
   readonly #bytes: Uint8Array;
   /** The same as words, in the host's byte order. */
   readonly #words: Uint32Array;
@@ -73,7 +84,7 @@ export class Btf implements TypeTable {
 
   /**
    * @param bytes All of it. It is kept, and must not change.
-   * @throws {TypesError} `BTF` if its header is none, or says more than there is.
+   * @throws {TypesError} `BTF` if its header is none, or says more than there is, or the index can't be one.
    */
   constructor(bytes: Uint8Array, options: BtfOptions = {}) {
     const header = parseBtfHeader(bytes);
@@ -85,16 +96,29 @@ export class Btf implements TypeTable {
     this.base = options.base;
     this.firstId = options.base === undefined ? 1 : options.base.firstId + options.base.count;
     this.#firstString = options.base?.stringsEnd ?? 0;
-    const { starts, count, end } = indexTypes(this.#words, header.typesStart / 4, header.typesEnd >>> 2);
-    this.#starts = starts;
-    this.count = count;
-    this.damage = end * 4 === header.typesEnd ? undefined : this.#damageAt(end);
+    const { index } = options;
+    if (index !== undefined) {
+      checkIndex(index, this.name);
+      this.#starts = index.starts;
+      this.#names = index;
+      this.count = index.starts.length;
+    } else {
+      const { starts, count, end } = indexTypes(this.#words, header.typesStart / 4, header.typesEnd >>> 2);
+      this.#starts = starts;
+      this.count = count;
+      this.damage = end * 4 === header.typesEnd ? undefined : this.#damageAt(end);
+    }
     this.pointerSize = options.pointerSize ?? options.base?.pointerSize ?? this.#guessPointerSize();
   }
 
   /** Where the strings of what goes on from it begin. @internal */
   get stringsEnd(): number {
     return this.#firstString + this.#header.stringsEnd - this.#header.stringsStart;
+  }
+
+  /** What was found by going over all types. @internal */
+  static indexOf(btf: Btf): BtfColumns {
+    return { starts: btf.#starts, ...btf.#allNames() };
   }
 
   /** All of it, as it was given. */
@@ -155,6 +179,20 @@ export class Btf implements TypeTable {
   /** Numbers of its own types of a name, of any kind. */
   *idsOf(name: string): Generator<number, void, void> {
     const { stringsStart, stringsEnd } = this.#header;
+    const { buckets, next } = this.#allNames();
+    const key = encodeName(name);
+    const hash = hashBytes(key, 0, key.length);
+    let i = buckets[hash & (buckets.length - 1)] as number;
+    // (Chains ascend. One that was kept in a file may be anything, but not a circle.)
+    for (let before = 0; i > before && i <= this.count; i = next[i - 1] as number) {
+      const at = stringsStart + (this.#words[this.#starts[i - 1] as number] as number) - this.#firstString;
+      if (isNamed(this.#bytes, at, stringsEnd, key)) yield this.firstId + i - 1;
+      before = i;
+    }
+  }
+
+  #allNames(): NameIndex {
+    const { stringsStart, stringsEnd } = this.#header;
     this.#names ??= indexNames(
       this.#words,
       this.#bytes,
@@ -163,13 +201,7 @@ export class Btf implements TypeTable {
       stringsEnd,
       this.#firstString,
     );
-    const { buckets, next } = this.#names;
-    const key = encodeName(name);
-    const hash = hashBytes(key, 0, key.length);
-    for (let i = buckets[hash & (buckets.length - 1)] as number; i !== 0; i = next[i - 1] as number) {
-      const at = stringsStart + (this.#words[this.#starts[i - 1] as number] as number) - this.#firstString;
-      if (isNamed(this.#bytes, at, stringsEnd, key)) yield this.firstId + i - 1;
-    }
+    return this.#names;
   }
 
   variable(name: string): CType | undefined {
@@ -245,6 +277,8 @@ export class Btf implements TypeTable {
   #make(index: number): CType {
     const words = this.#words;
     const at = this.#starts[index] as number;
+    // An index that was kept in a file may point anywhere.
+    if (typeWords(words, at, this.#header.typesEnd >>> 2) === 0) return VOID;
     const info = words[at + 1] as number;
     const name = this.#string(words[at] as number);
     const size = words[at + 2] as number;
@@ -363,6 +397,13 @@ export class Btf implements TypeTable {
         })),
     );
   }
+}
+
+/** @throws {TypesError} `BTF` for what can't be the index of any BTF. */
+function checkIndex({ starts, next, buckets }: BtfColumns, name: string): void {
+  const { length } = buckets;
+  if (next.length === starts.length && length > 0 && (length & (length - 1)) === 0) return;
+  throw new TypesError("BTF", name, `${name}: an index that is not of ${starts.length} types`);
 }
 
 /** The namespace that a type's name is in. */

@@ -1,0 +1,57 @@
+/** Runs a CommonJS module with compiled code that an earlier run has kept, where Node doesn't do that itself (before 22.1). */
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Script } from "node:vm";
+import { crc32 } from "node:zlib";
+
+/** The CRC-32 of the code, in front of it. V8 compares its own version, its options and the source's length. */
+const SUM_BYTES = 4;
+/** Code of other versions of memtool or Node that is left beside a new one. */
+const MOST_FILES = 8;
+const SUFFIX = ".code";
+
+/**
+ * Runs a module. Its code is written when the process ends, if there was none that fits.
+ *
+ * @param path    The module: in ASCII, as the build writes it.
+ * @param folder  Where code is kept; nothing is said if nothing can be.
+ * @param require What it gets as `require`.
+ */
+export function runKept(path: string, folder: string, require: NodeJS.Require): void {
+  const bytes = readFileSync(path);
+  const { version, arch } = process;
+  const file = join(folder, `${version}-${arch}-${crc32(bytes).toString(16)}${SUFFIX}`);
+  const kept = readCode(file);
+  const source = `(function(exports,require,module,__filename,__dirname){${bytes.toString("latin1")}\n})`;
+  const script = new Script(source, { filename: path, ...(kept === undefined ? {} : { cachedData: kept }) });
+  if (kept === undefined || script.cachedDataRejected === true) {
+    process.once("exit", () => writeCode(folder, file, script.createCachedData()));
+  }
+  const module = { exports: {} };
+  script.runInThisContext()(module.exports, require, module, path, dirname(path));
+}
+
+/** The code of a file; `undefined` for one that is not there, or not whole. */
+function readCode(file: string): Buffer | undefined {
+  try {
+    const bytes = readFileSync(file);
+    const code = bytes.subarray(SUM_BYTES);
+    return bytes.length > SUM_BYTES && bytes.readUInt32LE(0) === crc32(code) ? code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function writeCode(folder: string, file: string, code: Buffer): void {
+  const written = `${file}.${process.pid}.tmp`;
+  const sum = Buffer.alloc(SUM_BYTES);
+  sum.writeUInt32LE(crc32(code));
+  try {
+    const others = readdirSync(folder).filter((name) => /\.code(\.\d+\.tmp)?$/.test(name));
+    if (others.length >= MOST_FILES) for (const name of others) rmSync(join(folder, name), { force: true });
+    writeFileSync(written, Buffer.concat([sum, code]), { mode: 0o600, flag: "wx" });
+    renameSync(written, file);
+  } catch {
+    rmSync(written, { force: true });
+  }
+}
