@@ -52,6 +52,8 @@ const COMMON = record("sock_common", {
   remote6: maybe(raw("skc_v6_daddr")),
   local6: maybe(raw("skc_v6_rcv_saddr")),
   device: int("skc_bound_dev_if"),
+  // Of what is only asked for: who listens. (Since Linux 4.4 such requests are in the table.)
+  listener: maybe(word("skc_listener")),
   net: maybe(word("skc_net.net")),
 });
 const SOCK = record("sock", {
@@ -244,6 +246,14 @@ function* readSockets(
     "a network namespace",
     report,
   );
+  const uids = new Map<bigint, number | undefined>();
+  for (const [i, sock] of socks.entries()) {
+    if (sock === undefined) continue;
+    uids.set(addresses[i] as bigint, sock.socket === 0n ? (sock.uid ?? 0) : (inodes[i]?.uid ?? sock.uid));
+  }
+  /** As /proc/net has it: root's for what waits, the listener's for what is asked for. */
+  const uidOf = (i: number) =>
+    isWaiting(i) ? 0 : uids.get(isRequest(i) ? (commons[i]?.listener ?? 0n) : (addresses[i] as bigint));
   return addresses.map((address, i): KernelSocket => {
     const { sources, owners } = seen.get(address) as Seen;
     const common = commons[i];
@@ -266,7 +276,7 @@ function* readSockets(
       path: common === undefined ? undefined : common.family === AF_UNIX ? paths[i] : null,
       peer: common === undefined ? undefined : common.family === AF_UNIX ? peerOf(unix[i]) : null,
       inode: small || sock?.socket === 0n ? null : inodes[i]?.inode,
-      uid: small || sock?.socket === 0n ? (sock?.uid ?? 0) : (inodes[i]?.uid ?? sock?.uid),
+      uid: uidOf(i),
       device: common?.family === AF_PACKET ? packets[i]?.device : common?.device,
       ...queuesOf(small, common?.state, sock, tcps[i], isUdp(i) ? (udps[i]?.forward ?? 0) : 0),
       namespace: nets[i]?.inode,
