@@ -15,8 +15,10 @@ import {
   VirtualMemory,
   withMapping,
 } from "../../src/index.js";
+import { bpfSuite } from "../support/bpf-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
+import { socketSuite } from "../support/socket-suite.js";
 import { truthSuite } from "../support/truth-suite.js";
 
 let guest: Promise<Guest> | undefined;
@@ -37,6 +39,13 @@ for (const form of ["elf", "raw", "kdump"] as const) {
   linuxSuite(`a fresh guest's ${form} dump`, async () => {
     const { truth, elfFile, rawFile, kdumpFile } = await boot();
     return { target: { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form], truth };
+  });
+}
+
+for (const suite of [filesSuite, socketSuite, bpfSuite]) {
+  suite("a fresh guest's raw dump", async () => {
+    const { rawFile, truth } = await boot();
+    return { target: rawFile, truth };
   });
 }
 

@@ -2,6 +2,7 @@
 import { afterAll } from "vitest";
 import { FORMS, type Form } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
+import { bpfSuite } from "../support/bpf-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
@@ -22,10 +23,12 @@ for (const suite of [linuxSuite, filesSuite]) {
   });
 }
 
-socketSuite("Linux 6.12, raw", async () => {
-  const { rawFile, truth } = await boot();
-  return { target: rawFile, truth };
-});
+for (const suite of [socketSuite, bpfSuite]) {
+  suite("Linux 6.12, raw", async () => {
+    const { rawFile, truth } = await boot();
+    return { target: rawFile, truth };
+  });
+}
 
 /**
  * By the name that forms.mjs gives them. Filtered ones are `guest.test.ts`'s, of 6.1: Debian 12's makedumpfile does not know the page
