@@ -60,7 +60,7 @@ describe("translate --reverse", () => {
       "0x0000000002a10010  0xffff8a00c2a10010  2 MiB  rw- kernel",
       "0x0000000002a1aa40  0xffff8a00c2a1aa40  2 MiB  rw- kernel",
       "0x0000000002a10010  0xffffffffbac10010  2 MiB  rw- kernel",
-      "0x0000000002a1aa40  0xffffffffbac1aa40  2 MiB  rw- kernel",
+      "0x0000000002a1aa40  0xffffffffa061aa40  2 MiB  rw- kernel",
     ]);
     expect([err, status]).toEqual(["", 0]);
   });

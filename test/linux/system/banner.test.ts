@@ -35,6 +35,11 @@ describe("a kernel", () => {
     await patched.setPointer(at("parent"), other?.address ?? 0n);
     const after = await listTraced(patched.kernel).toArray();
     expect(after.map(({ pid }) => pid)).toEqual([1, ...before]);
-    expect(after[0]).toMatchObject({ comm: "init", tracer: other?.pid, tracerComm: other?.comm, seized: true });
+    expect(after[0]).toMatchObject({
+      comm: "init",
+      tracer: other?.pid,
+      tracerComm: other?.comm,
+      seized: true,
+    });
   });
 });
