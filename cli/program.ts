@@ -202,7 +202,7 @@ export async function run(
     .option("--svg <file>", "write a picture with legend instead: sizes and gaps at log scale")
     .addHelpText(
       "after",
-      `${example(`maps _text --length 32M -f ${FIXTURE}`)}\n  $ memtool maps --rights --wx -f ${FIXTURE}\n  $ memtool maps --diff 0x556e000 -f ${FIXTURE}`,
+      `${example(`maps _text --length 32M -f ${FIXTURE}`)}\n  $ memtool maps --rights --wx -f ${FIXTURE}\n  $ memtool maps --diff 0x55f8000 -f ${FIXTURE}`,
     )
     .action((address: string | undefined, options: MapsCommandOptions) => {
       checkMapsOptions(address, options);

@@ -35,7 +35,7 @@ describe("the contract of --json", () => {
   it("translate --walk: every entry beside it", async () => {
     const { out } = await memtool(["translate", "init_task", "--walk", "--json", ...ON_DUMP]);
     const [line] = jsonLines(out);
-    expect(line).toMatchObject({ virtual: "0xffffffffbac1aa40", physical: "0x2a1aa40", pageSize: 2 << 20 });
+    expect(line).toMatchObject({ virtual: "0xffffffffa061aa40", physical: "0x2a1aa40", pageSize: 2 << 20 });
     expect(line?.walk).toMatchObject([{ level: 4 }, { level: 3 }, { level: 2 }]);
     expect(line?.walk).toHaveProperty([0, "entryAddress"], "0x2a10ff8");
   });
@@ -97,7 +97,7 @@ describe("the contract of --json", () => {
   it("symbols: name, address, type; and the offset from the one near an address", async () => {
     const { out } = await memtool(["symbols", "init_task", "init_pid_n?", "--json", ...ON_DUMP]);
     expect(jsonLines(out)).toEqual([
-      { name: "init_task", address: "0xffffffffbac1aa40", type: "D" },
+      { name: "init_task", address: "0xffffffffa061aa40", type: "D" },
       { name: "init_pid_ns", address: "0xffffffffbac59420", type: "D" },
     ]);
     const near = await memtool(["symbols", "--near", truth.stops.kernel.registers.rip, "--json", ...ON_DUMP]);

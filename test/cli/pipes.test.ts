@@ -24,7 +24,7 @@ describe("--stdin", () => {
     expect(status).toBe(3);
     expect(jsonLines(out)).toEqual([
       { address: "0xffffffffba31ffe0", length: 4, hex: "4c696e75" },
-      { address: "0xffffffffbac1aa40", length: 2, hex: "0040" },
+      { address: "0xffffffffa061aa40", length: 2, hex: "0040" },
       { address: "0x0", length: 3, state: "not-present", level: 4 },
       { address: "0xffffffffba31ffe4", length: 2, hex: "7820" },
     ]);

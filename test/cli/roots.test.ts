@@ -16,8 +16,8 @@ describe("memtool roots", () => {
     expect(lines[0]).toBe("page tables: x86-64");
     expect(lines[1]?.trim()).toMatch(/^ROOT +KIND +SCORE +USER PAGES +WHY$/);
     expect(lines[2]?.trim()).toMatch(/^0x2a10000 +kernel +100 +swapper_pg_dir; maps the kernel's banner/);
-    expect(out).toMatch(/^0x556e000 +process +100 +3411 +CR3 of CPU 0; maps the kernel's banner/m);
-    expect(out).toMatch(/^0x556f000 +user copy +90 +3411 +user copy of 0x556e000$/m);
+    expect(out).toMatch(/^0x55f8000 +process +100 +3411 +CR3 of CPU 0; maps the kernel's banner/m);
+    expect(out).toMatch(/^0x55f9000 +user copy +90 +3411 +user copy of 0x55f8000$/m);
     expect(out.match(/ process /g)).toHaveLength(5);
   });
 

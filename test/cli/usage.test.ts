@@ -42,7 +42,7 @@ describe("addresses", () => {
       ...ON_DUMP,
     ]);
     expect(jsonLines(out).map(({ address }) => address)).toEqual([
-      "0xffffffffbac1aa40",
+      "0xffffffffa061aa40",
       "0xffffffffba31ffe0",
       "0xffffffffba31ffe0",
     ]);

@@ -60,7 +60,7 @@ describe("translate --reverse", () => {
       "0x0000000002a10010  0xffff8a00c2a10010  2 MiB  rw- kernel",
       "0x0000000002a1aa40  0xffff8a00c2a1aa40  2 MiB  rw- kernel",
       "0x0000000002a10010  0xffffffffbac10010  2 MiB  rw- kernel",
-      "0x0000000002a1aa40  0xffffffffbac1aa40  2 MiB  rw- kernel",
+      "0x0000000002a1aa40  0xffffffffa061aa40  2 MiB  rw- kernel",
     ]);
     expect([err, status]).toEqual(["", 0]);
   });
@@ -74,8 +74,8 @@ describe("translate --reverse", () => {
     expect(lines).toContainEqual(
       expect.stringMatching(/^0x00000000029d4000 {2}0xffff8a00c29d4000 .* rw- kernel +0x2a10000, .*more$/),
     );
-    expect(lines).toContain("0x00000000029d4000  0x0000100000040000  4 KiB  rw- user           0x556e000");
-    expect(lines).toContain("0x00000000029d4000  0x0000100000040000  4 KiB  rw- user           0x556f000");
+    expect(lines).toContain("0x00000000029d4000  0x0000100000040000  4 KiB  rw- user           0x55f8000");
+    expect(lines).toContain("0x00000000029d4000  0x0000100000040000  4 KiB  rw- user           0x55f9000");
     expect(status).toBe(0);
     const rows = jsonLines((await memtool([...args, "--json"])).out) as {
       virtual: string;
@@ -85,7 +85,7 @@ describe("translate --reverse", () => {
     expect(inKernel).toMatchObject({ physical: dense.physical, pageSize: 4096, user: false });
     expect(inKernel?.roots).toEqual(expect.arrayContaining([KERNEL, PROGRAM, "0x556c000"]));
     const inProgram = rows.filter(({ virtual }) => virtual === dense.start);
-    expect(inProgram.map(({ roots }) => roots)).toEqual([[PROGRAM], ["0x556f000"]]);
+    expect(inProgram.map(({ roots }) => roots)).toEqual([[PROGRAM], ["0x55f9000"]]);
   });
 
   it("--length looks for ranges, and shows the run that maps each part", async () => {

@@ -52,7 +52,7 @@ describe("a process of the committed dump", () => {
       if (at !== physical) wrong.push(`${virtual.toString(16)} (${run.state}): ${at} for ${physical}`);
     }
     expect(wrong).toEqual([]);
-    expect(pages.length).toBe(4308);
+    expect(pages.length).toBe(4340);
   });
 
   it("has its data behind PROT_NONE, and no right to them", async () => {

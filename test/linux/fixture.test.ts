@@ -53,7 +53,7 @@ describe("the kernel of the committed dump", () => {
       const other = await open(DUMP, { root: Number(truth.stops[stop].root) });
       const linux = await other.linux();
       expect(linux.origin).toMatchObject({ root: expected, verified: true });
-      expect((await linux.symbol("init_task")).address).toBe(0xffffffffbac1aa40n);
+      expect((await linux.symbol("init_task")).address).toBe(0xffffffffa061aa40n);
       await other.close();
     }
   });

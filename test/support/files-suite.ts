@@ -63,6 +63,22 @@ export function filesSuite(name: string, get: () => Promise<LinuxSubject>): void
       expect(mine.length).toBeGreaterThan(filtered ? 5 : 20);
     });
 
+    it("knows each descriptor's position, flags and inode, as fdinfo has them", async () => {
+      const files = await listFiles(kernel, { onDamage }).toArray();
+      const mine = files
+        .filter(({ fd }) => typeof fd === "number")
+        .map(
+          ({ pid, fd, position, flags, inode }) => `${pid} ${fd} ${position} 0${flags?.toString(8)} ${inode}`,
+        );
+      const guests = truth.processes.flatMap(({ pid, files }) =>
+        files.map(({ descriptor, info }) => {
+          const fact = (name: string) => new RegExp(`^${name}:\\t(.*)$`, "m").exec(info)?.[1];
+          return `${pid} ${descriptor} ${fact("pos")} ${fact("flags")} ${fact("ino")}`;
+        }),
+      );
+      expectSame(mine.sort(), guests.sort());
+    });
+
     it("knows each process's directories and program", async () => {
       for (const { pid, workingDirectory, rootDirectory, executable } of processes) {
         if (filtered && !(await isThere(pid))) continue;
@@ -140,6 +156,30 @@ export function filesSuite(name: string, get: () => Promise<LinuxSubject>): void
           new Set(Object.values(guests)),
         );
       }
+    });
+
+    it("knows how deep a PID namespace is, what is above an inner one, and whose a user namespace is", async () => {
+      const namespaces = await listNamespaces(kernel, { onDamage }).toArray();
+      const ofType = (wanted: string, pid: number) =>
+        namespaces.find(({ type, pids }) => type === wanted && pids.includes(pid));
+      const depths = new Set<number>();
+      for (const { pid, status } of processes) {
+        if (filtered && !(await isThere(pid))) continue;
+        const depth = (/^NSpid:(.*)$/m.exec(status)?.[1] ?? "").trim().split(/\s+/).length - 1;
+        expect(ofType("pid", pid)?.level, `of ${pid}`).toBe(depth);
+        depths.add(depth);
+      }
+      if (filtered) return;
+      expect([...depths].sort()).toEqual([0, 1]);
+      // (fixtures/vm/scenery.c, act_inner: by user 1500, all at once.)
+      const pid = processes.find(({ name }) => name === "mt-inner-2")?.pid ?? 0;
+      const [user, first] = [ofType("user", pid), ofType("user", 1)];
+      expect(user).toMatchObject({ level: 1, uid: 1500, parent: first?.inode, user: first?.inode });
+      expect(first).toMatchObject({ level: 0, uid: 0, parent: null, user: null });
+      expect(ofType("pid", pid)).toMatchObject({ parent: ofType("pid", 1)?.inode, user: user?.inode });
+      for (const type of ["uts", "ipc", "mnt", "cgroup"])
+        expect(ofType(type, pid)?.user, type).toBe(user?.inode);
+      expect(ofType("net", truth.networkPid)).toMatchObject({ user: first?.inode, pids: [truth.networkPid] });
     });
 
     it("lists the control groups of each process as /proc does", async () => {

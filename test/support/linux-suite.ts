@@ -8,9 +8,11 @@ import type { Truth } from "../../fixtures/vm/truth.mjs";
 import {
   type Damage,
   type LinuxKernel,
+  listCapabilities,
   listLog,
   listModules,
   listTasks,
+  listTraced,
   listVmas,
   readArguments,
   readBanner,
@@ -148,6 +150,53 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
       expect(withArguments).toBeGreaterThan(2);
     });
 
+    it("knows each process's five sets of capabilities, as its status has them", async () => {
+      const damage: Damage[] = [];
+      const mine = await listCapabilities(kernel, { onDamage: (found) => damage.push(found) }).toArray();
+      if (!filtered) expect(damage).toEqual([]);
+      for (const { pid, status } of truth.processes) {
+        const found = mine.find((each) => each.pid === pid && each.permitted !== undefined);
+        if (filtered && found === undefined) continue;
+        const fact = (name: string) => BigInt(`0x${statusOf(status, name)}`);
+        expect(found, `of ${pid}`).toMatchObject({
+          tgid: pid,
+          inheritable: fact("CapInh"),
+          permitted: fact("CapPrm"),
+          effective: fact("CapEff"),
+          bounding: fact("CapBnd"),
+          ambient: fact("CapAmb"),
+        });
+      }
+      // One has them such that no set equals another (fixtures/vm/scenery.c, act_capable).
+      const odd = mine.find(({ comm }) => comm === "mt-capable");
+      if (!filtered) {
+        const { inheritable, permitted, effective, bounding, ambient } = odd ?? {};
+        expect(new Set([inheritable, permitted, effective, bounding, ambient]).size).toBe(5);
+      }
+    });
+
+    it("knows who traces whom, as each status has it, and how", async () => {
+      const damage: Damage[] = [];
+      const mine = await listTraced(kernel, { onDamage: (found) => damage.push(found) }).toArray();
+      if (!filtered) expect(damage).toEqual([]);
+      const guests = truth.processes
+        .map(({ pid, state, name, status }) => ({
+          pid,
+          state,
+          name,
+          by: Number(statusOf(status, "TracerPid")),
+        }))
+        .filter(({ by }) => by !== 0);
+      expect(guests.length).toBe(2);
+      expect(mine.map(({ pid, state, comm, tracer }) => ({ pid, state, name: comm, by: tracer }))).toEqual(
+        guests,
+      );
+      for (const { tracer, tracerTgid, tracerComm, comm, seized } of mine) {
+        expect([tracerTgid, tracerComm]).toEqual([tracer, "mt-tracer"]);
+        expect(seized, comm).toBe(comm === "mt-traced");
+      }
+    });
+
     it("lists every mapped range of every process, as /proc/PID/maps has them", async () => {
       const damage: Damage[] = [];
       const vmas = await listVmas(kernel, {
@@ -269,6 +318,13 @@ function queueOf(name: string): string {
 function numbersOf(status: string): number[] {
   const line = /^NSpid:(.*)$/m.exec(status)?.[1] ?? "";
   return line.trim().split(/\s+/).map(Number);
+}
+
+/** What a line of /proc/PID/status says. */
+function statusOf(status: string, name: string): string {
+  const found = new RegExp(`^${name}:\\t(.*)$`, "m").exec(status)?.[1];
+  if (found === undefined) throw new Error(`no ${name} in a status`);
+  return found;
 }
 
 /** As /proc/PID/stat has a time. (Nanoseconds first: 0.58 times 100 is less than 58.) */

@@ -15,11 +15,13 @@ import {
   VirtualMemory,
   withMapping,
 } from "../../src/index.js";
+import { bpfSuite } from "../support/bpf-suite.js";
 import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
+import { socketSuite } from "../support/socket-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
 import { truthSuite } from "../support/truth-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
@@ -45,6 +47,13 @@ for (const form of ["elf", "raw", "kdump"] as const) {
       return { target: { elf: elfFile, raw: rawFile, kdump: kdumpFile }[form], truth };
     });
   }
+}
+
+for (const suite of [filesSuite, socketSuite, bpfSuite, ttySuite]) {
+  suite("a fresh guest's raw dump", async () => {
+    const { rawFile, truth } = await boot();
+    return { target: rawFile, truth };
+  });
 }
 
 // makedumpfile knows this kernel's page flags: it leaves out no structure of the kernel's.

@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { FORMS, type Form } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
+import { bpfSuite } from "../support/bpf-suite.js";
 import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
@@ -21,14 +22,19 @@ afterAll(async () => {
   await (await guest?.catch(() => undefined))?.close();
 });
 
-for (const suite of [linuxSuite, filesSuite, ttySuite, slabSuite, cpuSuite]) {
-  suite("Linux 6.12, raw", async () => {
-    const { rawFile, truth } = await boot();
-    return { target: rawFile, truth };
-  });
-}
+const SUITES = [
+  linuxSuite,
+  filesSuite,
+  socketSuite,
+  bpfSuite,
+  ttySuite,
+  slabSuite,
+  cpuSuite,
+  timerSuite,
+  irqSuite,
+];
 
-for (const suite of [socketSuite, timerSuite, irqSuite]) {
+for (const suite of SUITES) {
   suite("Linux 6.12, raw", async () => {
     const { rawFile, truth } = await boot();
     return { target: rawFile, truth };

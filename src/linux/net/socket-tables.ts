@@ -1,8 +1,8 @@
 /**
  * The tables that the kernel keeps sockets in, of every network namespace.
  *
- * Facts: net/core/net_namespace.c, include/net/inet_hashtables.h, include/net/udp.h, include/net/raw.h, include/net/af_unix.h,
- * include/net/netns/packet.h, net/netlink/af_netlink.h.
+ * Facts: net/core/net_namespace.c, include/net/inet_hashtables.h, include/net/udp.h, include/net/raw.h, net/ipv4/ping.c,
+ * include/net/af_unix.h, include/net/netns/packet.h, net/netlink/af_netlink.h.
  */
 import type { Routine } from "../../io/index.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
@@ -59,6 +59,8 @@ const UNIX_BUCKETS = 512;
 const OLD_LISTENING = 32;
 /** RAW_HTABLE_SIZE (MAX_INET_PROTOS), include/net/raw.h. */
 const RAW_BUCKETS = 256;
+/** PING_HTABLE_SIZE, include/net/ping.h. */
+const PING_BUCKETS = 64;
 
 /** The table that a socket was found in; "files": it is open in a process. */
 export type SocketSource =
@@ -67,6 +69,7 @@ export type SocketSource =
   | "udp"
   | "udplite"
   | "raw"
+  | "ping"
   | "unix"
   | "packet"
   | "netlink"
@@ -95,6 +98,12 @@ export function* socketsInTables(data: KernelData, found: Found, report: OnDamag
     if (at === undefined || !hasStruct(types, "raw_hashinfo")) continue;
     const table = at + BigInt(offsetOf(types, "raw_hashinfo", "ht"));
     yield* take("raw", { at: table, count: RAW_BUCKETS, stride: pointer });
+  }
+  // Of both families.
+  const ping = yield* symbolAddress(data, "ping_table");
+  if (ping !== undefined && hasStruct(types, "ping_table")) {
+    const table = ping + BigInt(offsetOf(types, "ping_table", "hash"));
+    yield* take("ping", { at: table, count: PING_BUCKETS, stride: pointer });
   }
   for (const net of nets) {
     if (net.unix !== undefined) {

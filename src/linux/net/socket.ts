@@ -52,6 +52,8 @@ const COMMON = record("sock_common", {
   remote6: maybe(raw("skc_v6_daddr")),
   local6: maybe(raw("skc_v6_rcv_saddr")),
   device: int("skc_bound_dev_if"),
+  // Of what is only asked for: who listens. (Since Linux 4.4 such requests are in the table.)
+  listener: maybe(word("skc_listener")),
   net: maybe(word("skc_net.net")),
 });
 const SOCK = record("sock", {
@@ -254,6 +256,17 @@ function* readSockets(
     "a network namespace",
     report,
   );
+  const uids = new Map<bigint, number | undefined>();
+  for (const [i, sock] of socks.entries()) {
+    if (sock === undefined) continue;
+    uids.set(
+      addresses[i] as bigint,
+      sock.socket === 0n ? (hasUser ? sock.uid : 0) : (inodes[i]?.uid ?? sock.uid),
+    );
+  }
+  /** As /proc/net has it: root's for what waits, the listener's for what is asked for. */
+  const uidOf = (i: number) =>
+    isWaiting(i) ? 0 : uids.get(isRequest(i) ? (commons[i]?.listener ?? 0n) : (addresses[i] as bigint));
   return addresses.map((address, i): KernelSocket => {
     const { sources, owners } = seen.get(address) as Seen;
     const common = commons[i];
@@ -277,7 +290,7 @@ function* readSockets(
       path: family === undefined ? undefined : family === AF_UNIX ? paths[i] : null,
       peer: family === undefined ? undefined : family === AF_UNIX ? peerOf(unix[i]) : null,
       inode: small || sock?.socket === 0n ? null : inodes[i]?.inode,
-      uid: small ? 0 : sock?.socket === 0n ? (hasUser ? sock.uid : 0) : (inodes[i]?.uid ?? sock?.uid),
+      uid: uidOf(i),
       device: family === AF_PACKET ? packets[i]?.device : common?.device,
       ...queuesOf(small, common?.state, sock, isTcp(i) ? (tcps[i] ?? {}) : undefined, forwardOf(i)),
       namespace: nets[i]?.inode,

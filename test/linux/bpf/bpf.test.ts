@@ -1,41 +1,14 @@
-/** BPF of the dump that ships: its guest loaded one program. */
-import { readFileSync } from "node:fs";
+/** BPF of the dump that ships, damaged; what it is whole, bpf-suite.ts compares. */
 import { afterEach, describe, expect, it } from "vitest";
-import { open } from "../../../connectors/index.js";
 import { type BpfProgram, type Damage, listBpf } from "../../../src/linux/index.js";
 import { offsetOf } from "../../../src/linux/objects/record.js";
 import { PatchedKernel } from "../../support/patched-kernel.js";
 
 const DUMP = "fixtures/linux-6.1-x86_64.kdump";
-const truth = JSON.parse(readFileSync("fixtures/linux-6.1-x86_64.truth.json", "utf8"));
-const symbol = truth.symbols.find(({ module }: { module?: string }) => module === "bpf");
 
 describe("BPF", () => {
   let patched: PatchedKernel | undefined;
   afterEach(() => patched?.close());
-
-  it("programs have the name and tag of their symbol in /proc/kallsyms, and begin there", async () => {
-    const machine = await open(DUMP);
-    try {
-      const [program, ...others] = await (await machine.linux()).bpf().toArray();
-      expect(others).toEqual([]);
-      // What the guest loaded (fixtures/vm/guest.c, load_bpf): two instructions, by root, at its start.
-      expect(program).toMatchObject({
-        kind: "program",
-        type: "socket_filter",
-        instructions: 2,
-        uid: 0,
-        maps: [],
-      });
-      const { name, tag, image, loaded } = program as BpfProgram;
-      expect(`bpf_prog_${tag}_${name}`).toBe(symbol.name);
-      expect(image).toBe(BigInt(symbol.address));
-      expect(loaded).toBeGreaterThan(0);
-      expect(loaded).toBeLessThan(60);
-    } finally {
-      await machine.close();
-    }
-  });
 
   it("a program whose other half is not there is listed with what is, and that is told", async () => {
     patched = await PatchedKernel.open(DUMP);
@@ -45,12 +18,12 @@ describe("BPF", () => {
     await patched.setPointer((before as BpfProgram).address + aux, 0xdead_0000_0000_0100n);
     const damage: Damage[] = [];
     const found = await listBpf(kernel, { onDamage: (each) => damage.push(each) }).toArray();
-    expect(found).toMatchObject([{ kind: "program", id: before?.id, instructions: 2, name: undefined }]);
+    expect(found[0]).toMatchObject({ kind: "program", id: before?.id, instructions: 2, name: undefined });
     expect(damage).toMatchObject([{ what: `BPF program ${before?.id}`, reason: "unreadable" }]);
   });
 
   it("maps, links and the maps that a program uses are listed; types have their names", async () => {
-    // The guest made none: they are written into a page of zeros, and are the one entry (index 0) of their arrays.
+    // They are written into a page of zeros, and are the one entry (index 0) of their arrays.
     patched = await PatchedKernel.open(DUMP);
     const { kernel } = patched;
     const types = await kernel.types();
@@ -70,6 +43,7 @@ describe("BPF", () => {
     await patched.set(map + BigInt(offsetOf(types, "bpf_map", "name")), new TextEncoder().encode("counts"));
     await put(link, "bpf_link", { type: 3 });
     await patched.setPointer(link + BigInt(offsetOf(types, "bpf_link", "prog")), before.address);
+    await patched.setPointer((await kernel.symbol("prog_idr")).address + head, before.address);
     await patched.setPointer((await kernel.symbol("map_idr")).address + head, map);
     await patched.setPointer((await kernel.symbol("link_idr")).address + head, link);
     const auxAt = before.address + BigInt(offsetOf(types, "bpf_prog", "aux"));
@@ -80,7 +54,7 @@ describe("BPF", () => {
     const damage: Damage[] = [];
     const found = await listBpf(kernel, { onDamage: (each) => damage.push(each) }).toArray();
     expect(found).toEqual([
-      { ...before, maps: [0] },
+      { ...before, id: 0, maps: [0] },
       {
         kind: "map",
         id: 0,
@@ -92,7 +66,7 @@ describe("BPF", () => {
         flags: 0x400,
         address: map,
       },
-      { kind: "link", id: 0, type: "cgroup", program: before.id, address: link },
+      { kind: "link", id: 0, type: "cgroup", program: 0, address: link },
     ]);
     // Of as many as it says, there is one: the count is not believed, and what is behind it are no maps.
     expect(new Set(damage.map(({ reason }) => reason))).toEqual(new Set(["too long", "mismatch"]));

@@ -124,9 +124,12 @@ describe("modules of a damaged kernel", () => {
     at: (module: string, path: string) => Promise<bigint>;
     list: () => Promise<{ found: LoadedModule[]; damage: Damage[] }>;
   }> {
+    // (Another one is asked first: what a kernel once read of its modules' symbols it keeps.)
+    const whole = await PatchedKernel.open(DUMP);
+    const modules = await listModules(whole.kernel).toArray();
+    await whole.close();
     patched = await PatchedKernel.open(DUMP);
     const { kernel } = patched;
-    const modules = await listModules(kernel).toArray();
     const types = await kernel.types();
     const at = async (name: string, path: string) => {
       const { module } = modules.find((each) => each.name === name) as LoadedModule;
@@ -179,7 +182,7 @@ describe("modules of a damaged kernel", () => {
     const { at, list } = await start();
     await write32(await at("zram", "state"), 77);
     const { found, damage } = await list();
-    expect(found[0]).toMatchObject({ name: "zram", state: "77" });
+    expect(found.find(({ name }) => name === "zram")).toMatchObject({ state: "77" });
     expect(damage).toMatchObject([{ reason: "invalid" }]);
   });
 
@@ -189,7 +192,8 @@ describe("modules of a damaged kernel", () => {
     const symbols = await patched?.kernel.moduleSymbols();
     expect(symbols?.damage).toMatchObject([{ what: "symbols of module zram", reason: "unreadable" }]);
     const modules = new Set(symbols?.all.map(({ module }) => module));
-    expect([...modules].sort()).toEqual(["bpf", "lzo_rle", "qemu_fw_cfg", "zsmalloc"]);
+    const others = new Set(ofModules.map(({ module }) => module).filter((module) => module !== "zram"));
+    expect(modules).toEqual(others);
   });
 
   it("symbols that another has already are not its own, which is told", async () => {

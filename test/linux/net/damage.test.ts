@@ -36,9 +36,12 @@ describe("the sockets of a damaged kernel", () => {
     const mask = (await symbol("tcp_hashinfo")) + offset("inet_hashinfo", "ehash_mask");
     await patched.set(mask, new Uint8Array([0xff, 0xff, 0xff, 0x7f]));
     const { found, damage } = await list();
-    expect(addresses(found)).toEqual(addresses(sockets));
-    const established = found.filter(({ protocol, state }) => protocol === "tcp" && state === "ESTABLISHED");
-    expect(established.map(({ seen }) => seen)).toEqual([["files"], ["files"]]);
+    // What no process has (what waits, is asked for, was not accepted) was in that table only.
+    const isLost = ({ owners, seen }: KernelSocket) => seen[0] === "established" && owners.length === 0;
+    expect(sockets.filter(isLost).length).toBeGreaterThan(3);
+    expect(addresses(found)).toEqual(addresses(sockets.filter((each) => !isLost(each))));
+    const inFiles = found.filter(({ protocol, state }) => protocol === "tcp" && state !== "LISTEN");
+    for (const { seen } of inFiles) expect(seen).toEqual(["files"]);
     expect(damage).toMatchObject([{ reason: "too long", what: "the table of established sockets" }]);
   });
 
