@@ -11,7 +11,7 @@ import { writeSwapArea } from "../support/write-swap.js";
 
 const truth = JSON.parse(readFileSync("fixtures/linux-6.1-x86_64.truth.json", "utf8")) as Truth;
 const ON_DUMP = ["--root", truth.stops.kernel.root, "-f", "fixtures/linux-6.1-x86_64.kdump"];
-/** The first page in the swap area: page 0x63 of area 0. */
+/** The first page in the swap area: page 0x67 of area 0. */
 const SWAPPED = "0x490000008000";
 /** The first page behind PROT_NONE. */
 const HIDDEN = "0x410000010000";
@@ -38,14 +38,14 @@ describe("translate", () => {
       ...ON_DUMP,
     ]);
     expect(out).toBe(
-      "0x0000490000008000  swapped (level 1), entry 0x7ffffffffff380a: swap type 0, offset 0x63 (soft-dirty, exclusive)\n" +
-        "0x0000410000010000  0x0000000001f47000  4 KiB  --- hidden  in RAM: PROT_NONE, the entry holds the " +
+      "0x0000490000008000  swapped (level 1), entry 0x7ffffffffff300a: swap type 0, offset 0x67 (soft-dirty, exclusive)\n" +
+        "0x0000410000010000  0x0000000001fdd000  4 KiB  --- hidden  in RAM: PROT_NONE, the entry holds the " +
         "complement of its address\n" +
         "0x0000450000000000  0x00000000032b1000  4 KiB  r-- user  page of zeros\n" +
         "0x0000450000001000  not-present (level 1), entry 0x0\n",
     );
     expect(err).toBe(
-      `memtool: ${SWAPPED} is page 0x63 of swap area 0: give that area's file with --swap FILE ` +
+      `memtool: ${SWAPPED} is page 0x67 of swap area 0: give that area's file with --swap FILE ` +
         "(zram has none: its pages lie compressed in RAM)\n",
     );
     expect(status).toBe(3);
@@ -58,12 +58,12 @@ describe("translate", () => {
       virtual: SWAPPED,
       state: "swapped",
       level: 1,
-      entry: "0x7ffffffffff380a",
-      absent: { kind: "swap", type: 0, offset: 0x63, note: "soft-dirty, exclusive" },
+      entry: "0x7ffffffffff300a",
+      absent: { kind: "swap", type: 0, offset: 0x67, note: "soft-dirty, exclusive" },
     });
     expect(hidden).toEqual({
       virtual: HIDDEN,
-      physical: "0x1f47000",
+      physical: "0x1fdd000",
       pageSize: 4096,
       readable: false,
       writable: false,
@@ -71,7 +71,7 @@ describe("translate", () => {
       executable: false,
       absent: {
         kind: "prot-none",
-        physical: "0x1f47000",
+        physical: "0x1fdd000",
         note: "PROT_NONE, the entry holds the complement of its address",
       },
     });
@@ -82,7 +82,7 @@ describe("translate", () => {
   it("shows with --walk what is in the last entry", async () => {
     const { out } = await memtool(["translate", SWAPPED, "--walk", ...ON_DUMP]);
     expect(out.trimEnd().split("\n").at(-1)).toBe(
-      "  level 1  PTE    [  8] at 0x000000000579a040  0x07ffffffffff380a  not present: swap type 0, offset 0x63 " +
+      "  level 1  PTE    [  8] at 0x00000000059cb040  0x07ffffffffff300a  not present: swap type 0, offset 0x67 " +
         "(soft-dirty, exclusive)",
     );
     const json = await memtool(["translate", HIDDEN, "--walk", "--json", ...ON_DUMP]);
@@ -91,9 +91,9 @@ describe("translate", () => {
 
   it("names the frame that the kernel took out of its own map", async () => {
     // A part of the image that the kernel gave back, and a place in the CPU's entry area that is kept free.
-    const { out } = await memtool(["translate", "0xffffffffba002000", "0xfffffe000001c000", ...ON_DUMP]);
+    const { out } = await memtool(["translate", "0xffffffff9fa02000", "0xfffffe000001c000", ...ON_DUMP]);
     expect(out).toBe(
-      "0xffffffffba002000  not-present (level 1), entry 0x800ffffffe1fd062: taken out of the kernel's own map, " +
+      "0xffffffff9fa02000  not-present (level 1), entry 0x800ffffffe1fd062: taken out of the kernel's own map, " +
         "where its frame was 0x1e02000\n" +
         "0xfffffe000001c000  not-present (level 1), entry 0xffffffffff120: kept free\n",
     );
@@ -106,15 +106,15 @@ describe("maps", () => {
     expect(status).toBe(0);
     expect(out).toBe(
       "START               END (EXCLUSIVE)     PHYSICAL            PAGES  RIGHTS\n" +
-        "0x0000490000007000  0x0000490000008000  0x000000000315f000  4 KiB  rw- user\n" +
-        "0x0000490000008000  0x0000490000009000  swapped (level 1), entry 0x7ffffffffff380a: swap type 0, offset 0x63 " +
+        "0x0000490000007000  0x0000490000008000  0x00000000031f6000  4 KiB  rw- user\n" +
+        "0x0000490000008000  0x0000490000009000  swapped (level 1), entry 0x7ffffffffff300a: swap type 0, offset 0x67 " +
         "(soft-dirty, exclusive)\n",
     );
     const json = await memtool(["maps", SWAPPED, "-l", "4K", "--json", ...ON_DUMP]);
     expect(jsonLines(json.out)[0]?.absent).toEqual({
       kind: "swap",
       type: 0,
-      offset: 0x63,
+      offset: 0x67,
       note: "soft-dirty, exclusive",
     });
   });
@@ -131,7 +131,7 @@ describe("read", () => {
     const without = await memtool(["read", SWAPPED, "-l", "8K", ...ON_DUMP]);
     expect(without.status).toBe(1);
     expect(without.err.split("\n").slice(2)).toEqual([
-      `memtool: ${SWAPPED} is page 0x63 of swap area 0: give that area's file with --swap FILE ` +
+      `memtool: ${SWAPPED} is page 0x67 of swap area 0: give that area's file with --swap FILE ` +
         "(zram has none: its pages lie compressed in RAM)",
       "",
     ]);

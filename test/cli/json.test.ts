@@ -98,7 +98,7 @@ describe("the contract of --json", () => {
     const { out } = await memtool(["symbols", "init_task", "init_pid_n?", "--json", ...ON_DUMP]);
     expect(jsonLines(out)).toEqual([
       { name: "init_task", address: "0xffffffffa061aa40", type: "D" },
-      { name: "init_pid_ns", address: "0xffffffffbac59420", type: "D" },
+      { name: "init_pid_ns", address: "0xffffffffa0659420", type: "D" },
     ]);
     const near = await memtool(["symbols", "--near", truth.stops.kernel.registers.rip, "--json", ...ON_DUMP]);
     const [found] = jsonLines(near.out);

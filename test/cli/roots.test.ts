@@ -16,9 +16,9 @@ describe("memtool roots", () => {
     expect(lines[0]).toBe("page tables: x86-64");
     expect(lines[1]?.trim()).toMatch(/^ROOT +KIND +SCORE +USER PAGES +WHY$/);
     expect(lines[2]?.trim()).toMatch(/^0x2a10000 +kernel +100 +swapper_pg_dir; maps the kernel's banner/);
-    expect(out).toMatch(/^0x55f8000 +process +100 +3411 +CR3 of CPU 0; maps the kernel's banner/m);
-    expect(out).toMatch(/^0x55f9000 +user copy +90 +3411 +user copy of 0x55f8000$/m);
-    expect(out.match(/ process /g)).toHaveLength(5);
+    expect(out).toMatch(/^0x55f8000 +process +100 +3472 +CR3 of CPU 0; maps the kernel's banner/m);
+    expect(out).toMatch(/^0x55f9000 +user copy +90 +3472 +user copy of 0x55f8000$/m);
+    expect(out.match(/ process /g)).toHaveLength(17);
   });
 
   it.each([39, 48, 57])(
@@ -66,7 +66,7 @@ describe("memtool roots", () => {
       format: "x86-64",
       kind: "user copy",
       score: 90,
-      userPages: 3411,
+      userPages: 3472,
       counted: true,
       reasons: [`user copy of ${truth.stops.kernel.root}`],
     });

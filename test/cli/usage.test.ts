@@ -10,8 +10,8 @@ describe("addresses", () => {
     const ways = [
       ["linux_banner"],
       ["linux_banner+0x10-16"],
-      ["0xffffffffba31ffe0"],
-      [BigInt("0xffffffffba31ffe0").toString()],
+      ["0xffffffff9fd1ffe0"],
+      [BigInt("0xffffffff9fd1ffe0").toString()],
       ["linux_banner", "--physical"],
       ["0x211ffe0", "--physical"],
       ["linux_banner", "--root", truth.stops.kernel.root],
@@ -35,7 +35,7 @@ describe("addresses", () => {
       "read",
       "init_task",
       "linux_banner",
-      "0xffffffffba31ffe0",
+      "0xffffffff9fd1ffe0",
       "--length",
       "2",
       "--json",
@@ -43,8 +43,8 @@ describe("addresses", () => {
     ]);
     expect(jsonLines(out).map(({ address }) => address)).toEqual([
       "0xffffffffa061aa40",
-      "0xffffffffba31ffe0",
-      "0xffffffffba31ffe0",
+      "0xffffffff9fd1ffe0",
+      "0xffffffff9fd1ffe0",
     ]);
   });
 

@@ -57,9 +57,9 @@ describe("translate --reverse", () => {
     ]);
     expect(linesOf(out)).toEqual([
       "PHYSICAL            VIRTUAL             PAGES  RIGHTS",
-      "0x0000000002a10010  0xffff8a00c2a10010  2 MiB  rw- kernel",
-      "0x0000000002a1aa40  0xffff8a00c2a1aa40  2 MiB  rw- kernel",
-      "0x0000000002a10010  0xffffffffbac10010  2 MiB  rw- kernel",
+      "0x0000000002a10010  0xffff8a2782a10010  2 MiB  rw- kernel",
+      "0x0000000002a1aa40  0xffff8a2782a1aa40  2 MiB  rw- kernel",
+      "0x0000000002a10010  0xffffffffa0610010  2 MiB  rw- kernel",
       "0x0000000002a1aa40  0xffffffffa061aa40  2 MiB  rw- kernel",
     ]);
     expect([err, status]).toEqual(["", 0]);
@@ -70,20 +70,20 @@ describe("translate --reverse", () => {
     const { out, status } = await memtool(args);
     const [heading, ...lines] = linesOf(out);
     expect(heading).toBe("PHYSICAL            VIRTUAL             PAGES  RIGHTS             ROOTS");
-    // Nine processes' and kernels' roots share the kernel's half; the program's user copy has its pages, too.
+    // All processes' and kernels' roots share the kernel's half; the program's user copy has its pages, too.
     expect(lines).toContainEqual(
-      expect.stringMatching(/^0x00000000029d4000 {2}0xffff8a00c29d4000 .* rw- kernel +0x2a10000, .*more$/),
+      expect.stringMatching(/^0x00000000029e7000 {2}0xffff8a27829e7000 .* rw- kernel +0x2a10000, .*more$/),
     );
-    expect(lines).toContain("0x00000000029d4000  0x0000100000040000  4 KiB  rw- user           0x55f8000");
-    expect(lines).toContain("0x00000000029d4000  0x0000100000040000  4 KiB  rw- user           0x55f9000");
+    expect(lines).toContain("0x00000000029e7000  0x0000100000040000  4 KiB  rw- user           0x55f8000");
+    expect(lines).toContain("0x00000000029e7000  0x0000100000040000  4 KiB  rw- user           0x55f9000");
     expect(status).toBe(0);
     const rows = jsonLines((await memtool([...args, "--json"])).out) as {
       virtual: string;
       roots: string[];
     }[];
-    const inKernel = rows.find(({ virtual }) => virtual === "0xffff8a00c29d4000");
+    const inKernel = rows.find(({ virtual }) => virtual === "0xffff8a27829e7000");
     expect(inKernel).toMatchObject({ physical: dense.physical, pageSize: 4096, user: false });
-    expect(inKernel?.roots).toEqual(expect.arrayContaining([KERNEL, PROGRAM, "0x556c000"]));
+    expect(inKernel?.roots).toEqual(expect.arrayContaining([KERNEL, PROGRAM, "0x557e000"]));
     const inProgram = rows.filter(({ virtual }) => virtual === dense.start);
     expect(inProgram.map(({ roots }) => roots)).toEqual([[PROGRAM], ["0x55f9000"]]);
   });
@@ -92,7 +92,7 @@ describe("translate --reverse", () => {
     const { out, status } = await memtool([
       "translate",
       "--reverse",
-      "0x29d4800",
+      "0x29e7800",
       "--length",
       "8K",
       ...ON_DUMP,
@@ -100,10 +100,8 @@ describe("translate --reverse", () => {
     ]);
     expect(linesOf(out)).toEqual([
       "START               END (EXCLUSIVE)     PHYSICAL            PAGES  RIGHTS",
-      "0x00000000004d6000  0x00000000004d7000  0x00000000029d5000  4 KiB  rw- user",
-      "0x0000100000040800  0x0000100000041000  0x00000000029d4800  4 KiB  rw- user",
-      "0x00007f873347c000  0x00007f873347c800  0x00000000029d6000  4 KiB  rw- user",
-      "0xffff8a00c29d4800  0xffff8a00c29d6800  0x00000000029d4800  4 KiB  rw- kernel",
+      "0x0000100000040800  0x0000100000042800  0x00000000029e7800  4 KiB  rw- user",
+      "0xffff8a27829e7800  0xffff8a27829e9800  0x00000000029e7800  4 KiB  rw- kernel",
     ]);
     expect(status).toBe(0);
   });
@@ -129,8 +127,8 @@ describe("translate --reverse", () => {
       input: `# a comment\n\n${dense.physical}\ninit_task\n${dense.physical}\n`,
     });
     expect(linesOf(out).slice(1)).toEqual([
-      "0x00000000029d4000  0x0000100000040000  4 KiB  rw- user",
-      "0x00000000029d4000  0xffff8a00c29d4000  4 KiB  rw- kernel",
+      "0x00000000029e7000  0x0000100000040000  4 KiB  rw- user",
+      "0x00000000029e7000  0xffff8a27829e7000  4 KiB  rw- kernel",
     ]);
     expect(err).toContain('line 4: not a physical address: "init_task"');
     expect(status).toBe(3);
@@ -200,13 +198,13 @@ describe("maps --rights", () => {
   });
 
   it("shows start, end, size, rights and page sizes", async () => {
-    const { out } = await memtool(["maps", "0xffff8a00c0098000", "--length", "16M", "--rights", ...ON_DUMP]);
+    const { out } = await memtool(["maps", "0xffff8a2780098000", "--length", "16M", "--rights", ...ON_DUMP]);
     expect(linesOf(out)).toEqual([
       "START               END (EXCLUSIVE)              SIZE  RIGHTS      PAGES",
-      "0xffff8a00c0098000  0xffff8a00c0099000           4 KiB  r-- kernel  4 KiB",
-      "0xffff8a00c0099000  0xffff8a00c009b000           8 KiB  r-x kernel  4 KiB",
-      "0xffff8a00c009b000  0xffff8a00c1000000        15.4 MiB  rw- kernel  4 KiB, 2 MiB",
-      "0xffff8a00c1000000  0xffff8a00c1098000         608 KiB  r-- kernel  2 MiB",
+      "0xffff8a2780098000  0xffff8a2780099000           4 KiB  r-- kernel  4 KiB",
+      "0xffff8a2780099000  0xffff8a278009b000           8 KiB  r-x kernel  4 KiB",
+      "0xffff8a278009b000  0xffff8a2781000000        15.4 MiB  rw- kernel  4 KiB, 2 MiB",
+      "0xffff8a2781000000  0xffff8a2781098000         608 KiB  r-- kernel  2 MiB",
     ]);
   });
 });
@@ -277,19 +275,19 @@ describe("maps --summary", () => {
   it("counts pages and bytes by rights and page size", async () => {
     const { out, status } = await memtool(["maps", "--summary", ...ROOT, ...ON_DUMP]);
     expect(linesOf(out)).toEqual([
-      "RIGHTS      PAGES OF 4 KiB  PAGES OF 2 MiB      BYTES",
-      "r-- user               293               1    3.1 MiB",
-      "rw- user              2094               1   10.2 MiB",
-      "r-- kernel             627              15   32.4 MiB",
-      "r-x kernel             525               7   16.1 MiB",
-      "rw- kernel            5692              43  108.2 MiB",
-      "--- hidden              16               -     64 KiB",
-      "all                   9247              67  170.1 MiB",
+      "RIGHTS      PAGES OF 4 KiB  PAGES OF 2 MiB          BYTES",
+      "r-- user               312               1        3.2 MiB",
+      "rw- user              2136               1       10.3 MiB",
+      "r-- kernel             727              15       32.8 MiB",
+      "r-x kernel             577               7       16.3 MiB",
+      "rw- kernel            6723              41      108.3 MiB",
+      "--- hidden              16               -         64 KiB",
+      "all                  10491              65  about 171 MiB",
       "",
-      "user                     13.3 MiB",
-      "kernel                   156.7 MiB",
-      "writable                 118.4 MiB",
-      "executable               16.1 MiB",
+      "user                     13.6 MiB",
+      "kernel                   157.4 MiB",
+      "writable                 118.6 MiB",
+      "executable               16.3 MiB",
       "writable and executable  0 bytes",
       "hidden (no rights)       64 KiB",
       "swapped out              64 KiB",
@@ -351,15 +349,15 @@ describe("maps --diff", () => {
       "? can't be told",
       "",
       "  START               END (EXCLUSIVE)              SIZE  RIGHTS      PAGES, FRAMES",
-      "~ 0x0000000000401000  0x000000000048f000         568 KiB  r-- user → r-x user  4 KiB",
+      "~ 0x0000000000401000  0x0000000000493000         584 KiB  r-- user → r-x user  4 KiB",
       "~ 0x0000430000000000  0x0000430000010000          64 KiB  r-- user → r-x user  4 KiB",
-      "~ 0x00007fffa4f6e000  0x00007fffa4f6f000           4 KiB  r-- user → r-x user  4 KiB",
+      "~ 0x00007ffd67251000  0x00007ffd67252000           4 KiB  r-- user → r-x user  4 KiB",
     ]);
     expect(lines[9]).toBe(
-      "- 0xffff8a00c0000000  0xffff8a00c0098000         608 KiB  rw- kernel  4 KiB, at 0x0",
+      "- 0xffff8a2780000000  0xffff8a2780098000         608 KiB  rw- kernel  4 KiB, at 0x0",
     );
     expect(lines).toContain(
-      "~ 0xffff8a00c6806000  0xffff8a00c6807000           4 KiB  rw- kernel  2 MiB → 4 KiB",
+      "~ 0xffff8a2786806000  0xffff8a2786807000           4 KiB  rw- kernel  2 MiB → 4 KiB",
     );
     expect([err, status]).toEqual(["", 0]);
   });
@@ -382,7 +380,7 @@ describe("maps --diff", () => {
     ).toEqual(there);
     expect(there[0]).toEqual({
       start: "0x401000",
-      end: "0x48f000",
+      end: "0x493000",
       kind: "changed",
       frames: false,
       rights: true,
@@ -574,7 +572,7 @@ describe("maps --svg", () => {
       `Address space in ${DUMP}`,
       `root ${PROGRAM}: 170.1 MiB mapped`,
       "0x0000480000000000",
-      "0xffff8a00c0000000",
+      "0xffff8a2780000000",
       "about 16 EiB not mapped, between the halves",
       "4 MiB",
       "rw- user",
@@ -590,12 +588,12 @@ describe("maps --svg", () => {
 
   it("of a range says which, and nothing of what is below it", async () => {
     const path = join(folder, "range.svg");
-    const args = ["maps", "0xffffffffba000000", "--length", "32M", "--svg", path];
+    const args = ["maps", "0xffffffff9fa00000", "--length", "32M", "--svg", path];
     const { out, status } = await memtool([...args, ...ON_DUMP]);
     expect(status).toBe(0);
     const svg = readFileSync(path, "utf8");
     const mapped = out.replace(`${path}: `, "").trimEnd();
-    expect(svg).toContain(`: ${mapped} from 0xffffffffba000000 to 0xffffffffbc000000<`);
+    expect(svg).toContain(`: ${mapped} from 0xffffffff9fa00000 to 0xffffffffa1a00000<`);
     expect(svg).not.toContain("16 EiB");
   });
 
