@@ -62,7 +62,7 @@ describe("what can't be read", () => {
       { address: "0x0", length: 2 ** 47, state: "not-present", level: 4 },
       { address: "0x800000000000", length: "0xffff000000000000", state: "non-canonical" },
       { address: "0xffff800000000000", length: 0xa0000000000, state: "not-present", level: 4 },
-      { address: "0xffff8a0000000000", length: 0xc0000000, state: "not-present", level: 3 },
+      { address: "0xffff8a0000000000", length: 0x2780000000, state: "not-present", level: 3 },
     ]);
     const physical = await memtool([
       "read",

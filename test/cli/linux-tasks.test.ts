@@ -4,6 +4,7 @@ import { jsonLines, memtool } from "../support/cli.js";
 import { ON_DUMP, truth } from "../support/cli-dump.js";
 
 interface Fact {
+  readonly status: string;
   readonly pid: number;
   readonly name: string;
   readonly parent: number;
@@ -41,7 +42,7 @@ describe("memtool ps", () => {
         gid: fact.gids[0],
         state: fact.state,
         kernelThread: fact.kernelThread,
-        nspid: [fact.pid],
+        nspid: /^NSpid:\t(.*)$/m.exec(fact.status)?.[1]?.split("\t").map(Number),
         name: fact.name.startsWith("kworker/")
           ? expect.stringMatching(/^kworker\/[\du]+:\d+H?([-+][\w:-]+)?$/)
           : fact.name,

@@ -18,7 +18,7 @@ describe("memtool roots", () => {
     expect(lines[2]?.trim()).toMatch(/^0x2a10000 +kernel +100 +swapper_pg_dir; maps the kernel's banner/);
     expect(out).toMatch(/^0x55f8000 +process +100 +3472 +CR3 of CPU 0; maps the kernel's banner/m);
     expect(out).toMatch(/^0x55f9000 +user copy +90 +3472 +user copy of 0x55f8000$/m);
-    expect(out.match(/ process /g)).toHaveLength(17);
+    expect(out.match(/ process /g)).toHaveLength(18);
   });
 
   it.each([39, 48, 57])(

@@ -91,7 +91,7 @@ describe("a kernel with members changed", () => {
     const damage: Damage[] = [];
     const found = await listMounts(patched.kernel, { onDamage: (each) => damage.push(each) }).toArray();
     expect(found.map(({ address }) => address)).toEqual(list.map(({ address }) => address));
-    expect(damage.map(({ what, reason }) => `${what}: ${reason}`)).toEqual(["a path: loop", "a path: loop"]);
+    expect(damage.map(({ what, reason }) => `${what}: ${reason}`)).toEqual(["a path: loop"]);
   });
 
   it("shows the path of what was unmounted from its own root on, and says so", async () => {
@@ -138,7 +138,10 @@ describe("a kernel with members changed", () => {
     const pids = list.find(({ type }) => type === "pid")?.pids;
     expect(pids).not.toContain(98);
     expect(pids).toContain(97);
-    expect(damage).toMatchObject([{ what: "a pid", address: pid, reason: "invalid" }]);
+    expect(damage).toMatchObject(
+      // It has no numbers in namespaces, and no namespace.
+      ["a struct pid", "a pid"].map((what) => ({ what, address: pid, reason: "invalid" })),
+    );
   });
 
   it("gives a zombie's group in version 2, marked as removed", async () => {
