@@ -58,8 +58,8 @@ function processorFields({ processor }: Cpu): ListValue {
   return processor === undefined ? undefined : { ...processor };
 }
 
-function processorText({ processor }: Cpu): string | undefined {
-  if (processor === undefined) return undefined;
+function processorText({ processor, online }: Cpu): string | undefined {
+  if (processor === undefined) return online === false ? "-" : undefined;
   if (processor.kind === "arm64") {
     const { implementer, part, variant, revision } = processor;
     return `implementer ${hex(implementer)} part ${hex(part)} r${variant}p${revision}`;

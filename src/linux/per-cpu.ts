@@ -19,6 +19,7 @@ import { isWild } from "./objects/list.js";
 import { pointersAt, pointersIn } from "./objects/pointers.js";
 import { int, maybe, place, record, word } from "./objects/record.js";
 import { SymbolError } from "./symbol.js";
+import { sizeOf } from "./types/c-type.js";
 
 /** A CPU that may be there. */
 export interface CpuArea {
@@ -98,16 +99,18 @@ export function* perCpuAreas(data: KernelData, report: OnDamage): Routine<PerCpu
 function* possibleCpus(data: KernelData, report: OnDamage): Routine<number[]> {
   const { memory } = data;
   const limit = yield* symbolAddress(data, "nr_cpu_ids");
-  // (A constant where there is one CPU; with __per_cpu_offset, there are more.)
-  let count = MAX_CPUS;
+  // (A constant with CONFIG_FORCE_NR_CPUS, since 6.1: as many as a set of CPUs has bits for.)
+  const set = data.types.find("struct", "cpumask");
+  const most = set === undefined ? MAX_CPUS : Math.max(1, Math.min(8 * sizeOf(set), MAX_CPUS));
+  let count = most;
   if (limit !== undefined) {
     const { bytes, holes } = yield* memory.readPartial(limit, 4);
     const hole = holes[0];
     if (hole !== undefined) report(damage("nr_cpu_ids", limit, "unreadable", hole.fault));
     else count = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, memory.littleEndian);
-    if (count < 1 || count > MAX_CPUS) {
+    if (count < 1 || count > most) {
       report(damage("nr_cpu_ids", limit, "invalid", 0, `${count}`));
-      count = MAX_CPUS;
+      count = most;
     }
   }
   // Until 4.5 the mask had another name, and was pointed to by cpu_possible_mask.

@@ -68,6 +68,8 @@ export function* readArm64(
       return undefined;
     }
     const { midr, memoryModel } = row.value;
+    // (A CPU fills this in when it first comes up.)
+    if (midr === 0n) return undefined;
     const field = (low: bigint, width: number) => Number(BigInt.asUintN(width, midr >> low));
     return {
       kind: "arm64",

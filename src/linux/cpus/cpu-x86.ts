@@ -83,6 +83,8 @@ export function* readX86(
       return undefined;
     }
     const { capabilities, ...own } = row.value;
+    // A CPU fills this in when it first comes up; there is no family 0.
+    if (own.family === 0) return undefined;
     return {
       kind: "x86",
       ...own,

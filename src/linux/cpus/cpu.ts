@@ -14,7 +14,7 @@ import { hasStruct, int, maybe, offsetOf, record, text, word } from "../objects/
 import { type PerCpu, perCpuAreas } from "../per-cpu.js";
 import type { NamedAddress } from "../symbol.js";
 import { type Arm64Processor, readArm64 } from "./cpu-arm64.js";
-import { readCpuFacts } from "./cpu-sets.js";
+import { type CpuFacts, readCpuFacts } from "./cpu-sets.js";
 import { assignStates, type CpuRegisters } from "./cpu-states.js";
 import { readX86, type X86Processor } from "./cpu-x86.js";
 
@@ -35,13 +35,16 @@ export interface Cpu {
   readonly perCpu: bigint | undefined;
   /** What is added to the symbol of a per-CPU variable for its own one (`__per_cpu_offset`). */
   readonly perCpuOffset: bigint | undefined;
-  /** What it was running. */
+  /** What it was running; of one that is not online, its idle task. */
   readonly current: CpuTask | undefined;
   /** Whether that is its idle task. */
   readonly idle: boolean | undefined;
   /** Tasks in its run queue. */
   readonly running: number | undefined;
-  /** What the kernel knows of the processor; `undefined` for architectures of which memtool knows nothing. */
+  /**
+   * What the kernel knows of the processor; `undefined` for architectures of which memtool knows nothing, and of a CPU that never
+   * came up.
+   */
   readonly processor: X86Processor | Arm64Processor | undefined;
   /** By their names, as `CpuState.registers`; `undefined` for a dump without. */
   readonly registers: Readonly<Record<string, bigint>> | undefined;
@@ -76,7 +79,7 @@ function* cpusRoutine(sink: Sink<Cpu>, kernel: LinuxKernel, options: CpuOptions)
   const data = yield* kernelData(kernel);
   const perCpu = yield* perCpuAreas(data, log.report);
   const facts = yield* readCpuFacts(data, perCpu, log.report);
-  const running = yield* readRunning(data, perCpu, log.report);
+  const running = yield* readRunning(data, perCpu, facts, log.report);
   const processors = yield* readProcessors(data, perCpu, log.report);
   const candidates = facts.map((cpu, i) => ({
     ...cpu,
@@ -125,11 +128,17 @@ function* copiesOf(perCpu: PerCpu, name: string): Routine<(bigint | undefined)[]
 }
 
 /** What each CPU was running. */
-function* readRunning(data: KernelData, perCpu: PerCpu, report: OnDamage): Routine<Running[]> {
+function* readRunning(
+  data: KernelData,
+  perCpu: PerCpu,
+  facts: readonly CpuFacts[],
+  report: OnDamage,
+): Routine<Running[]> {
   const queues = yield* copiesOf(perCpu, "runqueues");
   const rows = yield* readEach(data, QUEUE, queues, "the run queue of a CPU", report);
   const own = yield* currentTasks(data, perCpu, report);
-  const tasks = rows.map((row, i) => own[i] ?? row?.current);
+  // (Before a CPU first comes up, its own variable names the kernel's first task, which it does not run.)
+  const tasks = rows.map((row, i) => (isOff(row, facts[i]) ? row?.current : (own[i] ?? row?.current)));
   const known = yield* readEach(data, TASK, tasks, "the task of a CPU", report);
   return rows.map((row, i) => {
     const address = tasks[i];
@@ -138,9 +147,17 @@ function* readRunning(data: KernelData, perCpu: PerCpu, report: OnDamage): Routi
       current: isThere ? { address, pid: known[i]?.pid, comm: known[i]?.comm } : undefined,
       idle: row === undefined || !isThere ? undefined : row.idle === address,
       running: row?.running,
-      online: row?.online === undefined ? undefined : row.online !== 0,
+      online: isOnline(row),
     };
   });
+}
+
+function isOnline(row: { readonly online?: number | undefined } | undefined): boolean | undefined {
+  return row?.online === undefined ? undefined : row.online !== 0;
+}
+
+function isOff(row: Parameters<typeof isOnline>[0], facts: CpuFacts | undefined): boolean {
+  return (facts?.online ?? isOnline(row)) === false;
 }
 
 /** The tasks that CPUs themselves say are their current ones. */

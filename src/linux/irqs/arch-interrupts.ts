@@ -58,6 +58,8 @@ const X86: readonly X86Line[] = [
   { label: "PIN", member: "kvm_posted_intr_ipis", description: "Posted-interrupt notification event" },
   { label: "NPI", member: "kvm_posted_intr_nested_ipis", description: "Nested posted-interrupt event" },
   { label: "PIW", member: "kvm_posted_intr_wakeup_ipis", description: "Posted-interrupt wakeup event" },
+  // With CONFIG_X86_POSTED_MSI, since 6.10.
+  { label: "PMN", member: "posted_msi_notification_count", description: "Posted MSI notification event" },
 ];
 
 /** Counters of the whole machine, which the kernel shows without a text: their label, and their variable. */
@@ -70,7 +72,7 @@ const WHOLE: readonly (readonly [string, string])[] = [
 export function* archInterrupts(data: KernelData, perCpu: PerCpu, report: OnDamage): Routine<Interrupt[]> {
   const isX86 = data.kernel.architecture === "x86_64" || data.kernel.architecture === "i386";
   const lines = isX86 ? yield* x86Interrupts(data, perCpu, report) : [];
-  const before = lines.findIndex(({ label }) => ["PIN", "NPI", "PIW"].includes(label));
+  const before = lines.findIndex(({ label }) => ["PIN", "NPI", "PIW", "PMN"].includes(label));
   lines.splice(before < 0 ? lines.length : before, 0, ...(yield* wholeCounters(data, isX86, report)));
   return lines;
 }

@@ -17,8 +17,8 @@ export interface InterruptCount {
   readonly count: number | undefined;
 }
 
-/** More counts of one call are not read: some hundred CPUs, and a thousand interrupts at a time. */
-const MAX_COUNTS = 1 << 20;
+/** More counts of one call are not read. */
+export const MAX_COUNTS = 1 << 20;
 
 const STAT = record("irqstat", { count: int("cnt") });
 

@@ -16,7 +16,7 @@ import { int, maybe, type Row, record, type Values, word } from "../objects/reco
 import { readStrings } from "../objects/strings.js";
 import { type PerCpu, perCpuAreas } from "../per-cpu.js";
 import { archInterrupts, ipiDescriptions } from "./arch-interrupts.js";
-import { type InterruptCount, readCounters, totalOf } from "./counters.js";
+import { type InterruptCount, MAX_COUNTS, readCounters, totalOf } from "./counters.js";
 import { type IrqAction, readActions } from "./irq-action.js";
 import { irqPlaces } from "./irq-table.js";
 
@@ -27,7 +27,7 @@ const HIDDEN = 1 << 20;
 const IPI_HANDLERS: ReadonlySet<string> = new Set(["ipi_handler", "handle_IPI"]);
 /** IRQ_TYPE_…: the low four bits of the state. */
 const TRIGGERS: readonly string[] = ["none", "rising", "falling", "both", "high", "", "", "", "low"];
-/** Descriptors that are read at a time. */
+/** Descriptors that are read at a time: fewer where there are many CPUs, each of which counts for itself. */
 const PIECE = 1024;
 /** Longest name of a chip or a handler. */
 const MAX_NAME = 256;
@@ -103,8 +103,9 @@ function* irqsRoutine(sink: Sink<Interrupt>, kernel: LinuxKernel, options: IrqOp
   const places = yield* irqPlaces(data, log.report);
   const seen = new Set<bigint>();
   const later: Interrupt[] = [];
-  for (let from = 0; from < places.length; from += PIECE) {
-    const piece = places.slice(from, from + PIECE);
+  const step = Math.max(1, Math.min(PIECE, Math.floor(MAX_COUNTS / Math.max(1, perCpu.areas.length))));
+  for (let from = 0; from < places.length; from += step) {
+    const piece = places.slice(from, from + step);
     for (const each of yield* readInterrupts(data, perCpu, piece, seen, log.report)) {
       if (isIpi(each)) later.push(each);
       else if (options.all === true || isShown(each)) yield sink.emit(each);

@@ -42,13 +42,16 @@ export function* readAliases(
   }
   if (folder === 0n) return found;
   const layout = NODE.on(types);
-  const children = folder + BigInt(offsetOf(types, "kernfs_node", "dir.children"));
+  const children = BigInt.asUintN(64, folder + BigInt(offsetOf(types, "kernfs_node", "dir.children")));
   const nodes = yield* walkRbtree(memory, children, "the folder of slab caches in sysfs", report);
   const offset = BigInt(offsetOf(types, "kernfs_node", "rb"));
   const rows = yield* layout.read(
     memory,
-    nodes.map((node) => node - offset),
+    nodes.map((node) => BigInt.asUintN(64, node - offset)),
   );
+  for (const { address, fault } of rows) {
+    if (fault !== 0) report(damage("an alias of a slab cache", address, "unreadable", fault));
+  }
   const links = rows.filter(({ partial }) => ((partial.flags ?? 0) & TYPE_MASK) === LINK);
   const names = yield* readStrings(
     memory,
@@ -57,9 +60,11 @@ export function* readAliases(
     report,
     MAX_NAME,
   );
-  const byFolder = new Map(caches.map((cache) => [cache.row.partial.folder, cache]));
+  // (Null, and what can't be read, is no cache's folder.)
+  const byFolder = new Map(caches.map((cache) => [cache.row.partial.folder ?? 0n, cache]));
+  byFolder.delete(0n);
   for (const [i, { partial }] of links.entries()) {
-    const cache = byFolder.get(partial.target);
+    const cache = byFolder.get(partial.target ?? 0n);
     const name = names[i];
     if (cache === undefined || name === undefined || name === cache.name) continue;
     const own = found.get(cache.row.address);

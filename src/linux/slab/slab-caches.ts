@@ -82,7 +82,7 @@ export function* readCaches(data: KernelData, report: OnDamage): Routine<NamedCa
   }
   const rows = yield* layout.read(
     memory,
-    nodes.map((node) => node - offset),
+    nodes.map((node) => BigInt.asUintN(64, node - offset)),
   );
   const pointers = rows.map(({ partial }) => partial.name);
   const names = yield* readStrings(memory, pointers, "the name of a slab cache", report, MAX_NAME);

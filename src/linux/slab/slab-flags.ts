@@ -4,7 +4,7 @@
  * Facts: include/linux/slab.h (SLAB_…; since 6.9 their numbers are an enumeration, which types tell), mm/slab.h.
  */
 
-import { needStruct } from "../objects/record.js";
+import { hasStruct, needStruct } from "../objects/record.js";
 import { stripped } from "../types/c-type.js";
 import { findPlace } from "../types/member-path.js";
 import type { TypeTable } from "../types/type-table.js";
@@ -26,6 +26,8 @@ const OLD_BITS: Readonly<Record<number, string>> = {
   21: "TRACE",
   22: "DEBUG_OBJECTS",
   23: "NOLEAKTRACE",
+  // Since 6.5; the same bit was NOTRACK's until 4.14, before slabs had a structure of their own.
+  24: "NO_MERGE",
   25: "FAILSLAB",
   26: "ACCOUNT",
   27: "KASAN",
@@ -59,8 +61,9 @@ function namesIn(types: TypeTable): ReadonlyMap<number, string> {
   const type = stripped(types.find("enum", "_slab_flag_bits") ?? { kind: "void" });
   if (type.kind !== "enum") {
     const isSlub = findPlace(needStruct(types, "kmem_cache"), "oo") !== undefined;
-    const bits = Object.entries(OLD_BITS).map(([bit, name]) => [Number(bit), name] as const);
-    return new Map(isSlub ? bits : bits.filter(([bit]) => bit < OWN_BITS));
+    const known = new Map(Object.entries(OLD_BITS).map(([bit, name]) => [Number(bit), name]));
+    if (!hasStruct(types, "slab")) known.set(24, "NOTRACK");
+    return isSlub ? known : new Map([...known].filter(([bit]) => bit < OWN_BITS));
   }
   return new Map(type.enumerators.map(({ name, value }) => [Number(value), name.replace(/^_*(SLAB_)?/, "")]));
 }

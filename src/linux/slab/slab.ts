@@ -192,9 +192,9 @@ function* countObjects(
   const what = `the objects of slab cache ${name ?? "?"}`;
   const plausible = (counts: Counts): Partial<Counts> => {
     const { activeObjects = 0, objects = 0, activeSlabs = 0, slabs = 0 } = counts;
-    if (activeObjects >= 0 && activeObjects <= objects && activeSlabs >= 0 && objects <= MAX_COUNT)
-      return counts;
-    const text = `${activeObjects} of ${objects} objects in ${activeSlabs} of ${slabs} slabs`;
+    const isSane = activeObjects >= 0 && activeObjects <= objects && objects <= MAX_COUNT;
+    if (isSane && activeSlabs >= 0 && activeSlabs <= slabs && slabs <= MAX_COUNT) return counts;
+    const text = `${counts.activeObjects ?? "?"} of ${objects} objects in ${activeSlabs} of ${slabs} slabs`;
     report(damage(what, row.address, "invalid", 0, text));
     return {};
   };
@@ -215,8 +215,8 @@ function* countObjects(
     free = own === undefined || free === undefined ? undefined : free + own;
   }
   if (slabs === undefined || objects === undefined) return {};
-  if (free === undefined) return { objects, slabs, activeSlabs: slabs };
-  return plausible({ objects, activeObjects: objects - free, slabs, activeSlabs: slabs });
+  const activeObjects = free === undefined ? undefined : objects - free;
+  return plausible({ objects, activeObjects, slabs, activeSlabs: slabs });
 }
 
 /** More objects than any machine has memory for. */
@@ -259,5 +259,5 @@ export function* partialSlabs(
   const what = `the list of partial slabs of ${name ?? "?"}`;
   const nodes = yield* walkList(data.memory, head, what, report);
   const offset = slabListOffset(data.types);
-  return nodes.map((node) => node - offset);
+  return nodes.map((node) => BigInt.asUintN(64, node - offset));
 }

@@ -56,12 +56,14 @@ function* monotonicTime(data: KernelData, report: OnDamage): Routine<bigint | un
   return base + (fraction >> BigInt(shift));
 }
 
-function timekeeperOffset({ types }: KernelData): bigint {
+function timekeeperOffset({ types, kernel }: KernelData): bigint {
   if (hasStruct(types, "tk_data")) return BigInt(offsetOf(types, "tk_data", "timekeeper"));
   // A structure without a name: the counter, and what aligns the timekeeper. (seqcount_t until 5.10.)
   const counter = types.find("name", "seqcount_raw_spinlock_t") ?? types.find("name", "seqcount_t");
   const size = counter === undefined ? 4 : sizeOf(counter);
-  return BigInt(Math.ceil(size / 8) * 8);
+  // (The System V ABI of i386 aligns numbers of 64 bits in structures to 4 bytes; no other architecture here does.)
+  const align = kernel.architecture === "i386" ? 4 : 8;
+  return BigInt(Math.ceil(size / align) * align);
 }
 
 function* jiffiesNow(data: KernelData, report: OnDamage): Routine<bigint | undefined> {

@@ -2,6 +2,9 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Damage, type Interrupt, listIrqs, listSoftirqs } from "../../../src/linux/index.js";
 import { offsetOf } from "../../../src/linux/objects/record.js";
+import { Member, StructType, sizeOf } from "../../../src/linux/types/c-type.js";
+import { typeNamed } from "../../../src/linux/types/type-name.js";
+import type { TypeTable } from "../../../src/linux/types/type-table.js";
 import { functionsOnly } from "../../support/functions-only.js";
 import { PatchedKernel } from "../../support/patched-kernel.js";
 
@@ -32,6 +35,29 @@ describe("interrupts", () => {
     const found = await listSoftirqs(patched.kernel, options()).toArray();
     expect(found).toEqual(softirqs.map((each) => ({ ...each, handler: null })));
     expect(softirqs.map(({ handler }) => handler)).toContain("run_timer_softirq");
+    expect(told).toEqual([]);
+  });
+
+  it("of posted messages are counted last, by kernels that have a counter for them (6.10)", async () => {
+    const types = await patched.kernel.types();
+    const stat = sizeOf(typeNamed(types, "irq_cpustat_t"));
+    const counter = new Member("posted_msi_notification_count", 0, 0, () => typeNamed(types, "unsigned int"));
+    const newer = new StructType("struct", "", stat, () => [counter]);
+    const table: TypeTable = {
+      name: types.name,
+      pointerSize: types.pointerSize,
+      littleEndian: types.littleEndian,
+      find: (kind, name) => types.find(kind, name),
+      variable: (name) => (name === "irq_stat" ? newer : types.variable(name)),
+      perCpuOffset: (name) => types.perCpuOffset?.(name),
+      all: () => types.all(),
+    };
+    patched.kernel.useTypes(table);
+    expect((await list()).at(-1)).toMatchObject({
+      label: "PMN",
+      counts: [{ cpu: 0 }],
+      description: "Posted MSI notification event",
+    });
     expect(told).toEqual([]);
   });
 
