@@ -63,7 +63,14 @@ const TABLES: readonly ListColumn<TableRow>[] = [
     field: "rules",
     title: "RULES",
     right: true,
-    value: ({ table, chain }) => (table.system === "x_tables" ? table.entries : (chain?.rules ?? null)),
+    value: ({ chain }) => chain?.rules ?? null,
+  },
+  // (Of x_tables: rules, but also policies and ends.)
+  {
+    field: "entries",
+    title: "ENTRIES",
+    right: true,
+    value: ({ table }) => (table.system === "x_tables" ? table.entries : null),
   },
   {
     field: "size",

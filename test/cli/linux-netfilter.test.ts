@@ -9,7 +9,8 @@ describe("memtool netfilter", () => {
     const { out, status } = await memtool(["netfilter", "--json", ...TARGET]);
     expect(status).toBe(0);
     const rows = jsonLines(out);
-    expect(rows.slice(0, 2)).toEqual(
+    expect(rows[0]).toMatchObject({ hook: "input", function: "nft_do_chain_ipv4", module: "nf_tables" });
+    expect(rows.slice(1, 3)).toEqual(
       ["ipv4", "ipv6"].map((family) => ({
         namespace: expect.any(Number),
         family,
@@ -33,10 +34,25 @@ describe("memtool netfilter", () => {
     expect(out).toMatch(/ ipv4 +postrouting +-225 +apparmor_ip_postroute /);
   });
 
-  it("has nothing for --tables and --conntrack where there are none, which is no failure", async () => {
-    for (const option of ["--tables", "--conntrack"]) {
-      expect(await memtool(["netfilter", option, ...TARGET])).toMatchObject({ status: 0, out: "", err: "" });
-    }
+  it("gives a row for each chain of a table; entries are those of x_tables only", async () => {
+    const { out, status } = await memtool(["netfilter", "--tables", "--json", ...TARGET]);
+    expect(status).toBe(0);
+    expect(jsonLines(out)).toMatchObject([
+      { table: "memtool", chain: "input", hooks: ["input"], policy: "accept", rules: 1, entries: null },
+      {
+        table: "memtool",
+        chain: "inner-output",
+        hooks: ["output"],
+        policy: "accept",
+        rules: 1,
+        entries: null,
+      },
+    ]);
+  });
+
+  it("has nothing for --conntrack where it is not loaded, which is no failure", async () => {
+    const done = await memtool(["netfilter", "--conntrack", ...TARGET]);
+    expect(done).toMatchObject({ status: 0, out: "", err: "" });
   });
 
   it("takes one of them only", async () => {

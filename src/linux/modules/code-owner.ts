@@ -20,12 +20,20 @@ interface Part {
 /** Finds out whose code an address is. @internal */
 export class CodeOwners {
   readonly #data: KernelData;
+  /** By where they begin. */
   readonly #parts: readonly Part[];
+  /** Of each part, the one among those up to it that ends last: it is around an address if any of them is. */
+  readonly #widest: readonly Part[];
   readonly #text: { readonly start: bigint; readonly end: bigint } | undefined;
 
   private constructor(data: KernelData, parts: readonly Part[], start?: bigint, end?: bigint) {
     this.#data = data;
-    this.#parts = parts;
+    this.#parts = [...parts].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+    let widest: Part | undefined;
+    this.#widest = this.#parts.map((part) => {
+      if (widest === undefined || part.end > widest.end) widest = part;
+      return widest;
+    });
     this.#text = start === undefined || end === undefined ? undefined : { start, end };
   }
 
@@ -45,7 +53,7 @@ export class CodeOwners {
   *of(address: bigint): Routine<CodeOwner> {
     const text = this.#text;
     if (text !== undefined && address >= text.start && address < text.end) return null;
-    const part = this.#parts.find(({ start, end }) => address >= start && address < end);
+    const part = this.#partAt(address);
     if (part !== undefined) return part.module;
     const named = yield* this.#data.kernel.nameOf(address);
     if (named?.module === "bpf") return "bpf";
@@ -53,5 +61,18 @@ export class CodeOwners {
     return text === undefined && named?.module === undefined && /^[tTwW]$/.test(named?.type ?? "")
       ? null
       : undefined;
+  }
+
+  /** By halves: hooks and modules are as many as the dump claims. */
+  #partAt(address: bigint): Part | undefined {
+    let from = 0;
+    let to = this.#parts.length;
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if ((this.#parts[middle] as Part).start <= address) from = middle + 1;
+      else to = middle;
+    }
+    const part = this.#widest[from - 1];
+    return part !== undefined && address < part.end ? part : undefined;
   }
 }

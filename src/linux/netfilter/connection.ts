@@ -7,7 +7,7 @@
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
-import { type KernelData, kernelData } from "../kernel-data.js";
+import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { readModules } from "../modules/module-parts.js";
 import { nodesOf } from "../net/buckets.js";
 import { ipv4Text, ipv6Text } from "../net/names.js";
@@ -126,10 +126,11 @@ function* connectionsRoutine(
   log.end();
 }
 
-/** Where the module is loaded, its table is not found by kallsyms that list functions only. */
+/** Where its code is there, built in or a loaded module, the table is not found by kallsyms that list functions only. */
 function* tellLost(data: KernelData, report: OnDamage): Routine<void> {
-  const modules = yield* readModules(data, report);
-  if (!modules.some(({ partial }) => partial.name === "nf_conntrack")) return;
+  const isBuiltIn = (yield* symbolAddress(data, "nf_conntrack_in")) !== undefined;
+  const modules = isBuiltIn ? [] : yield* readModules(data, report);
+  if (!isBuiltIn && !modules.some(({ partial }) => partial.name === "nf_conntrack")) return;
   report(damage("the table of connections", 0n, "unreadable", 0, "no symbol nf_conntrack_hash"));
 }
 

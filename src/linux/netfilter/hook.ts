@@ -87,7 +87,13 @@ function* hooksRoutine(
     namespace: number | null | undefined,
   ) {
     const entries = yield* readHookEntries(data, heads, seen, log.report);
-    for (const hook of yield* describe(data, owners, entries.slice(0, left), namespace, log.report)) {
+    for (const hook of yield* describe(
+      data,
+      owners,
+      entries.slice(0, Math.max(0, left)),
+      namespace,
+      log.report,
+    )) {
       yield sink.emit(hook);
     }
     left -= entries.length;
@@ -96,6 +102,8 @@ function* hooksRoutine(
   for (const { address, partial, fault } of rows) {
     if (fault !== 0) log.report(damage("a network namespace", address, "unreadable", fault));
     const devices = yield* headsOfDevices(data, address, log.report);
+    // (Their lists may be one ring, in which each namespace's leads through all others'.)
+    left -= devices.length;
     yield* take([...headsOfNamespace(data.types, address), ...devices], partial.inode);
     if (left < 0) {
       log.report(damage("the hooks of netfilter", address, "too long"));

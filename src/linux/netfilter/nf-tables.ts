@@ -61,6 +61,8 @@ const IS_BASE = 1;
 const POLICIES = ["drop", "accept"] as const;
 /** Names are cut there: NFT_NAME_MAXLEN is 256. */
 const MAX_NAME = 256;
+/** Nodes of all lists that are walked: no ruleset has as many. */
+const MAX_NODES = 1 << 22;
 
 /** A chain of rules. What could not be read is `undefined`; what it has not, since it is only jumped to, is null. */
 export interface NetfilterChain {
@@ -94,7 +96,14 @@ interface Generation {
   readonly data: KernelData;
   /** Bit of what is not there in the current generation. */
   readonly inactive: number;
+  readonly walked: Walked;
   readonly report: OnDamage;
+}
+
+/** Nodes of lists of all namespaces: each is in one. */
+interface Walked {
+  readonly nodes: Set<bigint>;
+  left: number;
 }
 
 /** Tables of namespaces, in their order, with the index of the namespace; none where nf_tables is not loaded. */
@@ -107,9 +116,16 @@ export function* readNfTables(
   if (data === undefined) return [];
   const heads = yield* headsOf(data, nets, report);
   const found: FoundTable[] = [];
+  const walked = { nodes: new Set<bigint>(), left: MAX_NODES };
   for (const [namespace, head] of heads.entries()) {
-    if (head?.tables === undefined) continue;
-    const generation = { data, inactive: 1 << (head.cursor ?? 0), report };
+    if (head?.tables === undefined) {
+      if (head !== undefined) {
+        const why = "before Linux 4.17 they are apart by family: those are not read";
+        report(damage("the lists of nf_tables' tables", nets[namespace] as bigint, "invalid", 0, why));
+      }
+      continue;
+    }
+    const generation = { data, inactive: 1 << (head.cursor ?? 0), walked, report };
     for (const table of yield* tablesOf(generation, head.tables)) found.push({ namespace, ...table });
   }
   return found;
@@ -131,13 +147,23 @@ function* headsOf(
 
 /** The structures around the nodes of a list. */
 function* listOf(
-  { data, report }: Generation,
+  { data, walked, report }: Generation,
   head: bigint,
   struct: string,
   what: string,
 ): Routine<bigint[]> {
   const offset = BigInt(offsetOf(data.types, struct, "list"));
-  return (yield* walkList(data.memory, head, what, report)).map((node) => node - offset);
+  if (walked.left <= 0) {
+    report(damage(what, head, "too long", 0, `there are more than ${MAX_NODES} nodes in all lists`));
+    return [];
+  }
+  const nodes = yield* walkList(data.memory, head, what, report);
+  walked.left -= nodes.length;
+  // (A ring may lead through many heads: each would list all of it.)
+  const own = nodes.filter((node) => !walked.nodes.has(node));
+  for (const node of own) walked.nodes.add(node);
+  if (own.length < nodes.length) report(damage(what, head, "mismatch", 0, "another list has a part of it"));
+  return own.map((node) => node - offset);
 }
 
 function* tablesOf(generation: Generation, head: bigint): Routine<Omit<FoundTable, "namespace">[]> {

@@ -53,6 +53,8 @@ const FILE_PRIVATE = record("tty_file_private", { tty: word("tty"), file: word("
 const PIECE = 4096;
 /** Terminals of a driver that are looked at: there are no more minors. */
 const MAX_TTYS = 1 << 20;
+/** Pointers of all drivers' tables. */
+const MAX_POINTERS = 1 << 22;
 /** Terminals in all. */
 const MAX_FOUND = 1 << 16;
 const MAX_NAME = 64;
@@ -113,8 +115,20 @@ function* ttysRoutine(sink: Sink<Tty>, kernel: LinuxKernel, options: DamageOptio
   const tasks = yield* readTasks(data, {}, log.report);
   const users = yield* readUsers(data, tasks, log.report);
   const addresses = new Set<bigint>(users.keys());
+  // Each has its own table: many that lead to one, or behind each other's, would be read as often as they are many.
+  const tables = new Set<bigint>();
+  let left = MAX_POINTERS;
   for (const driver of drivers) {
-    for (const tty of yield* tableOf(data, driver, log.report)) addresses.add(tty);
+    const { ttys, count, name } = driver;
+    if (tables.has(ttys)) {
+      log.report(
+        damage(`the terminals of driver ${name ?? "?"}`, ttys, "mismatch", 0, "another driver has them"),
+      );
+      continue;
+    }
+    if (ttys !== 0n) tables.add(ttys);
+    for (const tty of yield* tableOf(data, driver, Math.min(MAX_TTYS, left), log.report)) addresses.add(tty);
+    if (ttys !== 0n) left -= Math.min(count, MAX_TTYS, left);
   }
   for (const tty of yield* controlling(data, tasks, log.report)) addresses.add(tty);
   const rows = yield* readTtys(data, addresses, log.report);
@@ -124,12 +138,17 @@ function* ttysRoutine(sink: Sink<Tty>, kernel: LinuxKernel, options: DamageOptio
 }
 
 /** Open terminals of a driver's table. */
-function* tableOf({ memory }: KernelData, driver: TtyDriver, report: OnDamage): Routine<bigint[]> {
+function* tableOf(
+  { memory }: KernelData,
+  driver: TtyDriver,
+  most: number,
+  report: OnDamage,
+): Routine<bigint[]> {
   if (driver.ttys === 0n) return [];
   const { pointerSize } = memory;
   const what = `the terminals of driver ${driver.name ?? "?"}`;
-  if (driver.count > MAX_TTYS) report(damage(what, driver.ttys, "too long", 0, `${driver.count}`));
-  const count = Math.min(driver.count, MAX_TTYS);
+  if (driver.count > most) report(damage(what, driver.ttys, "too long", 0, `${driver.count}`));
+  const count = Math.min(driver.count, most);
   const found: bigint[] = [];
   for (let at = 0; at < count; at += PIECE) {
     const place = BigInt.asUintN(64, driver.ttys + BigInt(at * pointerSize));

@@ -37,6 +37,8 @@ export class RootShape {
   readonly #habitMask: number;
   readonly #habit: number;
   readonly #minEntries: number;
+  /** Bytes of the smallest page. */
+  readonly #pageSize: number;
   /** Bits of a page's entry below its address: AArch64 ignores them, and who wrote the entry left them 0. */
   readonly #strayLo: number;
   readonly #strayHi: number;
@@ -45,7 +47,7 @@ export class RootShape {
   kernelCount = 0;
   userHash = 0;
   userCount = 0;
-  /** Whether an entry points to the root itself. */
+  /** Whether an entry points to the root itself, and is not one of a row of pages in which it lies. */
   refersToItself = false;
   readonly #scratch: Uint32Array;
   readonly #narrow: boolean;
@@ -73,6 +75,7 @@ export class RootShape {
     this.#habitMask = mask;
     this.#habit = bits;
     this.#minEntries = least;
+    this.#pageSize = 2 ** (def.splits.at(-1) as number);
     const { mmu, level } = this;
     const isLoose = def.name.startsWith("aarch64");
     // (Bit 16 is nT of blocks.)
@@ -103,7 +106,7 @@ export class RootShape {
     let kernelCount = 0;
     let userHash = 0;
     let userCount = 0;
-    this.refersToItself = false;
+    let self = -1;
     for (let i = 0; i < entries; i++) {
       const lo = table[base + 2 * i] as number;
       const hi = table[base + 2 * i + 1] as number;
@@ -112,7 +115,7 @@ export class RootShape {
       if (kind === MISSING) {
         const target = ((hi & tableAddressHi) >>> 0) * HIGH + ((lo & tableAddressLo) >>> 0);
         if ((lo & habitMask) !== habit || !isInside(target)) return false;
-        if (target === address) this.refersToItself = true;
+        if (target === address) self = i;
       } else if (kind !== LEAF || ((lo & strayLo) | (hi & strayHi)) !== 0) {
         return false;
       }
@@ -132,7 +135,28 @@ export class RootShape {
     this.kernelCount = kernelCount;
     this.userHash = userHash;
     this.userCount = userCount;
+    this.refersToItself = self >= 0 && !this.#isRow(table, base, self, address);
     return kernelCount + userCount >= this.#minEntries;
+  }
+
+  /**
+   * Whether most entries point to one page after the other: a last-level table of a kernel's direct map, which may map the very
+   * pages among which it lies (x86 splits large pages of it where rights differ, arch/x86/mm/pat/set_memory.c).
+   */
+  #isRow(table: Uint32Array, base: number, self: number, address: number): boolean {
+    const { tableAddressLo, tableAddressHi } = this.mmu;
+    const page = this.#pageSize;
+    let present = 0;
+    let inRow = 0;
+    for (let i = 0; i < this.entries; i++) {
+      const lo = table[base + 2 * i] as number;
+      const hi = table[base + 2 * i + 1] as number;
+      if ((lo | hi) === 0) continue;
+      present++;
+      const target = ((hi & tableAddressHi) >>> 0) * HIGH + ((lo & tableAddressLo) >>> 0);
+      if (target === address + (i - self) * page) inRow++;
+    }
+    return inRow > 1 && 2 * inRow > present;
   }
 
   /** Whether a root of a half can lie at an address. */

@@ -242,6 +242,43 @@ describe("nf_tables before 5.12", () => {
   });
 });
 
+describe("nf_tables", () => {
+  it("whose chains' heads lie in one ring have each chain once, and it is told", async () => {
+    const chain = memory.take(64);
+    words(chain, "nft_chain", { name: textAt("of one") }, 8);
+    ring(at(chain, "nft_chain", "rules"), []);
+    const tables = [memory.take(64), memory.take(64)] as const;
+    for (const table of tables) {
+      words(table, "nft_table", { family: 2 });
+      words(table, "nft_table", { name: textAt("memtool") }, 8);
+    }
+    ring(at(tables[0], "nft_table", "chains"), [
+      at(chain, "nft_chain", "list"),
+      at(tables[1], "nft_table", "chains"),
+    ]);
+    ring(at(net, "net", "nft.tables"), tables);
+    const found = await listNetfilterTables(kernel, { onDamage }).toArray();
+    const chains = found.flatMap((each) => (each.system === "nf_tables" ? each.chains : []));
+    expect(chains.filter(({ address }) => address === chain)).toHaveLength(1);
+    expect(told).toContainEqual(
+      expect.objectContaining({ what: "the list of a table's chains", reason: "mismatch" }),
+    );
+  });
+
+  it("before 4.17, whose tables are apart by family, are told not to be read", async () => {
+    const older = new HandTypes()
+      .struct("list_head", ["next", "struct list_head*"], ["prev", "struct list_head*"])
+      .struct("ns_common", ["inum", NUMBER])
+      .struct("net", ["list", LIST], ["ns", "struct ns_common"])
+      .struct("nft_table", ["list", LIST]);
+    const head = memory.take(16);
+    ring(head, [net]);
+    kernel = handKernel(older, memory, { variables: { net_namespace_list: head } });
+    expect(await listNetfilterTables(kernel, { onDamage }).toArray()).toEqual([]);
+    expect(told).toMatchObject([{ what: "the lists of nf_tables' tables", address: net, reason: "invalid" }]);
+  });
+});
+
 describe("x_tables before 5.13", () => {
   it("gives each table with its size; one whose entries are not there without it", async () => {
     const info = memory.take(8);
@@ -347,6 +384,15 @@ describe("connections", () => {
     expect(told.map(({ message }) => message)).toEqual([
       expect.stringMatching(/no symbol nf_conntrack_hash$/),
     ]);
+  });
+
+  it("whose table no symbol names are told where the code is built in", async () => {
+    kernel = handKernel(types, memory, {
+      variables: {},
+      functions: { nf_conntrack_in: 0xffff_ffff_8100_0000n },
+    });
+    expect(await list()).toEqual([]);
+    expect(told).toMatchObject([{ what: "the table of connections", reason: "unreadable" }]);
   });
 
   it("are not looked for in more chains than any kernel has", async () => {

@@ -75,6 +75,17 @@ describe("terminals", () => {
     expect(ttyRanges(again as TtyDriver).length).toBeLessThanOrEqual(4096);
   });
 
+  it("of a table that many drivers lead to are read once, and it is told", async () => {
+    const serial = named(drivers, "ttyS");
+    const later = named(drivers, "pts");
+    await patched.setPointer(later.address + member("tty_driver", "ttys"), serial.ttys);
+    const { ttys, told } = await damaged();
+    expect(ttys).toEqual(whole.map(({ name }) => expect.objectContaining({ name })));
+    expect(told).toMatchObject([
+      { what: "the terminals of driver pts", address: serial.ttys, reason: "mismatch" },
+    ]);
+  });
+
   it("are found by open files where their driver's table is gone", async () => {
     const serial = named(drivers, "ttyS");
     await patched.setPointer(serial.address + member("tty_driver", "ttys"), WILD);
