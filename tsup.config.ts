@@ -86,7 +86,13 @@ const command: Options = {
   entry: { command: "cli/command.ts" },
   format: "cjs",
   outExtension: () => ({ js: ".cjs" }),
-  shims: true,
+  inject: ["cli/import-meta-url.ts"],
+  define: { "import.meta.url": "importMetaUrl" },
+  // `import()` fails in code that is run by `vm.Script`: it becomes `require`.
+  esbuildOptions: (options, context) => {
+    oneFile.esbuildOptions?.(options, context);
+    options.supported = { ...options.supported, "dynamic-import": false };
+  },
 };
 
 export default defineConfig([

@@ -13,7 +13,7 @@ const SUFFIX = ".code";
 /**
  * Runs a module. Its code is written when the process ends, if there was none that fits.
  *
- * @param path    The module: in ASCII, as the build writes it.
+ * @param path    The module: in ASCII and without `import()`, as the build writes it.
  * @param folder  Where code is kept; nothing is said if nothing can be.
  * @param require What it gets as `require`.
  */
@@ -52,6 +52,14 @@ function writeCode(folder: string, file: string, code: Buffer): void {
     writeFileSync(written, Buffer.concat([sum, code]), { mode: 0o600, flag: "wx" });
     renameSync(written, file);
   } catch {
-    rmSync(written, { force: true });
+    removeIfThere(written);
+  }
+}
+
+function removeIfThere(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // Such as in a folder that is none, or not ours.
   }
 }

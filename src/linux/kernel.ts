@@ -189,9 +189,9 @@ export class LinuxKernel {
   }
 
   /** Keeps a profile, if kallsyms came from memory. */
-  *#saveProfile(types: Btf | undefined): Routine<void> {
+  *#saveProfile(types: Btf | undefined, btfAt?: bigint): Routine<void> {
     if (this.#profiles === undefined || this.#kallsyms === undefined || this.#namesAt === undefined) return;
-    yield* saveProfile(this.#profiles, this, this.#kallsyms, this.#namesAt, types);
+    yield* saveProfile(this.#profiles, this, this.#kallsyms, { names: this.#namesAt, btf: btfAt }, types);
   }
 
   /**
@@ -211,6 +211,8 @@ export class LinuxKernel {
   /** Takes these symbols instead of the kernel's own table. */
   useSymbols(kallsyms: Kallsyms): void {
     this.#kallsyms = kallsyms;
+    // They are no build's own: no profile is made of them.
+    this.#namesAt = undefined;
   }
 
   /** Takes this offset of KASLR's instead of VMCOREINFO's, for a table of symbols that is to be moved by it. */
@@ -273,6 +275,11 @@ export class LinuxKernel {
     if (this.#types !== undefined) return this.#types;
     if (this.#noTypes !== undefined) throw this.#noTypes;
     try {
+      const kept = (yield* this.#loadProfile())?.types;
+      if (kept !== undefined) {
+        this.#types = kept;
+        return kept;
+      }
       let start = yield* this.findAddress("__start_BTF");
       let end = yield* this.findAddress("__stop_BTF");
       if (start === undefined || end === undefined) {
@@ -290,15 +297,10 @@ export class LinuxKernel {
             "give its types another way (--types FILE: BTF or an ISF file of this very kernel)",
         );
       }
-      const kept = (yield* this.#loadProfile())?.types;
-      if (kept !== undefined) {
-        this.#types = kept;
-        return kept;
-      }
       const bytes = yield* readBtf(this.memory, start, end, OWN_BTF);
       const btf = new Btf(bytes, { name: OWN_BTF, pointerSize: this.memory.pointerSize });
       this.#types = btf;
-      yield* this.#saveProfile(btf);
+      yield* this.#saveProfile(btf, start);
       return btf;
     } catch (error) {
       // A live kernel's memory may be readable later; what a kernel does not have stays so.

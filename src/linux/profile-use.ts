@@ -89,14 +89,14 @@ function make(profile: KernelProfile, kernel: ProfileKernel): FittingProfile | u
  * Keeps what was read of a kernel, if it is whole: of BTF and names, no page is blank (as pages are that a dump lost without
  * saying so), symbols ascend by address, as the kernel has them, and every one that VMCOREINFO names is where it says.
  *
- * @param namesAt Where `kallsyms_names` is in this kernel.
- * @param types   Its BTF; none for a kernel without.
+ * @param at    Where `kallsyms_names` and BTF are in this kernel.
+ * @param types Its BTF; none for a kernel without.
  */
 export function* saveProfile(
   profiles: KernelProfiles,
   kernel: ProfileKernel,
   kallsyms: Kallsyms,
-  namesAt: bigint,
+  at: { readonly names: bigint; readonly btf: bigint | undefined },
   types: Btf | undefined,
 ): Routine<void> {
   const { buildId, kernelOffset = 0n } = kernel.vmcoreinfo;
@@ -105,7 +105,7 @@ export function* saveProfile(
   const btf = types?.bytes;
   const state = kallsymsState(kallsyms);
   if (state.names.length + (btf?.length ?? 0) > MAX_PROFILE) return;
-  if (hasBlankPage(state.names) || (btf !== undefined && hasBlankPage(btf))) return;
+  if (hasBlankPage(state.names) || (btf !== undefined && (hasBlankPage(btf) || hasBlankEnd(btf)))) return;
   const addresses = state.addresses.slice();
   moveImage(addresses, -kernelOffset);
   const banner = yield* readBanner(kernel.memory, kallsyms);
@@ -115,7 +115,8 @@ export function* saveProfile(
     banner: banner ?? "",
     kallsyms: { ...state, addresses },
     kallsymsIndex: kallsymsIndex(kallsyms),
-    namesAt: BigInt.asUintN(64, namesAt - kernelOffset),
+    namesAt: BigInt.asUintN(64, at.names - kernelOffset),
+    btfAt: at.btf === undefined ? 0n : BigInt.asUintN(64, at.btf - kernelOffset),
     btf,
     btfIndex: types === undefined ? undefined : Btf.indexOf(types),
   };
@@ -137,27 +138,28 @@ function agrees(kallsyms: Kallsyms, named: ReadonlyMap<string, bigint>): boolean
 /** Whether the banner and some pages are the kernel's own, as far as they can be read. */
 function* isInMemory(kernel: ProfileKernel, profile: KernelProfile, kallsyms: Kallsyms): Routine<boolean> {
   const { memory, vmcoreinfo } = kernel;
+  const { kernelOffset = 0n } = vmcoreinfo;
   const banner = yield* readBanner(memory, kallsyms);
   if (banner !== undefined && profile.banner !== "" && banner !== profile.banner) return false;
   // What was never the same twice: the first task's counters, and where KASLR has put the kernel.
   const seed = new Uint8Array(PAGE + 8);
-  new DataView(seed.buffer).setBigUint64(PAGE, vmcoreinfo.kernelOffset ?? 0n);
+  new DataView(seed.buffer).setBigUint64(PAGE, kernelOffset);
   const task = kallsyms.symbol("init_task")[0]?.address;
   if (task !== undefined) yield* memory.readPartial(task, seed.subarray(0, PAGE));
   let random = mixWords(seed) || 1;
-  const tables: [Uint8Array, bigint | undefined][] = [
-    [profile.kallsyms.names, BigInt.asUintN(64, profile.namesAt + (vmcoreinfo.kernelOffset ?? 0n))],
-  ];
+  const moved = (address: bigint) => BigInt.asUintN(64, address + kernelOffset);
+  const tables: [Uint8Array, bigint][] = [[profile.kallsyms.names, moved(profile.namesAt)]];
   if (profile.btf !== undefined) {
-    const start = kallsyms.symbol("__start_BTF")[0]?.address;
-    const stop = kallsyms.symbol("__stop_BTF")[0]?.address;
-    if (start === undefined || stop === undefined) return false;
-    if (stop - start !== BigInt(profile.btf.length)) return false;
-    tables.push([profile.btf, start]);
+    const at = moved(profile.btfAt);
+    tables.push([profile.btf, at]);
+    // (Kernels that list functions only have neither symbol.)
+    const [start] = kallsyms.symbol("__start_BTF");
+    const [stop] = kallsyms.symbol("__stop_BTF");
+    if (start !== undefined && start.address !== at) return false;
+    if (stop !== undefined && stop.address !== at + BigInt(profile.btf.length)) return false;
   }
   const page = new Uint8Array(PAGE);
   for (const [bytes, at] of tables) {
-    if (at === undefined) continue;
     const pages = Math.ceil(bytes.length / PAGE);
     for (let i = 0; i < SAMPLES; i++) {
       // xorshift32 (Marsaglia 2003).
@@ -199,7 +201,7 @@ function* readBanner(memory: AddressSpace, kallsyms: Kallsyms): Routine<string |
   return decodeLatin1(bytes, 0, length);
 }
 
-/** Whether 4 KiB at a multiple of 4 KiB are all zero: neither compressed names nor types have that anywhere. */
+/** Whether 2 KiB at a multiple of 2 KiB are all zero, as in each page of zeros: neither compressed names nor types have that. */
 function hasBlankPage(bytes: Uint8Array): boolean {
   for (let at = 0; at + PAGE / 2 <= bytes.length; at += PAGE / 2) {
     let i = at;
@@ -207,4 +209,9 @@ function hasBlankPage(bytes: Uint8Array): boolean {
     if (i === at + PAGE / 2) return true;
   }
   return false;
+}
+
+/** Whether BTF ends with zeros, as where its last page is blank: its last string has characters before its NUL. */
+function hasBlankEnd(btf: Uint8Array): boolean {
+  return btf.at(-1) === 0 && btf.at(-2) === 0;
 }

@@ -39,16 +39,19 @@ export interface KernelProfile {
   readonly kallsymsIndex: KallsymsIndex;
   /** Where `kallsyms_names` is. */
   readonly namesAt: bigint;
+  /** Where its BTF is; 0 for a kernel without. */
+  readonly btfAt: bigint;
   /** The kernel's BTF; none for one without. */
   readonly btf: Uint8Array | undefined;
   readonly btfIndex: BtfColumns | undefined;
 }
 
 /** "MTKPROF" and the version of the layout. */
-const MAGIC = encodeText("MTKPROF\x02", "latin-1");
-/** Magic, `namesAt`, lengths in bytes of all parts. */
+const MAGIC = encodeText("MTKPROF\x03", "latin-1");
+/** Magic, `namesAt`, `btfAt`, lengths in bytes of all parts. */
 const NAMES_AT = 8;
-const LENGTHS_AT = 16;
+const BTF_AT = 16;
+const LENGTHS_AT = 24;
 const PARTS = 14;
 const HEADER = LENGTHS_AT + 4 * PARTS;
 
@@ -84,6 +87,7 @@ export function encodeProfile(profile: KernelProfile): Uint8Array {
   const view = new DataView(bytes.buffer);
   bytes.set(MAGIC);
   view.setBigUint64(NAMES_AT, profile.namesAt, true);
+  view.setBigUint64(BTF_AT, profile.btfAt, true);
   let at = HEADER;
   parts.forEach((part, i) => {
     view.setUint32(LENGTHS_AT + 4 * i, part.length, true);
@@ -132,6 +136,7 @@ export function decodeProfile(given: Uint8Array): KernelProfile | undefined {
       next: signed(9),
     },
     namesAt: view.getBigUint64(NAMES_AT, true),
+    btfAt: view.getBigUint64(BTF_AT, true),
     btf: hasBtf ? part(10) : undefined,
     btfIndex: hasBtf ? { starts: words(11), buckets: words(12), next: words(13) } : undefined,
   };

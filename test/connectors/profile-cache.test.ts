@@ -4,11 +4,17 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MemtoolError, open } from "../../connectors/index.js";
 import { profileCache } from "../../connectors/profile-cache.js";
+import { Io } from "../../src/io/index.js";
+import { kallsymsFromState } from "../../src/linux/index.js";
 import { decodeProfile, encodeProfile, type KernelProfile } from "../../src/linux/profile.js";
+import { saveProfile } from "../../src/linux/profile-use.js";
+import { Btf } from "../../src/linux/types/btf/btf.js";
 import { dumpWithout } from "../support/dump-without.js";
 
 const DUMP = "fixtures/linux-6.1-x86_64.kdump";
 const BUILD = "3b43fad5034874490492495d552c0af6a5fab235";
+
+const NOWHERE = { names: 0n, btf: 0n };
 
 let work: string;
 let folders = 0;
@@ -86,7 +92,7 @@ describe("profiles of kernels", () => {
     const bytes = kept.subarray(0, kept.length - 4);
     expect(decodeProfile(bytes)?.buildId).toBe(BUILD);
     for (let part = 0; part < 14; part++) {
-      const at = 16 + 4 * part;
+      const at = 24 + 4 * part;
       expect(decodeProfile(bytes.map((byte, i) => (i >= at && i < at + 4 ? 0xff : byte)))).toBe(undefined);
     }
     expect(decodeProfile(bytes.map((byte, i) => (i === 7 ? byte + 1 : byte)))).toBe(undefined);
@@ -157,6 +163,7 @@ describe("profiles of kernels", () => {
       "with other types",
       (profile) => ({ ...profile, btf: profile.btf?.map((byte, i) => (i < 64 ? byte : byte ^ 1)) }),
     ],
+    ["with types elsewhere", (profile) => ({ ...profile, btfAt: profile.btfAt + 4096n })],
     [
       "with symbols elsewhere",
       ({ kallsyms, ...profile }) => ({
@@ -173,6 +180,44 @@ describe("profiles of kernels", () => {
     expect(again.text).toBe(truth.text);
     expect(again.note).toContain("does not fit");
     expect(Buffer.compare(readFileSync(path), kept)).toBe(0);
+  });
+
+  it("fit kernels that list functions only: neither BTF nor the banner has a symbol", async () => {
+    const folder = newFolder();
+    await processes(DUMP, folder);
+    changed(folder, ({ kallsyms, kallsymsIndex: index, ...profile }) => {
+      const hashes = index.hashes.slice();
+      for (const [i, { name }] of [...kallsymsFromState(kallsyms)].entries()) {
+        if (/^(__st(art|op)_BTF|linux_banner)$/.test(name)) hashes[i] = ~(hashes[i] as number);
+      }
+      return { ...profile, kallsyms, kallsymsIndex: { ...index, hashes } };
+    });
+    const again = await processes(DUMP, folder);
+    expect(again.note).toBe(undefined);
+    expect(again.text).toBe(truth.text);
+    expect(again.bytes).toBeLessThan(truth.bytes / 2);
+  });
+
+  it("are not made of symbols that were given, nor of BTF whose end is blank", async () => {
+    const folder = newFolder();
+    const machine = await open(DUMP, { cache: folder, kernel: "note" });
+    try {
+      const linux = await machine.linux();
+      const kallsyms = await linux.kallsyms();
+      linux.useSymbols(kallsyms);
+      const { bytes } = (await linux.types()) as Btf;
+      expect(() => readdirSync(folder)).toThrow();
+      const saved: string[] = [];
+      const profiles = { load: () => undefined, save: (id: string) => saved.push(id) };
+      const save = (btf: Uint8Array) =>
+        Io.of(linux.memory.scheduler, saveProfile, profiles, linux, kallsyms, NOWHERE, new Btf(btf));
+      await save(bytes.slice().fill(0, -100));
+      expect(saved).toEqual([]);
+      await save(bytes);
+      expect(saved).toEqual([BUILD]);
+    } finally {
+      await machine.close();
+    }
   });
 
   it("are not written of a dump whose BTF is not whole, which one of a whole dump then stands in for", async () => {

@@ -1,0 +1,91 @@
+import { spawnSync } from "node:child_process";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import * as module from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { memtool } from "../support/cli.js";
+
+/** Node 22.1 and later keep code themselves. */
+const isOurs = !("enableCompileCache" in module);
+
+const work = mkdtempSync(join(tmpdir(), "memtool-kept-"));
+afterAll(() => rmSync(work, { recursive: true }));
+
+const newCache = () => mkdtempSync(join(work, "cache-"));
+const version = async (cache: string) => {
+  const { status, out, err } = await memtool(["--version"], { env: { XDG_CACHE_HOME: cache } });
+  return [status, out, err];
+};
+const fine = [0, expect.stringMatching(/^\d+\.\d+\.\d+\n$/), ""];
+
+describe("code that is kept", () => {
+  it("loads optional packages, as code does that is not: ffi-rs, which tells holes of a file", async () => {
+    const sparse = join(work, "sparse.raw");
+    writeFileSync(sparse, "memory");
+    truncateSync(sparse, 8 << 20);
+    const args = ["info", "-f", sparse];
+    const plain = await memtool(args, { env: { NODE_DISABLE_COMPILE_CACHE: "1" } });
+    const cache = newCache();
+    for (const run of ["kept", "used"]) {
+      expect(await memtool(args, { env: { XDG_CACHE_HOME: cache } }), run).toEqual(plain);
+    }
+  });
+
+  it("is not needed where its folder can't be one, nor is anything said", async () => {
+    const cache = newCache();
+    mkdirSync(join(cache, "memtool"));
+    writeFileSync(join(cache, "memtool", "code"), "");
+    expect(await version(cache)).toEqual(fine);
+  });
+
+  it.runIf(isOurs)("is written again when it is not what was kept, and by several at once", async () => {
+    const cache = newCache();
+    const folder = join(cache, "memtool", "code");
+    expect(await Promise.all([1, 2, 3].map(() => version(cache)))).toEqual([fine, fine, fine]);
+    const names = readdirSync(folder);
+    expect(names).toHaveLength(1);
+    const path = join(folder, names[0] as string);
+    const kept = readFileSync(path);
+    for (const bad of [
+      new Uint8Array(0),
+      kept.subarray(0, 3),
+      kept.subarray(0, kept.length >> 1),
+      kept.map((byte, i) => (i === kept.length >> 1 ? byte ^ 1 : byte)),
+    ]) {
+      writeFileSync(path, bad);
+      expect(await version(cache)).toEqual(fine);
+      expect(readdirSync(folder)).toEqual(names);
+      expect(readFileSync(path).length).toBeGreaterThan(kept.length / 2);
+      expect(Buffer.compare(readFileSync(path), bad)).not.toBe(0);
+    }
+  });
+});
+
+describe("the command finds its files", () => {
+  it.each(["C#", "a%41b", "a b?c", "ümlaut"])("in a folder of %j", (name) => {
+    const folder = join(work, name);
+    mkdirSync(folder);
+    cpSync("package.json", join(folder, "package.json"));
+    cpSync("dist", join(folder, "dist"), { recursive: true, filter: (path) => !path.endsWith(".map") });
+    symlinkSync(resolve("node_modules"), join(folder, "node_modules"), "junction");
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [join(folder, "dist", "cli.js"), "--version"],
+      {
+        encoding: "utf8",
+      },
+    );
+    expect([status, stdout, stderr]).toEqual(fine);
+  });
+});
