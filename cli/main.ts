@@ -7,7 +7,7 @@
  * nothing can be kept (no home, a folder that can't be written), memtool says nothing and does without; nor is anything kept
  * where `NODE_DISABLE_COMPILE_CACHE` is set.
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import * as module from "node:module";
 import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,11 +34,19 @@ function codeFolder(): string | undefined {
     : [HOME, [".cache", "memtool", "code"]];
   if (none !== "" || !isAbsolute(base)) return undefined;
   try {
-    return makeFolder(base, names);
+    const made = makeFolder(base, names);
+    return isOwn(made) ? made : undefined;
   } catch {
     // Then without.
     return undefined;
   }
+}
+
+/** Whether nobody else can write there: what is kept is run. (Under `sudo -E` the folder is another user's.) */
+function isOwn(made: string): boolean {
+  const { uid, mode } = statSync(made);
+  const own = process.getuid?.();
+  return own === undefined || (uid === own && (mode & 0o022) === 0);
 }
 
 /** Makes folders in each other, one by one: Node's own way to do so never ends below /proc (24.21). */
