@@ -113,6 +113,25 @@ describe("timers", () => {
     expect(told.length).toBeGreaterThan(100);
   });
 
+  it("of another CPU, by what its clocks and its wheel say, are none of this one, which is told", async () => {
+    for (const [variable, path, lost, what] of [
+      ["hrtimer_bases", "hrtimer_cpu_base", precise(), "the timers of CPU 0"],
+      [
+        "timer_bases",
+        "timer_base",
+        wheel().filter(({ index }) => index === 0),
+        "the standard wheel of CPU 0",
+      ],
+    ] as const) {
+      told.length = 0;
+      const at = (await (await patched.kernel.perCpu(variable, 0)).$.address()) + (await offset(path, "cpu"));
+      await patched.set(at, new Uint8Array([7, 0, 0, 0]));
+      expect(await list()).toEqual(without(...lost));
+      expect(told).toMatchObject([{ what, reason: "mismatch" }]);
+      await patched.set(at, new Uint8Array(4));
+    }
+  });
+
   it("whose page is missing are left out, as far as nothing else says them, and told", async () => {
     const lost = wheel().at(-1) as KernelTimer;
     await patched.remove(lost.address);
