@@ -6,9 +6,9 @@
  * `init_task`).
  */
 import { Io, type Routine } from "../io/index.js";
-import type { Kallsyms } from "./kallsyms.js";
-import { KallsymsError } from "./kallsyms-tables.js";
 import type { LinuxKernel } from "./kernel.js";
+import type { Kallsyms } from "./symbols/kallsyms.js";
+import { KallsymsError } from "./symbols/kallsyms-tables.js";
 import type { CType } from "./types/c-type.js";
 import { type WrittenIsfSymbol, writeIsf } from "./types/isf/write-isf.js";
 import { typeNamed } from "./types/type-name.js";

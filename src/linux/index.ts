@@ -37,22 +37,13 @@ export {
   type OpenFileOptions,
 } from "./files/file.js";
 export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file-flags.js";
-export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find-kernel.js";
-export { symbolsFor } from "./given-symbols.js";
-export { KERNEL_MAP } from "./image.js";
+export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find/find-kernel.js";
+export { KERNEL_MAP } from "./find/image.js";
+export { parseVmcoreinfo, type Vmcoreinfo } from "./find/vmcoreinfo.js";
 export type { InterruptCount } from "./irqs/counters.js";
 export { type Interrupt, type IrqOptions, listIrqs } from "./irqs/irq.js";
 export type { IrqAction } from "./irqs/irq-action.js";
 export { listSoftirqs, type Softirq } from "./irqs/softirq.js";
-export { Kallsyms } from "./kallsyms.js";
-export {
-  type FoundKallsyms,
-  findKallsyms,
-  findKallsymsTables,
-  type KallsymsSearch,
-} from "./kallsyms-search.js";
-export { type KallsymsState, kallsymsFromState, kallsymsState } from "./kallsyms-state.js";
-export { KallsymsError, type KallsymsTables, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
 export { type KernelOrigin, LinuxKernel } from "./kernel.js";
 export { CpuError } from "./kernel-objects.js";
 export { Linux, Process } from "./linux.js";
@@ -106,16 +97,41 @@ export type {
   ValueOf,
 } from "./objects/schema.js";
 export type { KernelValue } from "./objects/value.js";
-export type { KernelProfiles } from "./profile.js";
+export type { KernelProfiles } from "./profile/profile.js";
 export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";
 export { listSlabs, type SlabCache, type SlabConstructor } from "./slab/slab.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";
 export { type SwapTypeFacts, type SwapTypeKind, type SwapTypes, swapTypesOf } from "./swap/swap-types.js";
-export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+export { symbolsFor } from "./symbols/given-symbols.js";
+export { Kallsyms } from "./symbols/kallsyms.js";
+export {
+  type FoundKallsyms,
+  findKallsyms,
+  findKallsymsTables,
+  type KallsymsSearch,
+} from "./symbols/kallsyms-search.js";
+export {
+  type KallsymsIndex,
+  type KallsymsState,
+  kallsymsFromState,
+  kallsymsState,
+} from "./symbols/kallsyms-state.js";
+export {
+  KallsymsError,
+  type KallsymsTables,
+  kallsymsTables,
+  readKallsyms,
+} from "./symbols/kallsyms-tables.js";
+export { type KernelSymbol, type NamedAddress, SymbolError } from "./symbols/symbol.js";
+export {
+  parseSystemMap,
+  type SystemMap,
+  SystemMapError,
+  type SystemMapOptions,
+} from "./symbols/system-map.js";
 export { type Banner, readBanner } from "./system/banner.js";
-export { parseSystemMap, type SystemMap, SystemMapError, type SystemMapOptions } from "./system-map.js";
 export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
 export { TASK_STATES } from "./tasks/task-state.js";
@@ -128,5 +144,4 @@ export { listTtys, type Tty, type TtyUser } from "./tty/tty.js";
 export { listTtyDrivers, type TtyDriver, type TtyRange, ttyRanges } from "./tty/tty-driver.js";
 export * from "./types/index.js";
 export { KNOWN_VARIABLES } from "./variables.js";
-export { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.js";
 export { readZeroPages, type ZeroPages, zeroPageAt } from "./zero-page.js";

@@ -2,7 +2,7 @@
 import type { Routine } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import type { LinuxKernel } from "./kernel.js";
-import { SymbolError } from "./symbol.js";
+import { SymbolError } from "./symbols/symbol.js";
 import type { TypeTable } from "./types/type-table.js";
 
 /** A kernel whose types are there. */

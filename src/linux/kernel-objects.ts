@@ -1,11 +1,11 @@
 /** Objects of a kernel by the names of its variables: the routines behind `kernel.object` and its like. */
 import { hex, MemtoolError, type Routine } from "../io/index.js";
-import { KallsymsError } from "./kallsyms-tables.js";
 import type { LinuxKernel } from "./kernel.js";
 import { makeObject } from "./objects/object.js";
 import { pointersAt } from "./objects/pointers.js";
 import { type ObjectContext, ObjectReadError, referenceAt } from "./objects/reference.js";
 import type { Unlisted } from "./objects/schema.js";
+import { KallsymsError } from "./symbols/kallsyms-tables.js";
 import type { CType } from "./types/c-type.js";
 import { typeNamed } from "./types/type-name.js";
 import { TypesError, type TypeTable } from "./types/type-table.js";

@@ -4,24 +4,24 @@ import type { VirtualMemory } from "../paging/virtual-memory.js";
 import type { KernelArch } from "./arch/kernel-arch.js";
 import { KERNEL_MAP } from "./arch/x86-64.js";
 import type { Gunzip } from "./config/gunzip.js";
-import { imageSymbols } from "./image.js";
-import { findBtf, findInitTask, type ImageRange } from "./image-search.js";
-import type { Kallsyms } from "./kallsyms.js";
-import { type FoundKallsyms, findKallsyms } from "./kallsyms-search.js";
-import { KallsymsError, kallsymsTables, readKallsyms } from "./kallsyms-tables.js";
+import { imageSymbols } from "./find/image.js";
+import { findBtf, findInitTask, type ImageRange } from "./find/image-search.js";
+import type { Vmcoreinfo } from "./find/vmcoreinfo.js";
 import { objectAtRoutine, objectRoutine, perCpuRoutine } from "./kernel-objects.js";
 import { readBtf } from "./kernel-types.js";
 import { type ModuleSymbols, readModuleSymbols } from "./modules/module-symbols.js";
 import { editDistance, isGlob, matchesGlob } from "./names.js";
 import type { KernelObject, KernelVariables, TypeOfName, Unlisted } from "./objects/schema.js";
-import type { KernelProfiles } from "./profile.js";
-import { type FittingProfile, loadProfile, OWN_BTF, saveProfile } from "./profile-use.js";
-import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbol.js";
+import type { KernelProfiles } from "./profile/profile.js";
+import { type FittingProfile, loadProfile, OWN_BTF, saveProfile } from "./profile/profile-use.js";
+import type { Kallsyms } from "./symbols/kallsyms.js";
+import { type FoundKallsyms, findKallsyms } from "./symbols/kallsyms-search.js";
+import { KallsymsError, kallsymsTables, readKallsyms } from "./symbols/kallsyms-tables.js";
+import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbols/symbol.js";
 import { Btf } from "./types/btf/btf.js";
 import type { CType } from "./types/c-type.js";
 import { typeNamed } from "./types/type-name.js";
 import { TypesError, type TypeTable } from "./types/type-table.js";
-import type { Vmcoreinfo } from "./vmcoreinfo.js";
 
 /** How a kernel was found. */
 export interface KernelOrigin {

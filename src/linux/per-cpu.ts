@@ -18,7 +18,7 @@ import { damage, type OnDamage } from "./objects/damage.js";
 import { isWild } from "./objects/list.js";
 import { pointersAt, pointersIn } from "./objects/pointers.js";
 import { int, maybe, place, record, word } from "./objects/record.js";
-import { SymbolError } from "./symbol.js";
+import { SymbolError } from "./symbols/symbol.js";
 import { sizeOf } from "./types/c-type.js";
 
 /** A CPU that may be there. */

@@ -7,8 +7,8 @@
  */
 import { Io, type Routine } from "../io/index.js";
 import { pointer } from "../memory/index.js";
-import { KallsymsError } from "./kallsyms-tables.js";
 import type { LinuxKernel } from "./kernel.js";
+import { KallsymsError } from "./symbols/kallsyms-tables.js";
 
 /** Where a kernel's pages of zeros lie: physical addresses. */
 export interface ZeroPages {

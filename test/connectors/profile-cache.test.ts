@@ -6,8 +6,8 @@ import { MemtoolError, open } from "../../connectors/index.js";
 import { profileCache } from "../../connectors/profile-cache.js";
 import { Io } from "../../src/io/index.js";
 import { kallsymsFromState } from "../../src/linux/index.js";
-import { decodeProfile, encodeProfile, type KernelProfile } from "../../src/linux/profile.js";
-import { saveProfile } from "../../src/linux/profile-use.js";
+import { decodeProfile, encodeProfile, type KernelProfile } from "../../src/linux/profile/profile.js";
+import { saveProfile } from "../../src/linux/profile/profile-use.js";
 import { Btf } from "../../src/linux/types/btf/btf.js";
 import { dumpWithout } from "../support/dump-without.js";
 

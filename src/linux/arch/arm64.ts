@@ -7,7 +7,7 @@
  * allowed (since 5.8, bbdbc11804ff).
  */
 import { aarch64 } from "../../paging/formats/aarch64.js";
-import type { Vmcoreinfo } from "../vmcoreinfo.js";
+import type { Vmcoreinfo } from "../find/vmcoreinfo.js";
 import { isNearImage, type KernelArch } from "./kernel-arch.js";
 
 type Granule = 4096 | 16_384 | 65_536;

@@ -1,7 +1,7 @@
 /** The architectures on which kernels are found, and how to tell which a VMCOREINFO text is of. */
 import type { MmuDef } from "../../paging/formats/mmu-def.js";
 import { X86_32, X86_64, X86_PAE } from "../../paging/formats/x86.js";
-import type { Vmcoreinfo } from "../vmcoreinfo.js";
+import type { Vmcoreinfo } from "../find/vmcoreinfo.js";
 import { ARCH_ARM64 } from "./arm64.js";
 import { ARCH_I386 } from "./i386.js";
 import type { KernelArch } from "./kernel-arch.js";

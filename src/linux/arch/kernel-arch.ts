@@ -1,7 +1,7 @@
 import type { MmuDef } from "../../paging/formats/mmu-def.js";
 import type { Root } from "../../paging/tables/root.js";
-import type { ImageRange } from "../image-search.js";
-import type { Vmcoreinfo } from "../vmcoreinfo.js";
+import type { ImageRange } from "../find/image-search.js";
+import type { Vmcoreinfo } from "../find/vmcoreinfo.js";
 
 /** What differs between architectures in finding a kernel; a module each. */
 export interface KernelArch {

@@ -8,7 +8,7 @@
  */
 import { type MmuDef, withoutAddressBits } from "../../paging/formats/mmu-def.js";
 import { X86_64, X86_64_LA57 } from "../../paging/formats/x86.js";
-import type { Vmcoreinfo } from "../vmcoreinfo.js";
+import type { Vmcoreinfo } from "../find/vmcoreinfo.js";
 import type { KernelArch } from "./kernel-arch.js";
 
 /** Where the x86-64 kernel's image is mapped, without KASLR's offset: `__START_KERNEL_map`. */

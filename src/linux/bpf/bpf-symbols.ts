@@ -5,12 +5,12 @@
  * `bpf_get_kallsym`: each is a `t` of the module "bpf"; `bpf_get_prog_name`).
  */
 import type { Routine } from "../../io/index.js";
-import { findListHead } from "../image-search.js";
+import { findListHead } from "../find/image-search.js";
 import { type KernelData, listsFunctionsOnly, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { hasStruct, int, offsetOf, raw, record, text, word } from "../objects/record.js";
-import type { KernelSymbol } from "../symbol.js";
+import type { KernelSymbol } from "../symbols/symbol.js";
 
 const KSYM = record("bpf_ksym", {
   start: word("start"),

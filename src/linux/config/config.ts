@@ -7,7 +7,7 @@
  */
 import { Io, MemtoolError, type Routine } from "../../io/index.js";
 import { decodeUtf8 } from "../../memory/text.js";
-import { findBytes } from "../image-search.js";
+import { findBytes } from "../find/image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import { symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";

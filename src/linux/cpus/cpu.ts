@@ -12,7 +12,7 @@ import { pointersAt } from "../objects/pointers.js";
 import { readEach } from "../objects/read-each.js";
 import { hasStruct, int, maybe, offsetOf, record, text, word } from "../objects/record.js";
 import { type PerCpu, perCpuAreas } from "../per-cpu.js";
-import type { NamedAddress } from "../symbol.js";
+import type { NamedAddress } from "../symbols/symbol.js";
 import { type Arm64Processor, readArm64 } from "./cpu-arm64.js";
 import { type CpuFacts, readCpuFacts } from "./cpu-sets.js";
 import { assignStates, type CpuRegisters } from "./cpu-states.js";

@@ -6,7 +6,7 @@
  * is in the same descriptor).
  */
 import type { Routine } from "../../io/index.js";
-import { findTree } from "../image-search.js";
+import { findTree } from "../find/image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, listsFunctionsOnly, needSymbol, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";

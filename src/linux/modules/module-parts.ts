@@ -5,7 +5,7 @@
  * Facts: include/linux/module.h (`struct module`, `struct module_memory`, `enum module_state`).
  */
 import type { Routine } from "../../io/index.js";
-import { findListHead } from "../image-search.js";
+import { findListHead } from "../find/image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, listsFunctionsOnly, needSymbol, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";

@@ -4,7 +4,7 @@ import { readBpfSymbols } from "../bpf/bpf-symbols.js";
 import type { LinuxKernel } from "../kernel.js";
 import { kernelData } from "../kernel-data.js";
 import type { Damage } from "../objects/damage.js";
-import type { KernelSymbol, NamedAddress } from "../symbol.js";
+import type { KernelSymbol, NamedAddress } from "../symbols/symbol.js";
 import { partsOf, readModules } from "./module-parts.js";
 import { ModuleTables } from "./module-table.js";
 

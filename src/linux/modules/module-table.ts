@@ -11,7 +11,7 @@ import type { KernelData } from "../kernel-data.js";
 import { type Damage, damage, type OnDamage } from "../objects/damage.js";
 import { int, maybe, place, record, textAt, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import type { KernelSymbol } from "../symbol.js";
+import type { KernelSymbol } from "../symbols/symbol.js";
 import type { ModuleRow } from "./module-parts.js";
 
 const KALLSYMS = record("mod_kallsyms", {

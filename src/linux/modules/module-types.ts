@@ -5,7 +5,7 @@
  * `base_btf`), since 5.11 (36e68442d1af) with CONFIG_DEBUG_INFO_BTF_MODULES.
  */
 import { Io, MemtoolError, type Routine } from "../../io/index.js";
-import { findListHead } from "../image-search.js";
+import { findListHead } from "../find/image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, listsFunctionsOnly, symbolAddress } from "../kernel-data.js";
 import { readBtf } from "../kernel-types.js";

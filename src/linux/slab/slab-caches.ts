@@ -6,7 +6,7 @@
  * large a `kmem_cache` is for the nodes that there are).
  */
 import type { Routine } from "../../io/index.js";
-import { findListHead } from "../image-search.js";
+import { findListHead } from "../find/image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, listsFunctionsOnly, needSymbol, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";

@@ -1,9 +1,9 @@
 /** What a kernel's symbols tell of its numbers of swap areas. */
 import { Io, type Routine } from "../../io/index.js";
 import { parseRelease, releaseOf } from "../entries/release.js";
-import type { Kallsyms } from "../kallsyms.js";
-import { KallsymsError } from "../kallsyms-tables.js";
 import type { LinuxKernel } from "../kernel.js";
+import type { Kallsyms } from "../symbols/kallsyms.js";
+import { KallsymsError } from "../symbols/kallsyms-tables.js";
 import { type SwapTypeFacts, type SwapTypes, swapTypesOf } from "./swap-types.js";
 
 /**

@@ -5,7 +5,7 @@
  * (`saved_command_line`, `print_kernel_cmdline`).
  */
 import { Io, type Routine } from "../../io/index.js";
-import { findBanner } from "../image-search.js";
+import { findBanner } from "../find/image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { listLog } from "../log/log.js";
@@ -13,7 +13,7 @@ import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects
 import { pointersAt } from "../objects/pointers.js";
 import { record, text } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import { SymbolError } from "../symbol.js";
+import { SymbolError } from "../symbols/symbol.js";
 
 const UTS = record("uts_namespace", {
   system: text("name.sysname"),

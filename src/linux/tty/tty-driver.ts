@@ -6,7 +6,7 @@
  * driver of the list), include/linux/kdev_t.h (MINORBITS).
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
-import { findListHead } from "../image-search.js";
+import { findListHead } from "../find/image-search.js";
 import type { LinuxKernel } from "../kernel.js";
 import {
   type KernelData,
