@@ -149,7 +149,7 @@ describe("read", () => {
         ...ON_DUMP,
       ]);
       expect([err, status]).toEqual(["", 0]);
-      expect(jsonLines(out)).toEqual([{ address: "0x490000008ffc", length: 8, hex: "6363636365656565" }]);
+      expect(jsonLines(out)).toEqual([{ address: "0x490000008ffc", length: 8, hex: "6767676769696969" }]);
     }
   });
 });

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import {
+  chmodSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
@@ -47,6 +48,21 @@ describe("code that is kept", () => {
     mkdirSync(join(cache, "memtool"));
     writeFileSync(join(cache, "memtool", "code"), "");
     expect(await version(cache)).toEqual(fine);
+  });
+
+  it.runIf(process.getuid !== undefined)("is not where others can write", async () => {
+    const cache = newCache();
+    const folder = join(cache, "memtool", "code");
+    mkdirSync(folder, { recursive: true });
+    for (const [mode, count] of [
+      [0o777, 0],
+      [0o700, 1],
+    ] as const) {
+      chmodSync(folder, mode);
+      expect(await version(cache)).toEqual(fine);
+      // (Node's own code is in a folder below.)
+      expect(readdirSync(folder)).toHaveLength(count);
+    }
   });
 
   it.runIf(isOurs)("is written again when it is not what was kept, and by several at once", async () => {
