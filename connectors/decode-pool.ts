@@ -66,10 +66,17 @@ export class DecodePool implements PagesDecoder {
     return this.#helpers.size;
   }
 
+  helps(bytes: number): boolean {
+    this.#seen += bytes;
+    this.#startHelpers();
+    return this.#helpers.size > 0;
+  }
+
   decode(codec: CodecName, inputs: readonly Uint8Array[], outputLength: number, use: UsePages): void {
     const job = this.#take();
     job.open(codec, inputs, outputLength);
-    this.#callHelpers(job, inputs);
+    const request: DecodeRequest = { memory: job.memory, pages: job.pages, bytes: job.bytes };
+    for (const helper of this.#helpers) helper.postMessage(request);
     job.work(nodeDecoders);
     const valid = job.finish();
     try {
@@ -88,8 +95,7 @@ export class DecodePool implements PagesDecoder {
     return new DecodeJob(JOB_PAGES, JOB_BYTES);
   }
 
-  #callHelpers(job: DecodeJob, inputs: readonly Uint8Array[]): void {
-    for (const input of inputs) this.#seen += input.length;
+  #startHelpers(): void {
     // Each is started when as much work has been seen again as its start costs.
     while (
       !this.#closed &&
@@ -98,8 +104,6 @@ export class DecodePool implements PagesDecoder {
     ) {
       this.#start();
     }
-    const request: DecodeRequest = { memory: job.memory, pages: job.pages, bytes: job.bytes };
-    for (const helper of this.#helpers) helper.postMessage(request);
   }
 
   #start(): void {

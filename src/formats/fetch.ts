@@ -7,6 +7,8 @@ export interface Want {
   /** Byte in the page. */
   readonly offset: number;
   readonly view: BoundView;
+  /** It is a piece of a long read, which isn't expected to come again: not worth a place among the kept pages. */
+  readonly passing?: boolean | undefined;
 }
 
 /** A stretch of the file that is being read. */

@@ -4,8 +4,10 @@ import type { AddressSpace } from "../memory/index.js";
 import { MAX_BTF } from "./types/btf/btf-header.js";
 import { TypesError } from "./types/type-table.js";
 
-/** Read at a time, so that nothing is allocated for what is not there. */
+/** Read at a time: what is not there ends it early. */
 const PIECE = 1 << 20;
+/** Taken at once, as most kernels' is no longer: the system gives memory as it is written. */
+const FIRST_ROOM = 8 << 20;
 
 /**
  * Reads the bytes from `start` to `end` (exclusive) of a BTF.
@@ -26,7 +28,7 @@ export function* readBtf(
       `${what} from ${hex(start)} to ${hex(end)} can't be: at most ${MAX_BTF} bytes`,
     );
   }
-  let bytes = new Uint8Array(Math.min(length, PIECE));
+  let bytes = new Uint8Array(Math.min(length, FIRST_ROOM));
   for (let at = 0; at < length; at += PIECE) {
     const size = Math.min(PIECE, length - at);
     if (at + size > bytes.length) {

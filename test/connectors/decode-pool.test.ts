@@ -92,6 +92,7 @@ describe("a dump read with a decode pool", () => {
     // Three pages at a time, so that answers come while others wait.
     const few: PagesDecoder = {
       worthwhile: 1,
+      helps: () => true,
       bytes: 3 * PAGE,
       decode: (codec, inputs, length, use) => pool.decode(codec, inputs, length, use),
     };
@@ -117,6 +118,7 @@ describe("a dump read with a decode pool", () => {
     const sizes: number[] = [];
     const many: PagesDecoder = {
       worthwhile: deflated(page(1)).length * 5,
+      helps: () => true,
       bytes: 16 * PAGE,
       decode: (codec, inputs, length, use) => {
         sizes.push(inputs.length);

@@ -18,6 +18,7 @@ for (const how of ["none", "pool"] as const)
     const pool = new DecodePool({ threads: 1, worthwhile: 1, startAfter: Number.POSITIVE_INFINITY });
     const few: PagesDecoder = {
       worthwhile: 1,
+      helps: () => true,
       bytes: 3 * PAGE,
       decode: (c, i, l, u) => pool.decode(c, i, l, u),
     };
@@ -41,6 +42,7 @@ for (const how of ["none", "pool"] as const)
 it("a pool whose threads can't be started only goes without help", async () => {
   const many: PagesDecoder = {
     worthwhile: 1,
+    helps: () => true,
     bytes: 4 * 2 ** 20,
     decode: () => {
       throw Object.assign(new Error("Access to this API has been restricted"), { code: "ERR_ACCESS_DENIED" });

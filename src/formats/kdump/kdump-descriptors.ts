@@ -1,5 +1,5 @@
 /** Page descriptors of a kdump file: read in blocks when a page is first asked for, and kept. */
-import { type BoundView, type Fault, sendKept } from "../../io/index.js";
+import { type Fault, sendKept } from "../../io/index.js";
 import { Fetch, type Want } from "../fetch.js";
 import type { KdumpLayout, KdumpPart } from "./kdump-layout.js";
 import { DESCRIPTOR_SIZE } from "./kdump-page-desc.js";
@@ -70,7 +70,7 @@ export class KdumpDescriptors {
   }
 
   /** Has `readPage` of its user called: at once, or when the descriptor has come from the file. */
-  read(pfn: number, offset: number, view: BoundView): void {
+  read(pfn: number, want: Want): void {
     const { parts, stored } = this.#layout;
     const part = parts.of(pfn);
     const row = stored.rank(pfn) - part.firstRank;
@@ -79,17 +79,17 @@ export class KdumpDescriptors {
     const found = this.#kept.find(block);
     if (found >= 0) {
       const at = found + (row - first) * DESCRIPTOR_SIZE;
-      this.#user.readPage(pfn, { offset, view }, this.#kept.memory, at);
+      this.#user.readPage(pfn, want, this.#kept.memory, at);
       return;
     }
-    view.keep();
+    want.view.keep();
     const under = this.#fetching.get(block);
     if (under !== undefined) {
-      under.add(pfn, row, { offset, view });
+      under.add(pfn, row, want);
       return;
     }
     const fetch = new DescriptorFetch(this, block, first, Math.min(DESCRIPTORS, part.described - first));
-    fetch.add(pfn, row, { offset, view });
+    fetch.add(pfn, row, want);
     this.#fetching.set(block, fetch);
     fetch.send(part.file, part.descriptorsAt + first * DESCRIPTOR_SIZE);
   }

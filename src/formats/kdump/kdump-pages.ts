@@ -32,6 +32,8 @@ import { flagsOf, offsetOf, sizeOf } from "./kdump-page-desc.js";
 
 /** Pages read from the file as one (bytes). */
 const MAX_RUN = 256 * 1024;
+/** Bytes of a read whose whole pages are not kept: a kernel's tables of symbols and types, or what is searched. */
+const LONG_READ = 64 * 1024;
 /** Compressed bytes under way at most; more waits here. */
 const MAX_IN_FLIGHT = 64 * 2 ** 20;
 
@@ -129,6 +131,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     const { base, blockSize } = this.#layout;
     let rest = view;
     let at = address;
+    const passing = view.length >= LONG_READ;
     // Below `base`, up to it, there is no RAM.
     if (at < base) {
       const tail = rest.length > base - at ? rest.split(base - at) : undefined;
@@ -144,7 +147,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
       const end = here ? pfn + 1 : missingEnd(this.#layout, pfn, Math.ceil((at + rest.length) / blockSize));
       const room = end * blockSize - at;
       const tail = rest.length > room ? rest.split(room) : undefined;
-      if (here) this.#read(pfn, at - pfn * blockSize, rest);
+      if (here) this.#read(pfn, { offset: at - pfn * blockSize, view: rest, passing });
       else rest.fail(this.#whyMissing(pfn));
       if (tail === undefined) return;
       rest = tail;
@@ -163,12 +166,12 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     return why === undefined ? NO_MEMORY : MISSING[why];
   }
 
-  #read(pfn: number, offset: number, view: BoundView): void {
-    if (!this.#serve(pfn, offset, view)) this.#descriptors.read(pfn, offset, view);
+  #read(pfn: number, want: Want): void {
+    if (!this.#serve(pfn, want)) this.#descriptors.read(pfn, want);
   }
 
   /** Answers from kept pages, if all that the view needs are there. */
-  #serve(pfn: number, offset: number, view: BoundView): boolean {
+  #serve(pfn: number, { offset, view, passing }: Want): boolean {
     const slab = this.#slab;
     const { pageSize } = slab;
     const { base, blockSize } = this.#layout;
@@ -181,7 +184,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
       const slot = slab.find(page);
       if (slot < 0) {
         // Whoever was told of the page before this one has read others in its place.
-        this.#descriptors.read(pfn, at, rest);
+        this.#descriptors.read(pfn, { offset: at, view: rest, passing });
         return true;
       }
       const piece: BoundView = rest;
@@ -272,7 +275,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     this.#depth++;
     const { many } = this.#layout;
     // What is in flight has come too, or is about to: worth waiting for if it is much.
-    const together = many !== undefined && this.#inFlight >= many.worthwhile;
+    const together = many?.helps(fetch.packet.length) === true && this.#inFlight >= many.worthwhile;
     const { bytes } = fetch.packet;
     const { pages } = fetch;
     const faults: Fault[] = [];

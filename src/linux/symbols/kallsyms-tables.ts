@@ -63,6 +63,10 @@ const MAX_NAMES = 16 * MAX_SYMBOLS;
  */
 const PIECE = 64 * 1024;
 const LARGEST_PIECE = 1 << 20;
+/** Bytes of a table taken at once: the system gives memory as it is written. */
+const FIRST_ROOM = 1 << 20;
+/** Bytes of names taken at once for each symbol, whose addresses are there by then. */
+const ROOM_PER_NAME = 16;
 
 /**
  * Finds the tables in VMCOREINFO's symbols.
@@ -166,7 +170,7 @@ function checkKnown(kallsyms: Kallsyms, known: ReadonlyMap<string, bigint>): voi
 
 /** Reads `length` bytes of a table, piece by piece. @throws {KallsymsError} at the first piece with a hole. */
 function* readTable(io: PacketIo<Address>, part: string, start: bigint, length: number): Routine<Uint8Array> {
-  let bytes = new Uint8Array(Math.min(length, PIECE));
+  let bytes = new Uint8Array(Math.min(length, FIRST_ROOM));
   for (let at = 0; at < length; ) {
     const size = Math.min(Math.max(PIECE, Math.min(at, LARGEST_PIECE)), length - at);
     bytes = withRoom(bytes, at, at + size, length);
@@ -304,11 +308,11 @@ export function* readNames(
     hashes: new Int32Array(count),
   };
   const scan = nameScan();
-  let bytes = new Uint8Array(PIECE);
+  let bytes = new Uint8Array(Math.min(MAX_NAMES, Math.max(PIECE, ROOM_PER_NAME * count)));
   let filled = 0;
   for (;;) {
     scanNames(scan, bytes, filled, count, tokens, columns);
-    if (scan.stop === "complete") return { ...columns, bytes: bytes.slice(0, scan.at) };
+    if (scan.stop === "complete") return { ...columns, bytes: bytes.subarray(0, scan.at) };
     if (scan.stop !== "more") throw nameError(scan, start);
     if (filled === MAX_NAMES) {
       throw new KallsymsError(
