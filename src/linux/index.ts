@@ -80,7 +80,8 @@ export {
   type DamageReason,
   type OnDamage,
 } from "./objects/damage.js";
-export { ObjectApi, type ObjectRow, type PartialFields, readAll } from "./objects/object.js";
+export { ObjectApi } from "./objects/object-api.js";
+export { type ObjectRow, type PartialFields, readAll } from "./objects/object-reads.js";
 export { type Missing, ObjectReadError } from "./objects/reference.js";
 export type {
   ArrayOf,

@@ -1,22 +1,29 @@
-import { hex, Io, IoSequence, type Routine, type Sink } from "../io/index.js";
+import { Io, IoSequence, type Routine } from "../io/index.js";
 import type { Root } from "../paging/tables/root.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import type { KernelArch } from "./arch/kernel-arch.js";
 import { KERNEL_MAP } from "./arch/x86-64.js";
 import type { Gunzip } from "./config/gunzip.js";
-import { imageSymbols } from "./find/image.js";
+import { imageSymbols, searchRanges } from "./find/image.js";
 import { findBtf, findInitTask, type ImageRange } from "./find/image-search.js";
 import type { Vmcoreinfo } from "./find/vmcoreinfo.js";
 import { objectAtRoutine, objectRoutine, perCpuRoutine } from "./kernel-objects.js";
+import {
+  kallsymsOrWhy,
+  kallsymsRoutine,
+  moduleSymbolsRoutine,
+  nameOfRoutine,
+  readOwnKallsyms,
+  symbolRoutine,
+  symbolsRoutine,
+} from "./kernel-symbols.js";
 import { readBtf } from "./kernel-types.js";
 import { type ModuleSymbols, readModuleSymbols } from "./modules/module-symbols.js";
-import { editDistance, isGlob, matchesGlob } from "./names.js";
 import type { KernelObject, KernelVariables, TypeOfName, Unlisted } from "./objects/schema.js";
 import type { KernelProfiles } from "./profile/profile.js";
 import { type FittingProfile, loadProfile, OWN_BTF, saveProfile } from "./profile/profile-use.js";
 import type { Kallsyms } from "./symbols/kallsyms.js";
-import { type FoundKallsyms, findKallsyms } from "./symbols/kallsyms-search.js";
-import { KallsymsError, kallsymsTables, readKallsyms } from "./symbols/kallsyms-tables.js";
+import { KallsymsError } from "./symbols/kallsyms-tables.js";
 import { type KernelSymbol, type NamedAddress, SymbolError } from "./symbols/symbol.js";
 import { Btf } from "./types/btf/btf.js";
 import type { CType } from "./types/c-type.js";
@@ -155,7 +162,7 @@ export class LinuxKernel {
       }
       const pointerSize = this.architecture === "i386" ? 4 : 8;
       const known = this.named;
-      const found = yield* namedOrFound(this.memory, this.vmcoreinfo, known, pointerSize);
+      const found = yield* readOwnKallsyms(this.memory, this.vmcoreinfo, known, pointerSize);
       this.#kallsyms = found.kallsyms;
       this.#namesAt = found.tables.names;
       return this.#kallsyms;
@@ -384,164 +391,10 @@ export class LinuxKernel {
   }
 }
 
-/**
- * Kallsyms where VMCOREINFO says they are; where it does not say it (before Linux 6.0), or is wrong, where they are found by their
- * shape.
- */
-function* namedOrFound(
-  memory: VirtualMemory,
-  info: Vmcoreinfo,
-  known: ReadonlyMap<string, bigint>,
-  pointerSize: 4 | 8,
-): Routine<FoundKallsyms> {
-  let wrong: KallsymsError | undefined;
-  try {
-    const tables = kallsymsTables(info.symbols);
-    try {
-      return { tables, kallsyms: yield* readKallsyms(memory, tables, known, pointerSize) };
-    } catch (error) {
-      if (!(error instanceof KallsymsError)) throw error;
-      wrong = error;
-    }
-  } catch (error) {
-    if (!(error instanceof KallsymsError)) throw error;
-    if (known.size === 0) throw error;
-  }
-  try {
-    const ranges = searchRanges([...known.values()]);
-    return yield* findKallsyms(memory, { ranges, pointerSize, known });
-  } catch (error) {
-    // What is wrong where they should be says more than that they are nowhere else.
-    throw error instanceof KallsymsError ? (wrong ?? error) : error;
-  }
-}
-
-/** How far beyond the symbols that are known the image is searched: tables lie between its text and its data, as these do. */
-const BEYOND = 64n << 20n;
-
-/**
- * Where to search for kallsyms: among the symbols that are known and above them, then below. The lower half of an image, which
- * is text, comes with the latter, as it need not be read then: the token index was 53 to 74 % of the way in each of the seven
- * kernels of the fixtures.
- */
-function searchRanges(known: readonly bigint[]): { start: bigint; end: bigint }[] {
-  const [first] = known;
-  if (first === undefined) return [];
-  let low = first;
-  let high = first;
-  for (const address of known) {
-    if (address < low) low = address;
-    if (address > high) high = address;
-  }
-  const middle = low + (high - low) / 2n;
-  return [
-    { start: middle, end: high + BEYOND < 1n << 64n ? high + BEYOND : 1n << 64n },
-    { start: low > BEYOND ? low - BEYOND : 0n, end: middle + OVERLAP },
-  ];
-}
-
-/** So that no table lies in neither of two ranges. */
-const OVERLAP = 4096n;
-
-function* kallsymsRoutine(kernel: LinuxKernel): Routine<Kallsyms> {
-  return yield* kernel.loadKallsyms();
-}
-
-function* moduleSymbolsRoutine(kernel: LinuxKernel): Routine<ModuleSymbols> {
-  return yield* kernel.loadModuleSymbols();
-}
-
 function* typesRoutine(kernel: LinuxKernel): Routine<TypeTable> {
   return yield* kernel.loadTypes();
 }
 
 function* typeRoutine(kernel: LinuxKernel, name: string): Routine<CType> {
   return typeNamed(yield* kernel.loadTypes(), name);
-}
-
-/** Kallsyms, or why there are none. */
-function* kallsymsOrWhy(kernel: LinuxKernel): Routine<Kallsyms | KallsymsError> {
-  try {
-    return yield* kernel.loadKallsyms();
-  } catch (error) {
-    if (error instanceof KallsymsError) return error;
-    throw error;
-  }
-}
-
-function* symbolRoutine(kernel: LinuxKernel, name: string): Routine<KernelSymbol> {
-  const kallsyms = yield* kallsymsOrWhy(kernel);
-  const found = kallsyms instanceof KallsymsError ? [] : kallsyms.symbol(name);
-  if (found.length === 1) return found[0] as KernelSymbol;
-  if (found.length > 1) throw new SymbolError("AMBIGUOUS_SYMBOL", name, found);
-  const address = kernel.named.get(name);
-  if (address !== undefined) return { name, address, type: "?" };
-  const ofModules = (yield* kernel.loadModuleSymbols()).symbol(name);
-  if (ofModules.length === 1) return ofModules[0] as KernelSymbol;
-  if (ofModules.length > 1) throw new SymbolError("AMBIGUOUS_SYMBOL", name, ofModules);
-  if (kallsyms instanceof KallsymsError) {
-    throw new SymbolError(
-      "NO_SYMBOL",
-      name,
-      nearAmong(named(kernel), name),
-      `no kallsyms: ${kallsyms.message}`,
-    );
-  }
-  const hint = /^[0-9a-f]{6,16}$/i.test(name)
-    ? `an address is written ${hex(BigInt(`0x${name}`))}`
-    : kallsyms.damage;
-  throw new SymbolError("NO_SYMBOL", name, kallsyms.near(name), hint);
-}
-
-function* nameOfRoutine(kernel: LinuxKernel, address: bigint): Routine<NamedAddress | undefined> {
-  const kallsyms = yield* kallsymsOrWhy(kernel);
-  if (!(kallsyms instanceof KallsymsError)) {
-    return kallsyms.nameOf(address) ?? (yield* kernel.loadModuleSymbols()).nameOf(address);
-  }
-  // VMCOREINFO names a few dozen symbols only: what lies further above one of them than a page is something else.
-  const nearest = named(kernel)
-    .filter((symbol) => symbol.address <= address && address - symbol.address < 4096n)
-    .at(-1);
-  return nearest === undefined ? undefined : { ...nearest, offset: address - nearest.address };
-}
-
-function* symbolsRoutine(sink: Sink<KernelSymbol>, kernel: LinuxKernel, pattern: string): Routine<void> {
-  const kallsyms = yield* kallsymsOrWhy(kernel);
-  const tables = kallsyms instanceof KallsymsError ? undefined : kallsyms;
-  const more = named(kernel).filter(
-    ({ name }) => matchesGlob(pattern, name) && (tables === undefined || tables.symbol(name).length === 0),
-  );
-  const own = isGlob(pattern) ? undefined : (tables?.symbol(pattern) ?? []);
-  if (isGlob(pattern) || (own?.length === 0 && more.length === 0)) {
-    const { all } = yield* kernel.loadModuleSymbols();
-    more.push(...all.filter(({ name }) => (isGlob(pattern) ? matchesGlob(pattern, name) : name === pattern)));
-    more.sort(byAddress);
-  }
-  let next = 0;
-  const matches = own ?? tables?.match(pattern);
-  for (const symbol of matches ?? []) {
-    for (
-      let other = more[next];
-      other !== undefined && other.address < symbol.address;
-      other = more[++next]
-    ) {
-      yield sink.emit(other);
-    }
-    yield sink.emit(symbol);
-  }
-  for (const symbol of more.slice(next)) yield sink.emit(symbol);
-}
-
-/** VMCOREINFO's symbols, ascending by address. */
-function named(kernel: LinuxKernel): KernelSymbol[] {
-  return [...kernel.named].map(([name, address]) => ({ name, address, type: "?" })).sort(byAddress);
-}
-
-function byAddress(a: KernelSymbol, b: KernelSymbol): number {
-  return a.address < b.address ? -1 : a.address > b.address ? 1 : 0;
-}
-
-/** Names that are a few typing errors away. */
-function nearAmong(symbols: readonly KernelSymbol[], name: string): KernelSymbol[] {
-  return symbols.filter((symbol) => editDistance(name, symbol.name, 3) <= 3).slice(0, 5);
 }

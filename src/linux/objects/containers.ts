@@ -4,17 +4,11 @@ import { type CType, stripped } from "../types/c-type.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "./damage.js";
 import { walkChain, walkList } from "./list.js";
 import { walkMapleRanges } from "./maple-tree.js";
+import { follow } from "./object-steps.js";
 import { pointersAt } from "./pointers.js";
 import { walkRbtree } from "./rbtree.js";
 import { int, maybe, offsetOf, record } from "./record.js";
-import {
-  follow,
-  locate,
-  type ObjectContext,
-  ObjectReadError,
-  type Reference,
-  referenceAt,
-} from "./reference.js";
+import { locate, type ObjectContext, ObjectReadError, type Reference, referenceAt } from "./reference.js";
 import { walkXarray } from "./xarray.js";
 
 /** What lies around a node: its type, and the bytes from its beginning to the node. */

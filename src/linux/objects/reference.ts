@@ -4,9 +4,8 @@
  */
 import { all, describeFault, type Fault, hex, MemtoolError, type Routine } from "../../io/index.js";
 import type { AddressSpace } from "../../memory/index.js";
-import { type CType, sizeOf, stripped, typeName } from "../types/c-type.js";
-import { findMember, type Place, stepsOf } from "../types/member-path.js";
-import { TypesError, type TypeTable } from "../types/type-table.js";
+import { type CType, typeName } from "../types/c-type.js";
+import type { TypeTable } from "../types/type-table.js";
 import { bytesOf, type KernelValue, ValueDecoder } from "./value.js";
 
 /** What objects of one kernel share. */
@@ -43,66 +42,10 @@ export function referenceAt(
   return { context, label, type, base: address, hops: [], offset: 0, bit: 0, bitSize: 0 };
 }
 
-/** What a pointer at a place points to. */
-export function follow(ref: Reference, label = `*${ref.label}`): Reference | undefined {
-  const type = stripped(ref.type);
-  if (type.kind !== "pointer" || ref.bitSize !== 0) return undefined;
-  return { ...ref, label, type: type.target, hops: [...ref.hops, ref.offset], offset: 0 };
-}
-
-/** @throws {RangeError} for an offset beyond 2^53, where numbers are no longer exact. */
-export function exactOffset(offset: number, label: string): number {
-  if (Number.isSafeInteger(offset)) return offset;
-  throw new RangeError(`${label} is too far from where it is counted from`);
-}
-
-/** A part of a place. */
-function within(ref: Reference, { type, bitOffset, bitSize }: Place, label: string): Reference {
-  const offset = exactOffset(ref.offset + Math.floor(bitOffset / 8), label);
-  return { ...ref, label, type, offset, bit: bitSize === 0 ? 0 : bitOffset % 8, bitSize };
-}
-
-/**
- * A member by name, or an element by number; a pointer is followed to what has it. `undefined` if there is none.
- *
- * @throws {RangeError} for an element beyond its array's end.
- */
-export function stepTo(ref: Reference, step: string | number): Reference | undefined {
-  if (typeof step === "number") return elementOf(ref, step);
-  const outer = follow(ref, ref.label) ?? ref;
-  const type = stripped(outer.type);
-  if ((type.kind !== "struct" && type.kind !== "union") || outer.bitSize !== 0) return undefined;
-  const place = findMember(type, step);
-  return place === undefined ? undefined : within(outer, place, `${ref.label}.${step}`);
-}
-
-function elementOf(ref: Reference, index: number): Reference | undefined {
-  const type = stripped(ref.type);
-  if (type.kind !== "array" && type.kind !== "pointer") return undefined;
-  if (!Number.isSafeInteger(index)) throw new RangeError(`${index} is no number of an element`);
-  const label = `${ref.label}[${index}]`;
-  if (type.kind === "array") {
-    if (index < 0 || (type.count !== 0 && index >= type.count)) {
-      throw new RangeError(`${label} is beyond the end: ${typeName(type)}`);
-    }
-    const bitOffset = exactOffset(8 * index * sizeOf(type.element), label);
-    return within(ref, { type: type.element, bitOffset, bitSize: 0 }, label);
-  }
-  const first = follow(ref, label);
-  return first && { ...first, offset: exactOffset(index * sizeOf(first.type), label) };
-}
-
-/** The place at the end of a path: `mm.pgd`, `numbers[0].nr`. @throws {TypesError} `NO_MEMBER`; {RangeError} as `stepTo`. */
-export function pathFrom(ref: Reference, path: string): Reference {
-  let found = ref;
-  for (const step of stepsOf(path)) {
-    const next = stepTo(found, step);
-    if (next === undefined) {
-      throw new TypesError("NO_MEMBER", path, `${typeName(found.type)} has no member ${step} (of ${path})`);
-    }
-    found = next;
-  }
-  return found;
+/** What and where, without reading: `(struct task_struct) at 0xffff…`. */
+export function describeReference({ context, type, base, hops, offset, label }: Reference): string {
+  const at = hops.length === 0 ? hex(plus(context, base, offset)) : `the end of ${label}`;
+  return `(${typeName(type)}) at ${at}`;
 }
 
 /** Why something could not be read. */

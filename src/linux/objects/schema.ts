@@ -6,7 +6,7 @@
  *
  * Facts: include/linux/sched.h, mm_types.h, fs.h, dcache.h, path.h, cred.h, module.h, net/sock.h, mount.h of Linux 6.1 to 6.12.
  */
-import type { ObjectApi } from "./object.js";
+import type { ObjectApi } from "./object-api.js";
 
 /** A pointer to something. */
 export interface Ptr<T> {
