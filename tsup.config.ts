@@ -20,7 +20,7 @@ const entryPoints = {
  * Files that run in a thread of their own: `connectors/worker/NAME.ts` becomes `dist/worker/NAME.js`.
  *
  * Every other module lands flat in `dist/`, whatever its folder was, so a path relative to `import.meta.url` is only
- * the same before and after the build from a module exactly one folder deep. `connectors/worker-url.ts` is that
+ * the same before and after the build from a module exactly one folder deep. `connectors/start-worker.ts` is that
  * module, and the only one that names these files:
  *
  * ```ts
@@ -77,21 +77,29 @@ const oneFile: Options = {
   },
 };
 
-// The first line of cli/main.ts is `#!/usr/bin/env node`; tsup keeps it and sets the executable bit.
-const start: Options = { ...oneFile, entry: { cli: "cli/main.ts" } };
-
-/** CommonJS, as only that can be given compiled code before Node 22.1 (cli/kept-code.ts). */
-const command: Options = {
+/** CommonJS: Node starts it with a tenth less work, and only it can be given compiled code before Node 22.1 (cli/kept-code.ts). */
+const commonJs: Options = {
   ...oneFile,
-  entry: { command: "cli/command.ts" },
   format: "cjs",
   outExtension: () => ({ js: ".cjs" }),
   inject: ["cli/import-meta-url.ts"],
   define: { "import.meta.url": "importMetaUrl" },
-  // `import()` fails in code that is run by `vm.Script`: it becomes `require`.
+};
+
+// The first line of cli/main.ts is `#!/usr/bin/env node`; tsup keeps it and sets the executable bit.
+const start: Options = { ...commonJs, entry: { cli: "cli/main.ts" } };
+
+const command: Options = {
+  ...commonJs,
+  entry: { command: "cli/command.ts" },
+  // The one package that every run needs: so its code is kept as well. Its licence goes along (scripts/build.mjs).
+  noExternal: ["commander", "node:child_process"],
   esbuildOptions: (options, context) => {
     oneFile.esbuildOptions?.(options, context);
+    // `import()` fails in code that is run by `vm.Script`: it becomes `require`.
     options.supported = { ...options.supported, "dynamic-import": false };
+    // commander loads it for commands that are programs of their own, and it loads Node's network with it.
+    options.alias = { ...options.alias, "node:child_process": "./cli/no-child-process.ts" };
   },
 };
 

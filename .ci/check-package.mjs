@@ -50,7 +50,7 @@ function pack() {
   /** @type {string[]} */
   const paths = files.map((/** @type {{ path: string }} */ { path }) => path);
   const workers = ["dist/worker/source-worker.js", "dist/worker/decode-worker.js"];
-  for (const wanted of ["README.md", "CHANGELOG.md", "LICENSE", "dist/cli.js", ...workers]) {
+  for (const wanted of ["README.md", "CHANGELOG.md", "LICENSE", "dist/cli.cjs", ...workers]) {
     assert(paths.includes(wanted), `the tarball has no ${wanted}`);
   }
   const strange = paths.filter(
@@ -88,7 +88,7 @@ function checkCommand() {
 function checkMapping(expected) {
   const target = ["-c", `file:${fixture}:map=true`];
   const read = ["read", "linux_banner", "--length", "64", "--json", ...target];
-  const cli = join(consumer, "node_modules/memtool/dist/cli.js");
+  const cli = join(consumer, "node_modules/memtool/dist/cli.cjs");
   const { stdout, stderr } = spawnSync(process.execPath, [cli, ...read], { cwd: consumer, encoding: "utf8" });
   if (existsSync(join(consumer, "node_modules/ffi-rs"))) {
     assert(stdout === expected, `a mapped dump reads otherwise: ${stdout}${stderr}`);

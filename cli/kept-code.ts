@@ -1,5 +1,15 @@
 /** Runs a CommonJS module with compiled code that an earlier run has kept, where Node doesn't do that itself (before 22.1). */
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { Script } from "node:vm";
 import { crc32 } from "node:zlib";
@@ -18,17 +28,39 @@ const SUFFIX = ".code";
  * @param require What it gets as `require`.
  */
 export function runKept(path: string, folder: string, require: NodeJS.Require): void {
-  const bytes = readFileSync(path);
+  const { bytes, text } = readWrapped(path);
   const { version, arch } = process;
   const file = join(folder, `${version}-${arch}-${crc32(bytes).toString(16)}${SUFFIX}`);
   const kept = readCode(file);
-  const source = `(function(exports,require,module,__filename,__dirname){${bytes.toString("latin1")}\n})`;
-  const script = new Script(source, { filename: path, ...(kept === undefined ? {} : { cachedData: kept }) });
+  const script = new Script(text, { filename: path, ...(kept === undefined ? {} : { cachedData: kept }) });
   if (kept === undefined || script.cachedDataRejected === true) {
     process.once("exit", () => writeCode(folder, file, script.createCachedData()));
   }
   const module = { exports: {} };
   script.runInThisContext()(module.exports, require, module, path, dirname(path));
+}
+
+/** What CommonJS has around a module. */
+const BEFORE = Buffer.from("(function(exports,require,module,__filename,__dirname){");
+const BEHIND = Buffer.from("\n})");
+
+/** A module, and its text as a function. The file is read to its place in that: it has a megabyte. */
+function readWrapped(path: string): { bytes: Buffer; text: string } {
+  const file = openSync(path, "r");
+  try {
+    const { size } = fstatSync(file);
+    const whole = Buffer.allocUnsafeSlow(BEFORE.length + size + BEHIND.length);
+    const bytes = whole.subarray(BEFORE.copy(whole), BEFORE.length + size);
+    for (let at = 0; at < size; ) {
+      const read = readSync(file, bytes, at, size - at, at);
+      if (read === 0) throw new Error(`${path} was cut short while it was read`);
+      at += read;
+    }
+    BEHIND.copy(whole, BEFORE.length + size);
+    return { bytes, text: whole.toString("latin1") };
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** The code of a file; `undefined` for one that is not there, or not whole. */

@@ -1,5 +1,4 @@
 /** Files that the program writes: whole, or not at all. */
-import { randomBytes } from "node:crypto";
 import { lstatSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { MemtoolError } from "../src/io/index.js";
 import { describeSystemError } from "./errors.js";
@@ -15,7 +14,7 @@ export function writeWhole(path: string, text: string, rename = renameSync): voi
   let temporary: string | undefined;
   try {
     const target = realTarget(path);
-    temporary = `${target}.partial-${process.pid}-${randomBytes(4).toString("hex")}`;
+    temporary = `${target}.partial-${process.pid}-${crypto.randomUUID().slice(0, 8)}`;
     writeFileSync(temporary, text, { flag: "wx" });
     rename(temporary, target);
   } catch (cause) {

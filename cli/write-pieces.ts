@@ -1,5 +1,4 @@
 /** Files that the program writes piece by piece: whole, or not at all. */
-import { randomBytes } from "node:crypto";
 import {
   createWriteStream,
   existsSync,
@@ -37,7 +36,7 @@ export async function writePieces(
     }
     // Where a link leads, so that the file is replaced and not the link.
     const target = existsSync(path) ? realpathSync(path) : path;
-    temporary = `${target}.partial-${process.pid}-${randomBytes(4).toString("hex")}`;
+    temporary = `${target}.partial-${process.pid}-${crypto.randomUUID().slice(0, 8)}`;
     const file = createWriteStream(temporary, { flags: "wx" });
     const texts = Readable.from(pieces);
     await (path.endsWith(".gz") ? pipeline(texts, createGzip(), file) : pipeline(texts, file));

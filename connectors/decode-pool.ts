@@ -6,12 +6,12 @@
  * tinypool, would have left the asking thread idle, and pages in flight that a synchronous drive can't wait for.)
  */
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { CodecName, PagesDecoder, UsePages } from "../src/formats/index.js";
 import { DecodeJob } from "./decode-job.js";
 import { nodeDecoders } from "./node-decoders.js";
+import { startWorker } from "./start-worker.js";
 import type { DecodeRequest } from "./worker/decode-worker.js";
-import { workerOptions, workerUrl } from "./worker-url.js";
 
 /** Bytes of decompressed pages in a job: 10 ms of work, and what `.sync()` and callbacks wait for at a time. */
 const JOB_BYTES = 4 * 2 ** 20;
@@ -111,8 +111,7 @@ export class DecodePool implements PagesDecoder {
     this.#started++;
     let worker: Worker;
     try {
-      worker = new Worker(workerUrl("decode-worker"), {
-        ...workerOptions(),
+      worker = startWorker("decode-worker", {
         resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 },
       });
     } catch {

@@ -1,5 +1,5 @@
 /** Sources that can only answer asynchronously, opened in a worker so that `.sync()` works on them too. */
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { AddressRanges, type Batch, MemtoolError, type Source } from "../src/index.js";
 import {
   awaitAnswer,
@@ -9,8 +9,8 @@ import {
   sharedSize,
   unpackBatch,
 } from "../src/io/shared-batch.js";
+import { startWorker } from "./start-worker.js";
 import type { WorkerAnswer, WorkerHello, WorkerRequest, WorkerStart } from "./worker/source-worker.js";
-import { workerOptions, workerUrl } from "./worker-url.js";
 
 /** Options of {@link openInWorker}. */
 export interface WorkerSourceOptions {
@@ -41,7 +41,7 @@ export async function openInWorker(module: string | URL, options: WorkerSourceOp
     factory: options.factory ?? "openSource",
     options: options.options,
   };
-  const worker = new Worker(workerUrl("source-worker"), { workerData: start, ...workerOptions() });
+  const worker = startWorker("source-worker", { workerData: start });
   const hello = await new Promise<WorkerHello>((resolve) => {
     worker.once("message", resolve);
     worker.once("error", (error) => resolve({ error }));

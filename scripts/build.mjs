@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import {
   closeSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   openSync,
@@ -48,7 +49,7 @@ function hashSources() {
 
 /** @param {string} hash */
 function isBuilt(hash) {
-  return existsSync("dist/cli.js") && existsSync(STAMP) && readFileSync(STAMP, "utf8") === hash;
+  return existsSync("dist/cli.cjs") && existsSync(STAMP) && readFileSync(STAMP, "utf8") === hash;
 }
 
 /** @param {number} pid */
@@ -105,6 +106,8 @@ if (!ifStale || !isBuilt(hashSources())) {
     const hash = hashSources();
     if (!ifStale || !isBuilt(hash)) {
       await build({ outDir, silent: ifStale });
+      // The command holds commander's code (tsup.config.ts), whose licence asks to be with it.
+      copyFileSync("node_modules/commander/LICENSE", join(outDir, "commander.LICENSE"));
       replaceDist(outDir);
       writeFileSync(STAMP, hash);
     }

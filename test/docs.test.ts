@@ -198,7 +198,7 @@ describe("the documentation's examples", { timeout: 60_000 }, () => {
           throw new Error("not a memtool command: mark the block with <!-- no-run: reason -->");
         }
         const shim = join(work, "bin", "memtool");
-        writeFileSync(shim, `#!/bin/sh\nexec "${process.execPath}" "${resolve("dist/cli.js")}" "$@"\n`);
+        writeFileSync(shim, `#!/bin/sh\nexec "${process.execPath}" "${resolve("dist/cli.cjs")}" "$@"\n`);
         chmodSync(shim, 0o755);
         const script = `exec 2>&1\n(exit ${status})\n${text}`;
         const child = spawnSync("bash", ["-c", script], { ...limits, env: environment });

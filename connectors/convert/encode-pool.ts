@@ -2,10 +2,10 @@
  * Threads that help to compress pages; as the decode pool, which see for why the thread that asks works and waits.
  */
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { Encoder, Encoders } from "../../src/formats/index.js";
+import { startWorker } from "../start-worker.js";
 import type { EncodeRequest } from "../worker/encode-worker.js";
-import { workerOptions, workerUrl } from "../worker-url.js";
 import { EncodeJob, type EncoderName } from "./encode-job.js";
 
 /** Bytes of pages in a job: 25 ms of work of two processors. */
@@ -100,8 +100,7 @@ export class EncodePool {
     for (let i = 0; i < this.#most; i++) {
       let worker: Worker;
       try {
-        worker = new Worker(workerUrl("encode-worker"), {
-          ...workerOptions(),
+        worker = startWorker("encode-worker", {
           resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 },
         });
       } catch {

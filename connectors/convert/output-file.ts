@@ -1,5 +1,4 @@
 /** A file that appears whole or not at all: written under a temporary name, and given its own once it is complete. */
-import { randomBytes } from "node:crypto";
 import {
   close,
   closeSync,
@@ -73,7 +72,7 @@ export class OutputFile implements DumpSink {
     if (/[/\\]$/.test(given))
       throw new OutputError("NOT_A_FILE", given, "this is a folder; name a file in it");
     const path = checkReplaced(given, force, sources);
-    const temporary = `${path}.partial-${randomBytes(6).toString("hex")}`;
+    const temporary = `${path}.partial-${crypto.randomUUID().slice(0, 8)}`;
     let fd: number;
     try {
       // As makedumpfile: a dump holds its machine's secrets.

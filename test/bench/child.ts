@@ -53,4 +53,4 @@ export function costOf(args: readonly string[], input = "/dev/null", more: NodeJ
 }
 
 /** The command, as it is built. */
-export const CLI = "dist/cli.js";
+export const CLI = "dist/cli.cjs";

@@ -97,7 +97,7 @@ describe("the command finds its files", () => {
     symlinkSync(resolve("node_modules"), join(folder, "node_modules"), "junction");
     const { status, stdout, stderr } = spawnSync(
       process.execPath,
-      [join(folder, "dist", "cli.js"), "--version"],
+      [join(folder, "dist", "cli.cjs"), "--version"],
       {
         encoding: "utf8",
       },

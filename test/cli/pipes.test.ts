@@ -9,7 +9,7 @@ import { ON_DUMP, ROOT, region } from "../support/cli-dump.js";
 describe("--stdin", () => {
   it("a directory as standard input is a usage error, not the end of the input", () => {
     const directory = openSync(".", "r");
-    const { status, stderr } = spawnSync(process.execPath, ["dist/cli.js", "read", "--stdin", ...ON_DUMP], {
+    const { status, stderr } = spawnSync(process.execPath, ["dist/cli.cjs", "read", "--stdin", ...ON_DUMP], {
       stdio: [directory, "pipe", "pipe"],
       encoding: "utf8",
     });

@@ -11,7 +11,7 @@ const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 /** Above what Node itself takes. */
 const LIMIT = 150 * MIB;
-const CLI = resolve("dist/cli.js");
+const CLI = resolve("dist/cli.cjs");
 /** Tells the largest resident size of a process on its standard error, when it ends. */
 const REPORT =
   'data:text/javascript,process.on("exit",()=>process.stderr.write("\\nmaxRSS "+process.resourceUsage().maxRSS))';

@@ -6,7 +6,7 @@ import { DecodePool } from "../../connectors/decode-pool.js";
 import { nodeDecoders } from "../../connectors/node-decoders.js";
 import { nodeEncoders } from "../../connectors/node-encoders.js";
 import { open } from "../../connectors/open.js";
-import { workerUrl } from "../../connectors/worker-url.js";
+import { workerUrl } from "../../connectors/start-worker.js";
 import type { CodecName } from "../../src/formats/index.js";
 import { all, readPartial } from "../../src/io/index.js";
 import type { PhysicalMemory } from "../../src/memory/index.js";

@@ -8,7 +8,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { DecodeJob } from "../../connectors/decode-job.js";
 import { DecodePool } from "../../connectors/decode-pool.js";
 import { nodeDecoders } from "../../connectors/node-decoders.js";
-import { workerUrl } from "../../connectors/worker-url.js";
+import { workerUrl } from "../../connectors/start-worker.js";
 import { openDump, type PagesDecoder } from "../../src/formats/index.js";
 import { all, type PartialTransfer, readPartial } from "../../src/io/index.js";
 import { sameBytes } from "../memory/support.js";

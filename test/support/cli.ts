@@ -19,7 +19,7 @@ export interface CliOptions {
 }
 
 /** The built command. */
-const CLI = resolve("dist/cli.js");
+const CLI = resolve("dist/cli.cjs");
 
 /** Starts the built command, with pipes for its streams and nothing of this process's settings for it. */
 export function startMemtool(
