@@ -8,7 +8,7 @@ import { makeStyle, wantsColour } from "./style.js";
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
 };
-const { stdin, stdout, stderr, env } = process;
+const { stdout, stderr, env } = process;
 
 // Who reads our output has had enough (`| head`): that is no failure, and nobody is left to tell.
 stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -20,7 +20,7 @@ stderr.on("error", () => {});
 /** Node takes a directory as standard input for an empty one. */
 async function* input(): AsyncGenerator<Uint8Array | string, void, void> {
   if (fstatSync(0).isDirectory()) throw new UsageError("--stdin: standard input is a directory");
-  yield* stdin;
+  yield* process.stdin;
 }
 
 void run(process.argv.slice(2), version, {
