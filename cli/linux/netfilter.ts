@@ -28,6 +28,8 @@ const HOOKS: readonly ListColumn<NetfilterHook>[] = [
   },
   // (A module of null is the kernel itself only where this is true.)
   { field: "owned", value: ({ module }) => module !== undefined },
+  { field: "table", title: "TABLE", value: ({ table }) => table },
+  { field: "chain", title: "CHAIN", value: ({ chain }) => chain },
   { field: "handler", title: "HANDLER", value: ({ handler }) => handler },
   { field: "priv", title: "PRIV", value: ({ priv }) => priv },
   { field: "registered", value: ({ registered }) => registered },

@@ -10,6 +10,7 @@ describe("memtool netfilter", () => {
     expect(status).toBe(0);
     const rows = jsonLines(out);
     expect(rows[0]).toMatchObject({ hook: "input", function: "nft_do_chain_ipv4", module: "nf_tables" });
+    expect(rows[0]).toMatchObject({ table: "memtool", chain: "input" });
     expect(rows.slice(1, 3)).toEqual(
       ["ipv4", "ipv6"].map((family) => ({
         namespace: expect.any(Number),
@@ -20,6 +21,8 @@ describe("memtool netfilter", () => {
         function: "apparmor_ip_postroute",
         module: null,
         owned: true,
+        table: null,
+        chain: null,
         handler: expect.stringMatching(/^0xffffffff/),
         priv: "0x0",
         registered: family,
@@ -31,6 +34,7 @@ describe("memtool netfilter", () => {
   it("shows people a table", async () => {
     const { out } = await memtool(["netfilter", ...TARGET]);
     expect(out).toMatch(/^ *NETNS +FAMILY +HOOK +DEVICE +PRIORITY +FUNCTION +MODULE /);
+    expect(out).toMatch(/ ipv4 +input +-5 +nft_do_chain_ipv4 +nf_tables +memtool +input +0xff/);
     expect(out).toMatch(/ ipv4 +postrouting +-225 +apparmor_ip_postroute /);
   });
 
