@@ -64,8 +64,8 @@ export class DamageSummary {
 /**
  * Shows items as they come (JSON) or once all are there (table), then what was damaged.
  *
- * @param none What to say on standard error where there is nothing, which is then a failure; without it, an empty list is an
- * answer like others.
+ * @param none What to say on standard error where there is nothing; without it, nothing is said, and it is no failure.
+ * @param isFailure Whether it is one. Where not, nothing is said of a list that is empty for what was damaged.
  * @returns the exit status: 3 if something could not be read, 1 if nothing could.
  */
 export async function showList<T>(
@@ -74,6 +74,7 @@ export async function showList<T>(
   columns: readonly ListColumn<T>[],
   damage: DamageSummary,
   none?: string,
+  isFailure = none !== undefined,
 ): Promise<number> {
   const json = session.options.json === true;
   const shown = columns.filter(({ title }) => title !== undefined);
@@ -93,9 +94,9 @@ export async function showList<T>(
     const heads = shown.map(({ title, right }) => ({ title: title as string, right: right === true }));
     session.out.text(table(heads, rows));
   }
-  if (count === 0 && none !== undefined) session.warn(none);
+  if (count === 0 && none !== undefined && (isFailure || damage.count === 0)) session.warn(none);
   damage.report(session);
-  const isMissing = count === 0 && none !== undefined;
+  const isMissing = count === 0 && isFailure;
   return statusOf(count > 0 || (damage.count === 0 && !isMissing), damage.count > 0 || isMissing);
 }
 

@@ -28,6 +28,8 @@ const HOOKS: readonly ListColumn<NetfilterHook>[] = [
   },
   // (A module of null is the kernel itself only where this is true.)
   { field: "owned", value: ({ module }) => module !== undefined },
+  { field: "table", title: "TABLE", value: ({ table }) => table },
+  { field: "chain", title: "CHAIN", value: ({ chain }) => chain },
   { field: "handler", title: "HANDLER", value: ({ handler }) => handler },
   { field: "priv", title: "PRIV", value: ({ priv }) => priv },
   { field: "registered", value: ({ registered }) => registered },
@@ -134,12 +136,15 @@ export const NETFILTER: KernelCommand = {
     const damage = new DamageSummary();
     const told = { onDamage: damage.add };
     if (options.tables === true) {
-      return await showList(session, tableRows(listNetfilterTables(kernel, told)), TABLES, damage);
+      const rows = tableRows(listNetfilterTables(kernel, told));
+      return await showList(session, rows, TABLES, damage, "no tables of netfilter", false);
     }
     if (options.conntrack === true) {
-      return await showList(session, listTrackedConnections(kernel, told), CONNECTIONS, damage);
+      const connections = listTrackedConnections(kernel, told);
+      const none = "no connections are tracked";
+      return await showList(session, connections, CONNECTIONS, damage, none, false);
     }
-    return await showList(session, listNetfilterHooks(kernel, told), HOOKS, damage);
+    return await showList(session, listNetfilterHooks(kernel, told), HOOKS, damage, "no hooks", false);
   },
 };
 

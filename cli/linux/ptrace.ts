@@ -20,12 +20,7 @@ export const PTRACE: KernelCommand = {
   examples: ["ptrace"],
   run: async ({ session, kernel, pid }) => {
     const damage = new DamageSummary();
-    const list = await listTraced(kernel, { pid, onDamage: damage.add }).toArray();
-    const status = await showList(session, list, COLUMNS, damage);
-    if (list.length === 0 && damage.count === 0) {
-      session.warn("nothing is traced");
-      return 0;
-    }
-    return status;
+    const list = listTraced(kernel, { pid, onDamage: damage.add });
+    return await showList(session, list, COLUMNS, damage, "nothing is traced", false);
   },
 };

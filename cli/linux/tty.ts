@@ -77,9 +77,16 @@ function driverText({ driverName }: TtyDriver): string | undefined {
   return driverName === null ? "unknown" : driverName;
 }
 
-function minorsText(driver: TtyDriver): string {
-  const ranges = ttyRanges(driver).slice(0, 4);
-  return ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(", ");
+/** Ranges of minors that a cell has; drivers have one, if their count does not lie. */
+const RANGES = 4;
+
+/** A range for each major; how many more there are is told. (JSON has the first minor and the count.) */
+export function minorsText(driver: TtyDriver): string {
+  const ranges = ttyRanges(driver).map(({ first, last }) =>
+    first === last ? `${first}` : `${first}-${last}`,
+  );
+  const more = ranges.length > RANGES ? [`and ${ranges.length - RANGES} more`] : [];
+  return [...ranges.slice(0, RANGES), ...more].join(", ");
 }
 
 /** Each process once. */

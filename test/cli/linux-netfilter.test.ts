@@ -10,6 +10,7 @@ describe("memtool netfilter", () => {
     expect(status).toBe(0);
     const rows = jsonLines(out);
     expect(rows[0]).toMatchObject({ hook: "input", function: "nft_do_chain_ipv4", module: "nf_tables" });
+    expect(rows[0]).toMatchObject({ table: "memtool", chain: "input" });
     expect(rows.slice(1, 3)).toEqual(
       ["ipv4", "ipv6"].map((family) => ({
         namespace: expect.any(Number),
@@ -20,6 +21,8 @@ describe("memtool netfilter", () => {
         function: "apparmor_ip_postroute",
         module: null,
         owned: true,
+        table: null,
+        chain: null,
         handler: expect.stringMatching(/^0xffffffff/),
         priv: "0x0",
         registered: family,
@@ -31,6 +34,7 @@ describe("memtool netfilter", () => {
   it("shows people a table", async () => {
     const { out } = await memtool(["netfilter", ...TARGET]);
     expect(out).toMatch(/^ *NETNS +FAMILY +HOOK +DEVICE +PRIORITY +FUNCTION +MODULE /);
+    expect(out).toMatch(/ ipv4 +input +-5 +nft_do_chain_ipv4 +nf_tables +memtool +input +0xff/);
     expect(out).toMatch(/ ipv4 +postrouting +-225 +apparmor_ip_postroute /);
   });
 
@@ -50,9 +54,11 @@ describe("memtool netfilter", () => {
     ]);
   });
 
-  it("has nothing for --conntrack where it is not loaded, which is no failure", async () => {
-    const done = await memtool(["netfilter", "--conntrack", ...TARGET]);
-    expect(done).toMatchObject({ status: 0, out: "", err: "" });
+  it("says so where no connections are tracked, which is no failure", async () => {
+    for (const json of [[], ["--json"]]) {
+      const done = await memtool(["netfilter", "--conntrack", ...json, ...TARGET]);
+      expect(done).toMatchObject({ status: 0, out: "", err: "memtool: no connections are tracked\n" });
+    }
   });
 
   it("takes one of them only", async () => {

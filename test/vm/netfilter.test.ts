@@ -54,12 +54,14 @@ for (const kind of ["amd64", "amd64-612"] as const) {
         const lines = printed(namespace, "hooks");
         if (lines !== undefined) told.set(namespace, lines.map(hookOfKernel));
       }
+      const isTold = told.size > 0;
       // (This kernel has no module that tells hooks: they are taken from the trace of their registration.)
-      if (told.size === 0) {
+      if (!isTold) {
         for (const [namespace, lines] of await hooksOfTrace()) told.set(namespace, lines);
       }
       for (const namespace of namespaces.values()) {
-        const mine = hooks.filter((hook) => hook.namespace === namespace).map(lineOfHook);
+        const own = hooks.filter((hook) => hook.namespace === namespace);
+        const mine = own.map((hook) => lineOfHook(hook, isTold));
         expect(mine, `of ${namespace}`).toEqual(told.get(namespace));
       }
       expect(hooks.length).toBeGreaterThan(45);
@@ -71,6 +73,29 @@ for (const kind of ["amd64", "amd64-612"] as const) {
         hook: "ingress",
       });
       expect(hooks.filter(({ module }) => module === undefined)).toEqual([]);
+    });
+
+    it("names the chains that hooks are, which are those of the tables but nat's", async () => {
+      const hooks = await listNetfilterHooks(kernel).toArray();
+      const tables = await listNetfilterTables(kernel).toArray();
+      // (Chains of type nat are called by a hook of the NAT's own; one of inet hangs at IPv4 and IPv6.)
+      const chains = tables.flatMap((table) =>
+        table.system !== "nf_tables"
+          ? []
+          : table.chains.flatMap(({ name, type, hook, priority, devices, address }) => {
+              if (type === null || type === "nat") return [];
+              const row = { table: table.name, chain: name, hook, priority, priv: address };
+              const many = devices.length > 0 ? devices.length : table.family === "inet" ? 2 : 1;
+              return Array.from({ length: many }, () => ({ namespace: table.namespace, ...row }));
+            }),
+      );
+      const found = hooks.flatMap(({ namespace, table, chain, hook, priority, priv }) =>
+        chain === null ? [] : [{ namespace, table, chain, hook, priority, priv }],
+      );
+      const byAddress = (a: (typeof found)[0], b: (typeof found)[0]) =>
+        Number((a.priv ?? 0n) - (b.priv ?? 0n));
+      expect(found.sort(byAddress)).toEqual((chains as typeof found).sort(byAddress));
+      expect(found.length).toBeGreaterThan(5);
     });
 
     it("has every table and chain of nf_tables, with the number of its rules", async () => {
@@ -193,14 +218,16 @@ for (const kind of ["amd64", "amd64-612"] as const) {
   });
 }
 
-/** As the guest prints a hook: family, hook, priority, function, module, device. */
-function hookOfKernel([family, hook, priority, name, module, device]: readonly string[]): string {
+/** As the guest prints a hook: family, hook, priority, function, module, device; and, but of a trace, table and chain. */
+function hookOfKernel([family, hook, priority, ...rest]: readonly string[]): string {
   const text = netfilterFamily(Number(family));
-  return [text, netfilterHook(text, Number(hook)), priority, name, module, device].join(" ");
+  return [text, netfilterHook(text, Number(hook)), priority, ...rest].join(" ");
 }
 
-function lineOfHook({ family, hook, priority, function: name, module, device }: NetfilterHook): string {
-  return [family, hook, priority, name, module === null ? "-" : module, device ?? "-"].join(" ");
+function lineOfHook(hook: NetfilterHook, withChains: boolean): string {
+  const { family, priority, function: name, module, device, table, chain } = hook;
+  const chains = withChains ? [table, chain] : [];
+  return [family, hook.hook, priority, name, module, device, ...chains].map((each) => each ?? "-").join(" ");
 }
 
 function byText(a: readonly unknown[], b: readonly unknown[]): number {

@@ -24,8 +24,8 @@ export interface CpuFacts {
 /** All of them, ascending. @internal */
 export function* readCpuFacts(data: KernelData, perCpu: PerCpu, report: OnDamage): Routine<CpuFacts[]> {
   const last = perCpu.areas.at(-1)?.cpu ?? 0;
-  const online = yield* readSet(data, "online", last, report);
-  const present = yield* readSet(data, "present", last, report);
+  const online = yield* readCpuSet(data, "online", last, report);
+  const present = yield* readCpuSet(data, "present", last, report);
   const first = yield* symbolAddress(data, "__per_cpu_start");
   const bits = 8 * data.memory.pointerSize;
   return perCpu.areas.map(({ cpu, offset, section }) => ({
@@ -39,7 +39,8 @@ export function* readCpuFacts(data: KernelData, perCpu: PerCpu, report: OnDamage
   }));
 }
 
-function* readSet(
+/** A set of CPUs up to `last`; `undefined` if nothing says it. @internal */
+export function* readCpuSet(
   data: KernelData,
   kind: "online" | "present",
   last: number,

@@ -9,10 +9,10 @@ import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { networkNamespaces } from "../net/net-namespaces.js";
-import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
-import { pointersIn } from "../objects/pointers.js";
+import { DamageLog, type DamageOptions, type OnDamage, once } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
 import { hasStruct, int, maybe, needStruct, offsetOf, record, type Values, word } from "../objects/record.js";
+import { checkLevel, MAX_LEVEL, NUMBER_OF_PID, STRUCT_PID } from "../tasks/inner-numbers.js";
 import { needTasks, type Task } from "../tasks/task.js";
 import { sizeOf } from "../types/c-type.js";
 
@@ -63,6 +63,7 @@ const TASK = record("task_struct", {
   pid: word("thread_pid", "pids[0].pid"),
 });
 const PID = record("pid", { level: int("level") });
+const NUMBER = record("upid", { namespace: word("ns") });
 const CRED = record("cred", { user: word("user_ns") });
 
 /** What every namespace has, whatever its structure. In 3.19 (435d5f4bb2cc) the number came to be in a structure of its own. */
@@ -88,8 +89,6 @@ const TYPES = Object.keys(PLANS) as NamespaceType[];
 
 /** Types that lie in one another: others have members of these names that mean something else. */
 const NESTED: ReadonlySet<NamespaceType> = new Set(["pid", "user"]);
-/** MAX_PID_NS_LEVEL, include/linux/pid_namespace.h; user namespaces have the same limit. */
-const MAX_LEVEL = 32;
 
 /** Namespaces by type and number. Those that no process is in are there if one that is has them above it, or if they are of the network. */
 export function listNamespaces(kernel: LinuxKernel, options: NamespaceOptions = {}): IoSequence<Namespace> {
@@ -115,12 +114,14 @@ function* namespacesRoutine(
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const { pid } = options;
-  const tasks = yield* needTasks(data, pid, log.report);
-  const seen = yield* namespacesOfTasks(data, tasks, log.report);
+  // (Some of what tasks have was read with them.)
+  const report = once(log.report);
+  const tasks = yield* needTasks(data, pid, report);
+  const seen = yield* namespacesOfTasks(data, tasks, report);
   if (pid === undefined) {
-    for (const net of yield* networkNamespaces(data, log.report)) see(seen.net, net);
+    for (const net of yield* networkNamespaces(data, report)) see(seen.net, net);
   }
-  const found = yield* readAll(data, seen, pid === undefined, log.report);
+  const found = yield* readAll(data, seen, pid === undefined, report);
   for (const type of TYPES) {
     const inodeOf = (kind: NamespaceType, address: bigint | undefined) =>
       address === undefined ? undefined : address === 0n ? null : found[kind].get(address)?.inode;
@@ -199,33 +200,19 @@ function* pidNamespacesOf(
   tasks: readonly Task[],
   report: OnDamage,
 ): Routine<(bigint | undefined)[]> {
-  const { types, memory } = data;
+  const { types } = data;
   const addresses = tasks.map(({ address }) => address);
   const pointers = (yield* readEach(data, TASK, addresses, "a task_struct", report)).map((task) => task?.pid);
-  const pids = yield* readEach(data, PID, pointers, "a pid", report);
+  const pids = yield* readEach(data, PID, pointers, STRUCT_PID, report);
   const size = BigInt(sizeOf(needStruct(types, "upid")));
-  const first = BigInt(offsetOf(types, "pid", "numbers") + offsetOf(types, "upid", "ns"));
-  const places: bigint[] = [];
-  const owners: number[] = [];
-  for (const [i, pid] of pids.entries()) {
-    if (pid?.level === undefined) continue;
+  const first = BigInt(offsetOf(types, "pid", "numbers"));
+  const places = pids.map((pid, i) => {
     const address = pointers[i] as bigint;
-    if (pid.level > MAX_LEVEL) {
-      report(damage("a pid", address, "invalid", 0, `it is at level ${pid.level}`));
-      continue;
-    }
-    places.push(address + first + BigInt(pid.level) * size);
-    owners.push(i);
-  }
-  const gathered = yield* memory.gather(places, memory.pointerSize);
-  const words = pointersIn(memory, gathered.bytes);
-  const found = new Array<bigint | undefined>(tasks.length);
-  for (const [k, i] of owners.entries()) {
-    const fault = gathered.faultOf(k);
-    if (fault === 0) found[i] = words[k];
-    else report(damage("the numbers of a pid", places[k] as bigint, "unreadable", fault));
-  }
-  return found;
+    const level = checkLevel(address, pid?.level, report);
+    return level === undefined ? undefined : address + first + BigInt(level) * size;
+  });
+  const numbers = yield* readEach(data, NUMBER, places, NUMBER_OF_PID, report);
+  return numbers.map((number) => number?.namespace);
 }
 
 /**

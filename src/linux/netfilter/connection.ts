@@ -175,17 +175,17 @@ function* connectionsIn(data: KernelData, table: bigint, report: OnDamage): Rout
   const found: TrackedConnection[] = [];
   for (const [i, address] of addresses.entries()) {
     const [original, reply] = byConnection.get(address) as [Tuple | undefined, Tuple | undefined];
-    const any = original ?? reply;
+    const either = original ?? reply;
     const row = rows[i];
-    if (any === undefined) continue;
+    if (either === undefined) continue;
     if (original === undefined || reply === undefined) {
       report(damage("a connection", address, "mismatch", 0, "only one of its directions is in the table"));
     }
     found.push({
       namespace: nets[i]?.inode,
-      family: netfilterFamily(any.family),
-      protocol: PROTOCOLS.get(any.protocol) ?? String(any.protocol),
-      state: any.protocol !== TCP ? null : row && (TCP_STATES[row.tcp] ?? String(row.tcp)),
+      family: netfilterFamily(either.family),
+      protocol: PROTOCOLS.get(either.protocol) ?? String(either.protocol),
+      state: either.protocol !== TCP ? null : row && (TCP_STATES[row.tcp] ?? String(row.tcp)),
       original: original && directionOf(original),
       reply: reply && directionOf(reply),
       replied: row && (row.status & IPS_SEEN_REPLY) !== 0n,

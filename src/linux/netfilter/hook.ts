@@ -9,10 +9,11 @@ import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { CodeOwners } from "../modules/code-owner.js";
 import { needNetworkNamespaces } from "../net/net-namespaces.js";
-import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
+import { DamageLog, type DamageOptions, damage, type OnDamage, once } from "../objects/damage.js";
 import { readWhole } from "../objects/read-each.js";
-import { hasStruct, int, record, word } from "../objects/record.js";
+import { hasStruct, int, maybe, record, word } from "../objects/record.js";
 import { TypesError } from "../types/type-table.js";
+import { type HookChain, readHookChains } from "./hook-chains.js";
 import { type HookEntry, readHookEntries } from "./hook-entries.js";
 import { globalHeads, hasHooks, headsOfDevices, headsOfNamespace } from "./hook-heads.js";
 import { netfilterFamily, netfilterHook } from "./names.js";
@@ -23,6 +24,8 @@ const OPS = record("nf_hook_ops", {
   family: int("pf"),
   number: int("hooknum"),
   priority: int("priority"),
+  // Since 5.14.
+  type: maybe(int("hook_ops_type")),
 });
 
 /** Hooks by that many heads are read; what is behind is told. */
@@ -44,9 +47,12 @@ export interface NetfilterHook {
   readonly function: string | undefined;
   /** Whose code that is: a module's name, null for the kernel's own; `undefined` if no module that is listed owns it. */
   readonly module: string | null | undefined;
+  /** Names of the nf_tables chain that it runs, and of that chain's table, of family `registered`; null for anything else's. */
+  readonly table: string | null | undefined;
+  readonly chain: string | null | undefined;
   /** Address of the function. */
   readonly handler: bigint | undefined;
-  /** What the function is given of its own. */
+  /** What the function is given of its own: a chain of nf_tables gets its `struct nft_chain`. */
   readonly priv: bigint | undefined;
   /** The family that it was registered for: "inet" for one of both "ipv4" and "ipv6". */
   readonly registered: string | undefined;
@@ -81,19 +87,15 @@ function* hooksRoutine(
   const nets = yield* needNetworkNamespaces(data, log.report);
   const rows = yield* NET.on(data.types).read(data.memory, nets);
   const seen = new Set<bigint>();
+  // (A module without types is so for all namespaces.)
+  const context = { data, owners, report: log.report, reportOnce: once(log.report) };
   let left = MAX_ALL;
   const take = function* (
     heads: Parameters<typeof readHookEntries>[1],
     namespace: number | null | undefined,
   ) {
     const entries = yield* readHookEntries(data, heads, seen, log.report);
-    for (const hook of yield* describe(
-      data,
-      owners,
-      entries.slice(0, Math.max(0, left)),
-      namespace,
-      log.report,
-    )) {
+    for (const hook of yield* describe(context, entries.slice(0, Math.max(0, left)), namespace)) {
       yield sink.emit(hook);
     }
     left -= entries.length;
@@ -113,16 +115,22 @@ function* hooksRoutine(
   log.end();
 }
 
+/** What hooks of all namespaces are described with. */
+interface Context {
+  readonly data: KernelData;
+  readonly owners: CodeOwners;
+  readonly report: OnDamage;
+  readonly reportOnce: OnDamage;
+}
+
 function* describe(
-  data: KernelData,
-  owners: CodeOwners,
+  { data, owners, report, reportOnce }: Context,
   entries: readonly HookEntry[],
   namespace: number | null | undefined,
-  report: OnDamage,
 ): Routine<NetfilterHook[]> {
   const pointers = entries.map(({ ops }) => ops);
   const ops = yield* readWhole(data, OPS, pointers, "an nf_hook_ops", report);
-  const hooks: NetfilterHook[] = [];
+  const hooks: Omit<NetfilterHook, "table" | "chain">[] = [];
   for (const [i, entry] of entries.entries()) {
     const { head, hook: handler } = entry;
     const own = ops[i];
@@ -146,7 +154,9 @@ function* describe(
       ops: entry.ops,
     });
   }
-  return hooks;
+  const parts = hooks.map((hook, i) => ({ ...hook, type: ops[i]?.type }));
+  const chains = yield* readHookChains(data, parts, reportOnce);
+  return hooks.map((hook, i) => ({ ...hook, ...(chains[i] as HookChain) }));
 }
 
 function* functionName({ kernel }: KernelData, address: bigint): Routine<string | undefined> {

@@ -43,6 +43,16 @@ export function damage(
   return { what, address, reason, fault, message: `${what} at ${hex(address)}: ${why}` };
 }
 
+/** Tells each thing once, however often it is come by. */
+export function once(report: OnDamage): OnDamage {
+  const told = new Set<string>();
+  return (found) => {
+    if (told.has(found.message)) return;
+    told.add(found.message);
+    report(found);
+  };
+}
+
 /** Things that are listed in a message. */
 const LISTED = 3;
 /** Things that are kept. */

@@ -89,7 +89,10 @@ export interface Task {
   readonly state: string | undefined;
   /** At most 15 bytes. */
   readonly comm: string | undefined;
-  /** As /proc/PID/comm shows it: of kernel threads, all of it, and what a worker does (`+`) or did last (`-`). */
+  /**
+   * As /proc/PID/comm shows it: of kernel threads, all of it, and what a worker does (`+`) or did last (`-`). It may be longer than
+   * there, where it is cut behind 63 bytes.
+   */
   readonly name: string | undefined;
   /** Seconds since boot, time asleep included. */
   readonly start: number | undefined;

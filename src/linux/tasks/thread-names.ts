@@ -1,5 +1,6 @@
 /**
- * Names of kernel threads as /proc shows them: `comm` holds 15 bytes, the rest lies elsewhere.
+ * Names of kernel threads as /proc shows them, but whole: `comm` holds 15 bytes, the rest lies elsewhere. (/proc cuts them behind 63
+ * bytes: `tcomm[64]` of `proc_task_name`.)
  *
  * Facts: fs/proc/array.c (`proc_task_name`), kernel/kthread.c (`struct kthread`, `to_kthread`, `get_kthread_comm`), kernel/workqueue.c
  * (`wq_worker_comm`, `format_worker_id`), kernel/workqueue_internal.h (`struct worker`), include/linux/sched.h (PF_…).

@@ -6,22 +6,24 @@
  * `hrtimer_bases`), kernel/time/timer_list.c.
  */
 import type { Routine } from "../../io/index.js";
+import { readCpuSet } from "../cpus/cpu-sets.js";
 import type { KernelData } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { pointersIn } from "../objects/pointers.js";
 import { walkRbtree } from "../objects/rbtree.js";
 import { int, maybe, needStruct, offsetOf, place, record, word } from "../objects/record.js";
-import type { PerCpu } from "../per-cpu.js";
+import type { CpuCopy, PerCpu } from "../per-cpu.js";
 import { sizeOf, stripped } from "../types/c-type.js";
 import { needPlace } from "../types/member-path.js";
 
 const CPU_BASE = record("hrtimer_cpu_base", {
   cpu: maybe(int("cpu")),
   clocks: place("clock_base"),
-  // Null until the CPU is first brought up (kernel/time/hrtimer.c, `hrtimers_prepare_cpu`).
   back: word("clock_base[0].cpu_base"),
 });
 const CLOCK_BASE = record("hrtimer_clock_base", {
+  // Null until the CPU is first brought up, and from then on what is around it (kernel/time/hrtimer.c, `hrtimers_prepare_cpu`).
+  back: word("cpu_base"),
   // Since 5.4 the tree's leftmost node is kept beside its root.
   tree: place("active.rb_root", "active.head"),
   offset: word("offset.tv64", "offset"),
@@ -75,12 +77,20 @@ export function* readHrtimers(data: KernelData, perCpu: PerCpu, report: OnDamage
   const size = array.kind === "array" ? sizeOf(array.element) : 0;
   const timers: Hrtimer[] = [];
   const tops = new Set<bigint>();
+  let online: ReadonlySet<number> | undefined;
+  // (The first CPU is the one that booted.)
+  const isUp = function* (cpu: number): Routine<boolean> {
+    online ??= (yield* readCpuSet(data, "online", copies.at(-1)?.cpu ?? 0, report)) ?? new Set([0]);
+    return online.has(cpu);
+  };
   for (const [i, { address, partial, fault }] of bases.entries()) {
     const cpu = copies[i]?.cpu as number;
     const what = `the timers of CPU ${cpu}`;
     if (fault !== 0) report(damage(what, address, "unreadable", fault));
-    if (partial.back === 0n && partial.cpu === 0) continue;
-    if (partial.cpu !== undefined && partial.cpu !== cpu) {
+    if (partial.back === 0n && partial.cpu === 0) {
+      // (Nothing was written there yet, unless the CPU is online.)
+      if (!(yield* isUp(cpu))) continue;
+    } else if (partial.cpu !== undefined && partial.cpu !== cpu) {
       report(damage(what, address, "mismatch", 0, `they are CPU ${partial.cpu}'s`));
       continue;
     }
@@ -88,14 +98,14 @@ export function* readHrtimers(data: KernelData, perCpu: PerCpu, report: OnDamage
       index,
       at: BigInt.asUintN(64, (partial.clocks as bigint) + BigInt(index * size)),
     }));
-    timers.push(...(yield* timersOfClocks(data, cpu, clocks, tops, report)));
+    timers.push(...(yield* timersOfClocks(data, { cpu, address }, clocks, tops, report)));
   }
   return timers;
 }
 
 function* timersOfClocks(
   data: KernelData,
-  cpu: number,
+  base: CpuCopy,
   clocks: readonly { readonly index: number; readonly at: bigint }[],
   tops: Set<bigint>,
   report: OnDamage,
@@ -105,6 +115,10 @@ function* timersOfClocks(
     memory,
     clocks.map(({ at }) => at),
   );
+  const { cpu } = base;
+  const isZero = rows.every(({ partial }) => partial.back === 0n);
+  if (isZero)
+    report(damage(`the timers of CPU ${cpu}`, base.address, "invalid", 0, "its clocks were never set up"));
   const trees = rows.map(({ partial }) => partial.tree as bigint);
   const heads = yield* memory.gather(trees, memory.pointerSize);
   const node = BigInt(offsetOf(types, "hrtimer", "node.node"));
@@ -113,6 +127,10 @@ function* timersOfClocks(
     const name = CLOCKS[index % CLOCKS.length] as string;
     const soft = index >= CLOCKS.length;
     const what = `the ${name} timers of CPU ${cpu}`;
+    const back = rows[i]?.partial.back;
+    if (!isZero && back !== undefined && back !== base.address) {
+      report(damage(what, at, "mismatch", 0, "they do not point back to their CPU's"));
+    }
     const head = heads.at(i);
     const top = head === undefined ? undefined : pointersIn(memory, head)[0];
     if (top === 0n) continue;

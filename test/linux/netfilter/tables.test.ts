@@ -359,6 +359,16 @@ describe("connections", () => {
     expect(told).toEqual([]);
   });
 
+  it.each([
+    [0xffff_ffff_ffff_fff9n, false, false],
+    [2n, true, false],
+    [4n, false, true],
+  ])("of status %d were answered: %s, and are assured: %s", async (status, replied, assured) => {
+    const address = build([3, 5]);
+    words(address, "nf_conn", { status }, 8);
+    expect(await list()).toMatchObject([{ status, replied, assured }]);
+  });
+
   it("of which one direction can't be reached are given without it, which is told", async () => {
     build([3, 5]);
     memory.put(buckets + 24n, WILD);

@@ -1,7 +1,9 @@
 /** Timers of the committed dump's kernel, with things that are damaged, and by symbols that lack variables. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Damage, type KernelTimer, listTimers } from "../../../src/linux/index.js";
-import { offsetOf } from "../../../src/linux/objects/record.js";
+import { needStruct, offsetOf } from "../../../src/linux/objects/record.js";
+import { sizeOf } from "../../../src/linux/types/c-type.js";
+import { needPlace } from "../../../src/linux/types/member-path.js";
 import { functionsOnly } from "../../support/functions-only.js";
 import { PatchedKernel } from "../../support/patched-kernel.js";
 
@@ -130,6 +132,52 @@ describe("timers", () => {
       expect(told).toMatchObject([{ what, reason: "mismatch" }]);
       await patched.set(at, new Uint8Array(4));
     }
+  });
+
+  describe("whose clocks", () => {
+    const struct = "hrtimer_cpu_base";
+    const baseOf = async () => await (await patched.kernel.perCpu("hrtimer_bases", 0)).$.address();
+    /** All of the CPU's clocks, and its number. */
+    async function zero(): Promise<void> {
+      const from = (await baseOf()) + (await offset(struct, "clock_base"));
+      const size = sizeOf(needPlace(needStruct(await patched.kernel.types(), struct), "clock_base").type);
+      for (let at = 0; at < size; at += 8) await patched.setPointer(from + BigInt(at), 0n);
+    }
+
+    it("are all zero, though the CPU is online, are told once", async () => {
+      await zero();
+      expect(await list()).toEqual(wheel());
+      const address = await baseOf();
+      expect(told).toMatchObject([{ what: "the timers of CPU 0", address, reason: "invalid" }]);
+    });
+
+    it("are all zero, though the CPU booted, are told where no set of CPUs has a symbol", async () => {
+      await zero();
+      patched.kernel.useSymbols(await functionsOnly(patched.kernel));
+      await list();
+      expect(told).toMatchObject([{ what: "the timers of CPU 0", reason: "invalid" }]);
+    });
+
+    it("are all zero are none of a CPU that was never online, which is nothing to tell", async () => {
+      await zero();
+      const online = (await patched.kernel.symbol("__cpu_online_mask")).address;
+      await patched.setPointer(online, 0n);
+      expect(await list()).toEqual(wheel());
+      expect(told).toEqual([]);
+    });
+
+    it("do not point back to the CPU's are told, and given all the same", async () => {
+      const address = await baseOf();
+      const clocks = await Promise.all([0, 3].map((i) => offset(struct, `clock_base[${i}]`)));
+      const back = await offset("hrtimer_clock_base", "cpu_base");
+      await patched.setPointer(address + (clocks[0] as bigint) + back, 0n);
+      await patched.setPointer(address + (clocks[1] as bigint) + back, WILD);
+      expect(await list()).toEqual(whole);
+      expect(told.map(({ what, address: at, reason }) => [what, at, reason])).toEqual([
+        ["the monotonic timers of CPU 0", address + (clocks[0] as bigint), "mismatch"],
+        ["the tai timers of CPU 0", address + (clocks[1] as bigint), "mismatch"],
+      ]);
+    });
   });
 
   it("whose page is missing are left out, as far as nothing else says them, and told", async () => {

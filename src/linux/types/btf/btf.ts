@@ -181,6 +181,7 @@ export class Btf implements TypeTable {
     const { stringsStart, stringsEnd } = this.#header;
     const { buckets, next } = this.#allNames();
     const key = encodeName(name);
+    if (key === undefined) return;
     const hash = hashBytes(key, 0, key.length);
     let i = buckets[hash & (buckets.length - 1)] as number;
     // (Chains ascend. One that was kept in a file may be anything, but not a circle.)
@@ -435,8 +436,15 @@ function wordsOf(bytes: Uint8Array, littleEndian: boolean): Uint32Array {
   return words;
 }
 
-function encodeName(name: string): Uint8Array {
-  return Uint8Array.from(name, (character) => character.charCodeAt(0) & 0xff);
+/** A name as the strings have it: a byte a character, as they are decoded; `undefined` for one that no string can be. */
+function encodeName(name: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(name.length);
+  for (let i = 0; i < name.length; i++) {
+    const unit = name.charCodeAt(i);
+    if (unit === 0 || unit > 0xff) return undefined;
+    bytes[i] = unit;
+  }
+  return bytes;
 }
 
 /** Whether a string of the bytes is a name: no more, no less. */
