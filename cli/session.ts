@@ -193,6 +193,8 @@ export class Session {
       }
       return session;
     } catch (error) {
+      progress.clear();
+      warnOfProfile(machine, environment);
       await machine.close();
       throw error;
     }
@@ -257,9 +259,7 @@ export class Session {
   /** A message on standard error, and lines below it. */
   warn(message: string, lines: readonly string[] = []): void {
     this.#progress.clear();
-    const { style, stderr } = this.environment;
-    const more = lines.map((line) => `  ${escapeText(line)}\n`).join("");
-    stderr.write(`${style.warning("memtool:")} ${escapeText(message)}\n${more}`);
+    writeWarning(this.environment, message, lines);
   }
 
   /** An error that does not end the run. */
@@ -269,9 +269,20 @@ export class Session {
 
   async close(): Promise<void> {
     this.#progress.clear();
+    warnOfProfile(this.machine, this.environment);
     await this.out.flush();
     await this.machine.close();
   }
+}
+
+function writeWarning({ style, stderr }: Environment, message: string, lines: readonly string[]): void {
+  const more = lines.map((line) => `  ${escapeText(line)}\n`).join("");
+  stderr.write(`${style.warning("memtool:")} ${escapeText(message)}\n${more}`);
+}
+
+/** Says what became of the kernel's profile (`--cache`), whatever became of the command. */
+function warnOfProfile({ kernel }: Machine, environment: Environment): void {
+  if (kernel?.profileNote !== undefined) writeWarning(environment, kernel.profileNote, []);
 }
 
 /** How far to go for a kernel: a root's page tables are read without one, but what Linux means by their entries needs its release. */
