@@ -1,6 +1,6 @@
 /**
  * Profiles of kernels (see src/linux/profile.ts) as files: one for each build id, the newest 32 of them. What can't be written
- * is not kept, and what can't be read is not there: homes that are read-only are nothing to complain about. Behind a profile, a file
+ * is not kept, which is said, and what can't be read is not there. Behind a profile, a file
  * has the CRC-32 of it (little-endian), for one that was torn or went bad, not for a forged one.
  */
 import {
@@ -16,9 +16,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { KernelProfiles } from "../src/linux/index.js";
+import { errnoName } from "./errors.js";
 
 /** Profiles that are kept. */
 const MOST = 32;
@@ -82,19 +83,34 @@ class ProfileFolder implements KernelProfiles {
     }
   }
 
-  save(buildId: string, bytes: Uint8Array): void {
-    if (!isName(buildId) || bytes.length > MAX_BYTES) return;
+  save(buildId: string, bytes: Uint8Array): string | undefined {
+    if (!isName(buildId) || bytes.length > MAX_BYTES) return undefined;
     const path = join(this.#folder, buildId + SUFFIX);
     const written = `${path}.${process.pid}.tmp`;
     try {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+      makeFolder(this.#folder);
       // (Fails if something is there already, such as a link that somebody put there.)
       writeFileSync(written, withSum(bytes), { mode: 0o600, flag: "wx" });
       renameSync(written, path);
       prune(this.#folder);
-    } catch {
+      return undefined;
+    } catch (error) {
       removeIfThere(written);
+      return `what was read of this kernel can't be kept in ${this.#folder} (${errnoName(error) ?? error})`;
     }
+  }
+}
+
+/** Makes a folder and those above it, one by one: Node's own way to do so never ends below /proc (20.20, 24.22). */
+function makeFolder(folder: string): void {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  const above = dirname(folder);
+  if (above !== folder) makeFolder(above);
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    // (Another process may have made it meanwhile.)
+    if (errnoName(error) !== "EEXIST") throw error;
   }
 }
 
