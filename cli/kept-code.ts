@@ -3,11 +3,14 @@ import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "no
 import { dirname, join } from "node:path";
 import { Script } from "node:vm";
 import { crc32 } from "node:zlib";
+import { readRegularFile } from "../connectors/regular-file.js";
 
 /** The CRC-32 of the code, in front of it. V8 compares its own version, its options and the source's length. */
 const SUM_BYTES = 4;
 /** Code of other versions of memtool or Node that is left beside a new one. */
 const MOST_FILES = 8;
+/** The command's code has some 1 MiB. */
+const MAX_BYTES = 64 << 20;
 const SUFFIX = ".code";
 
 /**
@@ -31,11 +34,12 @@ export function runKept(path: string, folder: string, require: NodeJS.Require): 
   script.runInThisContext()(module.exports, require, module, path, dirname(path));
 }
 
-/** The code of a file; `undefined` for one that is not there, or not whole. */
+/** The code of a file; `undefined` for one that is not there, not whole, or no file. */
 function readCode(file: string): Buffer | undefined {
   try {
-    const bytes = readFileSync(file);
-    const code = bytes.subarray(SUM_BYTES);
+    const bytes = readRegularFile(file, MAX_BYTES);
+    const code = bytes?.subarray(SUM_BYTES);
+    if (bytes === undefined || code === undefined) return undefined;
     return bytes.length > SUM_BYTES && bytes.readUInt32LE(0) === crc32(code) ? code : undefined;
   } catch {
     return undefined;

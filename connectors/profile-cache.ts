@@ -3,23 +3,13 @@
  * is not kept, which is said, and what can't be read is not there. Behind a profile, a file
  * has the CRC-32 of it (little-endian), for one that was torn or went bad, not for a forged one.
  */
-import {
-  closeSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { KernelProfiles } from "../src/linux/index.js";
 import { errnoName } from "./errors.js";
+import { readRegularFile } from "./regular-file.js";
 
 /** Profiles that are kept. */
 const MOST = 32;
@@ -76,7 +66,7 @@ class ProfileFolder implements KernelProfiles {
   load(buildId: string): Uint8Array | undefined {
     if (!isName(buildId)) return undefined;
     try {
-      const bytes = readFile(join(this.#folder, buildId + SUFFIX));
+      const bytes = readRegularFile(join(this.#folder, buildId + SUFFIX), MAX_BYTES);
       return bytes === undefined ? undefined : withoutSum(bytes);
     } catch {
       return undefined;
@@ -142,24 +132,6 @@ function removeIfThere(path: string): void {
 /** Whether a build id is one, and so no path: a dump may say anything. */
 function isName(buildId: string): boolean {
   return /^[0-9a-f]{16,128}$/.test(buildId);
-}
-
-function readFile(path: string): Uint8Array | undefined {
-  const file = openSync(path, "r");
-  try {
-    const status = fstatSync(file);
-    if (!status.isFile() || status.size > MAX_BYTES) return undefined;
-    const bytes = new Uint8Array(status.size);
-    let at = 0;
-    while (at < bytes.length) {
-      const count = readSync(file, bytes, at, bytes.length - at, at);
-      if (count === 0) return undefined;
-      at += count;
-    }
-    return bytes;
-  } finally {
-    closeSync(file);
-  }
 }
 
 /** Removes all but the newest profiles, and what a process that was ended has left. */

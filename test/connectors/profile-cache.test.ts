@@ -1,5 +1,15 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -272,6 +282,23 @@ describe("profiles of kernels", () => {
     expect(cache?.save(BUILD, Uint8Array.of(1))).toMatch(
       /can't be kept in \/proc\/nothing\/below \(ENOENT\)$/,
     );
+  });
+
+  it.runIf(process.platform === "linux")("are none of pipes and devices, which nobody waits for", () => {
+    const folder = newFolder();
+    mkdirSync(folder);
+    const path = join(folder, `${BUILD}.profile`);
+    expect(spawnSync("mkfifo", [path]).status).toBe(0);
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ["dist/cli.js", "types", "list_head", "-f", DUMP],
+      { env: { ...process.env, MEMTOOL_CACHE: folder }, encoding: "utf8", timeout: 20_000 },
+    );
+    expect([status, stdout, stderr]).toEqual([0, expect.stringContaining("struct list_head"), ""]);
+    expect(Buffer.compare(readFileSync(path), kept)).toBe(0);
+    rmSync(path);
+    symlinkSync("/dev/zero", path);
+    expect(profileCache(folder)?.load(BUILD)).toBe(undefined);
   });
 
   it("that can't be kept are told with the kernel", async () => {
