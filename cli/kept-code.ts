@@ -1,23 +1,16 @@
 /** Runs a CommonJS module with compiled code that an earlier run has kept, where Node doesn't do that itself (before 22.1). */
-import {
-  closeSync,
-  fstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Script } from "node:vm";
 import { crc32 } from "node:zlib";
+import { readRegularFile } from "../connectors/regular-file.js";
 
 /** The CRC-32 of the code, in front of it. V8 compares its own version, its options and the source's length. */
 const SUM_BYTES = 4;
 /** Code of other versions of memtool or Node that is left beside a new one. */
 const MOST_FILES = 8;
+/** The command has some 1 MiB, and so has its code. */
+const MAX_BYTES = 64 << 20;
 const SUFFIX = ".code";
 
 /**
@@ -45,29 +38,21 @@ const BEFORE = Buffer.from("(function(exports,require,module,__filename,__dirnam
 const BEHIND = Buffer.from("\n})");
 
 /** A module, and its text as a function. The file is read to its place in that: it has a megabyte. */
-function readWrapped(path: string): { bytes: Buffer; text: string } {
-  const file = openSync(path, "r");
-  try {
-    const { size } = fstatSync(file);
-    const whole = Buffer.allocUnsafeSlow(BEFORE.length + size + BEHIND.length);
-    const bytes = whole.subarray(BEFORE.copy(whole), BEFORE.length + size);
-    for (let at = 0; at < size; ) {
-      const read = readSync(file, bytes, at, size - at, at);
-      if (read === 0) throw new Error(`${path} was cut short while it was read`);
-      at += read;
-    }
-    BEHIND.copy(whole, BEFORE.length + size);
-    return { bytes, text: whole.toString("latin1") };
-  } finally {
-    closeSync(file);
-  }
+function readWrapped(path: string): { bytes: Uint8Array; text: string } {
+  const whole = readRegularFile(path, MAX_BYTES, BEFORE.length, BEHIND.length);
+  if (whole === undefined) throw new Error(`${path} is no file, or was changed while it was read`);
+  BEFORE.copy(whole);
+  BEHIND.copy(whole, whole.length - BEHIND.length);
+  const bytes = whole.subarray(BEFORE.length, whole.length - BEHIND.length);
+  return { bytes, text: whole.toString("latin1") };
 }
 
-/** The code of a file; `undefined` for one that is not there, or not whole. */
+/** The code of a file; `undefined` for one that is not there, not whole, or no file. */
 function readCode(file: string): Buffer | undefined {
   try {
-    const bytes = readFileSync(file);
-    const code = bytes.subarray(SUM_BYTES);
+    const bytes = readRegularFile(file, MAX_BYTES);
+    const code = bytes?.subarray(SUM_BYTES);
+    if (bytes === undefined || code === undefined) return undefined;
     return bytes.length > SUM_BYTES && bytes.readUInt32LE(0) === crc32(code) ? code : undefined;
   } catch {
     return undefined;

@@ -14,9 +14,17 @@ import { type TranslateCommandOptions, translate } from "./commands/translate.js
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
 import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
 import { addKernelCommands, KERNEL_COMMANDS } from "./linux/commands.js";
-import { parseAddress, parseEpt, parseKaslr, parseMmu, parsePid, parseRoot } from "./parse.js";
+import {
+  type AddressExpression,
+  parseAddress,
+  parseEpt,
+  parseKaslr,
+  parseMmu,
+  parsePid,
+  parseRoot,
+} from "./parse.js";
 import { escapeText } from "./render/escape.js";
-import { type Environment, type GlobalOptions, type Purpose, Session } from "./session.js";
+import { type Environment, type GlobalOptions, type Purpose, purposeOf, Session } from "./session.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
@@ -155,8 +163,8 @@ export async function run(
     .addHelpText("after", example(`read linux_banner --length 160 -f ${FIXTURE}`))
     .action((addresses: string[], options: ReadCommandOptions) => {
       readOptions(options, program.opts<GlobalOptions>().json ?? false);
-      checkAddresses(addresses, options.stdin);
-      return session((opened) => read(opened, addresses, options));
+      const purpose = purposeOf(checkAddresses(addresses, options.stdin), options.stdin);
+      return session((opened) => read(opened, addresses, options), purpose);
     });
 
   program
@@ -178,7 +186,7 @@ export async function run(
     .action((addresses: string[], options: TranslateCommandOptions) => {
       if (options.reverse === true) {
         reverseTargets(addresses, options);
-        return session((opened) => reverse(opened, addresses, options));
+        return session((opened) => reverse(opened, addresses, options), "virtual");
       }
       for (const [name, value] of [
         ["--length", options.length],
@@ -187,7 +195,7 @@ export async function run(
         if (value !== undefined) throw new UsageError(`${name} is for --reverse`);
       }
       checkAddresses(addresses, options.stdin);
-      return session((opened) => translate(opened, addresses, options));
+      return session((opened) => translate(opened, addresses, options), "virtual");
     });
 
   program
@@ -207,7 +215,7 @@ export async function run(
     .action((address: string | undefined, options: MapsCommandOptions) => {
       checkMapsOptions(address, options);
       checkAddresses(address === undefined ? [] : [address], false);
-      return session((opened) => maps(opened, address, options));
+      return session((opened) => maps(opened, address, options), "virtual");
     });
 
   program
@@ -226,7 +234,7 @@ export async function run(
     .option("--near <address>", "the symbol at or below this address")
     .addHelpText("after", example(`symbols init_task 'init_*_ns' -f ${FIXTURE}`))
     .action((names: string[], options: SymbolsCommandOptions) =>
-      session((opened) => symbols(opened, names, options)),
+      session((opened) => symbols(opened, names, options), "kernel"),
     );
 
   program
@@ -247,8 +255,8 @@ export async function run(
         throw new UsageError("write changes the target: say so with --write");
       }
       const bytes = bytesToWrite(words, options);
-      checkAddresses([address], false);
-      return session((opened) => write(opened, address, bytes));
+      const purpose = purposeOf(checkAddresses([address], false));
+      return session((opened) => write(opened, address, bytes), purpose);
     });
 
   program
@@ -316,8 +324,8 @@ export async function run(
   }
 
   /** Addresses are checked before the target is opened. */
-  function checkAddresses(addresses: readonly string[], stdin: boolean | undefined): void {
-    if (stdin !== true) for (const text of addresses) parseAddress(text);
+  function checkAddresses(addresses: readonly string[], stdin: boolean | undefined): AddressExpression[] {
+    return stdin === true ? [] : addresses.map(parseAddress);
   }
 }
 

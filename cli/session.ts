@@ -86,10 +86,26 @@ export function targetOf(options: GlobalOptions, env: Environment["env"]): OpenT
 /**
  * What a target is opened for. `info`: the kernel is looked for in any case, and whoever asks reports that there is none.
  * `coverage`: without a kernel. Both tell holes of the file system from other bytes. `memory`: `--physical` and `--root` do
- * without a kernel, until a symbol is met. `roots`: with the kernel that the dump's note tells of, and no scan for one. `kernel`: what is asked of the kernel; without one there is
- * nothing to say. `convert`: who converts looks for one where the new dump needs it.
+ * without a kernel, until a symbol is met; else with one that VMCOREINFO leads to. `virtual`: the same, where only a kernel will do:
+ * page tables may lead to it too. `roots`: with the kernel that the dump's note tells of, and no scan for one. `kernel`: what is
+ * asked of the kernel; without one there is nothing to say. `convert`: who converts looks for one where the new dump needs it.
  */
-export type Purpose = "kernel" | "info" | "coverage" | "convert" | "roots" | "memory";
+export type Purpose = "kernel" | "info" | "coverage" | "convert" | "roots" | "memory" | "virtual";
+
+/**
+ * What reads and writes are opened for: a symbol is an address of a kernel, and so is what no physical address can be. (A search for
+ * page tables takes ten times as long as one for VMCOREINFO, and images without a kernel have physical addresses only.)
+ *
+ * @param stdin Whether the addresses come later.
+ */
+export function purposeOf(addresses: readonly AddressExpression[], stdin = false): Purpose {
+  const isVirtual = ({ base, offset }: AddressExpression) =>
+    typeof base === "string" || base + offset >= END_OF_PHYSICAL;
+  return stdin || addresses.some(isVirtual) ? "virtual" : "memory";
+}
+
+/** Physical addresses have 52 bits at most. */
+const END_OF_PHYSICAL = 1n << 52n;
 
 /** Unknown symbols that similar ones are looked for. */
 const SUGGESTED = 16;
@@ -171,11 +187,14 @@ export class Session {
           `nothing tells the format of the page tables: ${space.virtual?.mmu.name} is taken (--mmu NAME, or see what info finds)`,
         );
       }
-      if (purpose === "memory" && machine.noKernel !== undefined && space.map !== undefined) {
+      const isMemory = purpose === "memory" || purpose === "virtual";
+      if (isMemory && machine.noKernel !== undefined && space.map !== undefined) {
         session.warn(`${machine.noKernel.message}; addresses are physical here`);
       }
       return session;
     } catch (error) {
+      progress.clear();
+      warnOfProfile(machine, environment);
       await machine.close();
       throw error;
     }
@@ -194,12 +213,16 @@ export class Session {
         `"${base}" is not an address: ${this.machine.name} has no kernel symbols (0x… or decimal)`,
       );
     }
+    const { physical, root } = this.options;
     // (What is read is chosen already: a kernel that is found late would name addresses of another space.)
-    const linux = await this.machine.linux({ searchRoots: false });
+    if (this.machine.noKernel !== undefined && physical !== true && root === undefined) {
+      throw this.machine.noKernel;
+    }
+    const linux = await this.machine.linux();
     this.#progress.clear();
     const symbol = await this.#symbol(linux, base);
     let address = checkAddress(symbol.address + offset, text);
-    if (this.options.physical === true) {
+    if (physical === true) {
       const translation = await linux.memory.translate(address);
       if (!("physical" in translation)) {
         throw new MemtoolError("NOT_MAPPED", `${text} is at ${hex(address)}, which is ${translation.state}`);
@@ -236,9 +259,7 @@ export class Session {
   /** A message on standard error, and lines below it. */
   warn(message: string, lines: readonly string[] = []): void {
     this.#progress.clear();
-    const { style, stderr } = this.environment;
-    const more = lines.map((line) => `  ${escapeText(line)}\n`).join("");
-    stderr.write(`${style.warning("memtool:")} ${escapeText(message)}\n${more}`);
+    writeWarning(this.environment, message, lines);
   }
 
   /** An error that does not end the run. */
@@ -248,9 +269,20 @@ export class Session {
 
   async close(): Promise<void> {
     this.#progress.clear();
+    warnOfProfile(this.machine, this.environment);
     await this.out.flush();
     await this.machine.close();
   }
+}
+
+function writeWarning({ style, stderr }: Environment, message: string, lines: readonly string[]): void {
+  const more = lines.map((line) => `  ${escapeText(line)}\n`).join("");
+  stderr.write(`${style.warning("memtool:")} ${escapeText(message)}\n${more}`);
+}
+
+/** Says what became of the kernel's profile (`--cache`), whatever became of the command. */
+function warnOfProfile({ kernel }: Machine, environment: Environment): void {
+  if (kernel?.profileNote !== undefined) writeWarning(environment, kernel.profileNote, []);
 }
 
 /** How far to go for a kernel: a root's page tables are read without one, but what Linux means by their entries needs its release. */
@@ -258,8 +290,9 @@ function kernelFor(purpose: Purpose, { physical, root }: GlobalOptions): "search
   if (purpose === "kernel") return "search";
   if (purpose === "info") return "scan";
   if (purpose === "roots") return "note";
-  if (purpose !== "memory" || physical === true) return "none";
-  return root === undefined ? "scan" : "note";
+  if ((purpose !== "memory" && purpose !== "virtual") || physical === true) return "none";
+  if (root !== undefined) return "note";
+  return purpose === "virtual" ? "search" : "scan";
 }
 
 /**

@@ -1,24 +1,15 @@
 /**
  * Profiles of kernels (see src/linux/profile.ts) as files: one for each build id, the newest 32 of them. What can't be written
- * is not kept, and what can't be read is not there: homes that are read-only are nothing to complain about. Behind a profile, a file
+ * is not kept, which is said, and what can't be read is not there. Behind a profile, a file
  * has the CRC-32 of it (little-endian), for one that was torn or went bad, not for a forged one.
  */
-import {
-  closeSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { KernelProfiles } from "../src/linux/index.js";
+import { errnoName } from "./errors.js";
+import { readRegularFile } from "./regular-file.js";
 
 /** Profiles that are kept. */
 const MOST = 32;
@@ -75,26 +66,41 @@ class ProfileFolder implements KernelProfiles {
   load(buildId: string): Uint8Array | undefined {
     if (!isName(buildId)) return undefined;
     try {
-      const bytes = readFile(join(this.#folder, buildId + SUFFIX));
+      const bytes = readRegularFile(join(this.#folder, buildId + SUFFIX), MAX_BYTES);
       return bytes === undefined ? undefined : withoutSum(bytes);
     } catch {
       return undefined;
     }
   }
 
-  save(buildId: string, bytes: Uint8Array): void {
-    if (!isName(buildId) || bytes.length > MAX_BYTES) return;
+  save(buildId: string, bytes: Uint8Array): string | undefined {
+    if (!isName(buildId) || bytes.length > MAX_BYTES) return undefined;
     const path = join(this.#folder, buildId + SUFFIX);
     const written = `${path}.${process.pid}.tmp`;
     try {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+      makeFolder(this.#folder);
       // (Fails if something is there already, such as a link that somebody put there.)
       writeFileSync(written, withSum(bytes), { mode: 0o600, flag: "wx" });
       renameSync(written, path);
       prune(this.#folder);
-    } catch {
+      return undefined;
+    } catch (error) {
       removeIfThere(written);
+      return `what was read of this kernel can't be kept in ${this.#folder} (${errnoName(error) ?? error})`;
     }
+  }
+}
+
+/** Makes a folder and those above it, one by one: Node's own way to do so never ends below /proc (20.20, 24.22). */
+function makeFolder(folder: string): void {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  const above = dirname(folder);
+  if (above !== folder) makeFolder(above);
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    // (Another process may have made it meanwhile.)
+    if (errnoName(error) !== "EEXIST") throw error;
   }
 }
 
@@ -126,24 +132,6 @@ function removeIfThere(path: string): void {
 /** Whether a build id is one, and so no path: a dump may say anything. */
 function isName(buildId: string): boolean {
   return /^[0-9a-f]{16,128}$/.test(buildId);
-}
-
-function readFile(path: string): Uint8Array | undefined {
-  const file = openSync(path, "r");
-  try {
-    const status = fstatSync(file);
-    if (!status.isFile() || status.size > MAX_BYTES) return undefined;
-    const bytes = new Uint8Array(status.size);
-    let at = 0;
-    while (at < bytes.length) {
-      const count = readSync(file, bytes, at, bytes.length - at, at);
-      if (count === 0) return undefined;
-      at += count;
-    }
-    return bytes;
-  } finally {
-    closeSync(file);
-  }
 }
 
 /** Removes all but the newest profiles, and what a process that was ended has left. */

@@ -93,8 +93,7 @@ export function addKernelCommands(
           pid: opened.pid,
           version,
         });
-        const { typeDamage, symbolDamage, profileNote } = kernel;
-        if (profileNote !== undefined) opened.warn(profileNote);
+        const { typeDamage, symbolDamage } = kernel;
         const damage = [symbolDamage, typeDamage].filter((each) => each !== undefined);
         for (const each of damage) opened.warn(each);
         return status === EXIT.ok && damage.length > 0 ? EXIT.partial : status;

@@ -70,6 +70,8 @@ export class LinuxKernel {
   readonly #profiles: KernelProfiles | undefined;
   /** What is kept of this build; `null` before it was looked for. */
   #profile: FittingProfile | string | undefined | null = null;
+  /** Why no profile of this build can be kept. */
+  #notKept: string | undefined;
   /** Where `kallsyms_names` is, once kallsyms were read from memory. */
   #namesAt: bigint | undefined;
 
@@ -182,9 +184,12 @@ export class LinuxKernel {
     return typeof this.#profile === "string" ? undefined : (this.#profile ?? undefined);
   }
 
-  /** Why what is kept of this build (`profiles` of `findKernel`) was not used, once it was looked at; `undefined` if it was, or nothing is. */
+  /**
+   * Why what is kept of this build (`profiles` of `findKernel`) was not used, once it was looked at, or why nothing can be kept of it;
+   * `undefined` if there is nothing to say.
+   */
   get profileNote(): string | undefined {
-    return typeof this.#profile === "string" ? this.#profile : undefined;
+    return this.#notKept ?? (typeof this.#profile === "string" ? this.#profile : undefined);
   }
 
   /**
@@ -198,7 +203,8 @@ export class LinuxKernel {
   /** Keeps a profile, if kallsyms came from memory. */
   *#saveProfile(types: Btf | undefined, btfAt?: bigint): Routine<void> {
     if (this.#profiles === undefined || this.#kallsyms === undefined || this.#namesAt === undefined) return;
-    yield* saveProfile(this.#profiles, this, this.#kallsyms, { names: this.#namesAt, btf: btfAt }, types);
+    const at = { names: this.#namesAt, btf: btfAt };
+    this.#notKept = yield* saveProfile(this.#profiles, this, this.#kallsyms, at, types);
   }
 
   /**

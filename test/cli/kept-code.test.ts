@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -86,6 +87,28 @@ describe("code that is kept", () => {
       expect(Buffer.compare(readFileSync(path), bad)).not.toBe(0);
     }
   });
+});
+
+describe("code that is kept where something else lies", () => {
+  it.runIf(isOurs && process.platform === "linux")(
+    "is written again, and no pipe is waited for",
+    async () => {
+      const cache = newCache();
+      const folder = join(cache, "memtool", "code");
+      await version(cache);
+      const path = join(folder, readdirSync(folder)[0] as string);
+      rmSync(path);
+      expect(spawnSync("mkfifo", [path]).status).toBe(0);
+      const env = { ...process.env, XDG_CACHE_HOME: cache };
+      const { status, stdout, stderr } = spawnSync(process.execPath, ["dist/cli.cjs", "--version"], {
+        env,
+        encoding: "utf8",
+        timeout: 20_000,
+      });
+      expect([status, stdout, stderr]).toEqual(fine);
+      expect(statSync(path).isFile()).toBe(true);
+    },
+  );
 });
 
 describe("the command finds its files", () => {

@@ -22,6 +22,9 @@ function newCache() {
   };
 }
 
+const note =
+  "memtool: what the cache has of this kernel is damaged, or another version's: it is not used, and made again\n";
+
 describe("a profile that is not used", () => {
   it("is told, also by a command that fails, and made again", async () => {
     const { profiles, profile, run } = newCache();
@@ -33,8 +36,6 @@ describe("a profile that is not used", () => {
     const kept = readFileSync(profile);
     truncateSync(profile, 1000);
     const torn = await run("types", "list_head", ...ON_DUMP);
-    const note =
-      "memtool: what the cache has of this kernel is damaged, or another version's: it is not used, and made again\n";
     expect([torn.status, torn.err]).toEqual([0, note]);
     expect(torn.out).toBe(types.out);
     expect(Buffer.compare(readFileSync(profile), kept)).toBe(0);
@@ -44,6 +45,19 @@ describe("a profile that is not used", () => {
     expect(failed.err).toContain(note);
     const again = await run("types", "list_head", ...ON_DUMP);
     expect([again.status, again.out, again.err]).toEqual([0, types.out, ""]);
+  });
+
+  it.each([
+    [["read", "linux_banner"], 0, ""],
+    [["symbols", "init_task"], 0, ""],
+    [["read", "no_such_symbol"], 1, 'memtool: no kernel symbol "no_such_symbol"'],
+    [["translate", "0", "--pid", "4000000"], 1, "memtool: there is no process 4000000"],
+  ])("is told by %j, once, before why it fails", async (args, wanted, error) => {
+    const { profile, run } = newCache();
+    writeFileSync(profile, "none");
+    const { status, err } = await run(...args, ...ON_DUMP);
+    expect([status, err.slice(0, note.length + error.length)]).toEqual([wanted, note + error]);
+    expect(err.split(note)).toHaveLength(2);
   });
 });
 

@@ -1,4 +1,15 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -208,7 +219,7 @@ describe("profiles of kernels", () => {
       const { bytes } = (await linux.types()) as Btf;
       expect(() => readdirSync(folder)).toThrow();
       const saved: string[] = [];
-      const profiles = { load: () => undefined, save: (id: string) => saved.push(id) };
+      const profiles = { load: () => undefined, save: (id: string) => void saved.push(id) };
       const save = (btf: Uint8Array) =>
         Io.of(linux.memory.scheduler, saveProfile, profiles, linux, kallsyms, NOWHERE, new Btf(btf));
       await save(bytes.slice().fill(0, -100));
@@ -248,15 +259,54 @@ describe("profiles of kernels", () => {
     expect(statSync(join(folder, names[0] as string)).mode & 0o77).toBe(0);
   });
 
-  it("are of no path that a dump makes up, and what can't be written is not kept", () => {
+  it("are of no path that a dump makes up, and what can't be written is not kept, which is said", () => {
     const folder = newFolder();
     profileCache(folder)?.save("../../escaped", Uint8Array.of(1));
     expect(() => readdirSync(folder)).toThrow();
     const file = join(work, "a file");
     writeFileSync(file, "");
     const none = profileCache(join(file, "below"));
-    none?.save(BUILD, Uint8Array.of(1));
+    expect(none?.save(BUILD, Uint8Array.of(1))).toMatch(/can't be kept in .*a file.below \([A-Z]+\)$/);
     expect(none?.load(BUILD)).toBe(undefined);
+  });
+
+  it.runIf(process.platform === "linux")("below /proc, nothing can be kept, nor does anything hang", () => {
+    // (Where Node's own way to make a folder hangs, what waits for it must be another process.)
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      ["dist/cli.cjs", "types", "list_head", "-f", DUMP],
+      { env: { ...process.env, MEMTOOL_CACHE: "/proc/nothing/below" }, encoding: "utf8", timeout: 20_000 },
+    );
+    expect([status, stdout]).toEqual([0, expect.stringContaining("struct list_head")]);
+    const cache = profileCache("/proc/nothing/below");
+    expect(cache?.save(BUILD, Uint8Array.of(1))).toMatch(
+      /can't be kept in \/proc\/nothing\/below \(ENOENT\)$/,
+    );
+  });
+
+  it.runIf(process.platform === "linux")("are none of pipes and devices, which nobody waits for", () => {
+    const folder = newFolder();
+    mkdirSync(folder);
+    const path = join(folder, `${BUILD}.profile`);
+    expect(spawnSync("mkfifo", [path]).status).toBe(0);
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ["dist/cli.cjs", "types", "list_head", "-f", DUMP],
+      { env: { ...process.env, MEMTOOL_CACHE: folder }, encoding: "utf8", timeout: 20_000 },
+    );
+    expect([status, stdout, stderr]).toEqual([0, expect.stringContaining("struct list_head"), ""]);
+    expect(Buffer.compare(readFileSync(path), kept)).toBe(0);
+    rmSync(path);
+    symlinkSync("/dev/zero", path);
+    expect(profileCache(folder)?.load(BUILD)).toBe(undefined);
+  });
+
+  it("that can't be kept are told with the kernel", async () => {
+    const file = join(work, "no folder");
+    writeFileSync(file, "");
+    expect((await processes(DUMP, file)).note).toMatch(
+      /^what was read of this kernel can't be kept in .*no folder/,
+    );
   });
 
   it("are where the environment says, or nowhere", () => {

@@ -6,7 +6,15 @@
  * `swapper_pg_dir` is the kernel's own root. A CPU's root is not to be trusted: under page-table isolation it may be the
  * user copy, which maps next to nothing of the kernel (arch/x86/mm/pti.c), and on arm64 it is that of the lower half.
  */
-import { hex, Io, MemtoolError, type PacketIo, type Routine, readPartial } from "../../io/index.js";
+import {
+  hex,
+  Io,
+  MemtoolError,
+  type PacketIo,
+  type Routine,
+  readPartial,
+  withMapping,
+} from "../../io/index.js";
 import { schedulerOf } from "../../io/requests.js";
 import type { PhysicalMap } from "../../memory/physical-map.js";
 import type { MmuDef } from "../../paging/formats/mmu-def.js";
@@ -21,6 +29,7 @@ import type { Gunzip } from "../config/gunzip.js";
 import type { KernelOrigin } from "../kernel.js";
 import { Linux } from "../linux.js";
 import type { KernelProfiles } from "../profile/profile.js";
+import { findBase } from "./find-base.js";
 import { describeTried, findByRoots, type KernelByRoot, type RootsTried } from "./find-by-root.js";
 import { imageSymbols } from "./image.js";
 import { scanPieces, scanWindows } from "./scan-order.js";
@@ -105,7 +114,7 @@ interface Candidate {
 /**
  * Finds the kernel.
  *
- * @throws {KernelNotFoundError} `NO_KERNEL` or `NO_ROOT`, with what to give instead; `OTHER_PAGING` for a format that can't be the
+ * @throws {KernelNotFoundError} `NO_KERNEL`, `NO_ROOT` or `MISPLACED`, with what to give instead; `OTHER_PAGING` for a format that can't be the
  * kernel's, as it has two roots and the kernel one, or the other way round.
  */
 export function findKernel(physical: PacketIo<number>, options: FindKernelOptions): Io<Linux> {
@@ -192,6 +201,9 @@ function* accept(physical: PacketIo<number>, options: FindKernelOptions, found: 
     );
   }
   if (!holds) {
+    if (offset !== undefined && source === "swapper_pg_dir") {
+      yield* checkBase(physical, options, { info, arch, mmu, root, offset });
+    }
     warnings.push(
       `the page tables at ${hex(root)} don't map the kernel's own symbols: the root is wrong, or tables are missing`,
     );
@@ -204,6 +216,42 @@ function* accept(physical: PacketIo<number>, options: FindKernelOptions, found: 
     warnings,
   };
   return linuxOf(physical, options, { info, arch, mmu, root, offset, origin });
+}
+
+/**
+ * Whether the bytes of a raw image may be where they belong. (Other dumps say where theirs do.)
+ *
+ * @throws {KernelNotFoundError} `MISPLACED` if they are not.
+ */
+function* checkBase(
+  physical: PacketIo<number>,
+  options: FindKernelOptions,
+  { info, arch, mmu, root, offset }: Omit<Parts, "origin"> & { readonly offset: bigint },
+): Routine<void> {
+  const { map, scan } = options;
+  const { end } = map;
+  const release = `Linux ${info.release ?? "?"}`;
+  if (scan !== false) {
+    const base = yield* findBase(physical, map, info, offset, function* (start) {
+      const moved = withMapping(physical, [{ start, size: end, target: 0 }]);
+      return (yield* imageOffset(moved, options, arch, mmu, root, info)) === offset;
+    });
+    if (base !== undefined) {
+      throw new KernelNotFoundError(
+        "MISPLACED",
+        `${release} is in this memory, whose first byte is that of the physical address ${hex(base)}, not of 0: ` +
+          `say so, if it is a raw image, with --map ${hex(base)}-${hex(base + end)}`,
+        mmu,
+      );
+    }
+  }
+  if (map.stateOf(root) !== "outside") return;
+  throw new KernelNotFoundError(
+    "MISPLACED",
+    `VMCOREINFO of ${release} has its page tables at ${hex(root)}, where this dump has no memory: say where the bytes of a raw image ` +
+      "belong (--map START-END, as that machine's /proc/iomem has its System RAM), give another root (--root), or use --physical",
+    mmu,
+  );
 }
 
 /** The kernel that page tables lead to. */

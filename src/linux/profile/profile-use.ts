@@ -91,6 +91,7 @@ function make(profile: KernelProfile, kernel: ProfileKernel): FittingProfile | u
  *
  * @param at    Where `kallsyms_names` and BTF are in this kernel.
  * @param types Its BTF; none for a kernel without.
+ * @returns why a whole one is not kept; `undefined` if it is.
  */
 export function* saveProfile(
   profiles: KernelProfiles,
@@ -98,14 +99,15 @@ export function* saveProfile(
   kallsyms: Kallsyms,
   at: { readonly names: bigint; readonly btf: bigint | undefined },
   types: Btf | undefined,
-): Routine<void> {
+): Routine<string | undefined> {
   const { buildId, kernelOffset = 0n } = kernel.vmcoreinfo;
-  if (buildId === undefined || types?.damage !== undefined || kallsyms.damage !== undefined) return;
-  if (!areAscending(kallsyms.addresses) || !agrees(kallsyms, kernel.named)) return;
+  if (buildId === undefined || types?.damage !== undefined || kallsyms.damage !== undefined) return undefined;
+  if (!areAscending(kallsyms.addresses) || !agrees(kallsyms, kernel.named)) return undefined;
   const btf = types?.bytes;
   const state = kallsymsState(kallsyms);
-  if (state.names.length + (btf?.length ?? 0) > MAX_PROFILE) return;
-  if (hasBlankPage(state.names) || (btf !== undefined && (hasBlankPage(btf) || hasBlankEnd(btf)))) return;
+  if (state.names.length + (btf?.length ?? 0) > MAX_PROFILE) return undefined;
+  if (hasBlankPage(state.names) || (btf !== undefined && (hasBlankPage(btf) || hasBlankEnd(btf))))
+    return undefined;
   const addresses = state.addresses.slice();
   moveImage(addresses, -kernelOffset);
   const banner = yield* readBanner(kernel.memory, kallsyms);
@@ -120,7 +122,7 @@ export function* saveProfile(
     btf,
     btfIndex: types === undefined ? undefined : Btf.indexOf(types),
   };
-  profiles.save(buildId, encodeProfile(profile));
+  return profiles.save(buildId, encodeProfile(profile));
 }
 
 /** Whether what VMCOREINFO names is where the table says, as far as it has it, and it has something. */

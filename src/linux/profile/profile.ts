@@ -24,8 +24,8 @@ export interface KernelProfiles {
    * (an empty array) then: others than were saved do no harm but wrong answers.
    */
   load(buildId: string): Uint8Array | undefined;
-  /** Keeps a profile, instead of the one of that build id. */
-  save(buildId: string, bytes: Uint8Array): void;
+  /** Keeps a profile, instead of the one of that build id. @returns why it is not kept, to be told; `undefined` if it is. */
+  save(buildId: string, bytes: Uint8Array): string | undefined;
 }
 
 /** What is kept of a kernel. Addresses are those without KASLR. */

@@ -1,6 +1,6 @@
 /** Kernels without VMCOREINFO: found by page tables, whose image has the rest; and what is said where nothing leads to one. */
 import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { type Machine, open } from "../../../connectors/index.js";
 import type { Truth } from "../../../fixtures/vm/truth.mjs";
 import { MemoryIo } from "../../../src/io/index.js";
@@ -155,6 +155,42 @@ describe("memtool, of a dump without VMCOREINFO", () => {
     expect(facts.out).not.toContain("KASLR offset");
     const wrong = await memtool(["ps", "--kaslr", "0x123", "-f", path]);
     expect([wrong.status, wrong.err]).toEqual([2, expect.stringContaining("--kaslr takes")]);
+  });
+
+  describe("in the space of the kernel that it finds", () => {
+    const path = `${folder}/nameless.raw`;
+    const banner = "0xffffffff9fd1ffe0";
+    const raw = ["--length", "13", "--format", "raw"];
+    beforeAll(() => dumpWithout(`${FIXTURE}.kdump`, path, hasVmcoreinfo));
+
+    it.each([
+      [["read", "linux_banner", "--length", "64"]],
+      [["read", "linux_banner", "--physical", ...raw]],
+      [["read", "linux_banner", "--root", truth.stops.kernel.root, "--mmu", "x86-64", ...raw]],
+      [["translate", "init_task", "0x1000", "--walk"]],
+      [["maps", "_text", "--length", "4M"]],
+      [["symbols", "--near", "linux_banner+8"]],
+    ])("%j answers as if VMCOREINFO were there", async (args) => {
+      const wanted = await memtool([...args, "-f", `${FIXTURE}.kdump`]);
+      expect(wanted.out).not.toBe("");
+      const { status, out, err } = await memtool([...args, "-f", path]);
+      expect([status, out, err]).toEqual([wanted.status, wanted.out, wanted.err]);
+    });
+
+    it("reads addresses that can't be physical, or come later", async () => {
+      const lines = await memtool(["read", "--stdin", "-f", path], {
+        input: `linux_banner 13\n${banner} 13\n`,
+      });
+      expect([lines.status, lines.err, lines.out.match(/Linux version/g)?.length]).toEqual([0, "", 2]);
+      const one = await memtool(["read", banner, ...raw, "-f", path]);
+      expect([one.status, one.err, one.out]).toEqual([0, "", "Linux version"]);
+    });
+
+    it("takes what may be a physical address for one, and says so: a search for page tables takes long", async () => {
+      const { status, out, err } = await memtool(["read", "0x211ffe0", ...raw, "-f", path]);
+      expect([status, out]).toEqual([0, "Linux version"]);
+      expect(err).toContain("addresses are physical here");
+    });
   });
 
   it("--kaslr moves a System.map whose place the dump does not tell", async () => {
