@@ -56,7 +56,7 @@ import { formatHint, type MachinePaging, machineOf, pagingOfDump, rootsOfDump } 
 import { nodeGunzip } from "./node-gunzip.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc-mem.js";
-import { profileCache } from "./profile-cache.js";
+import { type ProfileFolder, profileCache } from "./profile-cache.js";
 import type { Connector } from "./registry.js";
 import type { SwapFiles } from "./swap-files.js";
 import { waitFor } from "./wait-for.js";
@@ -104,6 +104,7 @@ export class Machine {
   readonly #options: OpenOptions;
   readonly #pool: DecodePool | undefined;
   readonly #files: FilesBeside | undefined;
+  readonly #profiles: ProfileFolder | undefined;
   readonly #swap: SwapFiles | undefined;
   readonly #findZeros: Layers["findZeros"];
   readonly #types: TypeTable | undefined;
@@ -127,6 +128,7 @@ export class Machine {
     this.guest = layers.guest;
     this.#pool = layers.pool;
     this.#files = layers.files;
+    this.#profiles = profileCache(options.cache);
     this.#swap = layers.swap;
     this.#types = layers.types;
     this.#symbols = layers.symbols;
@@ -218,7 +220,7 @@ export class Machine {
         tableCacheOf: (mmu) => this.#formats.cacheOf(mmu),
         spaceOf: (root) => this.addressSpace(root),
         maxAge: this.#options.maxAge,
-        profiles: profileCache(this.#options.cache),
+        profiles: this.#profiles,
         gunzip: nodeGunzip,
         onProgress: this.#options.onProgress,
         formatOf: (paging, info) => this.#formats.ofLinux(paging, info),
@@ -425,6 +427,7 @@ export class Machine {
       await this.#files?.close();
       await this.#swap?.close();
     } finally {
+      this.#profiles?.close();
       await this.#pool?.close();
     }
   }

@@ -1,20 +1,32 @@
 /**
  * Profiles of kernels (see src/linux/profile.ts) as files: one for each build id, the newest 32 of them. What can't be written
- * is not kept, which is said, and what can't be read is not there. Behind a profile, a file
- * has the CRC-32 of it (little-endian), for one that was torn or went bad, not for a forged one.
+ * is not kept, which is said, and what can't be read is not there. Behind a profile, a file has sums over
+ * its pages, for one that was torn or went bad, not for a forged one.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
-import type { KernelProfiles } from "../src/linux/index.js";
+import { hex } from "../src/io/index.js";
+import { type KernelProfiles, type PagedBytes, ProfileError } from "../src/linux/index.js";
 import { errnoName } from "./errors.js";
-import { readRegularFile } from "./regular-file.js";
+import { openRegularFile, type RegularFile, readAt } from "./regular-file.js";
 
 /** Profiles that are kept. */
 const MOST = 32;
 /** Largest file that is read; those of Debian's kernels have some 9 MiB. */
 const MAX_BYTES = 192 << 20;
+/** Largest profile that is kept: its sums take a thousandth. */
+const MAX_PROFILE = 191 << 20;
 const SUFFIX = ".profile";
 
 /**
@@ -27,7 +39,7 @@ const SUFFIX = ".profile";
 export function profileCache(
   cache: boolean | string | undefined,
   env: Readonly<Record<string, string | undefined>> = process.env,
-): KernelProfiles | undefined {
+): ProfileFolder | undefined {
   const given = env.MEMTOOL_CACHE ?? "off";
   const wanted = cache ?? (given === "on" ? true : given === "off" ? false : given);
   const folder = wanted === true ? folderOf(env) : wanted;
@@ -55,32 +67,45 @@ function folderOf(env: Readonly<Record<string, string | undefined>>): string | f
 }
 
 /** Profiles in a folder. */
-class ProfileFolder implements KernelProfiles {
+export class ProfileFolder implements KernelProfiles {
   readonly #folder: string;
+  readonly #open: ProfileFile[] = [];
 
   constructor(folder: string) {
     this.#folder = folder;
   }
 
-  /** No bytes, if they are not those that were saved. */
-  load(buildId: string): Uint8Array | undefined {
+  /** No bytes, if the file is not as it was written. */
+  load(buildId: string): PagedBytes | Uint8Array | undefined {
     if (!isName(buildId)) return undefined;
     try {
-      const bytes = readRegularFile(join(this.#folder, buildId + SUFFIX), MAX_BYTES);
-      return bytes === undefined ? undefined : withoutSum(bytes);
+      const path = join(this.#folder, buildId + SUFFIX);
+      const file = openRegularFile(path, MAX_BYTES);
+      if (file === undefined) return undefined;
+      const sums = readSums(file);
+      if (sums === undefined) {
+        closeSync(file.descriptor);
+        return new Uint8Array(0);
+      }
+      const profile = new ProfileFile(path, file, sums);
+      this.#open.push(profile);
+      return profile;
     } catch {
       return undefined;
     }
   }
 
   save(buildId: string, bytes: Uint8Array): string | undefined {
-    if (!isName(buildId) || bytes.length > MAX_BYTES) return undefined;
+    if (!isName(buildId) || bytes.length > MAX_PROFILE) return undefined;
     const path = join(this.#folder, buildId + SUFFIX);
+    // One that did not fit. (Windows replaces no file that is open.)
+    for (const profile of this.#open) if (profile.path === path) profile.close();
     const written = `${path}.${process.pid}.tmp`;
     try {
       makeFolder(this.#folder);
       // (Fails if something is there already, such as a link that somebody put there.)
-      writeFileSync(written, withSum(bytes), { mode: 0o600, flag: "wx" });
+      writeFileSync(written, bytes, { mode: 0o600, flag: "wx" });
+      appendFileSync(written, sumsOf(bytes));
       renameSync(written, path);
       prune(this.#folder);
       return undefined;
@@ -89,6 +114,104 @@ class ProfileFolder implements KernelProfiles {
       return `what was read of this kernel can't be kept in ${this.#folder} (${errnoName(error) ?? error})`;
     }
   }
+
+  /** Closes the files of what was loaded: nothing comes of them any more. */
+  close(): void {
+    for (const profile of this.#open.splice(0)) profile.close();
+  }
+}
+
+/** A profile that comes page by page: most of it is never looked at. */
+class ProfileFile implements PagedBytes {
+  readonly bytes: Uint8Array;
+  readonly path: string;
+  readonly #sums: Uint32Array;
+  /** Nonzero for each page that is there. */
+  readonly #isHere: Uint8Array;
+  #file: RegularFile | undefined;
+
+  constructor(path: string, file: RegularFile, { length, sums }: Sums) {
+    this.path = path;
+    this.#file = file;
+    this.#sums = sums;
+    this.#isHere = new Uint8Array(sums.length);
+    // The system gives this memory page by page, as it comes.
+    this.bytes = new Uint8Array(length);
+  }
+
+  need(start: number, end: number): void {
+    const last = Math.ceil(end / PAGE);
+    for (let page = Math.floor(start / PAGE); page < last; page++) {
+      if (this.#isHere[page] !== 0) continue;
+      let behind = page + 1;
+      while (behind < last && this.#isHere[behind] === 0) behind++;
+      this.#read(page, behind);
+      page = behind - 1;
+    }
+  }
+
+  #read(first: number, behind: number): void {
+    const bytes = this.bytes.subarray(first * PAGE, behind * PAGE);
+    if (this.#file === undefined) throw new ProfileError(`${this.path} is closed`);
+    if (!readAt(this.#file, bytes, first * PAGE)) throw this.#damaged(first);
+    for (let page = first; page < behind; page++) {
+      if (crc32(this.bytes.subarray(page * PAGE, (page + 1) * PAGE)) !== this.#sums[page])
+        throw this.#damaged(page);
+      this.#isHere[page] = 1;
+    }
+  }
+
+  /** Without it, the next run makes a new one. */
+  #damaged(page: number): ProfileError {
+    this.close();
+    removeIfThere(this.path);
+    return new ProfileError(
+      `${this.path}: the profile that was kept of this kernel is damaged at ${hex(page * PAGE)}, and is removed: try again`,
+    );
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file.descriptor);
+    this.#file = undefined;
+  }
+}
+
+/** Bytes of a profile that have a sum. */
+const PAGE = 4096;
+/** The profile's length, and the sum of the sums and that. */
+const TRAILER = 8;
+
+/** The sums of a profile's pages. */
+interface Sums {
+  /** Bytes of the profile. */
+  readonly length: number;
+  readonly sums: Uint32Array;
+}
+
+/** What is behind a profile in its file: CRC-32s of its pages, then its length, then the CRC-32 of all these. Numbers are little-endian. */
+function sumsOf(bytes: Uint8Array): Uint8Array {
+  const pages = Math.ceil(bytes.length / PAGE);
+  const behind = new DataView(new ArrayBuffer(4 * pages + TRAILER));
+  for (let page = 0; page < pages; page++) {
+    behind.setUint32(4 * page, crc32(bytes.subarray(page * PAGE, (page + 1) * PAGE)), true);
+  }
+  behind.setUint32(4 * pages, bytes.length, true);
+  behind.setUint32(4 * pages + 4, crc32(new Uint8Array(behind.buffer, 0, 4 * pages + 4)), true);
+  return new Uint8Array(behind.buffer);
+}
+
+/** The sums behind a profile; `undefined` if they are not as they were written. */
+function readSums(file: RegularFile): Sums | undefined {
+  const trailer = new DataView(new ArrayBuffer(TRAILER));
+  if (file.size < TRAILER || !readAt(file, new Uint8Array(trailer.buffer), file.size - TRAILER))
+    return undefined;
+  const length = trailer.getUint32(0, true);
+  const pages = Math.ceil(length / PAGE);
+  if (length + 4 * pages + TRAILER !== file.size) return undefined;
+  const bytes = new Uint8Array(4 * pages + 4);
+  if (!readAt(file, bytes, length) || crc32(bytes) !== trailer.getUint32(4, true)) return undefined;
+  const view = new DataView(bytes.buffer);
+  return { length, sums: Uint32Array.from({ length: pages }, (_, page) => view.getUint32(4 * page, true)) };
 }
 
 /** Makes a folder and those above it, one by one: Node's own way to do so never ends below /proc (20.20, 24.22). */
@@ -102,23 +225,6 @@ function makeFolder(folder: string): void {
     // (Another process may have made it meanwhile.)
     if (errnoName(error) !== "EEXIST") throw error;
   }
-}
-
-const SUM_BYTES = 4;
-
-function withSum(bytes: Uint8Array): Uint8Array {
-  const file = new Uint8Array(bytes.length + SUM_BYTES);
-  file.set(bytes);
-  new DataView(file.buffer).setUint32(bytes.length, crc32(bytes), true);
-  return file;
-}
-
-/** The bytes before the sum; none, which are no profile, if they are not those that it is of. */
-function withoutSum(file: Uint8Array): Uint8Array {
-  const bytes = file.subarray(0, Math.max(0, file.length - SUM_BYTES));
-  if (file.length < SUM_BYTES) return bytes;
-  const sum = new DataView(file.buffer, file.byteOffset + bytes.length).getUint32(0, true);
-  return crc32(bytes) === sum ? bytes : new Uint8Array(0);
 }
 
 function removeIfThere(path: string): void {

@@ -4,8 +4,8 @@ import type { AddressSpace } from "../../memory/index.js";
 import { decodeLatin1 } from "../../memory/index.js";
 import type { Vmcoreinfo } from "../find/vmcoreinfo.js";
 import type { Kallsyms } from "../symbols/kallsyms.js";
-import { areAscending } from "../symbols/kallsyms-addresses.hot.js";
-import { kallsymsFromState, kallsymsIndex, kallsymsState, moveImage } from "../symbols/kallsyms-state.js";
+import { areAscending, moveImage } from "../symbols/kallsyms-addresses.hot.js";
+import { kallsymsFromState, kallsymsIndex, kallsymsState } from "../symbols/kallsyms-state.js";
 import { KallsymsError } from "../symbols/kallsyms-tables.js";
 import { Btf } from "../types/btf/btf.js";
 import { TypesError } from "../types/type-table.js";
@@ -16,6 +16,7 @@ import {
   fixedLines,
   type KernelProfile,
   type KernelProfiles,
+  ProfileError,
 } from "./profile.js";
 
 /** What of a kernel a profile is compared with. */
@@ -54,30 +55,36 @@ export function* loadProfile(
   const { buildId } = kernel.vmcoreinfo;
   const bytes = buildId === undefined ? undefined : profiles.load(buildId);
   if (bytes === undefined) return undefined;
-  const profile = decodeProfile(bytes);
-  const made = profile === undefined ? undefined : make(profile, kernel);
-  if (profile === undefined || made === undefined) {
-    return "what the cache has of this kernel is damaged, or another version's: it is not used, and made again";
+  try {
+    const profile = decodeProfile(bytes);
+    const made = profile === undefined ? undefined : make(profile, kernel);
+    if (profile === undefined || made === undefined) return DAMAGED;
+    const fits =
+      profile.buildId === buildId &&
+      profile.lines === fixedLines(kernel.vmcoreinfo) &&
+      agrees(made.kallsyms, kernel.named) &&
+      (yield* isInMemory(kernel, profile, made.kallsyms));
+    return fits ? made : MISFIT;
+  } catch (error) {
+    if (error instanceof ProfileError) return DAMAGED;
+    throw error;
   }
-  const fits =
-    profile.buildId === buildId &&
-    profile.lines === fixedLines(kernel.vmcoreinfo) &&
-    agrees(made.kallsyms, kernel.named) &&
-    (yield* isInMemory(kernel, profile, made.kallsyms));
-  return fits
-    ? made
-    : "what the cache has of this kernel does not fit what the dump has: it is not used, and made again";
 }
+
+const DAMAGED =
+  "what the cache has of this kernel is damaged, or another version's: it is not used, and made again";
+const MISFIT =
+  "what the cache has of this kernel does not fit what the dump has: it is not used, and made again";
 
 /** What a profile holds; `undefined` for one that can't be. */
 function make(profile: KernelProfile, kernel: ProfileKernel): FittingProfile | undefined {
-  const { btf, btfIndex: index } = profile;
+  const { btf, btfIndex: index, need } = profile;
   const { kernelOffset = 0n } = kernel.vmcoreinfo;
   const { pointerSize } = kernel.memory;
   try {
     return {
-      kallsyms: kallsymsFromState(profile.kallsyms, kernelOffset, profile.kallsymsIndex),
-      types: btf === undefined ? undefined : new Btf(btf, { name: OWN_BTF, pointerSize, index }),
+      kallsyms: kallsymsFromState(profile.kallsyms, kernelOffset, profile.kallsymsIndex, need),
+      types: btf === undefined ? undefined : new Btf(btf, { name: OWN_BTF, pointerSize, index, need }),
     };
   } catch (error) {
     if (error instanceof KallsymsError || error instanceof TypesError) return undefined;
@@ -169,6 +176,7 @@ function* isInMemory(kernel: ProfileKernel, profile: KernelProfile, kallsyms: Ka
       random ^= random >>> 17;
       random ^= random << 5;
       const start = ((random >>> 0) % pages) * PAGE;
+      profile.need?.(bytes, start, start + PAGE);
       const wanted = bytes.subarray(start, start + PAGE);
       const { bytes: found, holes } = yield* memory.readPartial(
         BigInt.asUintN(64, at + BigInt(start)),

@@ -12,18 +12,28 @@
  * write to the folder of profiles can have any answer.
  */
 
+import { MemtoolError } from "../../io/index.js";
 import { decodeLatin1, encodeText } from "../../memory/index.js";
 import type { Vmcoreinfo } from "../find/vmcoreinfo.js";
+import { type Need, needOf, type PagedBytes } from "../paged-bytes.js";
 import type { KallsymsIndex, KallsymsState } from "../symbols/kallsyms-state.js";
 import type { BtfColumns } from "../types/btf/btf.js";
 
-/** Where profiles are kept. Neither call throws. */
+/** What was kept of a kernel has gone bad, which only shows when it is needed. */
+export class ProfileError extends MemtoolError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("PROFILE", message, options);
+  }
+}
+
+/** Where profiles are kept. Neither call throws; what `load` gives throws a {@link ProfileError} when it is asked for bad bytes. */
 export interface KernelProfiles {
   /**
-   * What was kept for a build id; `undefined` if nothing is. Who keeps bytes where they may go bad has a sum over them, and gives none
-   * (an empty array) then: others than were saved do no harm but wrong answers.
+   * What was kept for a build id: whole, or such as comes as it is needed, as most of a profile never is. `undefined` if nothing is
+   * kept. Who keeps bytes where they may go bad has sums over them, and gives none (an empty array) then: others than were saved do
+   * no harm but wrong answers.
    */
-  load(buildId: string): Uint8Array | undefined;
+  load(buildId: string): Uint8Array | PagedBytes | undefined;
   /** Keeps a profile, instead of the one of that build id. @returns why it is not kept, to be told; `undefined` if it is. */
   save(buildId: string, bytes: Uint8Array): string | undefined;
 }
@@ -44,6 +54,8 @@ export interface KernelProfile {
   /** The kernel's BTF; none for one without. */
   readonly btf: Uint8Array | undefined;
   readonly btfIndex: BtfColumns | undefined;
+  /** To be told which numbers and bytes of it are looked at, before they are. Default: all are there. */
+  readonly need?: Need | undefined;
 }
 
 /** "MTKPROF" and the version of the layout. */
@@ -98,14 +110,16 @@ export function encodeProfile(profile: KernelProfile): Uint8Array {
 }
 
 /**
- * Reads a profile. The parts stay views of the bytes, which must not change; what they hold is not looked at.
+ * Reads a profile. The parts stay views of the bytes, which must not change; what they hold is not looked at. Throws what `need` does.
  *
  * @returns `undefined` for bytes that are not of this layout, or no whole profile.
  */
-export function decodeProfile(given: Uint8Array): KernelProfile | undefined {
-  if (given.length < HEADER || MAGIC.some((byte, i) => given[i] !== byte)) return undefined;
-  // (Columns lie at multiples of their numbers' size.)
-  const bytes = given.byteOffset % 8 === 0 ? given : given.slice();
+export function decodeProfile(given: Uint8Array | PagedBytes): KernelProfile | undefined {
+  const paged = given instanceof Uint8Array ? whole(given) : given;
+  const { bytes } = paged;
+  if (bytes.length < HEADER) return undefined;
+  paged.need(0, HEADER);
+  if (MAGIC.some((byte, i) => bytes[i] !== byte)) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const parts: Uint8Array[] = [];
   let at = HEADER;
@@ -119,6 +133,8 @@ export function decodeProfile(given: Uint8Array): KernelProfile | undefined {
   const part = (i: number) => parts[i] as Uint8Array;
   const words = (i: number) => column(part(i), Uint32Array);
   const signed = (i: number) => column(part(i), Int32Array);
+  const need = needOf(paged);
+  for (const text of [part(0), part(1)]) need(text, 0, text.length);
   const text = decodeLatin1(part(0));
   const newline = text.indexOf("\n");
   const hasBtf = part(10).length > 0;
@@ -139,10 +155,16 @@ export function decodeProfile(given: Uint8Array): KernelProfile | undefined {
     btfAt: view.getBigUint64(BTF_AT, true),
     btf: hasBtf ? part(10) : undefined,
     btfIndex: hasBtf ? { starts: words(11), buckets: words(12), next: words(13) } : undefined,
+    need,
   };
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** Bytes that are there. (Columns lie at multiples of their numbers' size.) */
+function whole(bytes: Uint8Array): PagedBytes {
+  return { bytes: bytes.byteOffset % 8 === 0 ? bytes : bytes.slice(), need: () => {} };
+}
 
 /** The bytes as numbers; those behind the last whole one are left out. */
 function column<T>(

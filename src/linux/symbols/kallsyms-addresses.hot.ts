@@ -88,3 +88,36 @@ export function slideAddresses(addresses: BigUint64Array, from: bigint, by: bigi
     words[i + 1] = high + byHigh + (sum > 0xffff_ffff ? 1 : 0);
   }
 }
+
+/** The lowest `PAGE_OFFSET` of a 32-bit kernel (arch/x86/Kconfig, `VMSPLIT_1G`; arch/arm has no lower one). */
+const LOWEST_PAGE_OFFSET = 0x4000_0000n;
+
+/** Where those of a kernel of 64 bits begin: in the upper half. */
+const UPPER_HALF = 1n << 63n;
+
+/** The lowest address that can be in the image of the kernel whose symbols these are. */
+export function lowestImage(addresses: BigUint64Array): bigint {
+  const words = wordsOf(addresses);
+  for (let i = 1; i < words.length; i += 2) if (words[i] !== 0) return UPPER_HALF;
+  return LOWEST_PAGE_OFFSET;
+}
+
+/** Moves the addresses in the kernel's image, in place: modulo 2^64, or 2^32 where none is larger. */
+export function moveImage(addresses: BigUint64Array, by: bigint): void {
+  const lowest = lowestImage(addresses);
+  slideAddresses(addresses, lowest, by);
+  if (lowest !== LOWEST_PAGE_OFFSET) return;
+  const words = wordsOf(addresses);
+  for (let i = 1; i < words.length; i += 2) words[i] = 0;
+}
+
+/**
+ * What `moveImage` makes of one address.
+ *
+ * @param highest The highest of all addresses: a kernel of 32 bits has none above 2^32.
+ */
+export function movedAddress(address: bigint, highest: bigint, by: bigint): bigint {
+  const isWide = highest >> 32n !== 0n;
+  if (address < (isWide ? UPPER_HALF : LOWEST_PAGE_OFFSET)) return address;
+  return BigInt.asUintN(isWide ? 64 : 32, address + by);
+}

@@ -3,8 +3,9 @@
  * at other addresses after each start (KASLR).
  */
 import { decodeLatin1, encodeText } from "../../memory/index.js";
+import { ALL_THERE, type Need } from "../paged-bytes.js";
 import { Kallsyms, MAX_SYMBOLS } from "./kallsyms.js";
-import { slideAddresses, wordsOf } from "./kallsyms-addresses.hot.js";
+import { moveImage } from "./kallsyms-addresses.hot.js";
 import { type HashChains, type NameColumns, nameScan, scanNames } from "./kallsyms-names.hot.js";
 import { KallsymsError, nameError } from "./kallsyms-tables.js";
 import { TOKENS, type TokenTable, tokenTable } from "./kallsyms-tokens.js";
@@ -42,27 +43,37 @@ export function kallsymsIndex(kallsyms: Kallsyms): KallsymsIndex {
  * Builds the table again. Everything is checked, as a file may hold anything; the names are kept, not copied.
  *
  * @param index What `kallsymsIndex` gave of the same table. Of it, only the sizes are checked: a wrong one gives wrong names, or
- * doesn't find them. Without one, the names are gone over.
+ * doesn't find them; and the addresses must ascend. Without one, the names are gone over.
  * @param slide What is added to the addresses in the kernel's image, modulo 2^64: how far KASLR has moved the kernel beyond where it was. Those of
  * the per-CPU area and other small numbers stay.
+ * @param need  Asked for what is looked at of a state and its index, now and later.
  * @throws {KallsymsError} naming the column that can't be.
  */
-export function kallsymsFromState(state: KallsymsState, slide = 0n, index?: KallsymsIndex): Kallsyms {
+export function kallsymsFromState(
+  state: KallsymsState,
+  slide = 0n,
+  index?: KallsymsIndex,
+  need: Need = ALL_THERE,
+): Kallsyms {
   const count = state.addresses.length;
   if (count === 0 || count > MAX_SYMBOLS) {
     throw new KallsymsError("kallsyms_num_syms", `${count} symbols can't be: expected 1 to ${MAX_SYMBOLS}`);
   }
+  need(state.tokens, 0, state.tokens.length);
   const texts = decodeLatin1(state.tokens.subarray(0, MAX_TOKENS)).split("\0");
   // (The last NUL ends the last token.)
   if (texts.length !== TOKENS + 1 || texts[TOKENS] !== "" || state.tokens.length > MAX_TOKENS) {
     throw new KallsymsError("kallsyms_token_table", `${texts.length - 1} tokens instead of ${TOKENS}`);
   }
   const tokens = tokenTable(texts.slice(0, TOKENS));
-  const addresses = state.addresses.slice();
-  moveImage(addresses, slide);
-  const { columns, chains } =
-    index === undefined ? { columns: namesOf(state, tokens) } : indexOf(index, count);
-  return new Kallsyms({ addresses, names: { ...columns, bytes: state.names }, tokens, chains });
+  if (index === undefined) {
+    const addresses = state.addresses.slice();
+    moveImage(addresses, slide);
+    return new Kallsyms({ addresses, names: { ...namesOf(state, tokens), bytes: state.names }, tokens });
+  }
+  const { columns, chains } = indexOf(index, count);
+  const names = { ...columns, bytes: state.names };
+  return new Kallsyms({ addresses: state.addresses, slide, need, names, tokens, chains });
 }
 
 /** Goes over the names. */
@@ -95,22 +106,3 @@ function indexOf(index: KallsymsIndex, count: number): { columns: NameColumns; c
 
 /** Bytes of tokens that are looked at: 256 of the longest that are believed. */
 const MAX_TOKENS = TOKENS * 513;
-/** The lowest `PAGE_OFFSET` of a 32-bit kernel (arch/x86/Kconfig, `VMSPLIT_1G`; arch/arm has no lower one). */
-const LOWEST_PAGE_OFFSET = 0x4000_0000n;
-
-/** The lowest address that can be in the image of the kernel whose symbols these are. */
-export function lowestImage(addresses: BigUint64Array): bigint {
-  const words = wordsOf(addresses);
-  // A kernel of 64 bits has its image in the upper half.
-  for (let i = 1; i < words.length; i += 2) if (words[i] !== 0) return 1n << 63n;
-  return LOWEST_PAGE_OFFSET;
-}
-
-/** Moves the addresses in the kernel's image, in place: modulo 2^64, or 2^32 where none is larger. */
-export function moveImage(addresses: BigUint64Array, by: bigint): void {
-  const lowest = lowestImage(addresses);
-  slideAddresses(addresses, lowest, by);
-  if (lowest !== LOWEST_PAGE_OFFSET) return;
-  const words = wordsOf(addresses);
-  for (let i = 1; i < words.length; i += 2) words[i] = 0;
-}

@@ -1,7 +1,8 @@
 /** The kernel's symbols, once they are read (see kallsyms-tables.ts): by name, by address, by pattern. */
 
 import { editDistance, matchesGlob } from "../names.js";
-import { areAscending, wordsOf } from "./kallsyms-addresses.hot.js";
+import { ALL_THERE, type Need } from "../paged-bytes.js";
+import { areAscending, movedAddress, moveImage, wordsOf } from "./kallsyms-addresses.hot.js";
 import { bucketOf, chainHashes, type HashChains, MAX_NAME, type NameColumns } from "./kallsyms-names.hot.js";
 import { hashText, type TokenTable } from "./kallsyms-tokens.js";
 import type { KernelSymbol, NamedAddress } from "./symbol.js";
@@ -17,7 +18,12 @@ export interface Names extends NameColumns {
 
 /** What a {@link Kallsyms} is made of. @internal */
 export interface KallsymsParts {
+  /** Before they are moved. */
   readonly addresses: BigUint64Array;
+  /** How far those of the image are moved (see `moveImage`); then they ascend. Default: not at all, and their order is looked at. */
+  readonly slide?: bigint | undefined;
+  /** Asked for what is looked at. */
+  readonly need?: Need | undefined;
   readonly names: Names;
   readonly tokens: TokenTable;
   /** Names by hash, if they are known already. */
@@ -32,10 +38,12 @@ export interface KallsymsParts {
  * each module's own structures (modules/module-table.ts).
  */
 export class Kallsyms {
-  /** Column: address of each symbol. */
-  readonly addresses: BigUint64Array;
   /** What is wrong with the kernel's table: symbols are missing. `undefined` for a whole one. */
   readonly damage: string | undefined;
+  readonly #stored: BigUint64Array;
+  readonly #slide: bigint | undefined;
+  readonly #need: Need;
+  #moved: BigUint64Array | undefined;
   readonly #gaps: ReadonlySet<number> | undefined;
   readonly #names: Names;
   readonly #tokens: TokenTable;
@@ -45,8 +53,11 @@ export class Kallsyms {
   #chains: HashChains | undefined;
 
   /** Use `readKallsyms`, `kallsymsFromState` or `parseSystemMap`. @internal */
-  constructor({ addresses, names, tokens, chains, gaps, damage }: KallsymsParts) {
-    this.addresses = addresses;
+  constructor({ addresses, slide, need, names, tokens, chains, gaps, damage }: KallsymsParts) {
+    this.#stored = addresses;
+    this.#slide = slide;
+    this.#need = need ?? ALL_THERE;
+    if (slide !== undefined) this.#sorted = undefined;
     this.damage = damage;
     this.#gaps = gaps;
     this.#names = names;
@@ -56,6 +67,7 @@ export class Kallsyms {
 
   /** @internal */
   static partsOf(kallsyms: Kallsyms): KallsymsParts & { readonly chains: HashChains } {
+    kallsyms.#needAll();
     return {
       addresses: kallsyms.addresses,
       names: kallsyms.#names,
@@ -64,21 +76,50 @@ export class Kallsyms {
     };
   }
 
+  /** Column: address of each symbol. */
+  get addresses(): BigUint64Array {
+    if (this.#slide === undefined) return this.#stored;
+    if (this.#moved === undefined) {
+      this.#need(this.#stored, 0, this.length);
+      this.#moved = this.#stored.slice();
+      moveImage(this.#moved, this.#slide);
+    }
+    return this.#moved;
+  }
+
   /** Number of symbols. */
   get length(): number {
-    return this.addresses.length;
+    return this.#stored.length;
+  }
+
+  /** Address of a symbol that there is. */
+  #addressOf(index: number): bigint {
+    if (this.#slide === undefined || this.#moved !== undefined) return this.addresses[index] as bigint;
+    const last = this.length - 1;
+    this.#need(this.#stored, index, index + 1);
+    this.#need(this.#stored, last, last + 1);
+    return movedAddress(this.#stored[index] as bigint, this.#stored[last] as bigint, this.#slide);
+  }
+
+  /** For passes over all of it. */
+  #needAll(): void {
+    const { bytes, starts, lengths, hashes } = this.#names;
+    for (const column of [this.#stored, bytes, starts, lengths, hashes]) this.#need(column, 0, column.length);
+    if (this.#chains === undefined) return;
+    for (const column of [this.#chains.heads, this.#chains.next]) this.#need(column, 0, column.length);
   }
 
   /** Symbol `index` of the table. @throws {RangeError} if there is none. */
   at(index: number): KernelSymbol {
-    const address = this.addresses[index];
-    if (address === undefined) throw new RangeError(`symbol ${index} of ${this.length}`);
+    if (!(index in this.#stored)) throw new RangeError(`symbol ${index} of ${this.length}`);
+    const address = this.#addressOf(index);
     const text = this.#text(index);
     return { name: text.slice(1), address, type: text.slice(0, 1) };
   }
 
   /** Every symbol, in the table's order. */
   *[Symbol.iterator](): Generator<KernelSymbol, void, void> {
+    this.#needAll();
     for (let i = 0; i < this.length; i++) yield this.at(i);
   }
 
@@ -88,9 +129,13 @@ export class Kallsyms {
     const { heads, next, shift } = this.#allChains();
     const wanted = hashText(name, 0);
     const found: KernelSymbol[] = [];
-    let i = heads[bucketOf(wanted, shift)] as number;
+    const bucket = bucketOf(wanted, shift);
+    this.#need(heads, bucket, bucket + 1);
+    let i = heads[bucket] as number;
     // (Chains ascend. One that was kept in a file may be anything, but not a circle.)
     for (let before = -1; i > before; i = next[i] as number) {
+      this.#need(hashes, i, i + 1);
+      this.#need(next, i, i + 1);
       if (hashes[i] === wanted && this.#nameOf(i) === name) found.push(this.at(i));
       before = i;
     }
@@ -130,6 +175,7 @@ export class Kallsyms {
 
   /** Symbols whose whole name matches a glob pattern (see `matchesGlob`), in the table's order. */
   *match(pattern: string): Generator<KernelSymbol, void, void> {
+    this.#needAll();
     for (let i = 0; i < this.length; i++) {
       if (matchesGlob(pattern, this.#nameOf(i))) yield this.at(i);
     }
@@ -141,6 +187,7 @@ export class Kallsyms {
     const similar: { index: number; cost: number }[] = [];
     const begin: number[] = [];
     const wanted = name.slice(0, MAX_NAME);
+    this.#needAll();
     for (let i = 0; i < this.length; i++) {
       const other = this.#nameOf(i);
       const cost = editDistance(wanted, other, distance);
@@ -159,7 +206,7 @@ export class Kallsyms {
 
   /** The address that is i-th from below. */
   #ordered(i: number): bigint {
-    return this.addresses[this.#order()?.[i] ?? i] as bigint;
+    return this.#addressOf(this.#order()?.[i] ?? i);
   }
 
   #order(): Uint32Array | undefined {
@@ -174,8 +221,11 @@ export class Kallsyms {
   /** Type and name. */
   #text(index: number): string {
     const { bytes, starts, lengths } = this.#names;
+    this.#need(starts, index, index + 1);
+    this.#need(lengths, index, index + 1);
     const start = starts[index] as number;
     const end = start + (lengths[index] as number);
+    this.#need(bytes, start, end);
     const { texts } = this.#tokens;
     let text = "";
     for (let i = start; i < end; i++) text += texts[bytes[i] as number] ?? "";

@@ -4,9 +4,8 @@
  */
 import { hex, MemtoolError } from "../../io/index.js";
 import { Kallsyms, MAX_SYMBOLS } from "./kallsyms.js";
-import { wordsOf } from "./kallsyms-addresses.hot.js";
+import { lowestImage, moveImage, wordsOf } from "./kallsyms-addresses.hot.js";
 import { MAX_NAME, nameScan, scanNames } from "./kallsyms-names.hot.js";
-import { lowestImage, moveImage } from "./kallsyms-state.js";
 import { plainTokens } from "./kallsyms-tokens.js";
 
 /** What a System.map holds. */

@@ -10,7 +10,7 @@ import { TypesError } from "../type-table.js";
 /** First two bytes, in the byte order of everything behind. */
 export const BTF_MAGIC = 0xeb9f;
 /** `sizeof(struct btf_header)`: magic, version, flags, its own length, and where types and strings are. */
-const HEADER_SIZE = 24;
+export const HEADER_SIZE = 24;
 /** More bytes than any BTF has (a kernel's with all its options has some 20 MiB). */
 export const MAX_BTF = 256 * 1024 * 1024;
 

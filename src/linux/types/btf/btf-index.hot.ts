@@ -1,8 +1,9 @@
 /** Where each type of BTF begins, and types by name: one pass over all of them. */
 import { KIND, KIND_SIZES } from "./btf-header.js";
 
-/** Bytes of `struct btf_type`. */
-const TYPE_SIZE = 12;
+/** Words and bytes of `struct btf_type`. */
+export const TYPE_WORDS = 3;
+const TYPE_SIZE = 4 * TYPE_WORDS;
 
 /** For each kind, the bytes behind `struct btf_type`: `[always, for each of vlen]`, flat. -1 for what is no kind. */
 const SIZES = new Int32Array(64);
@@ -32,7 +33,7 @@ export function indexTypes(words: Uint32Array, from: number, to: number): BtfInd
   let starts = new Uint32Array(Math.min(1 << 16, Math.ceil((to - from) / 3)));
   let count = 0;
   let at = from;
-  while (at + TYPE_SIZE / 4 <= to) {
+  while (at + TYPE_WORDS <= to) {
     const info = words[at + 1] as number;
     const kind = (info >>> 24) & 31;
     const fixed = SIZES[2 * kind] as number;
@@ -52,7 +53,7 @@ export function indexTypes(words: Uint32Array, from: number, to: number): BtfInd
 
 /** Words that the type at a word takes, as {@link indexTypes} has it; 0 if there is none that ends at `to` or before. */
 export function typeWords(words: Uint32Array, at: number, to: number): number {
-  if (!(at + TYPE_SIZE / 4 <= to)) return 0;
+  if (!(at + TYPE_WORDS <= to)) return 0;
   const info = words[at + 1] as number;
   const kind = (info >>> 24) & 31;
   const fixed = SIZES[2 * kind] as number;

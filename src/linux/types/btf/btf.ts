@@ -6,6 +6,7 @@
  * `start_str_off`).
  */
 import { decodeLatin1 } from "../../../memory/text.js";
+import { ALL_THERE, type Need } from "../../paged-bytes.js";
 import {
   ArrayType,
   type CType,
@@ -24,8 +25,8 @@ import {
   VOID,
 } from "../c-type.js";
 import { type NamedType, type TypeKind, TypesError, type TypeTable } from "../type-table.js";
-import { type BtfHeader, KIND, parseBtfHeader } from "./btf-header.js";
-import { hashBytes, indexNames, indexTypes, type NameIndex, typeWords } from "./btf-index.hot.js";
+import { type BtfHeader, HEADER_SIZE, KIND, parseBtfHeader } from "./btf-header.js";
+import { hashBytes, indexNames, indexTypes, type NameIndex, TYPE_WORDS, typeWords } from "./btf-index.hot.js";
 
 /** Options of {@link Btf}. */
 export interface BtfOptions {
@@ -37,6 +38,8 @@ export interface BtfOptions {
   readonly pointerSize?: 4 | 8 | undefined;
   /** What `indexOf` gave of the same bytes, which need not be gone over then. @internal */
   readonly index?: BtfColumns | undefined;
+  /** Asked for what is looked at of the bytes and the index. @internal */
+  readonly need?: Need | undefined;
 }
 
 /**
@@ -72,6 +75,7 @@ export class Btf implements TypeTable {
   readonly #bytes: Uint8Array;
   /** The same as words, in the host's byte order. */
   readonly #words: Uint32Array;
+  readonly #need: Need;
   readonly #header: BtfHeader;
   readonly #starts: Uint32Array;
   /** Where its own strings begin, as offsets in types count them. */
@@ -87,9 +91,13 @@ export class Btf implements TypeTable {
    * @throws {TypesError} `BTF` if its header is none, or says more than there is, or the index can't be one.
    */
   constructor(bytes: Uint8Array, options: BtfOptions = {}) {
+    this.#need = options.need ?? ALL_THERE;
+    this.#need(bytes, 0, HEADER_SIZE);
     const header = parseBtfHeader(bytes);
     this.#header = header;
     this.#bytes = bytes;
+    // (They are turned round as a whole.)
+    if (!header.littleEndian) this.#need(bytes, 0, bytes.length);
     this.#words = wordsOf(bytes, header.littleEndian);
     this.name = options.name ?? "the BTF";
     this.littleEndian = header.littleEndian;
@@ -118,12 +126,21 @@ export class Btf implements TypeTable {
 
   /** What was found by going over all types. @internal */
   static indexOf(btf: Btf): BtfColumns {
+    btf.#needAll();
     return { starts: btf.#starts, ...btf.#allNames() };
   }
 
   /** All of it, as it was given. */
   get bytes(): Uint8Array {
+    this.#needAll();
     return this.#bytes;
+  }
+
+  /** For passes over all of it. */
+  #needAll(): void {
+    for (const column of [this.#bytes, this.#starts, this.#names?.buckets, this.#names?.next]) {
+      if (column !== undefined) this.#need(column, 0, column.length);
+    }
   }
 
   #damageAt(word: number): string {
@@ -183,10 +200,14 @@ export class Btf implements TypeTable {
     const key = encodeName(name);
     if (key === undefined) return;
     const hash = hashBytes(key, 0, key.length);
-    let i = buckets[hash & (buckets.length - 1)] as number;
+    const bucket = hash & (buckets.length - 1);
+    this.#need(buckets, bucket, bucket + 1);
+    let i = buckets[bucket] as number;
     // (Chains ascend. One that was kept in a file may be anything, but not a circle.)
     for (let before = 0; i > before && i <= this.count; i = next[i - 1] as number) {
-      const at = stringsStart + (this.#words[this.#starts[i - 1] as number] as number) - this.#firstString;
+      this.#need(next, i - 1, i);
+      const at = stringsStart + (this.#words[this.#startOf(i - 1)] as number) - this.#firstString;
+      this.#need(this.#bytes, at, at + key.length + 1);
       if (isNamed(this.#bytes, at, stringsEnd, key)) yield this.firstId + i - 1;
       before = i;
     }
@@ -216,6 +237,7 @@ export class Btf implements TypeTable {
   }
 
   *all(): Generator<NamedType, void, void> {
+    this.#needAll();
     for (let i = 0; i < this.count; i++) {
       const kind = this.#kindAt(i);
       if (kind === KIND.function || kind === KIND.variable || kind === KIND.section) continue;
@@ -226,8 +248,16 @@ export class Btf implements TypeTable {
     }
   }
 
+  /** The word that a type begins with; its `struct btf_type` is there. */
+  #startOf(index: number): number {
+    this.#need(this.#starts, index, index + 1);
+    const at = this.#starts[index] as number;
+    this.#need(this.#words, at, at + TYPE_WORDS);
+    return at;
+  }
+
   #kindAt(index: number): number {
-    return ((this.#words[(this.#starts[index] as number) + 1] as number) >>> 24) & 31;
+    return ((this.#words[this.#startOf(index) + 1] as number) >>> 24) & 31;
   }
 
   #isVariable(id: number): boolean {
@@ -236,6 +266,7 @@ export class Btf implements TypeTable {
 
   #findVariables(): Map<string, CType> {
     const found = new Map<string, CType>();
+    this.#needAll();
     for (let i = 0; i < this.count; i++) {
       if (this.#kindAt(i) !== KIND.variable) continue;
       const at = this.#starts[i] as number;
@@ -247,6 +278,7 @@ export class Btf implements TypeTable {
   /** A section is a list of (variable, offset, size): Documentation/bpf/btf.rst, BTF_KIND_DATASEC. */
   #findPerCpuOffsets(): Map<string, number> {
     const found = new Map<string, number>();
+    this.#needAll();
     for (let i = 0; i < this.count; i++) {
       if (this.#kindAt(i) !== KIND.section) continue;
       const at = this.#starts[i] as number;
@@ -269,6 +301,7 @@ export class Btf implements TypeTable {
     const start = stringsStart + offset - this.#firstString;
     if (start >= stringsEnd) return "";
     const limit = Math.min(stringsEnd, start + MAX_NAME);
+    this.#need(this.#bytes, start, limit);
     let end = start;
     while (end < limit && this.#bytes[end] !== 0) end++;
     return decodeLatin1(this.#bytes, start, end);
@@ -277,9 +310,11 @@ export class Btf implements TypeTable {
   /** Makes the type of an index. */
   #make(index: number): CType {
     const words = this.#words;
-    const at = this.#starts[index] as number;
+    const at = this.#startOf(index);
     // An index that was kept in a file may point anywhere.
-    if (typeWords(words, at, this.#header.typesEnd >>> 2) === 0) return VOID;
+    const length = typeWords(words, at, this.#header.typesEnd >>> 2);
+    if (length === 0) return VOID;
+    this.#need(words, at, at + length);
     const info = words[at + 1] as number;
     const name = this.#string(words[at] as number);
     const size = words[at + 2] as number;
@@ -355,7 +390,8 @@ export class Btf implements TypeTable {
     if (id < this.firstId) return this.base === undefined ? undefined : this.base.#bitsOfInt(id);
     const index = id - this.firstId;
     if (!(index < this.count) || this.#kindAt(index) !== KIND.int) return undefined;
-    const at = this.#starts[index] as number;
+    const at = this.#startOf(index);
+    this.#need(this.#words, at, at + TYPE_WORDS + 1);
     const encoding = this.#words[at + 3] as number;
     const bits = encoding & 0xff;
     const offset = (encoding >>> 16) & 0xff;
