@@ -24,7 +24,8 @@ import { build } from "tsup";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const STATE = "node_modules/.cache/memtool";
-const STAMP = `${STATE}/built`;
+// (Worktrees may share node_modules: what is built in one says nothing of another's dist.)
+const STAMP = `${STATE}/built-${createHash("sha256").update(ROOT).digest("hex").slice(0, 16)}`;
 const LOCK = `${STATE}/build.lock`;
 const SOURCES = ["src", "connectors", "cli", "test/suite", "test/support"];
 const SETTINGS = ["package.json", "package-lock.json", "tsconfig.json", "tsup.config.ts"];
