@@ -9,6 +9,7 @@ import {
   type Damage,
   type LinuxKernel,
   listCgroups,
+  listResources,
   listSockets,
   listTasks,
   readBanner,
@@ -99,6 +100,25 @@ describe("a kernel that lists functions only", () => {
       await whole.close();
     }
   });
+
+  it.each([false, true])(
+    "has the resources that it has (ports: %s), found by the root of their tree",
+    async (ports) => {
+      const list = async (kernel: LinuxKernel) => await listResources(kernel, { ports }).toArray();
+      const whole = await PatchedKernel.open(DUMP);
+      try {
+        const all = await list(whole.kernel);
+        expect(all.length).toBeGreaterThan(10);
+        expect(await list(patched.kernel)).toEqual(all);
+      } finally {
+        await whole.close();
+      }
+      // A root that has another name is none.
+      const root = variable(ports ? "ioport_resource" : "iomem_resource");
+      await patched.setPointer(root + at("resource", "name"), variable("linux_banner"));
+      await expect(list(patched.kernel)).rejects.toMatchObject({ code: "NO_SYMBOL" });
+    },
+  );
 
   it("lists no cgroup hierarchy that was never mounted, and names the controllers of one that is", async () => {
     const { kernel } = patched;

@@ -11,6 +11,7 @@ import {
   listCapabilities,
   listLog,
   listModules,
+  listResources,
   listTasks,
   listTraced,
   listVmas,
@@ -254,6 +255,17 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         const own = modules.find((module) => module.name === name)?.parameters ?? [];
         expect(own.find((each) => each.name === parameter)?.value, line).toBe(value);
       }
+    });
+
+    it("lists what lies where in physical memory, as /proc/iomem has it", async () => {
+      // (Also of kernels whose kallsyms list functions only: the root of the tree is found in the image.)
+      const mine = (await listResources(kernel).toArray()).map(({ start, end, name: what, depth }) => ({
+        start: `0x${start.toString(16)}`,
+        end: `0x${end.toString(16)}`,
+        name: what,
+        depth,
+      }));
+      expect(mine).toEqual(truth.iomem);
     });
 
     it("reads the kernel's log, every record as /dev/kmsg gave it", async () => {

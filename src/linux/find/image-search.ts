@@ -131,6 +131,53 @@ export function* findTree(
   });
 }
 
+/** Larger structures are no nodes of trees that are searched for. */
+const MAX_STRUCTURE = 4096;
+
+/** How the root of a tree of structures is known that have pointers to each other: by bytes from a structure to each. */
+export interface TreeMark {
+  readonly parent: number;
+  readonly sibling: number;
+  readonly child: number;
+}
+
+/**
+ * Finds the root of such a tree in the image: it has neither parent nor sibling, and its first child points back to it.
+ *
+ * @param accept Is asked about each such structure.
+ */
+export function* findTreeRoot(
+  memory: AddressSpace,
+  ranges: readonly ImageRange[],
+  { parent, sibling, child }: TreeMark,
+  accept: (root: bigint) => Routine<boolean>,
+): Routine<bigint | undefined> {
+  const size = memory.pointerSize;
+  const end = Math.max(parent, sibling, child) + size;
+  // (Types may be damaged.)
+  if (end > MAX_STRUCTURE) return undefined;
+  return yield* pieces(memory, ranges, end, function* (bytes, start) {
+    const pointers = pointersIn(memory, bytes);
+    const at = (structure: number, offset: number) => pointers[(structure + offset) / size] as bigint;
+    const half = 1n << BigInt(8 * size - 1);
+    const roots: bigint[] = [];
+    const children: bigint[] = [];
+    for (let i = 0; i < PIECE && i + end <= bytes.length; i += size) {
+      const first = at(i, child);
+      if (first < half || at(i, parent) !== 0n || at(i, sibling) !== 0n) continue;
+      roots.push(start + BigInt(i));
+      children.push(BigInt.asUintN(64, first + BigInt(parent)));
+    }
+    const back = yield* memory.gather(children, size);
+    for (const [i, root] of roots.entries()) {
+      const pointer = back.at(i);
+      if (pointer === undefined || pointersIn(memory, pointer)[0] !== root) continue;
+      if (yield* accept(root)) return root;
+    }
+    return undefined;
+  });
+}
+
 /** Pieces of the ranges that can be read, with `overlap` bytes of the next one behind each. */
 function* pieces(
   memory: AddressSpace,

@@ -5,10 +5,17 @@
  * `ioport_resource`, `r_next`: children first, then siblings; `r_show` shows no more than five levels of indentation).
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
+import { findTreeRoot } from "../find/image-search.js";
 import type { LinuxKernel } from "../kernel.js";
-import { type KernelData, kernelData, needSymbol } from "../kernel-data.js";
+import {
+  type KernelData,
+  kernelData,
+  listsFunctionsOnly,
+  needSymbol,
+  symbolAddress,
+} from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
-import { record, word } from "../objects/record.js";
+import { offsetOf, record, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
 
 const RESOURCE = record("resource", {
@@ -57,9 +64,35 @@ function* resourcesRoutine(
 ): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
-  const root = yield* needSymbol(data, options.ports === true ? "ioport_resource" : "iomem_resource");
+  const root = yield* rootOf(data, options.ports === true ? PORTS : MEMORY);
   for (const resource of yield* resourcesBelow(data, root, log.report)) yield sink.emit(resource);
   log.end();
+}
+
+/** The roots, with their names, which /proc/iomem does not print. */
+const MEMORY = { symbol: "iomem_resource", name: "PCI mem" };
+const PORTS = { symbol: "ioport_resource", name: "PCI IO" };
+
+/** Address of a root; searched for in the image where kallsyms list functions only. @throws {SymbolError} `NO_SYMBOL`. */
+function* rootOf(data: KernelData, { symbol, name }: typeof MEMORY): Routine<bigint> {
+  const { kernel, memory, types } = data;
+  const known = yield* symbolAddress(data, symbol);
+  if (known !== undefined || !(yield* listsFunctionsOnly(data)))
+    return known ?? (yield* needSymbol(data, symbol));
+  const [parent, sibling, child] = (["parent", "sibling", "child"] as const).map((member) =>
+    offsetOf(types, "resource", member),
+  ) as [number, number, number];
+  const layout = RESOURCE.on(types);
+  const found = yield* findTreeRoot(
+    memory,
+    kernel.searchRanges,
+    { parent, sibling, child },
+    function* (root) {
+      const [row] = yield* layout.read(memory, [root]);
+      return (yield* readStrings(memory, [row?.value?.name], "a name", () => {}))[0] === name;
+    },
+  );
+  return found ?? (yield* needSymbol(data, symbol));
 }
 
 interface Node {
