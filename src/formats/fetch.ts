@@ -7,8 +7,6 @@ export interface Want {
   /** Byte in the page. */
   readonly offset: number;
   readonly view: BoundView;
-  /** It is a piece of a long read, which isn't expected to come again: not worth a place among the kept pages. */
-  readonly passing?: boolean | undefined;
 }
 
 /** A stretch of the file that is being read. */
@@ -16,8 +14,9 @@ export abstract class Fetch implements Output {
   readonly packet: Packet;
   #handled = false;
 
-  constructor(length: number) {
-    this.packet = Packet.reading(length);
+  /** @param memory To read to, or how many bytes. */
+  constructor(memory: number | Uint8Array) {
+    this.packet = Packet.reading(memory);
   }
 
   send(file: DumpFile, offset: number): void {

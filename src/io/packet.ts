@@ -85,6 +85,7 @@ class Trouble {
   onAbort: (() => void)[] | undefined = undefined;
   sealed = false;
   givenUp = false;
+  once = false;
   /** Some bytes were dropped; which ones is known once the packet is complete. */
   dropped = false;
   droppedRanges: ByteRange[] | undefined = undefined;
@@ -252,6 +253,16 @@ export class Packet implements Wait {
   bind(output?: Output): BoundView {
     this.submit();
     return new BoundView(this, 0, this.length, 0, output);
+  }
+
+  /** Whether nobody wants its bytes a second time (see `RequestOptions`): no layer need keep them. */
+  get once(): boolean {
+    return this.trouble?.once === true;
+  }
+
+  /** Says so of this submission. @internal */
+  markOnce(): void {
+    this.inTrouble().once = true;
   }
 
   private submit(): void {

@@ -23,6 +23,8 @@ export interface AbortSignalLike {
 export interface RequestOptions {
   /** Once it fires, what was not sent yet fails as `aborted`; what is in flight is waited for. */
   readonly signal?: AbortSignalLike | undefined;
+  /** The bytes are not read again: caches need not keep them, which costs more than a copy where memory is fresh. Default: they may be. */
+  readonly once?: boolean | undefined;
 }
 
 /**
@@ -83,7 +85,7 @@ export class PacketRequest<P, T, A, B> extends Io<T> {
     const { kind, b } = this;
     const packet = kind.packet(this.a, b);
     const view = packet.bind(kind.tellsOutput ? (b as Output | undefined) : undefined);
-    if (packet.length === 0 || (this.options !== undefined && isAborted(view, this.options))) return view;
+    if (packet.length === 0 || (this.options !== undefined && isOver(view, this.options))) return view;
     try {
       this.io.sendIo(this.param, view);
     } catch (error) {
@@ -144,9 +146,10 @@ function waitFor(view: BoundView, scheduler: Scheduler): void {
   }
 }
 
-/** Whether the caller's signal has fired already: the view is then answered. */
-function isAborted(view: BoundView, { signal }: RequestOptions): boolean {
+/** Heeds the options. Gives whether the caller's signal has fired already: the view is then answered. */
+function isOver(view: BoundView, { signal, once }: RequestOptions): boolean {
   const { packet } = view;
+  if (once === true) packet.markOnce();
   if (signal !== undefined) followSignal(packet, signal);
   if (packet.abortFault === 0) return false;
   view.fail(packet.abortFault);

@@ -6,6 +6,8 @@ import { TypesError } from "./types/type-table.js";
 
 /** Read at a time: what is not there ends it early. */
 const PIECE = 1 << 20;
+/** (They are kept here.) */
+const ONCE = { once: true };
 /** Taken at once, as most kernels' is no longer: the system gives memory as it is written. */
 const FIRST_ROOM = 8 << 20;
 
@@ -37,7 +39,7 @@ export function* readBtf(
       larger.set(bytes);
       bytes = larger;
     }
-    const { holes } = yield* memory.readPartial(start + BigInt(at), bytes.subarray(at, at + size));
+    const { holes } = yield* memory.readPartial(start + BigInt(at), bytes.subarray(at, at + size), ONCE);
     const hole = holes[0];
     if (hole !== undefined) {
       throw new TypesError(

@@ -123,7 +123,7 @@ export class PageDecoding {
     const { pageSize } = this.#slab;
     const first = (base + pfn * blockSize) / pageSize;
     const pages = blockSize / pageSize;
-    if (wants.some(({ view, passing }) => passing !== true || view.length < blockSize)) {
+    if (!wants.every(({ view }) => view.packet.once && view.length === blockSize)) {
       for (let i = 0; i < pages; i++) this.#slab.keep(first + i, memory, at + i * pageSize);
     }
     for (const { offset, view } of wants) view.transfer(memory, at + offset);

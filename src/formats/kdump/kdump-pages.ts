@@ -32,8 +32,10 @@ import { flagsOf, offsetOf, sizeOf } from "./kdump-page-desc.js";
 
 /** Pages read from the file as one (bytes). */
 const MAX_RUN = 256 * 1024;
-/** Bytes of a read whose whole pages are not kept: a kernel's tables of symbols and types, or what is searched. */
-const LONG_READ = 64 * 1024;
+/** Shorter runs get memory of their own size. */
+const LONG_RUN = 64 * 1024;
+/** Memory for compressed pages that is used again: fresh memory costs more than a small read. */
+const MOST_SPARES = 4;
 /** Compressed bytes under way at most; more waits here. */
 const MAX_IN_FLIGHT = 64 * 2 ** 20;
 
@@ -49,8 +51,8 @@ class DataFetch extends Fetch {
   readonly pages: readonly PendingPage[];
   readonly #owner: KdumpPages;
 
-  constructor(owner: KdumpPages, pages: readonly PendingPage[], length: number) {
-    super(length);
+  constructor(owner: KdumpPages, pages: readonly PendingPage[], memory: Uint8Array) {
+    super(memory);
     this.#owner = owner;
     this.pages = pages;
   }
@@ -88,6 +90,8 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   #runPart: KdumpPart;
   #runStart = 0;
   #runEnd = 0;
+  /** Memory of `MAX_RUN` bytes that nobody uses. */
+  readonly #spares: Uint8Array[] = [];
   /** Nested `sendIo`s and callbacks; the run is sent when the outermost ends. */
   #depth = 0;
 
@@ -131,7 +135,6 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     const { base, blockSize } = this.#layout;
     let rest = view;
     let at = address;
-    const passing = view.length >= LONG_READ;
     // Below `base`, up to it, there is no RAM.
     if (at < base) {
       const tail = rest.length > base - at ? rest.split(base - at) : undefined;
@@ -147,7 +150,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
       const end = here ? pfn + 1 : missingEnd(this.#layout, pfn, Math.ceil((at + rest.length) / blockSize));
       const room = end * blockSize - at;
       const tail = rest.length > room ? rest.split(room) : undefined;
-      if (here) this.#read(pfn, { offset: at - pfn * blockSize, view: rest, passing });
+      if (here) this.#read(pfn, { offset: at - pfn * blockSize, view: rest });
       else rest.fail(this.#whyMissing(pfn));
       if (tail === undefined) return;
       rest = tail;
@@ -171,7 +174,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
   }
 
   /** Answers from kept pages, if all that the view needs are there. */
-  #serve(pfn: number, { offset, view, passing }: Want): boolean {
+  #serve(pfn: number, { offset, view }: Want): boolean {
     const slab = this.#slab;
     const { pageSize } = slab;
     const { base, blockSize } = this.#layout;
@@ -184,7 +187,7 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
       const slot = slab.find(page);
       if (slot < 0) {
         // Whoever was told of the page before this one has read others in its place.
-        this.#descriptors.read(pfn, { offset: at, view: rest, passing });
+        this.#descriptors.read(pfn, { offset: at, view: rest });
         return true;
       }
       const piece: BoundView = rest;
@@ -250,7 +253,9 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
 
   #sendRun(): void {
     if (this.#run.length === 0) return;
-    const fetch = new DataFetch(this, this.#run, this.#runEnd - this.#runStart);
+    const length = this.#runEnd - this.#runStart;
+    const memory = this.#memoryFor(length);
+    const fetch = new DataFetch(this, this.#run, memory);
     const offset = this.#runStart;
     this.#run = [];
     fetch.send(this.#runPart.file, offset);
@@ -297,8 +302,21 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
       if (why !== 0) for (const { view } of page.wants) fetch.fail(view, why);
       else if (!together) this.#decoding.decode(page);
     }
+    // It came whole and is used up, so nothing can land in that memory any more.
+    if (!together && fetch.packet.firstFault === 0) this.#reuse(bytes);
     this.#resume();
     this.leave();
+  }
+
+  #memoryFor(length: number): Uint8Array {
+    // (A single page may be larger than a run.)
+    if (length < LONG_RUN || length > MAX_RUN) return new Uint8Array(length);
+    return (this.#spares.pop() ?? new Uint8Array(MAX_RUN)).subarray(0, length);
+  }
+
+  #reuse({ buffer }: Uint8Array): void {
+    if (buffer.byteLength === MAX_RUN && this.#spares.length < MOST_SPARES)
+      this.#spares.push(new Uint8Array(buffer));
   }
 
   /** A page is no longer under way. */

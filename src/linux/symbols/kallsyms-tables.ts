@@ -63,6 +63,8 @@ const MAX_NAMES = 16 * MAX_SYMBOLS;
  */
 const PIECE = 64 * 1024;
 const LARGEST_PIECE = 1 << 20;
+/** (They are kept here.) */
+const ONCE = { once: true };
 /** Bytes of a table taken at once: the system gives memory as it is written. */
 const FIRST_ROOM = 1 << 20;
 /** Bytes of names taken at once for each symbol, whose addresses are there by then. */
@@ -178,6 +180,7 @@ function* readTable(io: PacketIo<Address>, part: string, start: bigint, length: 
       io,
       BigInt.asUintN(64, start + BigInt(at)),
       bytes.subarray(at, at + size),
+      ONCE,
     );
     const hole = holes[0];
     if (hole !== undefined) {
@@ -326,6 +329,7 @@ export function* readNames(
       io,
       BigInt.asUintN(64, start + BigInt(filled)),
       bytes.subarray(filled, filled + size),
+      ONCE,
     );
     const hole = holes[0];
     // The last piece reaches behind the table, where a hole does no harm.
