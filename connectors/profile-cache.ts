@@ -129,6 +129,7 @@ class ProfileFile implements PagedBytes {
   /** Nonzero for each page that is there. */
   readonly #isHere: Uint8Array;
   #file: RegularFile | undefined;
+  #damage: ProfileError | undefined;
 
   constructor(path: string, file: RegularFile, { length, sums }: Sums) {
     this.path = path;
@@ -152,6 +153,7 @@ class ProfileFile implements PagedBytes {
 
   #read(first: number, behind: number): void {
     const bytes = this.bytes.subarray(first * PAGE, behind * PAGE);
+    if (this.#damage !== undefined) throw this.#damage;
     if (this.#file === undefined) throw new ProfileError(`${this.path} is closed`);
     if (!readAt(this.#file, bytes, first * PAGE)) throw this.#damaged(first);
     for (let page = first; page < behind; page++) {
@@ -165,9 +167,10 @@ class ProfileFile implements PagedBytes {
   #damaged(page: number): ProfileError {
     this.close();
     removeIfThere(this.path);
-    return new ProfileError(
+    this.#damage = new ProfileError(
       `${this.path}: the profile that was kept of this kernel is damaged at ${hex(page * PAGE)}, and is removed: try again`,
     );
+    return this.#damage;
   }
 
   close(): void {

@@ -16,7 +16,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MemtoolError, open } from "../../connectors/index.js";
 import { profileCache } from "../../connectors/profile-cache.js";
 import { Io } from "../../src/io/index.js";
-import { kallsymsFromState } from "../../src/linux/index.js";
+import { findKernel, kallsymsFromState } from "../../src/linux/index.js";
 import { decodeProfile, encodeProfile, type KernelProfile } from "../../src/linux/profile/profile.js";
 import { saveProfile } from "../../src/linux/profile/profile-use.js";
 import { Btf } from "../../src/linux/types/btf/btf.js";
@@ -50,10 +50,28 @@ async function processes(path: string, cache: boolean | string) {
 }
 
 function changed(folder: string, change: (profile: KernelProfile) => KernelProfile): void {
-  const cache = profileCache(folder);
-  const profile = decodeProfile(cache?.load(BUILD) ?? new Uint8Array(0));
+  const path = join(folder, `${BUILD}.profile`);
+  const profile = decodeProfile(withoutSums(readFileSync(path)));
   if (profile === undefined) throw new Error(`${folder}: no profile`);
-  cache?.save(BUILD, encodeProfile(change(profile)));
+  profileCache(folder)?.save(BUILD, encodeProfile(change(profile)));
+}
+
+/** The profile in a file: its length is before the last of the sums. */
+function withoutSums(file: Uint8Array): Uint8Array {
+  return file.slice(0, new DataView(file.buffer, file.byteOffset).getUint32(file.length - 8, true));
+}
+
+/** What the cache has, all of it. @throws as its `need` */
+function loaded(folder: string): Uint8Array | undefined {
+  const cache = profileCache(folder);
+  try {
+    const found = cache?.load(BUILD);
+    if (found === undefined || found instanceof Uint8Array) return found;
+    found.need(0, found.bytes.length);
+    return found.bytes;
+  } finally {
+    cache?.close();
+  }
 }
 
 describe("profiles of kernels", () => {
@@ -83,14 +101,16 @@ describe("profiles of kernels", () => {
       empty: new Uint8Array(0),
       "a few bytes": kept.slice(0, 3),
       torn: kept.slice(0, kept.length >> 1),
-      "a bit of the last part": kept.map((byte, i) => (i === kept.length - 1000 ? byte ^ 1 : byte)),
-      "another sum": kept.map((byte, i) => (i === kept.length - 1 ? byte ^ 0x80 : byte)),
-      "another version": kept.map((byte, i) => (i === 7 ? byte + 1 : byte)),
+      "a bit of the sums": kept.map((byte, i) => (i === kept.length - 1000 ? byte ^ 1 : byte)),
+      "another sum of the sums": kept.map((byte, i) => (i === kept.length - 1 ? byte ^ 0x80 : byte)),
+      "another length": kept.map((byte, i) => (i === kept.length - 8 ? byte ^ 0x80 : byte)),
     };
     for (const [name, bytes] of Object.entries(bad)) {
       writeFileSync(path, bytes);
-      expect(profileCache(folder)?.load(BUILD)?.length, name).toBe(0);
+      expect(loaded(folder)?.length, name).toBe(0);
     }
+    writeFileSync(path, kept);
+    expect(Buffer.compare(loaded(folder) as Uint8Array, withoutSums(kept))).toBe(0);
     writeFileSync(path, bad.torn as Uint8Array);
     const again = await processes(DUMP, folder);
     expect(again.text).toBe(truth.text);
@@ -99,8 +119,71 @@ describe("profiles of kernels", () => {
     expect((await processes(DUMP, folder)).note).toBe(undefined);
   });
 
+  it.each([
+    ["its version", 7],
+    ["its build id", 24 + 4 * 14 + 2],
+  ])("are ignored and written again when a bit of what is compared goes bad: %s", async (_, at) => {
+    const folder = newFolder();
+    await processes(DUMP, folder);
+    const path = join(folder, `${BUILD}.profile`);
+    writeFileSync(
+      path,
+      kept.map((byte, i) => (i === at ? byte ^ 1 : byte)),
+    );
+    const again = await processes(DUMP, folder);
+    expect(again.note).toContain("is damaged");
+    expect(again.text).toBe(truth.text);
+    expect(Buffer.compare(readFileSync(path), kept)).toBe(0);
+  });
+
+  it("that go bad in what is needed later say where, and are gone the next time", async () => {
+    const folder = newFolder();
+    await processes(DUMP, folder);
+    const path = join(folder, `${BUILD}.profile`);
+    const machine = await open(DUMP, { cache: folder, kernel: "note" });
+    try {
+      const linux = await machine.linux();
+      await linux.kallsyms();
+      expect(linux.profileNote).toBe(undefined);
+      // (The same file: it is open.) All names, and so all their pages, are asked for below.
+      const bad = Uint8Array.from(kept);
+      for (let at = 0; at < bad.length; at += 4096) bad[at] = (bad[at] as number) ^ 1;
+      writeFileSync(path, bad);
+      await expect(linux.symbols("init_*").toArray()).rejects.toMatchObject({
+        code: "PROFILE",
+        message: expect.stringMatching(
+          /\.profile: .* is damaged at 0x[0-9a-f]+000, and is removed: try again$/,
+        ),
+      });
+    } finally {
+      await machine.close();
+    }
+    expect(readdirSync(folder)).toEqual([]);
+    expect((await processes(DUMP, folder)).text).toBe(truth.text);
+    expect(Buffer.compare(readFileSync(path), kept)).toBe(0);
+  });
+
+  it("are needed by less than a tenth for a list of processes", async () => {
+    const bytes = withoutSums(kept);
+    const pages = new Set<number>();
+    const need = (start: number, end: number) => {
+      for (let page = start >> 12; page < (end + 4095) >> 12; page++) pages.add(page);
+    };
+    const machine = await open(DUMP, { kernel: "none" });
+    try {
+      const physical = machine.physical as NonNullable<typeof machine.physical>;
+      const profiles = { load: () => ({ bytes, need }), save: () => undefined };
+      const linux = await findKernel(physical, { map: physical.map, profiles });
+      expect(await linux.tasks().toArray()).not.toHaveLength(0);
+    } finally {
+      await machine.close();
+    }
+    expect(pages.size).toBeGreaterThan(20);
+    expect(pages.size * 4096).toBeLessThan(bytes.length / 10);
+  });
+
   it("are no profiles with a length that can't be, or of another version, whatever their sum", () => {
-    const bytes = kept.subarray(0, kept.length - 4);
+    const bytes = withoutSums(kept);
     expect(decodeProfile(bytes)?.buildId).toBe(BUILD);
     for (let part = 0; part < 14; part++) {
       const at = 24 + 4 * part;
@@ -233,7 +316,7 @@ describe("profiles of kernels", () => {
 
   it("are not written of a dump whose BTF is not whole, which one of a whole dump then stands in for", async () => {
     const folder = newFolder();
-    const btf = decodeProfile(kept.subarray(0, -4))?.btf as Uint8Array;
+    const btf = decodeProfile(withoutSums(kept))?.btf as Uint8Array;
     const page = Buffer.from(btf.subarray(1 << 20, (1 << 20) + 4096));
     // (The BTF begins at a page: vmlinux.lds.h aligns it so, where its own does not say.)
     const some = page.subarray(1024, 1024 + 256);

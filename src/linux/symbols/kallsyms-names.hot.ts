@@ -107,6 +107,13 @@ export function scanNames(
   scan.index = index;
 }
 
+/** The first row from `from` on that has a hash; as many as there are, if none has. */
+export function rowOf(hashes: Int32Array, hash: number, from: number): number {
+  let i = from;
+  while (i < hashes.length && hashes[i] !== hash) i++;
+  return i;
+}
+
 /**
  * Chains of rows whose hashes fall into the same bucket: `heads[bucketOf(hash)]` is the first row, `next[row]` the one after it,
  * ascending; -1 ends a chain.

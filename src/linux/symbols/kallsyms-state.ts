@@ -3,7 +3,7 @@
  * at other addresses after each start (KASLR).
  */
 import { decodeLatin1, encodeText } from "../../memory/index.js";
-import { ALL_THERE, type Need } from "../paged-bytes.js";
+import type { Need } from "../paged-bytes.js";
 import { Kallsyms, MAX_SYMBOLS } from "./kallsyms.js";
 import { moveImage } from "./kallsyms-addresses.hot.js";
 import { type HashChains, type NameColumns, nameScan, scanNames } from "./kallsyms-names.hot.js";
@@ -43,37 +43,38 @@ export function kallsymsIndex(kallsyms: Kallsyms): KallsymsIndex {
  * Builds the table again. Everything is checked, as a file may hold anything; the names are kept, not copied.
  *
  * @param index What `kallsymsIndex` gave of the same table. Of it, only the sizes are checked: a wrong one gives wrong names, or
- * doesn't find them; and the addresses must ascend. Without one, the names are gone over.
+ * doesn't find them. Without one, the names are gone over.
  * @param slide What is added to the addresses in the kernel's image, modulo 2^64: how far KASLR has moved the kernel beyond where it was. Those of
  * the per-CPU area and other small numbers stay.
- * @param need  Asked for what is looked at of a state and its index, now and later.
+ * @param need  Asked for what is looked at of a state and its index, now and later; then there must be an index, and the addresses must
+ * ascend. Default: all is there.
  * @throws {KallsymsError} naming the column that can't be.
  */
 export function kallsymsFromState(
   state: KallsymsState,
   slide = 0n,
   index?: KallsymsIndex,
-  need: Need = ALL_THERE,
+  need?: Need,
 ): Kallsyms {
   const count = state.addresses.length;
   if (count === 0 || count > MAX_SYMBOLS) {
     throw new KallsymsError("kallsyms_num_syms", `${count} symbols can't be: expected 1 to ${MAX_SYMBOLS}`);
   }
-  need(state.tokens, 0, state.tokens.length);
+  need?.(state.tokens, 0, state.tokens.length);
   const texts = decodeLatin1(state.tokens.subarray(0, MAX_TOKENS)).split("\0");
   // (The last NUL ends the last token.)
   if (texts.length !== TOKENS + 1 || texts[TOKENS] !== "" || state.tokens.length > MAX_TOKENS) {
     throw new KallsymsError("kallsyms_token_table", `${texts.length - 1} tokens instead of ${TOKENS}`);
   }
   const tokens = tokenTable(texts.slice(0, TOKENS));
-  if (index === undefined) {
-    const addresses = state.addresses.slice();
-    moveImage(addresses, slide);
-    return new Kallsyms({ addresses, names: { ...namesOf(state, tokens), bytes: state.names }, tokens });
-  }
-  const { columns, chains } = indexOf(index, count);
+  const { columns, chains } =
+    index === undefined ? { columns: namesOf(state, tokens), chains: undefined } : indexOf(index, count);
   const names = { ...columns, bytes: state.names };
-  return new Kallsyms({ addresses: state.addresses, slide, need, names, tokens, chains });
+  if (need !== undefined)
+    return new Kallsyms({ addresses: state.addresses, slide, need, names, tokens, chains });
+  const addresses = state.addresses.slice();
+  moveImage(addresses, slide);
+  return new Kallsyms({ addresses, names, tokens, chains });
 }
 
 /** Goes over the names. */

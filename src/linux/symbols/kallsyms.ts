@@ -3,7 +3,14 @@
 import { editDistance, matchesGlob } from "../names.js";
 import { ALL_THERE, type Need } from "../paged-bytes.js";
 import { areAscending, movedAddress, moveImage, wordsOf } from "./kallsyms-addresses.hot.js";
-import { bucketOf, chainHashes, type HashChains, MAX_NAME, type NameColumns } from "./kallsyms-names.hot.js";
+import {
+  bucketOf,
+  chainHashes,
+  type HashChains,
+  MAX_NAME,
+  type NameColumns,
+  rowOf,
+} from "./kallsyms-names.hot.js";
 import { hashText, type TokenTable } from "./kallsyms-tokens.js";
 import type { KernelSymbol, NamedAddress } from "./symbol.js";
 
@@ -49,8 +56,10 @@ export class Kallsyms {
   readonly #tokens: TokenTable;
   /** Indices by ascending address, if the table's own order is not that; `null` before anybody needed them. */
   #sorted: Uint32Array | undefined | null = null;
-  /** Names by hash. Made when first needed. */
+  /** Names by hash. Made when they pay. */
   #chains: HashChains | undefined;
+  /** Names that were looked for without them. */
+  #passes = 0;
 
   /** Use `readKallsyms`, `kallsymsFromState` or `parseSystemMap`. @internal */
   constructor({ addresses, slide, need, names, tokens, chains, gaps, damage }: KallsymsParts) {
@@ -126,9 +135,16 @@ export class Kallsyms {
   /** Every symbol of this name, in the table's order. */
   symbol(name: string): KernelSymbol[] {
     const { hashes } = this.#names;
-    const { heads, next, shift } = this.#allChains();
     const wanted = hashText(name, 0);
     const found: KernelSymbol[] = [];
+    if (this.#chains === undefined && this.#passes < FEW_PASSES) {
+      this.#passes++;
+      for (let i = rowOf(hashes, wanted, 0); i < hashes.length; i = rowOf(hashes, wanted, i + 1)) {
+        if (this.#nameOf(i) === name) found.push(this.at(i));
+      }
+      return found;
+    }
+    const { heads, next, shift } = this.#allChains();
     const bucket = bucketOf(wanted, shift);
     this.#need(heads, bucket, bucket + 1);
     let i = heads[bucket] as number;
@@ -232,6 +248,9 @@ export class Kallsyms {
     return text;
   }
 }
+
+/** Passes over all hashes that take as long as chains of them. Most programs look for fewer names. */
+const FEW_PASSES = 64;
 
 /** How far an address may lie above the last symbol and still be named by it. */
 const LAST_SYMBOL_SIZE = 4096n;
