@@ -30,6 +30,7 @@ export const CAPABILITIES_COMMAND: KernelCommand = {
   description: "what processes may do: their sets of capabilities",
   options: [["--threads", "every thread, not only processes"]],
   examples: ["capabilities", "capabilities --pid 1"],
+  ofProcess: true,
   run: async ({ session, kernel, options, pid }) => {
     const damage = new DamageSummary();
     const threads = options.threads === true;

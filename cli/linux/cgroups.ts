@@ -24,6 +24,7 @@ export const CGROUPS: KernelCommand = {
   name: "cgroups",
   description: "control groups of processes, in every hierarchy",
   examples: ["cgroups", "cgroups --pid 1"],
+  ofProcess: true,
   run: async ({ session, kernel, pid }) => {
     const damage = new DamageSummary();
     const groups = await listCgroups(kernel, { pid, onDamage: damage.add }).toArray();

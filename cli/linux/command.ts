@@ -13,6 +13,8 @@ export interface KernelCommand {
   readonly arguments?: readonly (readonly [string, string])[];
   /** Such as `["--threads", "every thread"]`. */
   readonly options?: readonly (readonly [string, string])[];
+  /** Whether it lists what is some process's, so that `--pid` makes it less; what is the kernel's refuses that. */
+  readonly ofProcess?: boolean;
   /** Command lines behind `memtool`, without the target. */
   readonly examples: readonly string[];
   /** @throws {UsageError} for arguments that can't be, before the target is opened. */

@@ -1,6 +1,6 @@
 /** The commands over a kernel, in the order of the help. */
 import type { Command } from "commander";
-import { EXIT } from "../errors.js";
+import { EXIT, UsageError } from "../errors.js";
 import type { Session } from "../session.js";
 import { BANNER } from "./banner.js";
 import { CAPABILITIES_COMMAND } from "./capabilities.js";
@@ -83,6 +83,11 @@ export function addKernelCommands(
         .filter((each): each is string => typeof each === "string");
       command.check?.(args, options);
       await session(async (opened) => {
+        if (opened.pid !== undefined && command.ofProcess !== true) {
+          throw new UsageError(
+            `${command.name}: what it lists is the kernel's, not a process's: leave out --pid`,
+          );
+        }
         const kernel = await opened.machine.linux();
         opened.clearProgress();
         const status = await command.run({

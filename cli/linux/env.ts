@@ -23,6 +23,7 @@ export const ENV: KernelCommand = {
   name: "env",
   description: "the environment that each process was started with (and may have written over since)",
   examples: ["env --pid 1"],
+  ofProcess: true,
   async run({ session, kernel, pid }) {
     const damage = new DamageSummary();
     const variables: Variable[] = [];

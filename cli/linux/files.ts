@@ -24,10 +24,13 @@ export const FILES: KernelCommand = {
   description:
     "open files of processes: by descriptor, and working directory (cwd), root directory (rtd), program (txt)",
   examples: ["files", "files --pid 1"],
+  ofProcess: true,
   run: async ({ session, kernel, pid }) => {
     const damage = new DamageSummary();
     const files = listFiles(kernel, { pid, onDamage: damage.add });
-    return await showList(session, files, COLUMNS, damage);
+    const none =
+      pid === undefined ? "no files are open" : `process ${pid} has no files open, or there is none`;
+    return await showList(session, files, COLUMNS, damage, none, false);
   },
 };
 

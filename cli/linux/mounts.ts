@@ -39,6 +39,7 @@ export const MOUNTS: KernelCommand = {
     "mounts of a process's mount namespace (--pid, else that of process 1), as in /proc/PID/mountinfo",
   options: [["--all", "those that the process can't reach, too"]],
   examples: ["mounts", "mounts --pid 98"],
+  ofProcess: true,
   run: async ({ session, kernel, pid, options }) => {
     const damage = new DamageSummary();
     const mounts = listMounts(kernel, { pid, all: options.all === true, onDamage: damage.add });

@@ -20,6 +20,7 @@ export const NAMESPACES: KernelCommand = {
   name: "namespaces",
   description: "namespaces, and the processes in them (--pid: those of one process)",
   examples: ["namespaces", "namespaces --pid 98"],
+  ofProcess: true,
   run: async ({ session, kernel, pid }) => {
     const damage = new DamageSummary();
     const list = listNamespaces(kernel, { pid, onDamage: damage.add });

@@ -43,6 +43,7 @@ export const PS: KernelCommand = {
     ["--threads", "every thread, not only processes"],
   ],
   examples: ["ps", "ps --tree"],
+  ofProcess: true,
   run: ps,
 };
 
@@ -51,10 +52,25 @@ export const KTHREADS: KernelCommand = {
   name: "kthreads",
   description: "kernel threads",
   examples: ["kthreads"],
-  run: (context) => ps(context, (task) => task.kernelThread === true),
+  ofProcess: true,
+  run: (context) => ps(context, KERNEL_THREADS),
 };
 
-async function ps(context: KernelContext, filter: (task: Task) => boolean = () => true): Promise<number> {
+/** Which tasks are shown, and what is said where there are none. */
+interface Shows {
+  readonly all: string;
+  readonly one: string;
+  has(task: Task): boolean;
+}
+
+const PROCESSES: Shows = { all: "processes", one: "process", has: () => true };
+const KERNEL_THREADS: Shows = {
+  all: "kernel threads",
+  one: "kernel thread",
+  has: ({ kernelThread }) => kernelThread === true,
+};
+
+async function ps(context: KernelContext, shows = PROCESSES): Promise<number> {
   const { session, kernel, options, pid } = context;
   const damage = new DamageSummary();
   const threads = options.threads === true;
@@ -62,7 +78,7 @@ async function ps(context: KernelContext, filter: (task: Task) => boolean = () =
   const shown: Shown[] = [];
   // Threads have their process's, and what claims to share an address space has the same.
   const known = new Map<bigint, readonly string[] | undefined>();
-  for (const task of tasks.filter(filter)) {
+  for (const task of tasks.filter(shows.has)) {
     const { mm } = task;
     if (mm !== undefined && !known.has(mm)) {
       known.set(mm, (await readArguments(kernel, task, { onDamage: damage.add }))?.args);
@@ -70,7 +86,7 @@ async function ps(context: KernelContext, filter: (task: Task) => boolean = () =
     shown.push({ ...task, args: mm === undefined ? undefined : known.get(mm), depth: 0 });
   }
   const list = options.tree === true ? inTree(shown) : shown;
-  const none = pid === undefined ? "no processes" : `there is no process ${pid}`;
+  const none = pid === undefined ? `no ${shows.all}` : `there is no ${shows.one} ${pid}`;
   return await showList(session, list, threads ? THREADS : COLUMNS, damage, none);
 }
 

@@ -18,6 +18,7 @@ export const PTRACE: KernelCommand = {
   name: "ptrace",
   description: "threads that are traced, and who traces them",
   examples: ["ptrace"],
+  ofProcess: true,
   run: async ({ session, kernel, pid }) => {
     const damage = new DamageSummary();
     const list = listTraced(kernel, { pid, onDamage: damage.add });

@@ -36,6 +36,7 @@ export const SOCKETS: KernelCommand = {
   name: "sockets",
   description: "sockets of every network namespace, by the kernel's tables and by processes' open files",
   examples: ["sockets", "sockets --pid 1"],
+  ofProcess: true,
   run: async ({ session, kernel, pid }) => {
     const damage = new DamageSummary();
     const sockets = listSockets(kernel, { pid, onDamage: damage.add });

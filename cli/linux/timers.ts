@@ -37,6 +37,7 @@ const COLUMNS: readonly ListColumn<KernelTimer>[] = [
   { field: "functionAddress", value: ({ functionAddress }) => functionAddress },
   { field: "pid", title: "FOR", value: ({ pid }) => pid, cell: ownerText },
   { field: "comm", value: ({ comm }) => comm },
+  { field: "tgid", value: ({ tgid }) => tgid },
   { field: "work", value: ({ work }) => work },
 ];
 
@@ -44,10 +45,19 @@ const COLUMNS: readonly ListColumn<KernelTimer>[] = [
 export const TIMERS: KernelCommand = {
   name: "timers",
   description: "timers of every CPU: what they call and when (ns; those of the wheel: jiffies)",
-  examples: ["timers"],
-  run: async ({ session, kernel }) => {
+  examples: ["timers", "timers --pid 115"],
+  ofProcess: true,
+  run: async ({ session, kernel, pid }) => {
     const damage = new DamageSummary();
-    return await showList(session, listTimers(kernel, { onDamage: damage.add }), COLUMNS, damage);
+    const none = pid === undefined ? "no timers" : `no timers of process ${pid}`;
+    return await showList(
+      session,
+      listTimers(kernel, { pid, onDamage: damage.add }),
+      COLUMNS,
+      damage,
+      none,
+      false,
+    );
   },
 };
 

@@ -63,13 +63,15 @@ export const TTY: KernelCommand = {
   name: "tty",
   description: "terminals that are open: whose they are, who has them open, what receives their input",
   options: [["--drivers", "drivers of terminals instead, as /proc/tty/drivers shows them"]],
-  examples: ["tty", "tty --drivers"],
-  async run({ session, kernel, options }) {
+  examples: ["tty", "tty --pid 1", "tty --drivers"],
+  ofProcess: true,
+  async run({ session, kernel, options, pid }) {
     const damage = new DamageSummary();
     const how = { onDamage: damage.add };
+    const none = pid === undefined ? "no terminals are open" : `process ${pid} has no terminals open`;
     return options.drivers === true
       ? await showList(session, listTtyDrivers(kernel, how), DRIVERS, damage, "no drivers of terminals")
-      : await showList(session, listTtys(kernel, how), TTYS, damage);
+      : await showList(session, listTtys(kernel, { ...how, pid }), TTYS, damage, none, false);
   },
 };
 

@@ -36,6 +36,7 @@ export const VMAS: KernelCommand = {
   description:
     "mapped ranges of processes, as /proc/PID/maps has them, and how many of their pages are in RAM, swapped out, or not there",
   examples: ["vmas --pid 98"],
+  ofProcess: true,
   async run({ session, kernel, pid }) {
     const damage = new DamageSummary();
     // What entries of swapped pages look like, the kernel's symbols tell.

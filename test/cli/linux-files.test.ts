@@ -39,10 +39,14 @@ describe("memtool files", () => {
     expect(rows.find(({ path }) => path === "/dev/zero")).toMatchObject({ type: "chr", special: "1:5" });
   });
 
-  it("is empty for a zombie, which has none", async () => {
+  it("is empty for a zombie, which has none, and says so", async () => {
     const { pid } = TRUTH.processes.find(({ state }) => state === "Z") as { pid: number };
     const { out, err, status } = await memtool(["files", "--pid", `${pid}`, "--json", ...TARGET]);
-    expect([out, err, status]).toEqual(["", "", 0]);
+    expect([out, err, status]).toEqual([
+      "",
+      `memtool: process ${pid} has no files open, or there is none\n`,
+      0,
+    ]);
   });
 
   it("shows people flags in octal, as fdinfo does", async () => {

@@ -14,7 +14,7 @@ import { hasStruct, int, maybe, needStruct, type RecordPlan, record, text, word 
 import { taskLinkOffset } from "../tasks/by-number.js";
 import { findPlace } from "../types/member-path.js";
 
-const TASK = record("task_struct", { pid: int("pid"), comm: text("comm") });
+const TASK = record("task_struct", { pid: int("pid"), tgid: int("tgid"), comm: text("comm") });
 const PID = record("pid", { number: int("numbers[0].nr"), firstTask: maybe(word("tasks[0].first")) });
 
 /** What is known of a timer's owner. What could not be read is `undefined`; what it does not have is null. */
@@ -22,12 +22,17 @@ export interface TimerOwner {
   /** Number and name of the thread that it wakes, or that its signal goes to. */
   readonly pid: number | null | undefined;
   readonly comm: string | null | undefined;
+  /** Number of the process that the thread is of; null too if it has ended. */
+  readonly tgid: number | null | undefined;
   /** The function of the work that it begins; null too if no symbol begins there. */
   readonly work: string | null | undefined;
 }
 
 /** Of a timer whose function says nothing. */
-export const NO_OWNER: TimerOwner = { pid: null, comm: null, work: null };
+export const NO_OWNER: TimerOwner = { pid: null, comm: null, tgid: null, work: null };
+
+/** Of a task that is not there. */
+const NOT_READ = { comm: undefined, tgid: undefined };
 
 /** Where the timer is in what structure, and which pointer there says more: to a task, to a number, to a function. */
 interface Rule {
@@ -118,8 +123,8 @@ function* resolved(
   for (const [i, pointer] of pointers.entries()) {
     if (pointer === 0n) owners.push(NO_OWNER);
     else {
-      const comm = tasks[i] === 0n ? null : read[i]?.comm;
-      owners.push({ pid: numbers[i] ?? read[i]?.pid, comm, work: null });
+      const { comm, tgid } = tasks[i] === 0n ? NO_OWNER : (read[i] ?? NOT_READ);
+      owners.push({ pid: numbers[i] ?? read[i]?.pid, comm, tgid, work: null });
     }
   }
   return owners;

@@ -52,12 +52,18 @@ export interface KernelTimer extends TimerOwner {
   readonly flags: readonly string[] | undefined;
 }
 
+/** Options of {@link listTimers}. */
+export interface TimerOptions extends DamageOptions {
+  /** Only those of this process's threads: that they sleep by, or whose signal goes to them. */
+  readonly pid?: number | undefined;
+}
+
 /** Timers of every CPU: the high-resolution ones of each clock, by expiry; then those of the wheel. */
-export function listTimers(kernel: LinuxKernel, options: DamageOptions = {}): IoSequence<KernelTimer> {
+export function listTimers(kernel: LinuxKernel, options: TimerOptions = {}): IoSequence<KernelTimer> {
   return IoSequence.of(kernel.memory.scheduler, timersRoutine, kernel, options);
 }
 
-function* timersRoutine(sink: Sink<KernelTimer>, kernel: LinuxKernel, options: DamageOptions): Routine<void> {
+function* timersRoutine(sink: Sink<KernelTimer>, kernel: LinuxKernel, options: TimerOptions): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const perCpu = yield* perCpuAreas(data, log.report);
@@ -75,7 +81,11 @@ function* timersRoutine(sink: Sink<KernelTimer>, kernel: LinuxKernel, options: D
   );
   const named = read.map((each, i) => ({ ...each, function: names[i] }));
   const owners = yield* readTimerOwners(data, named, log.report);
-  for (const [i, each] of named.entries()) yield sink.emit({ ...each, ...(owners[i] as TimerOwner) });
+  const { pid } = options;
+  for (const [i, each] of named.entries()) {
+    const owner = owners[i] as TimerOwner;
+    if (pid === undefined || owner.tgid === pid || owner.pid === pid) yield sink.emit({ ...each, ...owner });
+  }
   log.end();
 }
 

@@ -103,12 +103,18 @@ export interface Tty {
   readonly users: readonly TtyUser[];
 }
 
+/** Options of {@link listTtys}. */
+export interface TtyOptions extends DamageOptions {
+  /** Only those that this process has open. */
+  readonly pid?: number | undefined;
+}
+
 /** Terminals that are open, ascending by device number. */
-export function listTtys(kernel: LinuxKernel, options: DamageOptions = {}): IoSequence<Tty> {
+export function listTtys(kernel: LinuxKernel, options: TtyOptions = {}): IoSequence<Tty> {
   return IoSequence.of(kernel.memory.scheduler, ttysRoutine, kernel, options);
 }
 
-function* ttysRoutine(sink: Sink<Tty>, kernel: LinuxKernel, options: DamageOptions): Routine<void> {
+function* ttysRoutine(sink: Sink<Tty>, kernel: LinuxKernel, options: TtyOptions): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const drivers = yield* readTtyDrivers(data, log.report);
@@ -133,7 +139,10 @@ function* ttysRoutine(sink: Sink<Tty>, kernel: LinuxKernel, options: DamageOptio
   for (const tty of yield* controlling(data, tasks, log.report)) addresses.add(tty);
   const rows = yield* readTtys(data, addresses, log.report);
   const found = yield* describe(data, rows, drivers, tasks, users, log.report);
-  for (const tty of found.sort(byDevice)) yield sink.emit(tty);
+  const { pid } = options;
+  for (const tty of found.sort(byDevice)) {
+    if (pid === undefined || tty.users.some((user) => user.pid === pid)) yield sink.emit(tty);
+  }
   log.end();
 }
 

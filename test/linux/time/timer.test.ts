@@ -81,7 +81,7 @@ describe("timers", () => {
     expect(sleeper.pid).toBeGreaterThan(0);
     await patched.setPointer(sleeper.address + (await offset("hrtimer_sleeper", "task")), WILD);
     const found = await list();
-    const lost = { ...sleeper, pid: undefined, comm: undefined };
+    const lost = { ...sleeper, pid: undefined, comm: undefined, tgid: undefined };
     expect(found).toEqual(whole.map((each) => (each === sleeper ? lost : each)));
     expect(told).toMatchObject([{ what: "the task of a timer", address: WILD, reason: "unreadable" }]);
   });
