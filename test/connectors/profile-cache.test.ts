@@ -93,6 +93,22 @@ describe("profiles of kernels", () => {
     expect(again.bytes).toBeLessThan(truth.bytes / 2);
   });
 
+  it("serve those who ask for symbols and types at the same time", async () => {
+    const folder = newFolder();
+    await processes(DUMP, folder);
+    const machine = await open(DUMP, { cache: folder, kernel: "note" });
+    try {
+      const linux = await machine.linux();
+      const [kallsyms, types] = await Promise.all([linux.kallsyms(), linux.types()]);
+      expect(linux.profileNote).toBe(undefined);
+      expect(machine.source.counters.bytes).toBeLessThan(truth.bytes / 2);
+      expect(kallsyms.symbol("vfs_read")).toHaveLength(1);
+      expect(types.find("struct", "task_struct")?.kind).toBe("struct");
+    } finally {
+      await machine.close();
+    }
+  });
+
   it("are ignored and written again when they are torn, changed, or of another layout", async () => {
     const folder = newFolder();
     await processes(DUMP, folder);
