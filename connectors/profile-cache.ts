@@ -82,11 +82,8 @@ export class ProfileFolder implements KernelProfiles {
       const path = join(this.#folder, buildId + SUFFIX);
       const file = openRegularFile(path, MAX_BYTES);
       if (file === undefined) return undefined;
-      const sums = readSums(file);
-      if (sums === undefined) {
-        closeSync(file.descriptor);
-        return new Uint8Array(0);
-      }
+      const sums = readSumsOrClose(file);
+      if (sums === undefined) return new Uint8Array(0);
       const profile = new ProfileFile(path, file, sums);
       this.#open.push(profile);
       return profile;
@@ -155,7 +152,11 @@ class ProfileFile implements PagedBytes {
     const bytes = this.bytes.subarray(first * PAGE, behind * PAGE);
     if (this.#damage !== undefined) throw this.#damage;
     if (this.#file === undefined) throw new ProfileError(`${this.path} is closed`);
-    if (!readAt(this.#file, bytes, first * PAGE)) throw this.#damaged(first);
+    try {
+      if (!readAt(this.#file, bytes, first * PAGE)) throw this.#damaged(first);
+    } catch (error) {
+      throw error instanceof ProfileError ? error : this.#damaged(first, error);
+    }
     for (let page = first; page < behind; page++) {
       if (crc32(this.bytes.subarray(page * PAGE, (page + 1) * PAGE)) !== this.#sums[page])
         throw this.#damaged(page);
@@ -163,12 +164,16 @@ class ProfileFile implements PagedBytes {
     }
   }
 
-  /** Without it, the next run makes a new one. */
-  #damaged(page: number): ProfileError {
+  /** Without it, the next run makes a new one. @param cause What Node threw, if it can't be read. */
+  #damaged(page: number, cause?: unknown): ProfileError {
     this.close();
-    removeIfThere(this.path);
+    const what = cause === undefined ? "is damaged" : `can't be read (${errnoName(cause) ?? cause})`;
+    const next = removeIfThere(this.path)
+      ? "is removed: try again"
+      : "can't be removed: remove it, or go without a cache";
     this.#damage = new ProfileError(
-      `${this.path}: the profile that was kept of this kernel is damaged at ${hex(page * PAGE)}, and is removed: try again`,
+      `${this.path}: the profile that was kept of this kernel ${what} at ${hex(page * PAGE)}, and ${next}`,
+      { cause },
     );
     return this.#damage;
   }
@@ -203,6 +208,17 @@ function sumsOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(behind.buffer);
 }
 
+/** As `readSums`; the file stays open only if they are there. */
+function readSumsOrClose(file: RegularFile): Sums | undefined {
+  let sums: Sums | undefined;
+  try {
+    sums = readSums(file);
+    return sums;
+  } finally {
+    if (sums === undefined) closeSync(file.descriptor);
+  }
+}
+
 /** The sums behind a profile; `undefined` if they are not as they were written. */
 function readSums(file: RegularFile): Sums | undefined {
   const trailer = new DataView(new ArrayBuffer(TRAILER));
@@ -230,11 +246,14 @@ function makeFolder(folder: string): void {
   }
 }
 
-function removeIfThere(path: string): void {
+/** @returns whether nothing is there any more. */
+function removeIfThere(path: string): boolean {
   try {
     rmSync(path, { force: true });
+    return true;
   } catch {
-    // Such as below what is no folder.
+    // Such as below what is no folder, or where nobody may write.
+    return false;
   }
 }
 

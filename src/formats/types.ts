@@ -39,7 +39,7 @@ export type UsePages = (output: Uint8Array, valid: Uint8Array) => void;
 export interface PagesDecoder {
   /** Compressed bytes from which on it pays. */
   readonly worthwhile: number;
-  /** Told how many compressed bytes have come; says whether anybody helps with them. Without help it is a detour. */
+  /** Told how many compressed bytes have come while that much was under way; says whether anybody helps with them. Without help it is a detour. */
   helps(bytes: number): boolean;
   /** Decompressed bytes that it takes at once; compressed pages are no larger. */
   readonly bytes: number;

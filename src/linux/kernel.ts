@@ -178,8 +178,9 @@ export class LinuxKernel {
   /** The profile of this build, if it is kept and fits. */
   *#loadProfile(): Routine<FittingProfile | undefined> {
     if (this.#profile === null) {
-      this.#profile = undefined;
-      if (this.#profiles !== undefined) this.#profile = yield* loadProfile(this.#profiles, this);
+      const found = this.#profiles === undefined ? undefined : yield* loadProfile(this.#profiles, this);
+      // (Several may look at once: symbols and types are then of one.)
+      if (this.#profile === null) this.#profile = found;
     }
     return typeof this.#profile === "string" ? undefined : (this.#profile ?? undefined);
   }

@@ -116,9 +116,13 @@ describe("a dump read with a decode pool", () => {
     const pages = Array.from({ length: count }, (_, pfn) => ({ pfn, bytes: page(pfn) }));
     const file = writeKdump(pages, { blockSize: PAGE, maxPages: count });
     const sizes: number[] = [];
+    let told = 0;
     const many: PagesDecoder = {
       worthwhile: deflated(page(1)).length * 5,
-      helps: () => true,
+      helps: (bytes) => {
+        told += bytes;
+        return true;
+      },
       bytes: 16 * PAGE,
       decode: (codec, inputs, length, use) => {
         sizes.push(inputs.length);
@@ -129,10 +133,13 @@ describe("a dump read with a decode pool", () => {
     const image = await openDump(source, { decoders: { ...nodeDecoders, many }, cacheBytes: 0 });
     await readPartial(image.io, 0, 2 * PAGE);
     expect(sizes).toEqual([]);
+    // No thread is worth its start for what it never gets.
+    expect(told).toBe(0);
     const before = source.source.counters.batches;
     // Every second page, so that each is a read of its own.
     await all(Array.from({ length: 20 }, (_, i) => readPartial(image.io, 2 * i * PAGE, PAGE)));
     expect(sizes).toEqual([16]);
+    expect(told).toBeGreaterThan(0);
     expect(source.source.counters.batches - before).toBe(1);
   });
 });

@@ -93,6 +93,22 @@ describe("profiles of kernels", () => {
     expect(again.bytes).toBeLessThan(truth.bytes / 2);
   });
 
+  it("serve those who ask for symbols and types at the same time", async () => {
+    const folder = newFolder();
+    await processes(DUMP, folder);
+    const machine = await open(DUMP, { cache: folder, kernel: "note" });
+    try {
+      const linux = await machine.linux();
+      const [kallsyms, types] = await Promise.all([linux.kallsyms(), linux.types()]);
+      expect(linux.profileNote).toBe(undefined);
+      expect(machine.source.counters.bytes).toBeLessThan(truth.bytes / 2);
+      expect(kallsyms.symbol("vfs_read")).toHaveLength(1);
+      expect(types.find("struct", "task_struct")?.kind).toBe("struct");
+    } finally {
+      await machine.close();
+    }
+  });
+
   it("are ignored and written again when they are torn, changed, or of another layout", async () => {
     const folder = newFolder();
     await processes(DUMP, folder);
@@ -161,6 +177,27 @@ describe("profiles of kernels", () => {
     expect(readdirSync(folder)).toEqual([]);
     expect((await processes(DUMP, folder)).text).toBe(truth.text);
     expect(Buffer.compare(readFileSync(path), kept)).toBe(0);
+  });
+
+  it("whose types go bad say so to whoever asks for a module's symbols: it is not that there are none", async () => {
+    const folder = newFolder();
+    await processes(DUMP, folder);
+    const path = join(folder, `${BUILD}.profile`);
+    const machine = await open(DUMP, { cache: folder, kernel: "note" });
+    try {
+      const linux = await machine.linux();
+      await linux.types();
+      const { btf } = decodeProfile(withoutSums(kept)) as { btf: Uint8Array };
+      const bad = Uint8Array.from(kept);
+      for (let i = 0; i < btf.length; i += 4096)
+        bad[btf.byteOffset + i] = (bad[btf.byteOffset + i] as number) ^ 1;
+      writeFileSync(path, bad);
+      // In nf_tables: nft_do_chain+0x30.
+      await expect(linux.nameOf(0xffff_ffff_c054_7100n)).rejects.toMatchObject({ code: "PROFILE" });
+      await expect(linux.moduleSymbols()).rejects.toMatchObject({ code: "PROFILE" });
+    } finally {
+      await machine.close();
+    }
   });
 
   it("are needed by less than a tenth for a list of processes", async () => {

@@ -280,7 +280,8 @@ export class KdumpPages implements PacketIo<number>, Drain, DescriptorUser {
     this.#depth++;
     const { many } = this.#layout;
     // What is in flight has come too, or is about to: worth waiting for if it is much.
-    const together = many?.helps(fetch.packet.length) === true && this.#inFlight >= many.worthwhile;
+    const together =
+      many !== undefined && this.#inFlight >= many.worthwhile && many.helps(fetch.packet.length);
     const { bytes } = fetch.packet;
     const { pages } = fetch;
     const faults: Fault[] = [];

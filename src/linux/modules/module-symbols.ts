@@ -4,6 +4,7 @@ import { readBpfSymbols } from "../bpf/bpf-symbols.js";
 import type { LinuxKernel } from "../kernel.js";
 import { kernelData } from "../kernel-data.js";
 import type { Damage } from "../objects/damage.js";
+import { ProfileError } from "../profile/profile.js";
 import type { KernelSymbol, NamedAddress } from "../symbols/symbol.js";
 import { partsOf, readModules } from "./module-parts.js";
 import { ModuleTables } from "./module-table.js";
@@ -72,7 +73,7 @@ export class ModuleSymbols {
   }
 }
 
-/** Reads them all. Never throws for what a kernel lacks: `error` says it. @internal */
+/** Reads them all. Never throws for what a kernel lacks: `error` says it. @throws {ProfileError} @internal */
 export function* readModuleSymbols(kernel: LinuxKernel): Routine<ModuleSymbols> {
   const damage: Damage[] = [];
   const report = (found: Damage) => {
@@ -97,7 +98,10 @@ export function* readModuleSymbols(kernel: LinuxKernel): Routine<ModuleSymbols> 
     }
     return new ModuleSymbols(all, ranges, damage);
   } catch (error) {
-    if (error instanceof MemtoolError) return new ModuleSymbols(all, ranges, damage, error);
+    // (What was kept and went bad says nothing of the kernel: the next run reads that anew.)
+    if (error instanceof MemtoolError && !(error instanceof ProfileError)) {
+      return new ModuleSymbols(all, ranges, damage, error);
+    }
     throw error;
   }
 }

@@ -10,6 +10,7 @@ import { damage, type OnDamage } from "../objects/damage.js";
 import { pointersIn } from "../objects/pointers.js";
 import { readWhole } from "../objects/read-each.js";
 import { hasStruct, int, place, record, word } from "../objects/record.js";
+import { ProfileError } from "../profile/profile.js";
 
 const NET = record("net", { generic: word("gen") });
 const GENERIC = record("net_generic", { length: int("s.len"), pointers: place("ptr") });
@@ -32,7 +33,7 @@ export function* dataOfPart(
     if (hasStruct(types, struct)) return { ...data, types };
     report(damage(`module ${module}`, 0n, "invalid", 0, `its types have no ${struct}`));
   } catch (error) {
-    if (!(error instanceof MemtoolError)) throw error;
+    if (!(error instanceof MemtoolError) || error instanceof ProfileError) throw error;
     if (error.code !== "NO_MODULE") report(damage(`module ${module}`, 0n, "unreadable", 0, error.message));
   }
   return undefined;
