@@ -50,7 +50,14 @@ function pack() {
   /** @type {string[]} */
   const paths = files.map((/** @type {{ path: string }} */ { path }) => path);
   const workers = ["dist/worker/source-worker.js", "dist/worker/decode-worker.js"];
-  for (const wanted of ["README.md", "CHANGELOG.md", "LICENSE", "dist/cli.cjs", ...workers]) {
+  for (const wanted of [
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "dist/cli.cjs",
+    "dist/commander.LICENSE",
+    ...workers,
+  ]) {
     assert(paths.includes(wanted), `the tarball has no ${wanted}`);
   }
   const strange = paths.filter(

@@ -92,7 +92,8 @@ export interface OpenOptions {
   /**
    * Where profiles of kernels are kept (see `KernelProfiles`), for the next dump of the same build: a folder; `true` for
    * `memtool/profiles` in the user's folder of caches; `false` for nowhere. Default: what the environment's `MEMTOOL_CACHE` says (a
-   * folder, `on` or `off`), else nowhere: a forged dump could leave a profile that others are read by.
+   * folder, `on` or `off`), else nowhere: a forged dump could leave a profile that others are read by. Symbols and types of a profile
+   * come as they are needed: no more of them do once the machine is closed.
    */
   readonly cache?: boolean | string | undefined;
   /** Progress of a scan: bytes done, and in all. */

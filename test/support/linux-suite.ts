@@ -322,7 +322,7 @@ function workOf(name: string): string | undefined {
 
 /** Names of all workqueues: of the list that a rescuer's own is on. (The symbol of the list is not in every kernel's kallsyms.) */
 async function queueNames(kernel: LinuxKernel, tasks: readonly Task[]): Promise<string[]> {
-  const rescuer = tasks.find(({ name }) => name?.endsWith("mm_percpu_wq"));
+  const rescuer = tasks.find(({ name = "" }) => /^(kworker\/R-)?mm_percpu_wq$/.test(name));
   expect(rescuer).toBeDefined();
   const task = await kernel.objectAt(rescuer?.address ?? 0n, "struct task_struct");
   const thread = await kernel.objectAt(await task.worker_private.$.read(), "struct kthread");
