@@ -56,7 +56,9 @@ export function* readHookChains(
   report: OnDamage,
 ): Routine<HookChain[]> {
   const kinds = hooks.map((hook) => kindOf(data.types, hook));
-  if (kinds.every((kind) => kind === "none")) return hooks.map(() => NONE);
+  if (!kinds.some((kind) => kind === "chain" || kind === "unknown")) {
+    return kinds.map((kind) => (kind === "none" ? NONE : UNKNOWN));
+  }
   let isTold = false;
   const own = yield* dataOfPart(data, MODULE, BASE.struct, (found) => {
     isTold = true;
@@ -105,19 +107,25 @@ export function* readHookChains(
     MAX_NAME,
   );
   return kinds.map((kind, i) =>
-    bases[i] === undefined && kind !== "chain" ? NONE : { table: tableNames[i], chain: names[i] },
+    kind === "unreadable"
+      ? UNKNOWN
+      : bases[i] === undefined && kind !== "chain"
+        ? NONE
+        : { table: tableNames[i], chain: names[i] },
   );
 }
 
-type HookKind = "chain" | "none" | "unknown";
+/** "unknown" for what its chain must tell, "unreadable" where nothing is left that could. */
+type HookKind = "chain" | "none" | "unknown" | "unreadable";
 
 /** Whether a hook is a chain's, as far as it tells itself. */
-function kindOf(types: TypeTable, { priv, module, type }: HookParts): HookKind {
+function kindOf(types: TypeTable, { handler, priv, module, type }: HookParts): HookKind {
   const kinds = types.find("enum", "nf_hook_ops_type");
   if (kinds?.kind === "enum" && type !== undefined) {
     return BigInt(type) === kinds.constant("NF_HOOK_OP_NF_TABLES") ? "chain" : "none";
   }
   if (priv === 0n) return "none";
+  if (handler === undefined || priv === undefined) return "unreadable";
   if (module === MODULE) return "chain";
   return module === null && hasStruct(types, BASE.struct) ? "unknown" : "none";
 }
