@@ -12,7 +12,7 @@ import { pointersIn } from "../objects/pointers.js";
 import { readWhole } from "../objects/read-each.js";
 import { hasStruct, int, offsetOf, place, record, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import type { TypeTable } from "../types/type-table.js";
+import { TypesError, type TypeTable } from "../types/type-table.js";
 import { dataOfPart } from "./module-parts.js";
 
 const BASE = record("nft_base_chain", {
@@ -69,6 +69,23 @@ export function* readHookChains(
       report(damage(`module ${MODULE}`, 0n, "unreadable", 0, "hooks are its chains', but it is not listed"));
     return kinds.map((kind) => (kind === "none" ? NONE : UNKNOWN));
   }
+  try {
+    return yield* chainsOf(own, hooks, kinds, report);
+  } catch (error) {
+    if (!(error instanceof TypesError)) throw error;
+    // (Before 4.17, nf_tables had other structures.)
+    if (kinds.includes("chain")) report(damage(`module ${MODULE}`, 0n, "invalid", 0, error.message));
+    return kinds.map((kind) => (kind === "none" ? NONE : UNKNOWN));
+  }
+}
+
+/** @throws {TypesError} if nf_tables' structures lack a member. */
+function* chainsOf(
+  own: KernelData,
+  hooks: readonly HookParts[],
+  kinds: readonly HookKind[],
+  report: OnDamage,
+): Routine<HookChain[]> {
   const { types, memory } = own;
   const toBase = BigInt(offsetOf(types, BASE.struct, "chain"));
   const basesOf = function* (kind: HookKind, told: OnDamage) {

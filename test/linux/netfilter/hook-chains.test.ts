@@ -162,6 +162,14 @@ describe("the chains of hooks before 5.14, which do not say that they are some",
     expect(reasons()).toEqual(["an nft_base_chain: unreadable"]);
   });
 
+  it("are not known by structures that lack a member, as before 4.17, which is told of what must be a chain", async () => {
+    hand.struct("nft_base_chain", ["ops", "struct nf_hook_ops[2]"], ["chain", "struct nft_chain"]);
+    expect(await read({}, { module: "iptable_filter" })).toEqual([UNKNOWN, NONE]);
+    expect(told).toEqual([]);
+    expect(await read({ module: "nf_tables" }, { priv: 0n })).toEqual([UNKNOWN, NONE]);
+    expect(reasons()).toEqual(["module nf_tables: invalid"]);
+  });
+
   it("are those that say so since", async () => {
     hand.enumeration("nf_hook_ops_type", { NF_HOOK_OP_UNDEFINED: 0, NF_HOOK_OP_NF_TABLES: 1 });
     const others = [{ type: 0 }, { type: 2 }];
