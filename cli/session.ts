@@ -123,6 +123,8 @@ export class Session {
   readonly #progress: Progress;
   /** Symbols that were not found. */
   #unknown = 0;
+  /** Whether it was said why there is no kernel. */
+  #toldNoKernel = false;
 
   private constructor(
     machine: Machine,
@@ -190,6 +192,7 @@ export class Session {
       const isMemory = purpose === "memory" || purpose === "virtual";
       if (isMemory && machine.noKernel !== undefined && space.map !== undefined) {
         session.warn(`${machine.noKernel.message}; addresses are physical here`);
+        session.#toldNoKernel = true;
       }
       return session;
     } catch (error) {
@@ -216,7 +219,9 @@ export class Session {
     const { physical, root } = this.options;
     // (What is read is chosen already: a kernel that is found late would name addresses of another space.)
     if (this.machine.noKernel !== undefined && physical !== true && root === undefined) {
-      throw this.machine.noKernel;
+      if (!this.#toldNoKernel) throw this.machine.noKernel;
+      const { code } = this.machine.noKernel;
+      throw new MemtoolError(code, `"${base}" is no address, and without a kernel there are no symbols`);
     }
     const linux = await this.machine.linux();
     this.#progress.clear();

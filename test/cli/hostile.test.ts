@@ -65,5 +65,11 @@ describe("hostile targets", () => {
     expect(err).toContain("addresses are physical here");
     const symbol = await memtool(["read", "init_task", "-f", path]);
     expect([symbol.status, symbol.out]).toEqual([1, ""]);
+    // Why is said once, however many symbols there are.
+    const lines = await memtool(["read", "--stdin", "-f", path], { input: "init_task 4\n0x10 4\n_text 4\n" });
+    expect([lines.status, lines.out]).toEqual([3, out]);
+    expect(lines.err.match(/no Linux kernel found/g)).toHaveLength(1);
+    expect(lines.err).toContain('"init_task" is no address, and without a kernel there are no symbols');
+    expect(lines.err).toContain('"_text" is no address');
   });
 });

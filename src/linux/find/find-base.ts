@@ -7,6 +7,7 @@
 import { type PacketIo, type Routine, readPartial } from "../../io/index.js";
 import type { PhysicalMap } from "../../memory/physical-map.js";
 import { encodeUtf8 } from "../../memory/text.js";
+import { scanPieces } from "./scan-order.js";
 import type { Vmcoreinfo } from "./vmcoreinfo.js";
 
 const PAGE = 4096;
@@ -36,11 +37,11 @@ export function* findBase(
   if (!Number.isSafeInteger(wanted) || inPage + SYSNAME.length > PAGE) return undefined;
   const memory = new Uint8Array(PIECE);
   let tried = 0;
-  for (let start = 0; start < map.end; start += PIECE) {
-    const into = memory.subarray(0, Math.min(PIECE, map.end - start));
-    const { bytes, holes } = yield* readPartial(physical, start, into);
+  for (const { start, end, zero } of scanPieces({ map }, { start: 0, end: map.end }, PIECE)) {
+    if (zero) continue;
+    const { bytes, holes } = yield* readPartial(physical, start, memory.subarray(0, end - start));
     for (const hole of holes) bytes.fill(0, hole.start, hole.end);
-    for (let at = inPage; at + SYSNAME.length <= bytes.length; at += PAGE) {
+    for (let at = (inPage + PAGE - (start % PAGE)) % PAGE; at + SYSNAME.length <= bytes.length; at += PAGE) {
       const base = wanted - (start + at);
       if (base <= 0 || !SYSNAME.every((byte, i) => bytes[at + i] === byte)) continue;
       if (yield* holds(base)) return base;

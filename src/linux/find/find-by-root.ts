@@ -226,9 +226,12 @@ function* ownRoot(
 }
 
 /** What was tried, for the error where nothing was found. */
-export function describeTried({ count }: RootsTried, { root }: FindKernelOptions): string {
+export function describeTried({ count }: RootsTried, { root, searchRoots }: FindKernelOptions): string {
   const given = root === undefined ? "" : ` (${hex(root)}, which was given, among them)`;
-  if (count === 0)
-    return "; no page-table root is known that would lead to it without (memtool roots looks for some)";
+  if (count === 0) {
+    return searchRoots === true
+      ? "; nothing in it looks like a page-table root that would lead to it without"
+      : "; no page-table root is known that would lead to it without (memtool roots looks for some)";
+  }
   return `; nor do the page tables of ${count} root${count === 1 ? "" : "s"}${given} map an image with a kernel's banner`;
 }

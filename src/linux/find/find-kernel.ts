@@ -121,15 +121,18 @@ export function findKernel(physical: PacketIo<number>, options: FindKernelOption
   return Io.of(schedulerOf(physical), findRoutine, physical, options);
 }
 
-function* findRoutine(physical: PacketIo<number>, options: FindKernelOptions): Routine<Linux> {
+function* findRoutine(physical: PacketIo<number>, given: FindKernelOptions): Routine<Linux> {
+  const from = { map: given.map };
   let best: Candidate | undefined;
-  if (options.note !== undefined) {
-    best = yield* judge(physical, options, parseVmcoreinfo(options.note), "note", undefined);
+  if (given.note !== undefined) {
+    best = yield* judge(physical, given, parseVmcoreinfo(given.note), "note", undefined);
   }
-  if (best?.holds !== true && options.scan !== false) {
-    const scanned = yield* scan(physical, options);
+  if (best?.holds !== true && given.scan !== false) {
+    const scanned = yield* scan(physical, given, from);
     if (best === undefined || scanned?.holds === true) best = scanned;
   }
+  // (What a scan was told of zeros spares whoever searches after it from reading them.)
+  const options = { ...given, ...from };
   const isLost = best === undefined || (best.root === undefined && options.root === undefined);
   const tried = isLost && options.scan !== false ? yield* findByRoots(physical, options) : undefined;
   if (tried?.kernel !== undefined) return acceptByRoot(physical, options, tried.kernel);
@@ -404,11 +407,18 @@ interface Texts {
   judged: number;
 }
 
-/** Looks at the beginning of each page of RAM once, likely places first: the answer is the best text, wherever it lies. */
-function* scan(physical: PacketIo<number>, options: FindKernelOptions): Routine<Candidate | undefined> {
+/**
+ * Looks at the beginning of each page of RAM once, likely places first: the answer is the best text, wherever it lies.
+ *
+ * @param from Its map becomes one that tells zeros apart, if that was worth asking for.
+ */
+function* scan(
+  physical: PacketIo<number>,
+  options: FindKernelOptions,
+  from: { map: PhysicalMap },
+): Routine<Candidate | undefined> {
   const memory = new Uint8Array(SCAN_PIECE);
   const total = options.map.bytesPresent;
-  const from = { map: options.map };
   const texts: Texts = { best: undefined, judged: 0 };
   let { zeros } = options;
   let done = 0;

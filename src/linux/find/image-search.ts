@@ -155,7 +155,8 @@ export function* findTreeRoot(
   const size = memory.pointerSize;
   const end = Math.max(parent, sibling, child) + size;
   // (Types may be damaged.)
-  if (end > MAX_STRUCTURE) return undefined;
+  const isOne = [parent, sibling, child].every((offset) => offset >= 0 && offset % size === 0);
+  if (!isOne || end > MAX_STRUCTURE) return undefined;
   return yield* pieces(memory, ranges, end, function* (bytes, start) {
     const pointers = pointersIn(memory, bytes);
     const at = (structure: number, offset: number) => pointers[(structure + offset) / size] as bigint;

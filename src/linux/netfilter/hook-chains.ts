@@ -12,7 +12,7 @@ import { pointersIn } from "../objects/pointers.js";
 import { readWhole } from "../objects/read-each.js";
 import { hasStruct, int, offsetOf, place, record, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
-import type { TypeTable } from "../types/type-table.js";
+import { TypesError, type TypeTable } from "../types/type-table.js";
 import { dataOfPart } from "./module-parts.js";
 
 const BASE = record("nft_base_chain", {
@@ -56,7 +56,9 @@ export function* readHookChains(
   report: OnDamage,
 ): Routine<HookChain[]> {
   const kinds = hooks.map((hook) => kindOf(data.types, hook));
-  if (kinds.every((kind) => kind === "none")) return hooks.map(() => NONE);
+  if (!kinds.some((kind) => kind === "chain" || kind === "unknown")) {
+    return kinds.map((kind) => (kind === "none" ? NONE : UNKNOWN));
+  }
   let isTold = false;
   const own = yield* dataOfPart(data, MODULE, BASE.struct, (found) => {
     isTold = true;
@@ -67,6 +69,23 @@ export function* readHookChains(
       report(damage(`module ${MODULE}`, 0n, "unreadable", 0, "hooks are its chains', but it is not listed"));
     return kinds.map((kind) => (kind === "none" ? NONE : UNKNOWN));
   }
+  try {
+    return yield* chainsOf(own, hooks, kinds, report);
+  } catch (error) {
+    if (!(error instanceof TypesError)) throw error;
+    // (Before 4.17, nf_tables had other structures.)
+    if (kinds.includes("chain")) report(damage(`module ${MODULE}`, 0n, "invalid", 0, error.message));
+    return kinds.map((kind) => (kind === "none" ? NONE : UNKNOWN));
+  }
+}
+
+/** @throws {TypesError} if nf_tables' structures lack a member. */
+function* chainsOf(
+  own: KernelData,
+  hooks: readonly HookParts[],
+  kinds: readonly HookKind[],
+  report: OnDamage,
+): Routine<HookChain[]> {
   const { types, memory } = own;
   const toBase = BigInt(offsetOf(types, BASE.struct, "chain"));
   const basesOf = function* (kind: HookKind, told: OnDamage) {
@@ -105,19 +124,25 @@ export function* readHookChains(
     MAX_NAME,
   );
   return kinds.map((kind, i) =>
-    bases[i] === undefined && kind !== "chain" ? NONE : { table: tableNames[i], chain: names[i] },
+    kind === "unreadable"
+      ? UNKNOWN
+      : bases[i] === undefined && kind !== "chain"
+        ? NONE
+        : { table: tableNames[i], chain: names[i] },
   );
 }
 
-type HookKind = "chain" | "none" | "unknown";
+/** "unknown" for what its chain must tell, "unreadable" where nothing is left that could. */
+type HookKind = "chain" | "none" | "unknown" | "unreadable";
 
 /** Whether a hook is a chain's, as far as it tells itself. */
-function kindOf(types: TypeTable, { priv, module, type }: HookParts): HookKind {
+function kindOf(types: TypeTable, { handler, priv, module, type }: HookParts): HookKind {
   const kinds = types.find("enum", "nf_hook_ops_type");
   if (kinds?.kind === "enum" && type !== undefined) {
     return BigInt(type) === kinds.constant("NF_HOOK_OP_NF_TABLES") ? "chain" : "none";
   }
   if (priv === 0n) return "none";
+  if (handler === undefined || priv === undefined) return "unreadable";
   if (module === MODULE) return "chain";
   return module === null && hasStruct(types, BASE.struct) ? "unknown" : "none";
 }

@@ -104,7 +104,7 @@ export interface RootScan {
   readonly marks: readonly Mark[];
 }
 
-/** Looks at every page that is present, once. Memory is bounded: 65,536 candidates a format, 16 marks. */
+/** Looks at every page that is present, once, but for those that the map knows to be zero. Memory is bounded: 65,536 candidates a format, 16 marks. */
 export function* scanRoots(
   physical: PacketIo<number>,
   map: PhysicalMap,
@@ -119,13 +119,12 @@ export function* scanRoots(
   const words = new Uint32Array(piece.buffer);
   const total = map.bytesPresent;
   let done = 0;
-  for (const range of map.ranges()) {
-    if (range.state !== "present") continue;
-    for (let at = range.start; at < range.end; ) {
-      const base = at - (at % PIECE);
-      const from = at - base;
-      const to = Math.min(range.end - base, PIECE);
-      const { holes } = yield* readPartial(physical, at, piece.subarray(from, to));
+  for (const { start, end, zero } of piecesOf(map)) {
+    if (!zero) {
+      const base = start - (start % PIECE);
+      const from = start - base;
+      const to = end - base;
+      const { holes } = yield* readPartial(physical, start, piece.subarray(from, to));
       // What was not read holds no root.
       piece.fill(0, 0, from);
       piece.fill(0, to);
@@ -136,12 +135,46 @@ export function* scanRoots(
         if (first < 0) continue;
         for (const candidates of found) lookAt(candidates, words, page, base, to);
       }
-      done += to - from;
-      at = base + to;
-      onProgress?.(done, total);
     }
+    done += end - start;
+    onProgress?.(done, total);
   }
   return { candidates: found, marks };
+}
+
+interface Piece {
+  readonly start: number;
+  end: number;
+  /** Whether it is known to be zero: then it may be longer than a piece is. */
+  zero: boolean;
+}
+
+/**
+ * What is present, ascending, in pieces none of which goes across a multiple of {@link PIECE}. (Part of a root may be zero, so where
+ * zeros begin, no piece ends that has other bytes.)
+ */
+function* piecesOf(map: PhysicalMap): Generator<Piece, void, void> {
+  let piece: Piece | undefined;
+  for (const { start, end, state, zero = false } of map.ranges()) {
+    if (state !== "present") continue;
+    if (piece !== undefined && piece.end !== start) {
+      yield piece;
+      piece = undefined;
+    }
+    for (let at = start; at < end; ) {
+      piece ??= { start: at, end: at, zero };
+      const wholly = zero && piece.start === at && at % PIECE === 0 ? end - (end % PIECE) : at;
+      const limit: number = Math.max(wholly, piece.start - (piece.start % PIECE) + PIECE);
+      at = Math.min(end, limit);
+      piece.end = at;
+      piece.zero &&= zero;
+      if (at === limit) {
+        yield piece;
+        piece = undefined;
+      }
+    }
+  }
+  if (piece !== undefined) yield piece;
 }
 
 /** Index of the first word of a page that is not 0, or -1. */

@@ -1,11 +1,14 @@
 /** Memory whose bytes are taken to begin at 0, as a raw image's are, and belong elsewhere. */
 import { describe, expect, it } from "vitest";
 import { open } from "../../../connectors/index.js";
-import { MemoryIo } from "../../../src/io/index.js";
+import { defaultScheduler, Io, MemoryIo } from "../../../src/io/index.js";
+import { findBase } from "../../../src/linux/find/find-base.js";
+import { parseVmcoreinfo } from "../../../src/linux/find/vmcoreinfo.js";
 import { findKernel } from "../../../src/linux/index.js";
 import { PhysicalMap } from "../../../src/memory/index.js";
 import { memtool } from "../../support/cli.js";
 import { testFolder } from "../../support/cli-dump.js";
+import { sparseFile } from "../../support/sparse-file.js";
 
 const { file } = testFolder();
 
@@ -74,8 +77,29 @@ describe("a kernel in memory that begins elsewhere", () => {
     const path = file("guest.raw", ram);
     const none = await memtool(["read", "swapper_pg_dir", "-f", path]);
     expect([none.status, none.out]).toEqual([1, ""]);
-    const [, ranges = ""] = /^memtool: Linux 6\.1\.\S+ is in .* --map (\S+)$/m.exec(none.err) ?? [];
+    const [, ranges = ""] = /^memtool: Linux 6\.1\.\S+ is in .* --map ([^\s;]+)/m.exec(none.err) ?? [];
     const { status, out } = await memtool(["translate", "swapper_pg_dir", "-f", path, "--map", ranges]);
     expect([status, out]).toEqual([0, expect.stringContaining("0x000000004157b000")]);
   });
+});
+
+it("where RAM begins is found without reading what is known to be zero, and a range may begin within a page", () => {
+  const size = 2 ** 34;
+  const name = 2 ** 33 + 0x5a8;
+  const base = 0x4000_0000;
+  const text = `SYMBOL(init_uts_ns)=${(base + name - 4).toString(16)}\nOFFSET(uts_namespace.name)=4\n`;
+  const file = sparseFile(size, [{ at: name, bytes: Buffer.from("Linux\0") }]);
+  const start = name - (name % 512);
+  const map = PhysicalMap.from([
+    { start: 0, end: start, state: "present", zero: true },
+    { start, end: start + 512, state: "present" },
+    { start: start + 512, end: size, state: "present", zero: true },
+  ]);
+  const found = Io.of(file.scheduler ?? defaultScheduler, () =>
+    // biome-ignore lint/correctness/useYield: nothing more is read.
+    findBase(file, map, parseVmcoreinfo(Buffer.from(text)), 0n, function* () {
+      return true;
+    }),
+  );
+  expect([found.sync(), file.asked.bytes]).toEqual([base, 512]);
 });

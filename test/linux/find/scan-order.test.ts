@@ -111,7 +111,6 @@ function machine(size: number, texts: readonly SparsePart[]) {
 
 const { note: text } = new DummyKernel();
 const { note: stale } = new DummyKernel({ physBaseError: 0x1000n });
-
 describe("a scan for the kernel", () => {
   it("finds the text that holds up wherever it lies, whatever lies elsewhere, and reads nothing twice", () => {
     const size = 192 * MIB;
@@ -187,6 +186,23 @@ describe("a scan for the kernel", () => {
     expect(file.asked.bytes).toBeLessThan(40 * MIB);
     expect(progress).toEqual([...progress].sort((a, b) => a - b));
     expect(progress.at(-1)).toBeLessThanOrEqual(size);
+  });
+
+  it("tells the search for page tables of them, too", () => {
+    const size = 2 ** 34;
+    // biome-ignore lint/correctness/useYield: nothing to wait for.
+    const zeros = function* () {
+      return PhysicalMap.from([
+        { start: 0, end: 4 * MIB, state: "present" },
+        { start: 4 * MIB, end: size - 4096, state: "present", zero: true },
+        { start: size - 4096, end: size, state: "present" },
+      ]);
+    };
+    const file = machine(size, []);
+    const find = () =>
+      findKernel(file, { map: PhysicalMap.single(0, size), searchRoots: true, zeros }).sync();
+    expect(find).toThrow("no Linux kernel found");
+    expect(file.asked.bytes).toBeLessThan(64 * MIB);
   });
 
   it("counts up to all of memory where there is no kernel, also where nobody can tell zeros apart", () => {

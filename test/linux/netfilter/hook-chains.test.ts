@@ -132,12 +132,20 @@ describe("the chains of hooks before 5.14, which do not say that they are some",
 
   it("are those of which the chain's type has the hook's function, where nf_tables is built in", async () => {
     const others = [{ handler: FUNCTION + 16n }, { handler: undefined }, { priv: 0n }, { priv: WILD }];
-    expect(await read({}, ...others, {})).toEqual([NAMES, NONE, NONE, NONE, NONE, NAMES]);
+    expect(await read({}, ...others, {})).toEqual([NAMES, NONE, UNKNOWN, NONE, NONE, NAMES]);
     expect(told).toEqual([]);
   });
 
   it("are none of another module, and none of nobody's code", async () => {
     expect(await read({ module: "iptable_filter" }, { module: undefined })).toEqual([NONE, NONE]);
+  });
+
+  it("are not known of hooks that can't be read, and of which nothing else tells", async () => {
+    const lost = { handler: undefined, module: undefined, priv: undefined };
+    const others = [{ handler: undefined }, { priv: undefined }, { ...lost, priv: 0n }];
+    expect(await read(lost, ...others)).toEqual([UNKNOWN, UNKNOWN, UNKNOWN, NONE]);
+    expect(await read(lost, {})).toEqual([UNKNOWN, NAMES]);
+    expect(told).toEqual([]);
   });
 
   it("are none of types that can't be read, or of a hook that no type has", async () => {
@@ -152,6 +160,14 @@ describe("the chains of hooks before 5.14, which do not say that they are some",
     const module = "nf_tables";
     expect(await read({ module, handler: FUNCTION + 16n }, { module, priv: WILD })).toEqual([NAMES, UNKNOWN]);
     expect(reasons()).toEqual(["an nft_base_chain: unreadable"]);
+  });
+
+  it("are not known by structures that lack a member, as before 4.17, which is told of what must be a chain", async () => {
+    hand.struct("nft_base_chain", ["ops", "struct nf_hook_ops[2]"], ["chain", "struct nft_chain"]);
+    expect(await read({}, { module: "iptable_filter" })).toEqual([UNKNOWN, NONE]);
+    expect(told).toEqual([]);
+    expect(await read({ module: "nf_tables" }, { priv: 0n })).toEqual([UNKNOWN, NONE]);
+    expect(reasons()).toEqual(["module nf_tables: invalid"]);
   });
 
   it("are those that say so since", async () => {
