@@ -1,4 +1,5 @@
 import {
+  findProcess,
   type KernelSymbol,
   type LinuxKernel,
   type NamedAddress,
@@ -32,6 +33,8 @@ export async function symbols(
   if (names.length === 0)
     throw new UsageError("no name: give one or more, a pattern such as '*_task', or --near ADDRESS");
   const linux = await session.machine.linux();
+  // The kernel's symbols are the same in every process: but not in one that there isn't.
+  if (session.pid !== undefined) await findProcess(linux, session.pid);
   let good = false;
   let bad = false;
   for (const name of names) {

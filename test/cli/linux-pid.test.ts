@@ -39,6 +39,16 @@ describe("--pid", () => {
     expect([out, err, status]).toEqual(["", `memtool: ${says}\n`, expected]);
   });
 
+  it("of no process is an error of symbols, whose answers are the same in all", async () => {
+    const of = (pid: string) => memtool(["symbols", "init_task", "--pid", pid, ...ON_DUMP]);
+    expect((await of("1")).out).toBe((await memtool(["symbols", "init_task", ...ON_DUMP])).out);
+    expect(await of("99999")).toMatchObject({
+      status: 1,
+      out: "",
+      err: expect.stringContaining("no process 99999"),
+    });
+  });
+
   it.each([
     ..."modules ebpf dmesg iomem cpus irqs slabs netfilter banner config".split(" ").map((each) => [each]),
     ["types", "list_head"],

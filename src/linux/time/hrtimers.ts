@@ -116,7 +116,7 @@ function* timersOfClocks(
     clocks.map(({ at }) => at),
   );
   const { cpu } = base;
-  const isZero = rows.every(({ partial }) => partial.back === 0n);
+  const isZero = rows.length > 0 && rows.every(({ partial }) => partial.back === 0n);
   if (isZero)
     report(damage(`the timers of CPU ${cpu}`, base.address, "invalid", 0, "its clocks were never set up"));
   const trees = rows.map(({ partial }) => partial.tree as bigint);
