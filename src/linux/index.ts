@@ -98,7 +98,7 @@ export type {
   ValueOf,
 } from "./objects/schema.js";
 export type { KernelValue } from "./objects/value.js";
-export type { PagedBytes } from "./paged-bytes.js";
+export type { KeptColumn, Need, PagedBytes } from "./paged-bytes.js";
 export { type KernelProfiles, ProfileError } from "./profile/profile.js";
 export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";
 export { listSlabs, type SlabCache, type SlabConstructor } from "./slab/slab.js";

@@ -9,7 +9,7 @@ export interface PagedBytes {
 }
 
 /** Numbers in bytes. */
-export interface Column {
+export interface KeptColumn {
   readonly buffer: ArrayBufferLike;
   readonly byteOffset: number;
   readonly BYTES_PER_ELEMENT: number;
@@ -17,7 +17,7 @@ export interface Column {
 }
 
 /** Has the numbers `first` to `end` (exclusive) of a column there; those that it has not are ignored. */
-export type Need = (column: Column, first: number, end: number) => void;
+export type Need = (column: KeptColumn, first: number, end: number) => void;
 
 /** Of columns that are there. */
 export const ALL_THERE: Need = () => {};
