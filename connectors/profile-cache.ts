@@ -151,7 +151,10 @@ class ProfileFile implements PagedBytes {
   #read(first: number, behind: number): void {
     const bytes = this.bytes.subarray(first * PAGE, behind * PAGE);
     if (this.#damage !== undefined) throw this.#damage;
-    if (this.#file === undefined) throw new ProfileError(`${this.path} is closed`);
+    if (this.#file === undefined)
+      throw new ProfileError(
+        `${this.path} was closed with its machine: ask for symbols and types before that`,
+      );
     try {
       if (!readAt(this.#file, bytes, first * PAGE)) throw this.#damaged(first);
     } catch (error) {

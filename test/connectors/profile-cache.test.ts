@@ -61,6 +61,13 @@ function withoutSums(file: Uint8Array): Uint8Array {
   return file.slice(0, new DataView(file.buffer, file.byteOffset).getUint32(file.length - 8, true));
 }
 
+/** A copy of a file with a bit of each page from `start` to `end` (exclusive) turned over. */
+function spoilt(file: Uint8Array, start: number, end: number): Uint8Array {
+  const bad = Uint8Array.from(file);
+  for (let at = start; at < end; at += 4096) bad[at] = (bad[at] as number) ^ 1;
+  return bad;
+}
+
 /** What the cache has, all of it. @throws as its `need` */
 function loaded(folder: string): Uint8Array | undefined {
   const cache = profileCache(folder);
@@ -162,9 +169,7 @@ describe("profiles of kernels", () => {
       await linux.kallsyms();
       expect(linux.profileNote).toBe(undefined);
       // (The same file: it is open.) All names, and so all their pages, are asked for below.
-      const bad = Uint8Array.from(kept);
-      for (let at = 0; at < bad.length; at += 4096) bad[at] = (bad[at] as number) ^ 1;
-      writeFileSync(path, bad);
+      writeFileSync(path, spoilt(kept, 0, kept.length));
       await expect(linux.symbols("init_*").toArray()).rejects.toMatchObject({
         code: "PROFILE",
         message: expect.stringMatching(
@@ -179,6 +184,17 @@ describe("profiles of kernels", () => {
     expect(Buffer.compare(readFileSync(path), kept)).toBe(0);
   });
 
+  it("say, once their machine is closed, that nothing more comes of them", async () => {
+    const folder = newFolder();
+    await processes(DUMP, folder);
+    const machine = await open(DUMP, { cache: folder, kernel: "note" });
+    const kallsyms = await (await machine.linux()).kallsyms();
+    await machine.close();
+    expect(() => [...kallsyms]).toThrow(
+      /\.profile was closed with its machine: ask for symbols and types before/,
+    );
+  });
+
   it("whose types go bad say so to whoever asks for a module's symbols: it is not that there are none", async () => {
     const folder = newFolder();
     await processes(DUMP, folder);
@@ -188,10 +204,7 @@ describe("profiles of kernels", () => {
       const linux = await machine.linux();
       await linux.types();
       const { btf } = decodeProfile(withoutSums(kept)) as { btf: Uint8Array };
-      const bad = Uint8Array.from(kept);
-      for (let i = 0; i < btf.length; i += 4096)
-        bad[btf.byteOffset + i] = (bad[btf.byteOffset + i] as number) ^ 1;
-      writeFileSync(path, bad);
+      writeFileSync(path, spoilt(kept, btf.byteOffset, btf.byteOffset + btf.length));
       // In nf_tables: nft_do_chain+0x30.
       await expect(linux.nameOf(0xffff_ffff_c054_7100n)).rejects.toMatchObject({ code: "PROFILE" });
       await expect(linux.moduleSymbols()).rejects.toMatchObject({ code: "PROFILE" });
