@@ -12,6 +12,7 @@ import { DMESG } from "./dmesg.js";
 import { EBPF } from "./ebpf.js";
 import { ENV } from "./env.js";
 import { FILES } from "./files.js";
+import { INTERFACES } from "./interfaces.js";
 import { IOMEM } from "./iomem.js";
 import { IRQS } from "./irqs.js";
 import { ISF } from "./isf.js";
@@ -34,6 +35,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   VMAS,
   FILES,
   SOCKETS,
+  INTERFACES,
   MOUNTS,
   NAMESPACES,
   CGROUPS,

@@ -61,6 +61,8 @@ export {
   type NamespaceOptions,
   type NamespaceType,
 } from "./namespaces/namespace.js";
+export { listInterfaces, type NetworkInterface } from "./net/interface.js";
+export type { InterfaceAddress } from "./net/interface-addresses.js";
 export { type KernelSocket, listSockets, type SocketAddress, type SocketOptions } from "./net/socket.js";
 export type { SocketOwner } from "./net/socket-owners.js";
 export type { SocketSource } from "./net/socket-tables.js";

@@ -7,6 +7,7 @@ import { type Machine, open } from "../../connectors/index.js";
 import { bootNetfilter, type NetfilterGuest } from "../../fixtures/vm/netfilter.mjs";
 import {
   type LinuxKernel,
+  listInterfaces,
   listNamespaces,
   listNetfilterHooks,
   listNetfilterTables,
@@ -14,6 +15,7 @@ import {
   type NetfilterHook,
   type TrackedConnection,
 } from "../../src/linux/index.js";
+import { linkType } from "../../src/linux/net/interface-names.js";
 import { netfilterFamily, netfilterHook } from "../../src/linux/netfilter/names.js";
 
 for (const kind of ["amd64", "amd64-612"] as const) {
@@ -184,6 +186,35 @@ for (const kind of ["amd64", "amd64-612"] as const) {
         null,
       ]);
       expect(connections.map(({ assured }) => assured).sort()).toEqual([false, false, false, true, true]);
+    });
+
+    it("has every network interface, with its flags and addresses, and who listens to all of its packets", async () => {
+      const interfaces = await listInterfaces(kernel).toArray();
+      for (const namespace of namespaces.values()) {
+        const lines = interfaces
+          .filter((each) => each.namespace === namespace)
+          .flatMap(({ name, index, type, flags, hardware, mtu, addresses }) => [
+            `link ${name} ${index} ${type} ${flags} ${hardware}`,
+            `mtu ${name} ${mtu}`,
+            ...addresses.map(
+              ({ label, address, prefix, broadcast }) =>
+                `address ${label ?? name} ${address} ${prefix} ${broadcast ?? "-"}`,
+            ),
+          ]);
+        const wanted = printed(namespace, "interfaces")?.map(([what, name, index, type, ...rest]) =>
+          [what, name, index, what === "link" ? linkType(Number(type)) : type, ...rest]
+            .filter((each) => each !== undefined)
+            .join(" "),
+        );
+        expect(lines.sort(), `of ${namespace}`).toEqual(wanted?.sort());
+      }
+      const found = new Map(interfaces.map((each) => [`${each.namespace} ${each.name}`, each]));
+      const [first] = [...namespaces.values()].sort();
+      // A program asked for all packets of dummy1 by its flag, of dummy0 by a packet socket, which sets none.
+      expect(found.get(`${first} dummy0`)).toMatchObject({ promiscuity: 1, kind: "dummy", mtu: 1500 });
+      expect(found.get(`${first} dummy0`)?.flagNames).not.toContain("promisc");
+      expect(found.get(`${first} dummy1`)).toMatchObject({ promiscuity: 1, kind: "dummy", mtu: 1400 });
+      expect(found.get(`${first} dummy1`)?.flagNames).toContain("promisc");
     });
 
     async function hooksOfTrace(): Promise<Map<number, string[]>> {
