@@ -24,6 +24,7 @@ import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
 import { SLABS } from "./slabs.js";
 import { SOCKETS } from "./sockets.js";
+import { STACKS_COMMAND } from "./stacks.js";
 import { TIMERS } from "./timers.js";
 import { TTY } from "./tty.js";
 import { TYPES } from "./types.js";
@@ -43,6 +44,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   PTRACE,
   ENV,
   KTHREADS,
+  STACKS_COMMAND,
   MODULES,
   EBPF,
   DMESG,

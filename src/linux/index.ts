@@ -104,6 +104,12 @@ export type { KeptColumn, Need, PagedBytes } from "./paged-bytes.js";
 export { type KernelProfiles, ProfileError } from "./profile/profile.js";
 export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";
 export { listSlabs, type SlabCache, type SlabConstructor } from "./slab/slab.js";
+export {
+  type KernelStack,
+  type KernelStackOptions,
+  listKernelStacks,
+  type StackFrame,
+} from "./stacks/kernel-stack.js";
 export { readSwapTypes } from "./swap/read-swap-types.js";
 export { openSwapFile, SwapFile, type SwapFileOptions } from "./swap/swap-file.js";
 export { SwapFileError, type SwapFileErrorCode, type SwapHeader } from "./swap/swap-header.js";

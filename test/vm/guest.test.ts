@@ -22,6 +22,7 @@ import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
+import { stackSuite } from "../support/stack-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
 import { truthSuite } from "../support/truth-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
@@ -49,7 +50,7 @@ for (const form of ["elf", "raw", "kdump"] as const) {
   }
 }
 
-for (const suite of [filesSuite, socketSuite, bpfSuite, ttySuite]) {
+for (const suite of [filesSuite, socketSuite, bpfSuite, ttySuite, stackSuite]) {
   suite("a fresh guest's raw dump", async () => {
     const { rawFile, truth } = await boot();
     return { target: rawFile, truth };

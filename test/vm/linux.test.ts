@@ -9,6 +9,7 @@ import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
+import { stackSuite } from "../support/stack-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
 import { processNumbers, withoutVmcoreinfo } from "../support/without-vmcoreinfo.js";
@@ -32,6 +33,7 @@ const SUITES = [
   cpuSuite,
   timerSuite,
   irqSuite,
+  stackSuite,
 ];
 
 for (const suite of SUITES) {

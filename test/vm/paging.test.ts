@@ -15,6 +15,7 @@ import { pagingSuite } from "../support/paging-suite.js";
 import { plainRun } from "../support/reference/core-formats.js";
 import { maps as referenceMaps } from "../support/reference/walk.js";
 import { slabSuite } from "../support/slab-suite.js";
+import { stackSuite } from "../support/stack-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
 import { ttySuite } from "../support/tty-suite.js";
 import { kernelHalf, mappedRuns, mmuOf, referenceOf, rootOf } from "../support/vm-truth.js";
@@ -58,7 +59,16 @@ for (const name of NAMES) {
 
     // Kernels without BTF have no types of their own.
     if (WITH_TYPES.has(name)) {
-      for (const suite of [linuxSuite, filesSuite, ttySuite, slabSuite, cpuSuite, timerSuite, irqSuite]) {
+      for (const suite of [
+        linuxSuite,
+        filesSuite,
+        ttySuite,
+        slabSuite,
+        cpuSuite,
+        timerSuite,
+        irqSuite,
+        stackSuite,
+      ]) {
         suite(`a fresh ${name} guest`, async () => {
           const { elfFile, truth, swapFile } = await boot();
           return { target: elfFile, truth, swapFile };
