@@ -3,7 +3,8 @@
  *
  * Facts: arch/arm64/include/asm/stacktrace/frame.h and arch/arm64/kernel/stacktrace.c (a record is the caller's frame pointer and the
  * address behind the call; both null are the last), "Procedure Call Standard for the Arm 64-bit Architecture" 6.4.6; RISC-V:
- * arch/riscv/include/asm/stacktrace.h (`struct stackframe` lies below the frame pointer).
+ * arch/riscv/include/asm/stacktrace.h (`struct stackframe` lies below the frame pointer),
+ * arch/riscv/kernel/entry.S for where it begins.
  */
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
@@ -18,12 +19,17 @@ export interface FrameRecords {
   readonly high: bigint;
   /** The task's stack: records are in it, or on those of interrupts. */
   readonly stack: { readonly start: bigint; readonly end: bigint };
+  /**
+   * Functions that the processor enters the kernel by, and new tasks begin with: what called them is not the kernel. Where there are
+   * none, the last record is null.
+   */
+  readonly entries?: ReadonlySet<string> | undefined;
 }
 
 /** Walks from registers up. */
 export function* walkByFramePointer(
-  { memory }: KernelData,
-  { offset, high, stack }: FrameRecords,
+  { memory, kernel }: KernelData,
+  { offset, high, stack, entries }: FrameRecords,
   start: FrameStart,
 ): Routine<FrameWalk> {
   const frames: Frame[] = [{ pc: start.pc | high, sp: start.sp, exact: start.exact }];
@@ -38,8 +44,7 @@ export function* walkByFramePointer(
       return { frames, broken: { address: at, why: "the address of the caller is null", fault: 0 } };
     }
     frames.push({ pc: pc | high, sp: at, exact: false });
-    // The outermost frame of a stack: what called it is not the kernel.
-    if (next === stack.end) return { frames };
+    if (entries?.has((yield* kernel.nameOf(pc - 1n))?.name ?? "") === true) return { frames };
     const inStack = (address: bigint) => address >= stack.start && address < stack.end;
     if ((inStack(fp) && inStack(next) && next <= fp) || frames.length === MAX_FRAMES) {
       const why = next <= fp ? "the frames don't ascend" : `more than ${MAX_FRAMES} frames`;

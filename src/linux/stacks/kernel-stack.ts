@@ -31,6 +31,17 @@ const LEFT = record("inactive_task_frame", { fp: word("bp"), pc: word("ret_addr"
 
 /** All of the kernel's code is above it: of addresses that are signed, the bits above are the signature. */
 const AARCH64_CODE = 0xffff_8000_0000_0000n;
+/** Where stacks of RISC-V begin. */
+const RISCV_ENTRIES: ReadonlySet<string> = new Set([
+  "handle_exception",
+  "ret_from_exception",
+  "ret_from_fork",
+  // Since 6.15.
+  "ret_from_fork_kernel",
+  "ret_from_fork_kernel_asm",
+  "ret_from_fork_user",
+  "ret_from_fork_user_asm",
+]);
 /** Of AArch64 and RISC-V: 16 KiB, or a page if that is more. */
 const STACK_BYTES = 16_384;
 
@@ -156,9 +167,10 @@ function* walkerOf(data: KernelData, report: OnDamage): Routine<Walk> {
   if (architecture === "aarch64" || architecture === "riscv64") {
     const offset = architecture === "aarch64" ? 0n : -16n;
     const high = architecture === "aarch64" ? AARCH64_CODE : 0n;
+    const entries = architecture === "riscv64" ? RISCV_ENTRIES : undefined;
     const size = BigInt(Math.max(STACK_BYTES, data.kernel.vmcoreinfo.pageSize ?? 0));
     return (start, stack) =>
-      walkByFramePointer(data, { offset, high, stack: { start: stack, end: stack + size } }, start);
+      walkByFramePointer(data, { offset, high, stack: { start: stack, end: stack + size }, entries }, start);
   }
   throw new MemtoolError("NO_UNWINDER", `kernel stacks of ${architecture} can't be walked yet`);
 }
