@@ -10,11 +10,13 @@ import { CONFIG } from "./config.js";
 import { CPUS } from "./cpus.js";
 import { DMESG } from "./dmesg.js";
 import { EBPF } from "./ebpf.js";
+import { ELFS } from "./elfs.js";
 import { ENV } from "./env.js";
 import { FILES } from "./files.js";
 import { IOMEM } from "./iomem.js";
 import { IRQS } from "./irqs.js";
 import { ISF } from "./isf.js";
+import { LIBRARIES } from "./libraries.js";
 import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
@@ -32,6 +34,8 @@ import { VMAS } from "./vmas.js";
 export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   PS,
   VMAS,
+  ELFS,
+  LIBRARIES,
   FILES,
   SOCKETS,
   MOUNTS,

@@ -152,9 +152,10 @@ export {
   listPhysicalElfs,
   type PhysicalElfOptions,
 } from "./userland/elf.js";
+export { type ElfFile, type ElfFilePiece, elfFile } from "./userland/elf-file.js";
 export type { ElfHeader, ElfSegment } from "./userland/elf-header.js";
 export type { ElfDynamic, ElfImage, ElfLayout } from "./userland/elf-image.js";
-export { type LibraryOptions, listLibraries, type LoadedLibrary } from "./userland/library.js";
+export { type LibraryOptions, type LoadedLibrary, listLibraries } from "./userland/library.js";
 export type { LinkListOrigin } from "./userland/link-map.js";
 export type { ElfHow, ElfKind } from "./userland/process-images.js";
 export { readProcessSymbols, UserSymbolTable } from "./userland/process-symbols.js";

@@ -18,9 +18,14 @@ import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "
 import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 import type { Btf } from "./types/btf/btf.js";
 import { type ElfOptions, type FoundElf, listElfs } from "./userland/elf.js";
-import { type LibraryOptions, listLibraries, type LoadedLibrary } from "./userland/library.js";
+import { type LibraryOptions, type LoadedLibrary, listLibraries } from "./userland/library.js";
 import { loadUserSymbols, type UserSymbolTable } from "./userland/process-symbols.js";
-import { type NamedUserAddress, oneUserSymbol, type UserSymbol, userSymbolsOf } from "./userland/user-symbols.js";
+import {
+  type NamedUserAddress,
+  oneUserSymbol,
+  type UserSymbol,
+  userSymbolsOf,
+} from "./userland/user-symbols.js";
 
 /**
  * A kernel, its processes, and what else it knows. Made by `findKernel` and `machine.linux()`.

@@ -49,7 +49,10 @@ export class PageBytes implements ByteSource {
   // biome-ignore lint/correctness/useYield: a source may have to wait; this one has all that it has
   *read(at: bigint, length: number): Routine<SourceBytes> {
     const bytes = new Uint8Array(length);
-    const from = at < BigInt(this.#page.length) ? this.#page.subarray(Number(at), Number(at) + length) : bytes.subarray(0, 0);
+    const from =
+      at < BigInt(this.#page.length)
+        ? this.#page.subarray(Number(at), Number(at) + length)
+        : bytes.subarray(0, 0);
     bytes.set(from);
     return { bytes, holes: from.length < length ? [hole(from.length, length, OUTSIDE)] : [] };
   }

@@ -9,18 +9,17 @@ import { damage, type OnDamage } from "../objects/damage.js";
 import { textAt } from "../objects/record.js";
 import { type ByteSource, isWhole, readTable, type SourceBytes } from "./byte-source.js";
 import {
-
   type ElfHeader,
   type ElfSegment,
   ElfWords,
   HEADER_BYTES,
   MAX_SEGMENTS,
-  parseElfHeader,
-  parseSegments,
   PT_DYNAMIC,
   PT_INTERP,
   PT_LOAD,
   PT_NOTE,
+  parseElfHeader,
+  parseSegments,
 } from "./elf-header.js";
 
 const PAGE = 4096n;
@@ -165,7 +164,10 @@ export function* readElfImage(
       const asFile = new ElfImage(base, header, segments, "file");
       asFile.dynamic = yield* readDynamic(source, asFile, dynamic);
       if (asFile.dynamic !== undefined) image = asFile;
-      else report(damage(`the dynamic section of the ELF image ${what}`, base, "unreadable", 0, "it is not there"));
+      else
+        report(
+          damage(`the dynamic section of the ELF image ${what}`, base, "unreadable", 0, "it is not there"),
+        );
     }
   }
   image.buildId = yield* readBuildId(source, image);
@@ -185,7 +187,9 @@ function* readSegments(
   const segmentCount = Math.min(header.segmentCount, MAX_SEGMENTS);
   const name = `program headers of the ELF image ${what}`;
   if (header.segmentCount > MAX_SEGMENTS) {
-    report(damage(name, base, "too long", 0, `${header.segmentCount} of them: the first ${MAX_SEGMENTS} are read`));
+    report(
+      damage(name, base, "too long", 0, `${header.segmentCount} of them: the first ${MAX_SEGMENTS} are read`),
+    );
   }
   const length = segmentCount * programHeaderBytes;
   // They lie right behind the header, in all files that linkers make.
@@ -193,7 +197,13 @@ function* readSegments(
   const there = read.bytes.length < length ? read.bytes.length : (read.holes[0]?.start ?? length);
   if (there < length) {
     report(
-      damage(name, base, "unreadable", read.holes[0]?.fault ?? 0, `only ${there} of ${length} bytes are there`),
+      damage(
+        name,
+        base,
+        "unreadable",
+        read.holes[0]?.fault ?? 0,
+        `only ${there} of ${length} bytes are there`,
+      ),
     );
   }
   const limit = 1n << BigInt(header.bits);
@@ -204,7 +214,9 @@ function* readSegments(
       (address + memoryBytes <= limit && fileBytes <= memoryBytes && offset + fileBytes <= 1n << 63n),
   );
   if (sane.length < all.length) {
-    report(damage(name, base, "invalid", 0, `${all.length - sane.length} segments go beyond the end of memory`));
+    report(
+      damage(name, base, "invalid", 0, `${all.length - sane.length} segments go beyond the end of memory`),
+    );
   }
   return sane;
 }
@@ -275,7 +287,15 @@ function* readNames(source: ByteSource, image: ElfImage, what: string, report: O
   const address = linked === undefined ? undefined : image.at(linked);
   const name = `the strings of the ELF image ${what}`;
   if (linked === undefined || address === undefined) {
-    report(damage(name, image.base, "invalid", 0, `DT_STRTAB is ${table === undefined ? "missing" : hex(table)}, in no segment`));
+    report(
+      damage(
+        name,
+        image.base,
+        "invalid",
+        0,
+        `DT_STRTAB is ${table === undefined ? "missing" : hex(table)}, in no segment`,
+      ),
+    );
     return;
   }
   const bytes = stringBytes(image, linked);
@@ -286,7 +306,9 @@ function* readNames(source: ByteSource, image: ElfImage, what: string, report: O
     const text = stringIn(read, 0);
     if (text === undefined) {
       const fault = read.holes[0]?.fault ?? 0;
-      report(damage(name, address + offset, fault === 0 ? "invalid" : "unreadable", fault, "no end of a name"));
+      report(
+        damage(name, address + offset, fault === 0 ? "invalid" : "unreadable", fault, "no end of a name"),
+      );
     }
     return text;
   };
@@ -310,7 +332,6 @@ export function stringIn(read: SourceBytes, at: number): string | undefined {
   if (end < 0 || !isWhole(read, at, end + 1)) return undefined;
   return textAt(read.bytes, at, end);
 }
-
 
 function up4(bytes: number): number {
   return bytes + ((4 - (bytes % 4)) % 4);

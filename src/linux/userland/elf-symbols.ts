@@ -76,7 +76,15 @@ export function* readDynamicSymbols(
   if (table === undefined || strings === undefined) {
     const wrong = table === undefined ? "DT_SYMTAB" : "DT_STRTAB";
     const value = image.tag(table === undefined ? DT_SYMTAB : DT_STRTAB);
-    report(damage(name, image.base, "invalid", 0, `${wrong} is ${value === undefined ? "missing" : hex(value)}, in no segment`));
+    report(
+      damage(
+        name,
+        image.base,
+        "invalid",
+        0,
+        `${wrong} is ${value === undefined ? "missing" : hex(value)}, in no segment`,
+      ),
+    );
     return [];
   }
   const size = image.header.bits === 64 ? 24 : 16;
@@ -125,16 +133,31 @@ export function* readSymtab(
     const strings = sectionAt(section.link);
     const name = `the symbol table of ${what}`;
     if (strings === undefined) {
-      report(damage(name, section.offset, "invalid", 0, `its strings are section ${section.link}, of which nothing is there`));
+      report(
+        damage(
+          name,
+          section.offset,
+          "invalid",
+          0,
+          `its strings are section ${section.link}, of which nothing is there`,
+        ),
+      );
       return undefined;
     }
     const each = wide ? 24 : 16;
     const said = Number(section.bytes / BigInt(each));
     const kept = Math.min(said, MAX_SYMBOLS);
-    if (said > kept) report(damage(name, section.offset, "too long", 0, `${said} of them: the first ${kept} are read`));
+    if (said > kept)
+      report(damage(name, section.offset, "too long", 0, `${said} of them: the first ${kept} are read`));
     const symbols = yield* readTable(file, section.offset, kept * each);
     const texts = yield* readTable(file, strings.offset, Number(strings.bytes));
-    return decodeSymbols({ symbols, texts, count: kept, at: section.offset }, header, undefined, name, report);
+    return decodeSymbols(
+      { symbols, texts, count: kept, at: section.offset },
+      header,
+      undefined,
+      name,
+      report,
+    );
   }
   return undefined;
 }
@@ -228,7 +251,12 @@ function* readVersions(
   const words = new ElfWords(table.bytes, image.header);
   let at = 0;
   for (let i = 0; i < MAX_VERSIONS && isWhole(table, at, at + 20); i++) {
-    const [flags, number, aux, next] = [words.u16(at + 2), words.u16(at + 4), words.u32(at + 12), words.u32(at + 16)];
+    const [flags, number, aux, next] = [
+      words.u16(at + 2),
+      words.u16(at + 4),
+      words.u32(at + 12),
+      words.u32(at + 16),
+    ];
     // (The first one is the file itself.)
     if ((flags & 1) === 0 && isWhole(table, at + aux, at + aux + 4)) {
       const name = nameAt(texts, words.u32(at + aux));
@@ -282,7 +310,10 @@ function decodeSymbols(
     }
     if (name === "") continue;
     left -= name.length;
-    const number = numbers !== undefined && isWhole((versions as Versions).numbers, 2 * i, 2 * i + 2) ? numbers.u16(2 * i) : 1;
+    const number =
+      numbers !== undefined && isWhole((versions as Versions).numbers, 2 * i, 2 * i + 2)
+        ? numbers.u16(2 * i)
+        : 1;
     found.push({
       name,
       value: words.word(at + (wide ? 8 : 4)),
@@ -296,7 +327,8 @@ function decodeSymbols(
   if (missing > 0) {
     report(damage(what, address, "unreadable", 0, `${missing} of ${count} are in pages that are not there`));
   }
-  if (nameless > 0) report(damage(what, address, "unreadable", 0, `the names of ${nameless} of ${count} are not there`));
+  if (nameless > 0)
+    report(damage(what, address, "unreadable", 0, `the names of ${nameless} of ${count} are not there`));
   return found;
 }
 

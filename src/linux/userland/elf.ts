@@ -1,6 +1,7 @@
 /** The programs and libraries that are in memory. */
 import { type ByteRange, IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { AddressSpace } from "../../memory/index.js";
+import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import type { LinuxKernel } from "../kernel.js";
 import { kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions } from "../objects/damage.js";
@@ -8,7 +9,14 @@ import { needTasks } from "../tasks/task.js";
 import { PageBytes } from "./byte-source.js";
 import { ET_CORE, ET_EXEC, ET_REL, elfMachineName, isElfMagic } from "./elf-header.js";
 import { type ElfImage, type ElfLayout, readElfImage } from "./elf-image.js";
-import { type ElfHow, type ElfKind, findImages, type ProcessImage, readSpaces } from "./process-images.js";
+import {
+  type ElfHow,
+  type ElfKind,
+  findImages,
+  type ProcessImage,
+  type ProcessSpace,
+  readSpaces,
+} from "./process-images.js";
 
 /** An ELF image in memory. What is not said or could not be read of it is `undefined`. */
 export interface FoundElf {
@@ -41,6 +49,8 @@ export interface FoundElf {
   readonly how: ElfHow;
   /** For who reads on. @internal */
   readonly image: ElfImage;
+  /** The address space of the process; `undefined` in physical memory. @internal */
+  readonly memory: VirtualMemory | undefined;
 }
 
 /** Options of {@link listElfs}. */
@@ -65,7 +75,7 @@ function* elfsRoutine(sink: Sink<FoundElf>, kernel: LinuxKernel, options: ElfOpt
   const tasks = yield* needTasks(data, options.pid, log.report);
   for (const space of yield* readSpaces(data, tasks, log.report)) {
     const images = yield* findImages(space, options.everywhere !== false, log.report);
-    for (const each of images) yield sink.emit(foundElf(each, space.task.tgid, space.task.comm));
+    for (const each of images) yield sink.emit(foundElf(each, space));
   }
   log.end();
 }
@@ -83,7 +93,7 @@ export interface PhysicalElfOptions extends DamageOptions {
  * @param ranges Physical addresses, half-open.
  */
 export function listPhysicalElfs(
-  physical: AddressSpace,
+  physical: AddressSpace<number>,
   ranges: readonly ByteRange[],
   options: PhysicalElfOptions = {},
 ): IoSequence<FoundElf> {
@@ -96,7 +106,7 @@ const BATCH = 16_384;
 
 function* physicalRoutine(
   sink: Sink<FoundElf>,
-  physical: AddressSpace,
+  physical: AddressSpace<number>,
   ranges: readonly ByteRange[],
   { onProgress }: PhysicalElfOptions,
 ): Routine<void> {
@@ -120,7 +130,7 @@ function* physicalRoutine(
 }
 
 /** What the first page of an image tells. */
-function* inPage(physical: AddressSpace, address: number): Routine<FoundElf | undefined> {
+function* inPage(physical: AddressSpace<number>, address: number): Routine<FoundElf | undefined> {
   const page = yield* physical.readPartial(address, PAGE);
   if (page.holes.length > 0) return undefined;
   const source = new PageBytes(page.bytes);
@@ -139,7 +149,7 @@ function* inPage(physical: AddressSpace, address: number): Routine<FoundElf | un
   const base = BigInt(address);
   const each: ProcessImage = { image, how: "physical memory", kind, path: undefined, executable: false };
   return {
-    ...foundElf(each, undefined, undefined),
+    ...foundElf(each),
     base,
     start: base,
     end: base + BigInt(PAGE),
@@ -147,15 +157,11 @@ function* inPage(physical: AddressSpace, address: number): Routine<FoundElf | un
   };
 }
 
-function foundElf(
-  { image, how, kind, path, executable }: ProcessImage,
-  pid: number | undefined,
-  comm: string | undefined,
-): FoundElf {
+function foundElf({ image, how, kind, path, executable }: ProcessImage, space?: ProcessSpace): FoundElf {
   const { header } = image;
   return {
-    pid,
-    comm,
+    pid: space?.task.tgid,
+    comm: space?.task.comm,
     start: image.start,
     end: image.end,
     base: image.base,
@@ -172,5 +178,6 @@ function foundElf(
     executable,
     how,
     image,
+    memory: space?.memory,
   };
 }

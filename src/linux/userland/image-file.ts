@@ -20,17 +20,31 @@ export interface FilePart {
  * name; behind the file's part of a segment with zeros at its end, there are those.
  */
 export function filePartsOf(image: ElfImage): FilePart[] {
-  if (image.layout === "file") return [{ start: 0n, end: image.end - image.base, address: image.base }];
+  if (image.layout === "file") return [{ start: 0n, end: fileEnd(image), address: image.base }];
   const parts = image.loads
     .filter(({ fileBytes }) => fileBytes > 0n)
     .map(({ offset, address, fileBytes, memoryBytes }) => {
       const before = address % PAGE < offset ? address % PAGE : offset;
       const last = offset + fileBytes;
       const after = fileBytes === memoryBytes ? (PAGE - (last % PAGE)) % PAGE : 0n;
-      return { start: offset - before, end: last + after, address: image.wrap(image.bias + address - before) };
+      return {
+        start: offset - before,
+        end: last + after,
+        address: image.wrap(image.bias + address - before),
+      };
     })
     .sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
   return parts;
+}
+
+/** Where the file ends, as far as its headers tell: behind its last segment, or its section headers. */
+export function fileEnd({ header, segments }: ElfImage): bigint {
+  const { sectionHeaders, sectionCount, sectionHeaderBytes } = header;
+  const sections = sectionHeaders === 0n ? 0n : sectionHeaders + BigInt(sectionCount * sectionHeaderBytes);
+  return segments.reduce(
+    (end, { offset, fileBytes }) => (offset + fileBytes > end ? offset + fileBytes : end),
+    sections,
+  );
 }
 
 /** See the module's comment. */

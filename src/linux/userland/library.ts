@@ -126,6 +126,9 @@ function* librariesOf(space: ProcessSpace, report: OnDamage): Routine<LoadedLibr
 function imageOf(images: readonly ProcessImage[], { bias, dynamic }: LinkEntry): ProcessImage | undefined {
   return (
     images.find(({ image }) => image.layout === "loaded" && image.dynamic?.address === dynamic) ??
-    images.find(({ image }) => image.layout === "loaded" && image.bias === bias && dynamic >= image.start && dynamic < image.end)
+    images.find(
+      ({ image }) =>
+        image.layout === "loaded" && image.bias === bias && dynamic >= image.start && dynamic < image.end,
+    )
   );
 }

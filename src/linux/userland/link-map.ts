@@ -54,7 +54,8 @@ export function* readLinkList(
 ): Routine<LinkList> {
   const program = images.find(({ kind, image }) => kind === "program" && image.layout === "loaded")?.image;
   const own = program ?? (yield* programByAuxv(space, report));
-  const linker = images.find(({ kind }) => kind === "interpreter")?.image ?? (yield* linkerByAuxv(space, report));
+  const linker =
+    images.find(({ kind }) => kind === "interpreter")?.image ?? (yield* linkerByAuxv(space, report));
   const what = `process ${space.task.tgid}`;
   const debug = own?.dynamic?.debug;
   if (own !== undefined && debug !== undefined && debug !== 0n) {
@@ -80,7 +81,10 @@ function linkedAt(image: ElfImage, linked: bigint | undefined): bigint | undefin
 }
 
 /** The program by where the kernel said that its headers are, where no mapping begins with it. */
-function* programByAuxv({ source, auxv, task }: ProcessSpace, report: OnDamage): Routine<ElfImage | undefined> {
+function* programByAuxv(
+  { source, auxv, task }: ProcessSpace,
+  report: OnDamage,
+): Routine<ElfImage | undefined> {
   const headers = auxv.values.get(AT_PHDR);
   if (headers === undefined || auxv.values.get(AT_PHNUM) === 0n) return undefined;
   // The headers lie right behind the file's own, in the first page.
@@ -88,7 +92,10 @@ function* programByAuxv({ source, auxv, task }: ProcessSpace, report: OnDamage):
   return yield* readElfImage(source, base, `of the program of process ${task.tgid}`, report);
 }
 
-function* linkerByAuxv({ source, auxv, task }: ProcessSpace, report: OnDamage): Routine<ElfImage | undefined> {
+function* linkerByAuxv(
+  { source, auxv, task }: ProcessSpace,
+  report: OnDamage,
+): Routine<ElfImage | undefined> {
   const base = auxv.values.get(AT_BASE);
   if (base === undefined || base === 0n) return undefined;
   return yield* readElfImage(source, base, `of the linker of process ${task.tgid}`, report);
@@ -164,7 +171,12 @@ function* readEntries(
       return;
     }
     const words = new ElfWords(read.bytes, image.header);
-    const [bias, nameAt, dynamic, next] = [0, 1, 2, 3].map((i) => words.word(i * width)) as [bigint, bigint, bigint, bigint];
+    const [bias, nameAt, dynamic, next] = [0, 1, 2, 3].map((i) => words.word(i * width)) as [
+      bigint,
+      bigint,
+      bigint,
+      bigint,
+    ];
     const previous = isWhole(read, 4 * width, 5 * width) ? words.word(4 * width) : before;
     if (previous !== before) {
       report(damage(what, at, "mismatch", 0, `l_prev is ${hex(previous)}, and it comes from ${hex(before)}`));
@@ -186,7 +198,14 @@ function* readName(
   const name = stringIn(read, 0);
   if (name === undefined) {
     const fault = read.holes[0]?.fault ?? 0;
-    report(damage(`the name of a library of process ${task.tgid}`, entry, fault === 0 ? "invalid" : "unreadable", fault));
+    report(
+      damage(
+        `the name of a library of process ${task.tgid}`,
+        entry,
+        fault === 0 ? "invalid" : "unreadable",
+        fault,
+      ),
+    );
   }
   return name;
 }

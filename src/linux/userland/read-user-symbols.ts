@@ -59,7 +59,9 @@ function* readObject(
   }
   // (What is in both is one: the dynamic one has its version apart from its name.)
   const known = new Set(dynamic.map((each) => `${each.value} ${each.name}`));
-  const others = (more ?? []).filter(({ name: own, value }) => !known.has(`${value} ${own.replace(/@.*$/, "")}`));
+  const others = (more ?? []).filter(
+    ({ name: own, value }) => !known.has(`${value} ${own.replace(/@.*$/, "")}`),
+  );
   const threadLocal = new Map<string, bigint>();
   const symbols: UserSymbol[] = [];
   for (const each of [...dynamic, ...others]) {

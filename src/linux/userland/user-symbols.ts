@@ -141,7 +141,15 @@ export class UserSymbols {
       if (isIn && (best === undefined || isBetter(each, best))) best = each;
     }
     if (best !== undefined) return { ...best, offset: address - best.address };
-    const itself = { name, module: name, path, address: start, size: end - start, type: "?", version: undefined };
+    const itself = {
+      name,
+      module: name,
+      path,
+      address: start,
+      size: end - start,
+      type: "?",
+      version: undefined,
+    };
     return { ...itself, offset: address - start };
   }
 
