@@ -25,7 +25,7 @@ const HEXADECIMAL = "0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*";
 const DECIMAL = "[0-9]+(?:_[0-9]+)*";
 const NUMBER = `${HEXADECIMAL}|${DECIMAL}`;
 /** The program or library that has a symbol, by the name of its file. */
-const OBJECT = "[A-Za-z0-9_.+~\\[\\]-]+:";
+const OBJECT = "[A-Za-z0-9_.+~:\\[\\]-]+:";
 const SYMBOL = `(?:${OBJECT})?[A-Za-z_.$][A-Za-z0-9_.$@]*`;
 const EXPRESSION = new RegExp(`^(${NUMBER}|${SYMBOL})((?:[+-](?:${NUMBER}))*)$`);
 const TERM = new RegExp(`([+-])(${NUMBER})`, "g");

@@ -32,7 +32,7 @@ const COMMANDS = `info, coverage, read, translate, maps, roots, symbols, write, 
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
-With --pid they may be symbols of the process: malloc, libc.so.6:malloc, [vdso]:__vdso_time.
+With --pid they may be symbols of the process: malloc, libc.so.6:malloc, vdso:__vdso_time.
 The target is -f FILE or -c CONNECTOR, else the environment's MEMTOOL_TARGET (either of both).
 
 Exit status: 0 everything was read (or written, found), 1 nothing was, 2 the command line is wrong, 3 some was.

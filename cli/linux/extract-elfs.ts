@@ -17,7 +17,7 @@ interface Extracted {
   readonly bytes: number;
   /** Offsets, half-open. */
   readonly holes: readonly { readonly start: number; readonly end: number }[];
-  /** Whether the header was changed, as the section headers are not there. */
+  /** Whether the header or the dynamic section are not as in memory: see `elfFile`. */
   readonly changed: boolean;
 }
 
@@ -67,7 +67,13 @@ export async function extractElfs(
     }
   }
   const status = await showList(session, written, COLUMNS, damage, images.length === 0 ? none : undefined);
-  return failed === 0 ? status : statusOf(written.length > 0, true);
+  const partial = written.filter(({ size, bytes }) => bytes < size).length;
+  if (partial > 0) {
+    session.warn(
+      `parts of ${partial} of ${written.length} files are not in memory, and zero in them: ${join(directory, MANIFEST)} lists these`,
+    );
+  }
+  return failed === 0 && partial === 0 ? status : statusOf(written.length > 0, true);
 }
 
 /** Writes one; what is missing is a hole of the file. @throws if it is there already, or can't be written. */
@@ -130,6 +136,6 @@ function manifestOf({ file, elf, size, bytes, holes, changed }: Extracted): Reco
     size,
     missing: size - bytes,
     holes,
-    sectionHeaders: changed ? "not in memory: taken out of the header" : "as in the file",
+    changed,
   };
 }

@@ -3,7 +3,7 @@ import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import { isWhole, MemoryBytes, readTable } from "./byte-source.js";
 import type { FoundElf } from "./elf.js";
-import { type ElfHeader, HEADER_BYTES } from "./elf-header.js";
+import { type ElfHeader, HEADER_BYTES, PT_DYNAMIC } from "./elf-header.js";
 import type { ElfImage } from "./elf-image.js";
 import { fileEnd, filePartsOf, ImageFile } from "./image-file.js";
 
@@ -17,7 +17,7 @@ export interface ElfFilePiece {
   /** In the file. */
   readonly offset: number;
   readonly bytes: Uint8Array;
-  /** Whether they are not as in memory: the header, where it named section headers that are not there. */
+  /** Whether they are not as in memory: the header without its section headers, the dynamic section without the load bias. */
   readonly changed?: true;
 }
 
@@ -25,14 +25,14 @@ export interface ElfFilePiece {
 export interface ElfFile {
   /** Bytes of the file, as far as its headers tell; at most 4 GiB. */
   readonly size: number;
-  /** Ascending by offset; the changed header, if there is one, comes last. */
+  /** Ascending by offset; those that were changed come last, over what they replace. */
   readonly pieces: IoSequence<ElfFilePiece>;
 }
 
 /**
  * The file of an image, as far as its segments are in memory: pieces of up to 1 MiB; what lies between them is not there. Where the section
- * headers are not there, the last piece is the header without them, so that others read the file by its segments. (Memory is what became
- * of the file: data has changed, and the linker has written addresses into it.)
+ * headers are not there, the header is given without them, so that others read the file by its segments; and the dynamic section without the
+ * load bias, which the linker added to its addresses. (Else memory is what became of the file: data has changed, and holds addresses.)
  *
  * @returns `undefined` for what was found in physical memory, where the pages behind the header are not known.
  */
@@ -82,8 +82,10 @@ function* piecesRoutine(
     }
   }
   const { header } = image;
-  if (header.sectionHeaders === 0n) return;
   const source = new MemoryBytes(memory);
+  const dynamic = dynamicWithoutBias(image);
+  if (dynamic !== undefined && BigInt(dynamic.offset + dynamic.bytes.length) <= size) yield sink.emit(dynamic);
+  if (header.sectionHeaders === 0n) return;
   const length = header.sectionCount * header.sectionHeaderBytes;
   const sections = yield* readTable(new ImageFile(source, image), header.sectionHeaders, length);
   if (isWhole(sections, 0, length)) return;
@@ -100,6 +102,34 @@ function withoutSections(bytes: Uint8Array, { bits }: ElfHeader): Uint8Array {
   header.fill(0, wide ? 40 : 32, wide ? 48 : 36);
   header.fill(0, wide ? 60 : 48, wide ? 64 : 52);
   return header;
+}
+
+/** Entries of the dynamic section that are addresses: DT_PLTGOT, DT_HASH, DT_STRTAB and so on. */
+const POINTERS: ReadonlySet<bigint> = new Set([
+  ...[3n, 4n, 5n, 6n, 7n, 12n, 13n, 17n, 23n, 25n, 26n, 32n],
+  ...[0x6fff_fef5n, 0x6fff_fff0n, 0x6fff_fffcn, 0x6fff_fffen],
+]);
+const DT_DEBUG = 21n;
+
+/** The entries of the dynamic section as in the file; `undefined` where they are so in memory. */
+function dynamicWithoutBias(image: ElfImage): ElfFilePiece | undefined {
+  const segment = image.segments.find(({ type }) => type === PT_DYNAMIC);
+  const entries = image.dynamic?.entries ?? [];
+  if (segment === undefined || image.layout === "file") return undefined;
+  let changed = false;
+  const { bits, littleEndian } = image.header;
+  const width = bits / 8;
+  const bytes = new Uint8Array(2 * width * entries.length);
+  const view = new DataView(bytes.buffer);
+  const put = (at: number, value: bigint) =>
+    bits === 64 ? view.setBigUint64(at, value, littleEndian) : view.setUint32(at, Number(value), littleEndian);
+  for (const [i, { tag, value }] of entries.entries()) {
+    const linked = tag === DT_DEBUG ? 0n : POINTERS.has(tag) ? (image.linkedOf(value) ?? value) : value;
+    changed ||= linked !== value;
+    put(2 * width * i, tag);
+    put(2 * width * i + width, linked);
+  }
+  return changed ? { offset: Number(segment.offset), bytes, changed: true } : undefined;
 }
 
 function max(a: bigint, b: bigint): bigint {

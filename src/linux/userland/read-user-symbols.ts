@@ -86,9 +86,9 @@ function* readObject(
   return { name, soname, path, start, end, symbols, threadLocal };
 }
 
-/** The name of an image's file without folders; its own where it has no file; "[vdso]". */
+/** The name of an image's file without folders; its own where it has no file; "vdso". */
 export function objectName({ image, path, kind }: ProcessImage): string {
-  if (kind === "vdso") return "[vdso]";
+  if (kind === "vdso") return "vdso";
   const file = path?.replace(/ \(deleted\)$/, "").replace(/^.*\//, "");
   return file === undefined || file === "" ? (image.soname ?? `0x${image.base.toString(16)}`) : file;
 }

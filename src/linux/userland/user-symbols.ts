@@ -8,7 +8,7 @@ export interface UserSymbol extends KernelSymbol {
   readonly name: string;
   /** As nm has it: `T` text, `D` data, `B` zeroed data, `R` what is only read, `W` or `V` weak, `i` an indirect function; small if local. */
   readonly type: string;
-  /** The object's name, as `module` of the kernel's: that of its file without folders, or its own, or "[vdso]". */
+  /** The object's name, as `module` of the kernel's: that of its file without folders, or its own, or "vdso". */
   readonly module: string;
   /** Path of the object's file; `undefined` for what has none. */
   readonly path: string | undefined;
@@ -173,16 +173,16 @@ export class UserSymbols {
   }
 }
 
-/** "libc.so.6:malloc" as its parts. (Symbols of C++ have no colons: their names are mangled.) */
+/** "libc.so.6:malloc" as its parts. (Symbols have no colons, also those of C++, whose names are mangled; files may have: "memfd:name".) */
 function qualified(name: string): { object: string | undefined; symbol: string } {
-  const colon = name.indexOf(":");
+  const colon = name.lastIndexOf(":");
   return colon <= 0
     ? { object: undefined, symbol: name }
     : { object: name.slice(0, colon), symbol: name.slice(colon + 1) };
 }
 
 function isNamed({ name, soname, path }: UserObject, object: string): boolean {
-  return name === object || soname === object || path === object || name === `[${object}]`;
+  return name === object || soname === object || path === object || `[${name}]` === object;
 }
 
 /** Of two at one address: what is not local, of the newest version, with fewer underscores, the shorter one. */
