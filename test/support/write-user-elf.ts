@@ -1,7 +1,8 @@
 /** ELF images by hand: one loaded segment with a dynamic section, symbols, hash table, versions and notes, of any class and byte order. */
-import type { ByteSource, SourceBytes } from "../../src/linux/userland/byte-source.js";
-import { fault, type Routine } from "../../src/io/index.js";
+
 import { hole } from "../../src/io/errors.js";
+import { fault, type Routine } from "../../src/io/index.js";
+import type { ByteSource, SourceBytes } from "../../src/linux/userland/byte-source.js";
 
 /** A symbol to be written. */
 export interface WrittenUserSymbol {
@@ -41,7 +42,12 @@ export interface WrittenElf {
 /** An image, and where its parts are in it. */
 export interface ElfBytesWritten {
   readonly bytes: Uint8Array;
-  readonly at: { readonly dynamic: number; readonly symbols: number; readonly strings: number; readonly hash: number };
+  readonly at: {
+    readonly dynamic: number;
+    readonly symbols: number;
+    readonly strings: number;
+    readonly hash: number;
+  };
 }
 
 /** Bytes of an image as its segment has them, from its header on. */
@@ -53,7 +59,9 @@ export function writeUserElf(elf: WrittenElf): ElfBytesWritten {
   const u16 = (at: number, value: number) => view.setUint16(at, value, littleEndian);
   const u32 = (at: number, value: number) => view.setUint32(at, value, littleEndian);
   const word = (at: number, value: bigint) =>
-    bits === 64 ? view.setBigUint64(at, value, littleEndian) : view.setUint32(at, Number(value), littleEndian);
+    bits === 64
+      ? view.setBigUint64(at, value, littleEndian)
+      : view.setUint32(at, Number(value), littleEndian);
   const encoder = new TextEncoder();
   const text = (at: number, value: string) => bytes.set(encoder.encode(`${value}\0`), at);
 
@@ -97,8 +105,16 @@ export function writeUserElf(elf: WrittenElf): ElfBytesWritten {
     u32(start, type);
     if (bits === 64) u32(start + 4, flags);
     else u32(start + 24, flags);
-    const fields = [BigInt(offset), linked + BigInt(offset), linked + BigInt(offset), BigInt(size), BigInt(size)];
-    fields.forEach((value, k) => word(start + (bits === 64 ? 8 : 4) + k * width, value));
+    const fields = [
+      BigInt(offset),
+      linked + BigInt(offset),
+      linked + BigInt(offset),
+      BigInt(size),
+      BigInt(size),
+    ];
+    fields.forEach((value, k) => {
+      word(start + (bits === 64 ? 8 : 4) + k * width, value);
+    });
   };
   segment(0, 1, 5, 0, bytes.length);
   segment(1, 2, 6, at.dynamic, 0x300);
@@ -145,7 +161,9 @@ export function writeUserElf(elf: WrittenElf): ElfBytesWritten {
   const place = (offset: number) => linked + relocated + BigInt(offset);
   const entries: [number, bigint][] = [
     ...(elf.needed ?? []).map((_, i): [number, bigint] => [1, BigInt(offsets[i + 1] as number)]),
-    ...(elf.soname === undefined ? [] : [[14, BigInt(offsets[neededCount + 1] as number)] as [number, bigint]]),
+    ...(elf.soname === undefined
+      ? []
+      : [[14, BigInt(offsets[neededCount + 1] as number)] as [number, bigint]]),
     [5, place(at.strings)],
     [6, place(at.symbols)],
     [10, BigInt(length)],

@@ -6,6 +6,7 @@ import type { FoundElf } from "./elf.js";
 import { type ElfHeader, HEADER_BYTES, PT_DYNAMIC } from "./elf-header.js";
 import type { ElfImage } from "./elf-image.js";
 import { fileEnd, filePartsOf, ImageFile } from "./image-file.js";
+import { greater, lesser } from "./order.js";
 
 /** Bytes of a file that are put together: programs are smaller; what says that it is larger has holes behind. */
 const MAX_FILE = 1n << 32n;
@@ -39,13 +40,13 @@ export interface ElfFile {
 export function elfFile({ memory, image }: FoundElf): ElfFile | undefined {
   if (memory === undefined) return undefined;
   const end = fileEnd(image);
-  const segments = image.segments.reduce((most, each) => max(most, each.offset + each.fileBytes), 0n);
+  const segments = image.segments.reduce((most, each) => greater(most, each.offset + each.fileBytes), 0n);
   // (Section headers lie far behind the segments, and are not loaded.)
   const there = filePartsOf(image).some((part) => part.end >= end);
   const size = there ? end : segments;
   return {
-    size: Number(size < MAX_FILE ? size : MAX_FILE),
-    pieces: IoSequence.of(memory.scheduler, piecesRoutine, memory, image, size < MAX_FILE ? size : MAX_FILE),
+    size: Number(lesser(size, MAX_FILE)),
+    pieces: IoSequence.of(memory.scheduler, piecesRoutine, memory, image, lesser(size, MAX_FILE)),
   };
 }
 
@@ -57,8 +58,8 @@ function* piecesRoutine(
 ): Routine<void> {
   let done = 0n;
   for (const part of filePartsOf(image)) {
-    const from = max(part.start, done);
-    const to = part.end < size ? part.end : size;
+    const from = greater(part.start, done);
+    const to = lesser(part.end, size);
     if (from >= to) continue;
     done = to;
     const start = part.address + from - part.start;
@@ -70,10 +71,10 @@ function* piecesRoutine(
       if (next.done === true) break;
       const area = next.value;
       if (area.state !== undefined && area.state !== "swapped") continue;
-      const first = max(area.start, start);
-      const last = area.end < start + (to - from) ? area.end : start + (to - from);
+      const first = greater(area.start, start);
+      const last = lesser(area.end, start + (to - from));
       for (let at = first; at < last; at += CHUNK) {
-        const length = Number(last - at < CHUNK ? last - at : CHUNK);
+        const length = Number(lesser(last - at, CHUNK));
         const { bytes, good } = yield* memory.readPartial(at, length);
         const offset = Number(from + (at - start));
         for (const each of good)
@@ -84,7 +85,8 @@ function* piecesRoutine(
   const { header } = image;
   const source = new MemoryBytes(memory);
   const dynamic = dynamicWithoutBias(image);
-  if (dynamic !== undefined && BigInt(dynamic.offset + dynamic.bytes.length) <= size) yield sink.emit(dynamic);
+  if (dynamic !== undefined && BigInt(dynamic.offset + dynamic.bytes.length) <= size)
+    yield sink.emit(dynamic);
   if (header.sectionHeaders === 0n) return;
   const length = header.sectionCount * header.sectionHeaderBytes;
   const sections = yield* readTable(new ImageFile(source, image), header.sectionHeaders, length);
@@ -122,7 +124,9 @@ function dynamicWithoutBias(image: ElfImage): ElfFilePiece | undefined {
   const bytes = new Uint8Array(2 * width * entries.length);
   const view = new DataView(bytes.buffer);
   const put = (at: number, value: bigint) =>
-    bits === 64 ? view.setBigUint64(at, value, littleEndian) : view.setUint32(at, Number(value), littleEndian);
+    bits === 64
+      ? view.setBigUint64(at, value, littleEndian)
+      : view.setUint32(at, Number(value), littleEndian);
   for (const [i, { tag, value }] of entries.entries()) {
     const linked = tag === DT_DEBUG ? 0n : POINTERS.has(tag) ? (image.linkedOf(value) ?? value) : value;
     changed ||= linked !== value;
@@ -130,8 +134,4 @@ function dynamicWithoutBias(image: ElfImage): ElfFilePiece | undefined {
     put(2 * width * i + width, linked);
   }
   return changed ? { offset: Number(segment.offset), bytes, changed: true } : undefined;
-}
-
-function max(a: bigint, b: bigint): bigint {
-  return a > b ? a : b;
 }

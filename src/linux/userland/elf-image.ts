@@ -22,6 +22,8 @@ import {
   parseSegments,
 } from "./elf-header.js";
 
+import { greater, lesser } from "./order.js";
+
 const PAGE = 4096n;
 
 /** Bytes that are read of a dynamic section, of a note segment, of a path: all are far smaller. */
@@ -91,13 +93,13 @@ export class ElfImage {
       this.end = base + PAGE;
     } else if (layout === "file") {
       this.start = base;
-      this.end = base + pageUp(greatest(segments.map((each) => each.offset + each.fileBytes)));
+      this.end = base + pageUp(segments.map((each) => each.offset + each.fileBytes).reduce(greater));
     } else {
-      this.start = this.wrap(this.bias + pageDown(least(loads.map(({ address }) => address))));
+      this.start = this.wrap(this.bias + pageDown(loads.map(({ address }) => address).reduce(lesser)));
       this.end =
         this.start +
-        pageUp(greatest(loads.map(({ address, memoryBytes }) => address + memoryBytes))) -
-        pageDown(least(loads.map(({ address }) => address)));
+        pageUp(loads.map(({ address, memoryBytes }) => address + memoryBytes).reduce(greater)) -
+        pageDown(loads.map(({ address }) => address).reduce(lesser));
     }
   }
 
@@ -322,7 +324,7 @@ function* readNames(source: ByteSource, image: ElfImage, what: string, report: O
 export function stringBytes(image: ElfImage, linked: bigint): number {
   const behind = image.bytesBehind(linked);
   const said = image.tag(DT_STRSZ) ?? behind;
-  return Number(said < behind ? said : behind);
+  return Number(lesser(said, behind));
 }
 
 /** The string at an offset; `undefined` if its end is not there. */
@@ -347,12 +349,4 @@ function pageDown(address: bigint): bigint {
 
 function pageUp(address: bigint): bigint {
   return pageDown(address + PAGE - 1n);
-}
-
-function least(values: readonly bigint[]): bigint {
-  return values.reduce((a, b) => (b < a ? b : a));
-}
-
-function greatest(values: readonly bigint[]): bigint {
-  return values.reduce((a, b) => (b > a ? b : a));
 }

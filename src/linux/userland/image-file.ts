@@ -3,6 +3,7 @@ import { hole } from "../../io/errors.js";
 import { type Hole, OUTSIDE, type Routine } from "../../io/index.js";
 import type { ByteSource, ElfBytes, SourceBytes } from "./byte-source.js";
 import type { ElfImage } from "./elf-image.js";
+import { compare, greater } from "./order.js";
 
 const PAGE = 4096n;
 
@@ -33,7 +34,7 @@ export function filePartsOf(image: ElfImage): FilePart[] {
         address: image.wrap(image.bias + address - before),
       };
     })
-    .sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+    .sort((a, b) => compare(a.start, b.start));
   return parts;
 }
 
@@ -41,10 +42,7 @@ export function filePartsOf(image: ElfImage): FilePart[] {
 export function fileEnd({ header, segments }: ElfImage): bigint {
   const { sectionHeaders, sectionCount, sectionHeaderBytes } = header;
   const sections = sectionHeaders === 0n ? 0n : sectionHeaders + BigInt(sectionCount * sectionHeaderBytes);
-  return segments.reduce(
-    (end, { offset, fileBytes }) => (offset + fileBytes > end ? offset + fileBytes : end),
-    sections,
-  );
+  return segments.map(({ offset, fileBytes }) => offset + fileBytes).reduce(greater, sections);
 }
 
 /** See the module's comment. */

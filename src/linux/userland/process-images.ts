@@ -10,6 +10,7 @@ import { AT_BASE, AT_PHDR, AT_SYSINFO_EHDR, type Auxv, readAuxv } from "./auxv.j
 import { MemoryBytes } from "./byte-source.js";
 import { ET_CORE, ET_EXEC, ET_REL, isElfMagic } from "./elf-header.js";
 import { type ElfImage, readElfImage } from "./elf-image.js";
+import { compare } from "./order.js";
 
 const PAGE = 4096n;
 /** VM_EXEC, and whether a mapping is of a file. */
@@ -118,7 +119,7 @@ export function* findImages(
     BigUint64Array.from(space.ranges.filter(({ start }) => start < endOf(space)).map(({ start }) => start)),
   );
   const addresses = everywhere ? [...new Set([...starts, ...(yield* scanPages(space))])] : starts;
-  addresses.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  addresses.sort(compare);
   const images: ProcessImage[] = [];
   for (const address of addresses.slice(0, MAX_IMAGES)) {
     const range = rangeAt(space, address);

@@ -16,8 +16,9 @@ import {
   STT_TLS,
 } from "./elf-symbols.js";
 import { ImageFile } from "./image-file.js";
+import { compare } from "./order.js";
 import { findImages, type ProcessImage, type ProcessSpace } from "./process-images.js";
-import { compare, type UserObject, type UserSymbol } from "./user-symbols.js";
+import type { UserObject, UserSymbol } from "./user-symbols.js";
 
 /** Where the file of an image is, other than in the image itself; `undefined` where it is nowhere. */
 export type FileOf = (image: ProcessImage, space: ProcessSpace) => Routine<ElfBytes | undefined>;

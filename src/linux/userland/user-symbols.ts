@@ -1,6 +1,7 @@
 /** The symbols of a process by name and address: those of its program and libraries. */
 import { editDistance, isGlob, matchesGlob } from "../names.js";
 import { type KernelSymbol, SymbolError } from "../symbols/symbol.js";
+import { compare } from "./order.js";
 
 /** A symbol of a program or library in a process. */
 export interface UserSymbol extends KernelSymbol {
@@ -208,9 +209,4 @@ export function oneUserSymbol(symbols: UserSymbols, name: string): UserSymbol {
 /** Those of a name, or that match a pattern. */
 export function userSymbolsOf(symbols: UserSymbols, pattern: string): Iterable<UserSymbol> {
   return isGlob(pattern) ? symbols.match(pattern) : symbols.symbol(pattern);
-}
-
-/** Order of addresses. */
-export function compare(a: bigint, b: bigint): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

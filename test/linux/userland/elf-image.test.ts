@@ -3,7 +3,13 @@ import { describe, expect, it } from "vitest";
 import type { Damage } from "../../../src/linux/index.js";
 import { type ElfImage, readElfImage } from "../../../src/linux/userland/elf-image.js";
 import { readDynamicSymbols } from "../../../src/linux/userland/elf-symbols.js";
-import { PieceSource, runNow, type WrittenElf, type WrittenUserSymbol, writeUserElf } from "../../support/write-user-elf.js";
+import {
+  PieceSource,
+  runNow,
+  type WrittenElf,
+  type WrittenUserSymbol,
+  writeUserElf,
+} from "../../support/write-user-elf.js";
 
 const BASE = 0x7f00_0000_0000n;
 
@@ -47,7 +53,16 @@ describe("an ELF image in memory", () => {
     const base = bits === 64 ? BASE : 0xb7e0_0000n;
     const buildId = Uint8Array.of(1, 2, 3, 0xff);
     const { image, names, damage } = read(
-      { bits, littleEndian, symbols: TWO, soname: "libtest.so.1", needed: ["libc.so.6", "libm.so.6"], buildId, interpreter: "/lib/ld.so", relocated: base },
+      {
+        bits,
+        littleEndian,
+        symbols: TWO,
+        soname: "libtest.so.1",
+        needed: ["libc.so.6", "libm.so.6"],
+        buildId,
+        interpreter: "/lib/ld.so",
+        relocated: base,
+      },
       base,
     );
     expect(image).toMatchObject({
@@ -79,29 +94,46 @@ describe("an ELF image in memory", () => {
 
   it("has as many symbols as any hash table says, or, without one, as there is room before the names", () => {
     const name = fc.string({ unit: fc.constantFrom(..."abcdeé_$.@"), minLength: 1, maxLength: 12 });
-    const symbol = fc.record({ name, value: fc.nat(0x3000), size: fc.nat(64), section: fc.constantFrom(0, 1, 1, 1) });
+    const symbol = fc.record({
+      name,
+      value: fc.nat(0x3000),
+      size: fc.nat(64),
+      section: fc.constantFrom(0, 1, 1, 1),
+    });
     const hash = fc.constantFrom("gnu", "sysv", "none");
     fc.assert(
-      fc.property(fc.array(symbol, { maxLength: 60 }), hash, fc.constantFrom(32, 64), fc.boolean(), (symbols, kind, bits, littleEndian) => {
-        const base = 0x1000_0000n;
-        const { names, damage } = read({ symbols, hash: kind, bits, littleEndian, relocated: base }, base);
-        const expected = symbols.filter(({ section }) => section !== 0).map((each) => `${each.name} ${each.value} ${each.size}`);
-        expect([...names].sort()).toEqual(expected.sort());
-        expect(damage).toEqual([]);
-      }),
+      fc.property(
+        fc.array(symbol, { maxLength: 60 }),
+        hash,
+        fc.constantFrom(32, 64),
+        fc.boolean(),
+        (symbols, kind, bits, littleEndian) => {
+          const base = 0x1000_0000n;
+          const { names, damage } = read({ symbols, hash: kind, bits, littleEndian, relocated: base }, base);
+          const expected = symbols
+            .filter(({ section }) => section !== 0)
+            .map((each) => `${each.name} ${each.value} ${each.size}`);
+          expect([...names].sort()).toEqual(expected.sort());
+          expect(damage).toEqual([]);
+        },
+      ),
     );
   });
 });
 
 describe("an ELF image that lies", () => {
   it("about 65,535 program headers is read by those that are there", () => {
-    const { image, damage } = read({ symbols: TWO, size: 0x2000 }, BASE, (_, view) => view.setUint16(56, 65_535, true));
+    const { image, damage } = read({ symbols: TWO, size: 0x2000 }, BASE, (_, view) =>
+      view.setUint16(56, 65_535, true),
+    );
     expect(image?.segments.length).toBeLessThan(4096);
     expect(damage.map(({ reason }) => reason)).toContain("too long");
   });
 
   it("about a segment beyond the end of memory is read without it", () => {
-    const { image, damage } = read({ symbols: TWO }, BASE, (_, view) => view.setBigUint64(64 + 16, (1n << 64n) - 4096n, true));
+    const { image, damage } = read({ symbols: TWO }, BASE, (_, view) =>
+      view.setBigUint64(64 + 16, (1n << 64n) - 4096n, true),
+    );
     expect(image?.loads).toEqual([]);
     expect(damage.map(({ message }) => message).join()).toContain("beyond the end of memory");
   });
@@ -113,7 +145,9 @@ describe("an ELF image that lies", () => {
       }
     });
     expect(names).toEqual([]);
-    expect(damage.every(({ message }) => message.includes("DT_STRTAB is 0x123456789000, in no segment"))).toBe(true);
+    expect(
+      damage.every(({ message }) => message.includes("DT_STRTAB is 0x123456789000, in no segment")),
+    ).toBe(true);
     expect(damage.length).toBe(2);
   });
 
@@ -127,40 +161,56 @@ describe("an ELF image that lies", () => {
   });
 
   it("about two thousand million symbols allocates for those that are there", () => {
-    const { names, asked, damage } = read({ symbols: TWO, hash: "sysv" }, BASE, (_, view, at) => view.setUint32(at.hash + 4, 0x7fff_ffff, true));
+    const { names, asked, damage } = read({ symbols: TWO, hash: "sysv" }, BASE, (_, view, at) =>
+      view.setUint32(at.hash + 4, 0x7fff_ffff, true),
+    );
     expect(names.slice(0, 2)).toEqual(["first 4096 16", "second 4352 8"]);
     expect(asked).toBeLessThan(1 << 20);
     expect(damage.map(({ reason }) => reason)).toContain("too long");
   });
 
   it("about how large its hash table is, is not believed", () => {
-    const { names, asked, damage } = read({ symbols: TWO }, BASE, (_, view, at) => view.setUint32(at.hash, 0xffff_ffff, true));
+    const { names, asked, damage } = read({ symbols: TWO }, BASE, (_, view, at) =>
+      view.setUint32(at.hash, 0xffff_ffff, true),
+    );
     expect(names).toEqual(["first 4096 16", "second 4352 8"]);
     expect(asked).toBeLessThan(1 << 20);
     expect(damage.map(({ message }) => message).join()).toContain("larger than its segment");
   });
 
   it("with names that have no end, loses those", () => {
-    const { names, damage } = read({ symbols: TWO, size: 0x1000 }, BASE, (bytes, _, at) => bytes.fill(0x41, at.strings + 1));
+    const { names, damage } = read({ symbols: TWO, size: 0x1000 }, BASE, (bytes, _, at) =>
+      bytes.fill(0x41, at.strings + 1),
+    );
     expect(names).toEqual([]);
     expect(damage.length).toBeGreaterThan(0);
   });
 
   it("in any of its bytes ends all the same, without reading more than there is many times over", () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.nat(0x1000), fc.nat(255)), { minLength: 1, maxLength: 40 }), (changes) => {
-        const { asked } = read({ symbols: TWO, soname: "libx.so", needed: ["a"] }, BASE, (bytes) => {
-          for (const [at, value] of changes) if (at >= 7) bytes[at] = value;
-        });
-        expect(asked).toBeLessThan(64 << 20);
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.nat(0x1000), fc.nat(255)), { minLength: 1, maxLength: 40 }),
+        (changes) => {
+          const { asked } = read({ symbols: TWO, soname: "libx.so", needed: ["a"] }, BASE, (bytes) => {
+            for (const [at, value] of changes) if (at >= 7) bytes[at] = value;
+          });
+          expect(asked).toBeLessThan(64 << 20);
+        },
+      ),
       { numRuns: 500 },
     );
   });
 
   it("is none where its header can't be one", () => {
-    for (const [at, value] of [[4, 3], [5, 0], [6, 9], [16, 77], [52, 1], [54, 9]] as const) {
-      expect(read({}, BASE, (bytes) => void (bytes[at] = value)).image, `byte ${at}`).toBeUndefined();
+    for (const [at, value] of [
+      [4, 3],
+      [5, 0],
+      [6, 9],
+      [16, 77],
+      [52, 1],
+      [54, 9],
+    ] as const) {
+      expect(read({}, BASE, (bytes) => bytes.fill(value, at, at + 1)).image, `byte ${at}`).toBeUndefined();
     }
   });
 });

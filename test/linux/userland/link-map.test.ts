@@ -21,7 +21,12 @@ interface Entry {
 /** A process whose linker's list is on a page of its heap. */
 function listOf(
   entries: readonly Entry[],
-  { debug = DEBUG, version = 1, next = 0n, linker }: { debug?: bigint; version?: number; next?: bigint; linker?: WrittenElf } = {},
+  {
+    debug = DEBUG,
+    version = 1,
+    next = 0n,
+    linker,
+  }: { debug?: bigint; version?: number; next?: bigint; linker?: WrittenElf } = {},
 ): { entries: readonly LinkEntry[]; origin: string | undefined; damage: Damage[] } {
   const heap = new Uint8Array(0x8000);
   const view = new DataView(heap.buffer);
@@ -31,7 +36,13 @@ function listOf(
   const pointer = (at: number | undefined) => (at === undefined ? 0n : HEAP + BigInt(at));
   for (const { at, bias = 0n, name, next: to, previous } of entries) {
     const nameAt = at + 0x40;
-    [bias, pointer(name === undefined ? undefined : nameAt), bias + 0x400n, pointer(to), pointer(previous)].forEach((value, i) => {
+    [
+      bias,
+      pointer(name === undefined ? undefined : nameAt),
+      bias + 0x400n,
+      pointer(to),
+      pointer(previous),
+    ].forEach((value, i) => {
       view.setBigUint64(at + 8 * i, value, true);
     });
     if (name !== undefined) heap.set(new TextEncoder().encode(`${name}\0`), nameAt);
@@ -48,9 +59,22 @@ function listOf(
   const images = [PROGRAM, LINKER].flatMap((base): ProcessImage[] => {
     const image = runNow(readElfImage(source, base, "of a test", report));
     if (image === undefined) return [];
-    return [{ image, how: "mapping", kind: base === PROGRAM ? "program" : "interpreter", path: undefined, executable: true }];
+    return [
+      {
+        image,
+        how: "mapping",
+        kind: base === PROGRAM ? "program" : "interpreter",
+        path: undefined,
+        executable: true,
+      },
+    ];
   });
-  const space = { source, auxv: { values: new Map() }, ranges: [], task: { tgid: 7 } } as unknown as ProcessSpace;
+  const space = {
+    source,
+    auxv: { values: new Map() },
+    ranges: [],
+    task: { tgid: 7 },
+  } as unknown as ProcessSpace;
   return { ...runNow(readLinkList(space, images, report)), damage };
 }
 
@@ -103,7 +127,9 @@ describe("the list of a dynamic linker", () => {
   it.each([0n, 0x1234n])("is found by the linker's own _r_debug where DT_DEBUG is %i", (debug) => {
     const symbols = [{ name: "_r_debug", value: 0, size: 40 }];
     // As linked at an address from which the symbol's value leads to the heap.
-    const linker = { symbols: [{ ...symbols[0], name: "_r_debug", value: Number(HEAP) - Number(LINKER), size: 40 }] };
+    const linker = {
+      symbols: [{ ...symbols[0], name: "_r_debug", value: Number(HEAP) - Number(LINKER), size: 40 }],
+    };
     const { entries, origin } = listOf(THREE, { debug, linker: { ...linker, type: 3 } });
     expect([entries.length, origin]).toEqual([3, "_r_debug"]);
   });
