@@ -24,13 +24,17 @@ export interface AddressExpression {
 const HEXADECIMAL = "0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*";
 const DECIMAL = "[0-9]+(?:_[0-9]+)*";
 const NUMBER = `${HEXADECIMAL}|${DECIMAL}`;
-const EXPRESSION = new RegExp(`^(${NUMBER}|[A-Za-z_.$][A-Za-z0-9_.$@]*)((?:[+-](?:${NUMBER}))*)$`);
+/** The program or library that has a symbol, by the name of its file. */
+const OBJECT = "[A-Za-z0-9_.+~:\\[\\]-]+:";
+const SYMBOL = `(?:${OBJECT})?[A-Za-z_.$][A-Za-z0-9_.$@]*`;
+const EXPRESSION = new RegExp(`^(${NUMBER}|${SYMBOL})((?:[+-](?:${NUMBER}))*)$`);
 const TERM = new RegExp(`([+-])(${NUMBER})`, "g");
 /** Longer texts are nobody's address. */
 const MAX_TEXT = 1024;
 
 /**
- * `0x…`, decimal or a symbol, each with any number of `+offset` and `-offset`. Underscores may group digits.
+ * `0x…`, decimal or a symbol, each with any number of `+offset` and `-offset`. Underscores may group digits. A symbol of a process may have
+ * its object in front: `libc.so.6:malloc`.
  *
  * @throws {UsageError}
  */
@@ -43,7 +47,7 @@ export function parseAddress(text: string): AddressExpression {
     const value = toNumber(digits as string);
     offset += sign === "-" ? -value : value;
   }
-  if (!/^[0-9]/.test(first)) return { text, base: first, offset };
+  if (!/^[0-9]/.test(first) || first.includes(":")) return { text, base: first, offset };
   const base = toNumber(first);
   checkAddress(base + offset, text);
   return { text, base, offset };

@@ -32,6 +32,7 @@ const COMMANDS = `info, coverage, read, translate, maps, roots, symbols, write, 
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
+With --pid they may be symbols of the process: malloc, libc.so.6:malloc, vdso:__vdso_time.
 The target is -f FILE or -c CONNECTOR, else the environment's MEMTOOL_TARGET (either of both).
 
 Exit status: 0 everything was read (or written, found), 1 nothing was, 2 the command line is wrong, 3 some was.
@@ -229,10 +230,15 @@ export async function run(
 
   program
     .command("symbols")
-    .description("kernel symbols by name or pattern (*, ?, [a-z]), or the one near an address")
-    .argument("[name...]", "names or patterns")
+    .description(
+      "kernel symbols by name or pattern (*, ?, [a-z]), or the one near an address; with --pid, those of a process too",
+    )
+    .argument("[name...]", "names or patterns; with --pid also OBJECT:NAME (libc.so.6:mem*), or kernel:NAME")
     .option("--near <address>", "the symbol at or below this address")
-    .addHelpText("after", example(`symbols init_task 'init_*_ns' -f ${FIXTURE}`))
+    .addHelpText(
+      "after",
+      `${example(`symbols init_task 'init_*_ns' -f ${FIXTURE}`)}\n  $ memtool symbols '__vdso_*' --pid 98 -f ${FIXTURE}`,
+    )
     .action((names: string[], options: SymbolsCommandOptions) =>
       session((opened) => symbols(opened, names, options), "kernel"),
     );

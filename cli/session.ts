@@ -7,8 +7,11 @@ import {
   type KernelSymbol,
   type LinuxKernel,
   memoryOfTask,
+  readProcessSymbols,
   SymbolError,
+  type UserSymbolTable,
 } from "../src/linux/index.js";
+import { oneUserSymbol } from "../src/linux/userland/user-symbols.js";
 import { formatsOf } from "../src/paging/index.js";
 import { describeError, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
@@ -123,6 +126,8 @@ export class Session {
   readonly #progress: Progress;
   /** Symbols that were not found. */
   #unknown = 0;
+  /** `null` for a process without memory. */
+  #userSymbols: UserSymbolTable | null | undefined;
   /** Whether it was said why there is no kernel. */
   #toldNoKernel = false;
 
@@ -237,8 +242,44 @@ export class Session {
     return address;
   }
 
-  /** The symbol of that name. Looking for similar names takes long, so only the first unknown ones get any. */
+  /** The symbols of the process that `--pid` names; `undefined` without one, and for one without memory of its own. */
+  async userSymbols(): Promise<UserSymbolTable | undefined> {
+    if (this.pid === undefined) return undefined;
+    if (this.#userSymbols === undefined) {
+      const linux = await this.machine.linux();
+      const task = await findProcess(linux, this.pid);
+      this.#userSymbols = task.root === undefined ? null : await readProcessSymbols(linux, task);
+    }
+    return this.#userSymbols ?? undefined;
+  }
+
+  /** The symbol of that name: the process's or the kernel's. @throws {SymbolError} {UsageError} */
   async #symbol(linux: LinuxKernel, name: string): Promise<KernelSymbol> {
+    if (name.startsWith(KERNEL_OBJECT))
+      return await this.#kernelSymbol(linux, name.slice(KERNEL_OBJECT.length));
+    const own = await this.userSymbols();
+    if (own === undefined) {
+      if (name.includes(":"))
+        throw new UsageError(`"${name}" names an object of a process: say which, with --pid`);
+      return await this.#kernelSymbol(linux, name);
+    }
+    const found = own.symbol(name);
+    if (name.includes(":")) return oneUserSymbol(own, name);
+    if (found.length === 0) {
+      try {
+        return await this.#kernelSymbol(linux, name);
+      } catch (error) {
+        throw error instanceof SymbolError ? withUserSymbols(error, own) : error;
+      }
+    }
+    const kernels = await linux.symbols(name).toArray();
+    if (found.length === 1 && kernels.length === 0) return found[0] as KernelSymbol;
+    const all = [...found, ...kernels.map((each) => ({ ...each, module: each.module ?? "kernel" }))];
+    throw new SymbolError("AMBIGUOUS_SYMBOL", name, all, "or name its object: OBJECT:NAME, or kernel:NAME");
+  }
+
+  /** The kernel's symbol of that name. Looking for similar names takes long, so only the first unknown ones get any. */
+  async #kernelSymbol(linux: LinuxKernel, name: string): Promise<KernelSymbol> {
     if (this.#unknown >= SUGGESTED) {
       const found = await linux.symbols(name).toArray();
       if (found.length === 0) throw new SymbolError("NO_SYMBOL", name, []);
@@ -278,6 +319,23 @@ export class Session {
     await this.out.flush();
     await this.machine.close();
   }
+}
+
+/** In front of a symbol that is to be the kernel's, where a process has one of that name. */
+export const KERNEL_OBJECT = "kernel:";
+
+/** The error for a name that neither the kernel nor a process has. */
+export function withUserSymbols(error: SymbolError, own: UserSymbolTable): SymbolError {
+  if (error.code !== "NO_SYMBOL") return error;
+  const { symbol } = error;
+  const near = [...own.near(symbol), ...error.candidates].slice(0, 8);
+  return new SymbolError(
+    "NO_SYMBOL",
+    symbol,
+    near,
+    own.hintOf(symbol),
+    "symbol of the process or the kernel",
+  );
 }
 
 function writeWarning({ style, stderr }: Environment, message: string, lines: readonly string[]): void {

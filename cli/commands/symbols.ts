@@ -1,16 +1,19 @@
 import {
-  findProcess,
+  type Damage,
   type KernelSymbol,
   type LinuxKernel,
   type NamedAddress,
   SymbolError,
+  type UserSymbol,
+  type UserSymbolTable,
 } from "../../src/linux/index.js";
 import { isGlob } from "../../src/linux/names.js";
+import { oneUserSymbol, userSymbolsOf } from "../../src/linux/userland/user-symbols.js";
 import { EXIT, statusOf, UsageError } from "../errors.js";
 import { parseAddress } from "../parse.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { hex, hex16 } from "../render/numbers.js";
-import type { Session } from "../session.js";
+import { KERNEL_OBJECT, type Session, withUserSymbols } from "../session.js";
 
 /** Lines about damage that are shown. */
 const LISTED = 8;
@@ -33,13 +36,12 @@ export async function symbols(
   if (names.length === 0)
     throw new UsageError("no name: give one or more, a pattern such as '*_task', or --near ADDRESS");
   const linux = await session.machine.linux();
-  // The kernel's symbols are the same in every process: but not in one that there isn't.
-  if (session.pid !== undefined) await findProcess(linux, session.pid);
+  const own = await session.userSymbols();
   let good = false;
   let bad = false;
   for (const name of names) {
     let found = false;
-    for await (const symbol of linux.symbols(name)) {
+    for await (const symbol of symbolsOf(linux, own, name)) {
       found = true;
       show(session, symbol);
       await session.out.settle();
@@ -47,9 +49,14 @@ export async function symbols(
     good ||= found;
     if (found) continue;
     bad = true;
+    const whose = own === undefined ? "kernel symbol" : "symbol of the process or the kernel";
     session.report(
-      isGlob(name) ? new Error(`no kernel symbol matches "${name}"`) : await whyNot(session, name),
+      isGlob(name) ? new Error(`no ${whose} matches "${name}"`) : await whyNot(session, own, name),
     );
+  }
+  if ((bad || names.some(isGlob)) && own !== undefined && own.damage.length > 0) {
+    session.warn("symbols of the process that could not be read:", lines(own.damage));
+    bad = true;
   }
   // Whoever asks for a pattern, or for what is not there, may miss what could not be read. (A kernel without types says so only to
   // who finds nothing.)
@@ -62,6 +69,20 @@ export async function symbols(
   return statusOf(good, bad);
 }
 
+/** Those of a name or pattern: the process's, then the kernel's. With an object in front, its own. */
+async function* symbolsOf(
+  linux: LinuxKernel,
+  own: UserSymbolTable | undefined,
+  name: string,
+): AsyncGenerator<KernelSymbol, void> {
+  if (name.startsWith(KERNEL_OBJECT)) {
+    yield* linux.symbols(name.slice(KERNEL_OBJECT.length));
+    return;
+  }
+  if (own !== undefined) yield* userSymbolsOf(own, name);
+  if (!name.includes(":")) yield* linux.symbols(name);
+}
+
 /** Says which of the kernel's own symbols are missing. @returns whether some are. */
 function warnOfLost(session: Session, { symbolDamage }: LinuxKernel): boolean {
   if (symbolDamage !== undefined) session.warn(symbolDamage);
@@ -69,24 +90,36 @@ function warnOfLost(session: Session, { symbolDamage }: LinuxKernel): boolean {
 }
 
 /** The error that says so, with names like it. */
-async function whyNot(session: Session, name: string): Promise<unknown> {
+async function whyNot(session: Session, own: UserSymbolTable | undefined, name: string): Promise<unknown> {
   const linux = await session.machine.linux();
+  const isKernels = name.startsWith(KERNEL_OBJECT);
   try {
-    await linux.symbol(name);
+    if (name.includes(":") && !isKernels) {
+      if (own === undefined)
+        return new UsageError(`"${name}" names an object of a process: say which, with --pid`);
+      oneUserSymbol(own, name);
+    } else {
+      await linux.symbol(isKernels ? name.slice(KERNEL_OBJECT.length) : name);
+    }
     return new SymbolError("NO_SYMBOL", name, []);
   } catch (error) {
-    return error;
+    if (own === undefined || name.includes(":") || !(error instanceof SymbolError)) return error;
+    return withUserSymbols(error, own);
   }
 }
 
-function show(session: Session, symbol: KernelSymbol | NamedAddress): void {
+function show(session: Session, symbol: KernelSymbol | NamedAddress | UserSymbol): void {
   const { out, options } = session;
   const { name, address, type, module } = symbol;
   const offset = "offset" in symbol ? symbol.offset : undefined;
   if (options.json === true) {
     const more = offset === undefined ? {} : { offset: hex(offset) };
     const of = module === undefined ? {} : { module };
-    out.text(`${toJson({ name, address: hex(address), type, ...of, ...more })}\n`);
+    const user =
+      "size" in symbol
+        ? { path: symbol.path ?? null, size: hex(symbol.size), version: symbol.version ?? null }
+        : {};
+    out.text(`${toJson({ name, address: hex(address), type, ...of, ...user, ...more })}\n`);
     return;
   }
   const plus = offset === undefined || offset === 0n ? "" : `+${hex(offset)}`;
@@ -99,18 +132,27 @@ function show(session: Session, symbol: KernelSymbol | NamedAddress): void {
 /** What hides symbols of modules, in lines. */
 async function missing(linux: LinuxKernel): Promise<string[]> {
   const { error, damage } = await linux.moduleSymbols();
-  const lines = damage.slice(0, LISTED).map(({ message }) => message);
-  if (damage.length > LISTED) lines.push(`and ${damage.length - LISTED} more`);
-  return error === undefined ? lines : [error.message, ...lines];
+  return error === undefined ? lines(damage) : [error.message, ...lines(damage)];
+}
+
+function lines(damage: readonly Damage[]): string[] {
+  const listed = damage.slice(0, LISTED).map(({ message }) => message);
+  if (damage.length > LISTED) listed.push(`and ${damage.length - LISTED} more`);
+  return listed;
 }
 
 async function near(session: Session, text: string): Promise<number> {
   const address = await session.resolve(parseAddress(text));
   const linux = await session.machine.linux();
-  const found = await linux.nameOf(address);
+  const own = await session.userSymbols();
+  const found = own?.nameOf(address) ?? (await linux.nameOf(address));
   if (found === undefined) {
+    const outside =
+      own === undefined
+        ? ""
+        : "it is in no program or library of the process (memtool vmas tells what is there), and ";
     session.warn(
-      `no kernel symbol near ${hex(address)}: it is outside of the kernel's image, of its modules and of BPF's programs`,
+      `no ${own === undefined ? "kernel " : ""}symbol near ${hex(address)}: ${outside || "it is "}outside of the kernel's image, of its modules and of BPF's programs`,
       await missing(linux),
     );
     warnOfLost(session, linux);

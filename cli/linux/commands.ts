@@ -10,12 +10,14 @@ import { CONFIG } from "./config.js";
 import { CPUS } from "./cpus.js";
 import { DMESG } from "./dmesg.js";
 import { EBPF } from "./ebpf.js";
+import { ELFS } from "./elfs.js";
 import { ENV } from "./env.js";
 import { FILES } from "./files.js";
 import { INTERFACES } from "./interfaces.js";
 import { IOMEM } from "./iomem.js";
 import { IRQS } from "./irqs.js";
 import { ISF } from "./isf.js";
+import { LIBRARIES } from "./libraries.js";
 import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
@@ -34,6 +36,8 @@ import { VMAS } from "./vmas.js";
 export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   PS,
   VMAS,
+  ELFS,
+  LIBRARIES,
   FILES,
   SOCKETS,
   INTERFACES,

@@ -153,5 +153,20 @@ export type { TimerOwner } from "./time/timer-owners.js";
 export { listTtys, type Tty, type TtyOptions, type TtyUser } from "./tty/tty.js";
 export { listTtyDrivers, type TtyDriver, type TtyRange, ttyRanges } from "./tty/tty-driver.js";
 export * from "./types/index.js";
+export {
+  type ElfOptions,
+  type FoundElf,
+  listElfs,
+  listPhysicalElfs,
+  type PhysicalElfOptions,
+} from "./userland/elf.js";
+export { type ElfFile, type ElfFilePiece, elfFile } from "./userland/elf-file.js";
+export type { ElfHeader, ElfSegment } from "./userland/elf-header.js";
+export type { ElfDynamic, ElfImage, ElfLayout } from "./userland/elf-image.js";
+export { type LibraryOptions, type LoadedLibrary, listLibraries } from "./userland/library.js";
+export type { LinkListOrigin } from "./userland/link-map.js";
+export type { ElfHow, ElfKind } from "./userland/process-images.js";
+export { readProcessSymbols, UserSymbolTable } from "./userland/process-symbols.js";
+export { type NamedUserAddress, type UserSymbol, UserSymbols } from "./userland/user-symbols.js";
 export { KNOWN_VARIABLES } from "./variables.js";
 export { readZeroPages, type ZeroPages, zeroPageAt } from "./zero-page.js";

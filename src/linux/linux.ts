@@ -1,5 +1,5 @@
 /** A Linux kernel and all that can be asked of it. What each answer is, is in the folders beside: a file for each subsystem. */
-import { Io, type IoSequence, type Routine } from "../io/index.js";
+import { Io, IoSequence, type Routine, type Sink } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import { type BpfItem, listBpf } from "./bpf/bpf.js";
 import { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
@@ -17,6 +17,15 @@ import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arg
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
 import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 import type { Btf } from "./types/btf/btf.js";
+import { type ElfOptions, type FoundElf, listElfs } from "./userland/elf.js";
+import { type LibraryOptions, type LoadedLibrary, listLibraries } from "./userland/library.js";
+import { loadUserSymbols, type UserSymbolTable } from "./userland/process-symbols.js";
+import {
+  type NamedUserAddress,
+  oneUserSymbol,
+  type UserSymbol,
+  userSymbolsOf,
+} from "./userland/user-symbols.js";
 
 /**
  * A kernel, its processes, and what else it knows. Made by `findKernel` and `machine.linux()`.
@@ -83,6 +92,16 @@ export class Linux extends LinuxKernel {
     return listBpf(this, options);
   }
 
+  /** Programs and libraries in the address spaces of all processes, or of one. */
+  elfs(options: ElfOptions = {}): IoSequence<FoundElf> {
+    return listElfs(this, options);
+  }
+
+  /** What the dynamic linkers of all processes, or of one, have loaded, and what lies in their memory beside that. */
+  libraries(options: LibraryOptions = {}): IoSequence<LoadedLibrary> {
+    return listLibraries(this, options);
+  }
+
   /**
    * A process by its number in the first namespace, or the process of a thread's.
    *
@@ -98,6 +117,7 @@ export class Process {
   readonly linux: Linux;
   readonly task: Task;
   #memory: VirtualMemory | undefined;
+  #symbols: UserSymbolTable | undefined;
 
   /** Use {@link Linux.process}. @internal */
   constructor(linux: Linux, task: Task) {
@@ -129,6 +149,49 @@ export class Process {
     return readArguments(this.linux, this.task, options);
   }
 
+  /** Programs and libraries in its memory. */
+  elfs(options: Omit<ElfOptions, "pid"> = {}): IoSequence<FoundElf> {
+    return listElfs(this.linux, { ...options, pid: this.task.tgid });
+  }
+
+  /** What its dynamic linker has loaded, and what lies in its memory beside that. */
+  libraries(options: DamageOptions = {}): IoSequence<LoadedLibrary> {
+    return listLibraries(this.linux, { ...options, pid: this.task.tgid });
+  }
+
+  /**
+   * The table of its symbols: those of its program, its libraries and the vDSO, out of their images in its memory. Read when first asked
+   * for, and kept. It says itself what could not be read.
+   */
+  symbolTable(): Io<UserSymbolTable> {
+    return Io.of(this.linux.memory.scheduler, symbolTableRoutine, this as Process);
+  }
+
+  /**
+   * The one symbol of a name in its program and libraries: "malloc", "libc.so.6:malloc", "memcpy@GLIBC_2.2.5".
+   *
+   * @throws {SymbolError} `NO_SYMBOL` with similar names, `AMBIGUOUS_SYMBOL` with those of each object.
+   */
+  symbol(name: string): Io<UserSymbol> {
+    return Io.of(this.linux.memory.scheduler, userSymbolRoutine, this as Process, name);
+  }
+
+  /** The symbol that an address is in; where its object has none there, the object. `undefined` for an address of no object. */
+  nameOf(address: bigint): Io<NamedUserAddress | undefined> {
+    return Io.of(this.linux.memory.scheduler, userNameRoutine, this as Process, address);
+  }
+
+  /** Symbols of its objects whose whole name matches a pattern (`*`, `?`, `[a-z]`); "libc.so.6:mem*" those of one. All by default. */
+  symbols(pattern = "*"): IoSequence<UserSymbol> {
+    return IoSequence.of(this.linux.memory.scheduler, userSymbolsRoutine, this as Process, pattern);
+  }
+
+  /** @internal */
+  *loadSymbols(): Routine<UserSymbolTable> {
+    this.#symbols ??= yield* loadUserSymbols(this.linux, this.task);
+    return this.#symbols;
+  }
+
   /** The environment that it was started with. */
   environment(options: DamageOptions = {}): Io<ProcessStrings | undefined> {
     return readEnvironment(this.linux, this.task, options);
@@ -138,4 +201,20 @@ export class Process {
 function* processRoutine(linux: Linux, pid: number, options: DamageOptions): Routine<Process> {
   const data = yield* kernelData(linux);
   return new Process(linux, yield* needTask(data, pid, options.onDamage ?? (() => {})));
+}
+
+function* symbolTableRoutine(process: Process): Routine<UserSymbolTable> {
+  return yield* process.loadSymbols();
+}
+
+function* userSymbolRoutine(process: Process, name: string): Routine<UserSymbol> {
+  return oneUserSymbol(yield* process.loadSymbols(), name);
+}
+
+function* userNameRoutine(process: Process, address: bigint): Routine<NamedUserAddress | undefined> {
+  return (yield* process.loadSymbols()).nameOf(address);
+}
+
+function* userSymbolsRoutine(sink: Sink<UserSymbol>, process: Process, pattern: string): Routine<void> {
+  for (const each of userSymbolsOf(yield* process.loadSymbols(), pattern)) yield sink.emit(each);
 }

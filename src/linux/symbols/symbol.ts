@@ -28,28 +28,37 @@ export class SymbolError extends MemtoolError {
     symbol: string,
     candidates: readonly KernelSymbol[],
     hint?: string,
+    what = "kernel symbol",
   ) {
-    super(code, code === "NO_SYMBOL" ? noSymbol(symbol, candidates, hint) : ambiguous(symbol, candidates));
+    super(
+      code,
+      code === "NO_SYMBOL" ? noSymbol(what, symbol, candidates, hint) : ambiguous(symbol, candidates, hint),
+    );
     this.symbol = symbol;
     this.candidates = candidates;
   }
 }
 
-function noSymbol(symbol: string, candidates: readonly KernelSymbol[], hint: string | undefined): string {
+function noSymbol(
+  what: string,
+  symbol: string,
+  candidates: readonly KernelSymbol[],
+  hint: string | undefined,
+): string {
   const near =
     candidates.length === 0 ? "" : `; did you mean ${candidates.map(({ name }) => name).join(", ")}?`;
-  return `no kernel symbol "${symbol}"${near}${hint === undefined ? "" : ` (${hint})`}`;
+  return `no ${what} "${symbol}"${near}${hint === undefined ? "" : ` (${hint})`}`;
 }
 
 /** How many candidates a message lists. */
 const LISTED = 16;
 
-function ambiguous(symbol: string, candidates: readonly KernelSymbol[]): string {
+function ambiguous(symbol: string, candidates: readonly KernelSymbol[], hint: string | undefined): string {
   const list = candidates
     .slice(0, LISTED)
     .map(
       ({ address, type, module }) => `${hex(address)} (${type}${module === undefined ? "" : ` [${module}]`})`,
     );
   if (candidates.length > LISTED) list.push(`${candidates.length - LISTED} more`);
-  return `${candidates.length} symbols are named "${symbol}": ${list.join(", ")}; give one of these addresses`;
+  return `${candidates.length} symbols are named "${symbol}": ${list.join(", ")}; give one of these addresses${hint === undefined ? "" : `, ${hint}`}`;
 }

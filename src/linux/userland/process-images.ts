@@ -1,0 +1,219 @@
+/** The ELF images in the address space of a process: at the beginning of its mappings, and wherever else a page begins as one. */
+import type { Routine } from "../../io/index.js";
+import type { VirtualMemory } from "../../paging/virtual-memory.js";
+import type { KernelData } from "../kernel-data.js";
+import type { OnDamage } from "../objects/damage.js";
+import { memoryOfTask, type Task } from "../tasks/task.js";
+import { readVmas } from "../tasks/vma.js";
+import { nameVmas } from "../tasks/vma-names.js";
+import { AT_BASE, AT_PHDR, AT_SYSINFO_EHDR, type Auxv, readAuxv } from "./auxv.js";
+import { MemoryBytes } from "./byte-source.js";
+import { ET_CORE, ET_EXEC, ET_REL, isElfMagic } from "./elf-header.js";
+import { type ElfImage, readElfImage } from "./elf-image.js";
+import { compare } from "./order.js";
+
+const PAGE = 4096n;
+/** VM_EXEC, and whether a mapping is of a file. */
+const EXECUTE = 0x4n;
+
+/** Pages that are looked at at once. */
+const BATCH = 16_384;
+
+/** Images that are read of one process: what has more is made to have them. */
+const MAX_IMAGES = 65_536;
+
+/**
+ * What an ELF image is. `interpreter`: the dynamic linker of the process. `vdso`: the kernel's own library in it. `relocatable`: what is
+ * to be linked, kernel modules among them.
+ */
+export type ElfKind = "program" | "library" | "interpreter" | "vdso" | "relocatable" | "core";
+
+/**
+ * How an image was found. `mapping`: at the beginning of a mapped file. `special mapping`: of the kernel's own, such as the vDSO.
+ * `anonymous memory`: in memory without a file. `inside a mapping`: further on in a mapped file. `no mapping`: in pages that the page
+ * tables have, and no mapping of the process. `physical memory`: in a page of RAM, whosever it is.
+ */
+export type ElfHow =
+  | "mapping"
+  | "special mapping"
+  | "anonymous memory"
+  | "inside a mapping"
+  | "no mapping"
+  | "physical memory";
+
+/** A mapping of a process, as far as it matters here. */
+export interface MappedRange {
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly executable: boolean;
+  /** Offset in its file; `undefined` without a file. */
+  readonly offset: bigint | undefined;
+  readonly path: string | undefined;
+}
+
+/** An image, and where it was found. */
+export interface ProcessImage {
+  readonly image: ElfImage;
+  readonly how: ElfHow;
+  readonly kind: ElfKind;
+  /** Of the mapping that its header is in; `undefined` where that has none, or it can't be read. */
+  readonly path: string | undefined;
+  /** Whether a mapping that it reaches into may be executed. */
+  readonly executable: boolean;
+}
+
+/** A process, and what is in its address space. */
+export interface ProcessSpace {
+  readonly task: Task;
+  readonly memory: VirtualMemory;
+  readonly source: MemoryBytes;
+  readonly auxv: Auxv;
+  readonly ranges: readonly MappedRange[];
+}
+
+/** The address spaces of those of some processes that have one. */
+export function* readSpaces(
+  data: KernelData,
+  tasks: readonly Task[],
+  report: OnDamage,
+): Routine<ProcessSpace[]> {
+  const users = tasks.filter(({ root, mm }) => root !== undefined && mm !== undefined && mm !== 0n);
+  const found = yield* readVmas(data, users, report);
+  const named = yield* nameVmas(data, found, report);
+  const auxv = yield* readAuxv(
+    data,
+    found.map(({ task }) => task),
+    report,
+  );
+  const pageSize = BigInt(data.kernel.vmcoreinfo.pageSize ?? 4096);
+  return found.map(({ task }, i) => {
+    const memory = memoryOfTask(data.kernel, task);
+    return {
+      task,
+      memory,
+      source: new MemoryBytes(memory),
+      auxv: auxv[i] ?? { values: new Map(), taskSize: undefined },
+      ranges: (named[i] ?? []).map(({ value, path }) => ({
+        start: value.start,
+        end: value.end,
+        executable: (value.flags & EXECUTE) !== 0n,
+        offset: value.file === 0n ? undefined : BigInt.asUintN(64, value.pageOffset * pageSize),
+        path,
+      })),
+    };
+  });
+}
+
+/**
+ * The images of a process, ascending.
+ *
+ * @param everywhere Also those that lie elsewhere than at the beginning of a mapping, which takes a look at each page that is there.
+ */
+export function* findImages(
+  space: ProcessSpace,
+  everywhere: boolean,
+  report: OnDamage,
+): Routine<ProcessImage[]> {
+  const starts = yield* magicAt(
+    space,
+    BigUint64Array.from(space.ranges.filter(({ start }) => start < endOf(space)).map(({ start }) => start)),
+  );
+  const addresses = everywhere ? [...new Set([...starts, ...(yield* scanPages(space))])] : starts;
+  addresses.sort(compare);
+  const images: ProcessImage[] = [];
+  for (const address of addresses.slice(0, MAX_IMAGES)) {
+    const range = rangeAt(space, address);
+    const what = `at ${address.toString(16)} of process ${space.task.tgid}`;
+    const image = yield* readElfImage(space.source, address, what, report);
+    if (image === undefined) continue;
+    images.push({
+      image,
+      how: howOf(range, address),
+      kind: kindOf(image, space.auxv),
+      path: range?.path === "" ? undefined : range?.path,
+      executable: space.ranges.some(
+        ({ start, end, executable }) => executable && start < image.end && end > image.start,
+      ),
+    });
+  }
+  return images;
+}
+
+/** The mapping that an address is in. */
+export function rangeAt({ ranges }: ProcessSpace, address: bigint): MappedRange | undefined {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((ranges[middle] as MappedRange).end <= address) low = middle + 1;
+    else high = middle;
+  }
+  const found = ranges[low];
+  return found !== undefined && found.start <= address ? found : undefined;
+}
+
+/** The end of a process's part of the address space. */
+function endOf({ auxv, memory, ranges }: ProcessSpace): bigint {
+  const half = 1n << BigInt(memory.mmu.splits.reduce((sum, bits) => sum + bits) - 1);
+  const { taskSize } = auxv;
+  if (taskSize !== undefined && taskSize > 0n && taskSize <= 2n * half) return taskSize;
+  const user = ranges.filter(({ end }) => end <= half).at(-1);
+  return user?.end ?? half;
+}
+
+/** Pages of the process that begin as ELF files do. */
+function* scanPages(space: ProcessSpace): Routine<bigint[]> {
+  const found: bigint[] = [];
+  const batch = new BigUint64Array(BATCH);
+  let count = 0;
+  const areas = space.memory.areas({ start: 0n, end: endOf(space) }).cursor();
+  for (;;) {
+    const next = yield* areas.next();
+    if (next.done === true) break;
+    if (next.value.state !== undefined) continue;
+    for (let at = next.value.start; at < next.value.end; at += PAGE) {
+      batch[count++] = at;
+      if (count < BATCH) continue;
+      for (const each of yield* magicAt(space, batch)) found.push(each);
+      count = 0;
+      if (found.length > MAX_IMAGES) return found;
+    }
+  }
+  for (const each of yield* magicAt(space, batch.slice(0, count))) found.push(each);
+  return found;
+}
+
+/** Those of some addresses at which an ELF file begins. */
+function* magicAt({ memory }: ProcessSpace, addresses: BigUint64Array<ArrayBuffer>): Routine<bigint[]> {
+  const gathered = yield* memory.gather(addresses, 4);
+  const found: bigint[] = [];
+  for (let i = 0; i < addresses.length; i++) {
+    if (isElfMagic(gathered.bytes, 4 * i) && gathered.faultOf(i) === 0) found.push(addresses[i] as bigint);
+  }
+  return found;
+}
+
+function howOf(range: MappedRange | undefined, address: bigint): ElfHow {
+  if (range === undefined) return "no mapping";
+  if (range.offset === undefined) {
+    const { path } = range;
+    const isOfMemory = path === undefined || !/^\[(?!heap|stack|anon)/.test(path);
+    return isOfMemory ? "anonymous memory" : "special mapping";
+  }
+  return range.offset === 0n && range.start === address ? "mapping" : "inside a mapping";
+}
+
+function kindOf(image: ElfImage, { values }: Auxv): ElfKind {
+  const { type } = image.header;
+  if (type === ET_REL) return "relocatable";
+  if (type === ET_CORE) return "core";
+  if (values.get(AT_SYSINFO_EHDR) === image.base) return "vdso";
+  if (values.get(AT_BASE) === image.base) return "interpreter";
+  const headers = values.get(AT_PHDR);
+  const isOwn =
+    headers !== undefined &&
+    image.layout === "loaded" &&
+    headers === image.wrap(image.base + image.header.programHeaders);
+  if (isOwn || type === ET_EXEC) return "program";
+  return image.interpreter === undefined || image.soname !== undefined ? "library" : "program";
+}
