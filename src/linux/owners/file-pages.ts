@@ -5,7 +5,7 @@
  * fs/mount.h (`mnt_instance`: the mounts of a file system).
  */
 import type { Routine } from "../../io/index.js";
-import { deviceText } from "../files/file-flags.js";
+import { deviceText, fileType } from "../files/file-flags.js";
 import { PathResolver } from "../files/path.js";
 import type { KernelData } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
@@ -21,6 +21,8 @@ const INODE = record("inode", {
   mapping: word("i_mapping"),
   own: place("i_data"),
   links: maybe(int("i_nlink", "__i_nlink")),
+  mode: int("i_mode"),
+  blockDevice: int("i_rdev"),
   names: word("i_dentry.first"),
 });
 const SUPER_BLOCK = record("super_block", {
@@ -41,6 +43,7 @@ export interface CachedFile {
   readonly deleted: boolean;
   readonly inode: bigint;
   readonly device: string | undefined;
+  readonly blockDevice: string | undefined;
   /** Of its `struct inode`. */
   readonly address: bigint;
 }
@@ -110,11 +113,18 @@ export function* readCachedFiles(
           deleted: path?.deleted === true || isDeleted || inode.links === 0,
           inode: inode.number ?? 0n,
           device: sb?.device === undefined ? undefined : deviceText(sb.device),
+          blockDevice: blockDeviceOf(inode),
           address: host,
         },
       ];
     }),
   );
+}
+
+/** The device whose blocks are cached, of an inode that stands for one. */
+function blockDeviceOf({ mode, blockDevice }: { mode?: number; blockDevice?: number }): string | undefined {
+  if (mode === undefined || blockDevice === undefined || fileType(mode) !== "blk") return undefined;
+  return deviceText(blockDevice);
 }
 
 /** What `PathResolver.within` adds to what was deleted. */

@@ -3,16 +3,19 @@
  *
  * Facts: mm/page_alloc.c (the first page of a free block has the type, and in `private` the order; a block of 2^n pages begins at a
  * multiple of that; `order_to_pindex`: lists of a CPU by order and kind), include/linux/mmzone.h (`struct per_cpu_pages`,
- * `MIGRATE_PCPTYPES`, `struct pglist_data`). Lists of a CPU were `zone.pageset`, within a structure, until 5.14 (28f836b6777b).
+ * `MIGRATE_PCPTYPES`, `struct pglist_data`), mm/vmscan.c (`kswapd_run`: the thread kswapd0 is given its node). Lists of a CPU were
+ * `zone.pageset`, within a structure, until 5.14 (28f836b6777b).
  */
 import type { Routine } from "../../io/index.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { pointersAt } from "../objects/pointers.js";
+import { readEach } from "../objects/read-each.js";
 import { maybe, needStruct, offsetOf, place, record, word } from "../objects/record.js";
 import { type PageArray, type PageNames, type PageRow, readPages } from "../pages/index.js";
 import type { PerCpu } from "../per-cpu.js";
+import { readTasks } from "../tasks/task.js";
 import { sizeOf, stripped } from "../types/c-type.js";
 import { findPlace } from "../types/member-path.js";
 
@@ -75,9 +78,9 @@ export function* readCpuLists(
   const rows = yield* ZONE.on(types).read(memory, zones);
   const type = needStruct(types, "per_cpu_pages");
   const lists = findPlace(type, "lists");
-  const array_ = lists === undefined ? undefined : stripped(lists.type);
-  if (lists === undefined || array_?.kind !== "array") return undefined;
-  const headSize = sizeOf(array_.element);
+  const heads = lists === undefined ? undefined : stripped(lists.type);
+  if (lists === undefined || heads?.kind !== "array") return undefined;
+  const headSize = sizeOf(heads.element);
   const inOld = rows[0]?.partial.lists === undefined ? offsetOf(types, "per_cpu_pageset", "pcp") : 0;
   const node = PAGE_NODE.on(types).offsetOf("node") ?? 0;
   const found = new Map<number, number>();
@@ -88,7 +91,7 @@ export function* readCpuLists(
       continue;
     }
     for (const copy of cpus.at(pointer) ?? []) {
-      for (let index = 0; index < array_.count; index++) {
+      for (let index = 0; index < heads.count; index++) {
         const head = copy.address + BigInt(inOld + lists.bitOffset / 8 + index * headSize);
         // Lists behind these are of large pages: as many as one last table maps.
         const order = index < KINDS * ORDERS ? Math.floor(index / KINDS) : Math.log2(array.pageSize / 8);
@@ -118,6 +121,7 @@ function* zoneAddresses(data: KernelData, report: OnDamage): Routine<bigint[]> {
     if (typeof found === "number") report(damage("node_data", table, "unreadable", found));
     else nodes = [...new Set(found)].filter((address) => address !== 0n);
   }
+  if (single === undefined && table === undefined) nodes = yield* nodesByThreads(data, report);
   const zones = findPlace(needStruct(types, "pglist_data"), "node_zones");
   const zonesType = zones === undefined ? undefined : stripped(zones.type);
   if (zones === undefined || zonesType?.kind !== "array") return [];
@@ -125,4 +129,24 @@ function* zoneAddresses(data: KernelData, report: OnDamage): Routine<bigint[]> {
   return nodes.flatMap((node) =>
     Array.from({ length: zonesType.count }, (_, i) => node + BigInt(zones.bitOffset / 8 + i * size)),
   );
+}
+
+const THREAD = record("kthread", { data: word("data") });
+const NODE = record("pglist_data", { kswapd: word("kswapd") });
+
+/** Nodes of a kernel whose symbols name none: each has a thread that it names, and that is given it. */
+function* nodesByThreads(data: KernelData, report: OnDamage): Routine<bigint[]> {
+  const tasks = (yield* readTasks(data, {}, report)).filter(
+    ({ kernelThread, comm }) => kernelThread === true && comm?.startsWith("kswapd") === true,
+  );
+  const threads = yield* readEach(
+    data,
+    THREAD,
+    tasks.map(({ raw }) => raw.thread),
+    "a kthread",
+    report,
+  );
+  const pointers = threads.map((thread) => thread?.data);
+  const nodes = yield* readEach(data, NODE, pointers, "a memory node", report);
+  return pointers.filter((at, i) => at !== undefined && nodes[i]?.kswapd === tasks[i]?.address) as bigint[];
 }

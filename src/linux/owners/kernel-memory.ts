@@ -4,7 +4,7 @@
  * Facts: include/asm-generic/sections.h (`_text` to `_end` and what lies between), include/linux/sched.h (`task_struct.stack`),
  * kernel/fork.c (stacks are vmalloc areas with CONFIG_VMAP_STACK), include/linux/sched.h (`union thread_union`: THREAD_SIZE),
  * mm/percpu.c (`pcpu_unit_size`: the first chunk of each CPU begins with the copy of the image's section; later ones are
- * vmalloc areas of `pcpu_get_vm_areas`).
+ * vmalloc areas of `pcpu_get_vm_areas`), arch/arm64/mm/mmu.c (`declare_kernel_vmas`: there the image is a row of vmalloc areas).
  */
 import type { Routine } from "../../io/index.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
@@ -81,8 +81,11 @@ export class KernelMemory {
   /** Reads all of it. What is missing is told, and never thrown. */
   static *read(data: KernelData, report: OnDamage): Routine<KernelMemory> {
     const cpus = yield* attempt("the memory of CPUs", report, perCpuAreas(data, report));
+    const areas = yield* attempt("the vmalloc areas", report, readVmallocAreas(data, report));
     const start = yield* symbolAddress(data, "_text", "_stext");
-    const end = yield* symbolAddress(data, "_end");
+    const end =
+      (yield* symbolAddress(data, "_end")) ??
+      (start === undefined ? undefined : yield* areasEnd(data, areas, start));
     const sections: Section[] = [];
     for (const [section, from, to] of SECTIONS) {
       const [first, last] = [yield* symbolAddress(data, from), yield* symbolAddress(data, to)];
@@ -90,7 +93,6 @@ export class KernelMemory {
         sections.push({ section, start: first, end: last });
       }
     }
-    const areas = yield* attempt("the vmalloc areas", report, readVmallocAreas(data, report));
     const cpuSection = {
       start: (yield* symbolAddress(data, "__per_cpu_start")) ?? 0n,
       end: (yield* symbolAddress(data, "__per_cpu_end")) ?? 0n,
@@ -177,6 +179,23 @@ function* moduleRanges(data: KernelData, report: OnDamage): Routine<ModuleRange[
   return found;
 }
 
+/** The end of a row of areas that one function asked for; `undefined` if there is none at an address. */
+function* areasEnd(
+  { kernel }: KernelData,
+  areas: Intervals<VmallocArea> | undefined,
+  start: bigint,
+): Routine<bigint | undefined> {
+  let end: bigint | undefined;
+  let first: string | undefined;
+  for (let next = areas?.at(start); next !== undefined; next = areas?.at(next.end)) {
+    const caller = (yield* kernel.nameOf(next.caller))?.name;
+    if (end !== undefined && caller !== first) break;
+    first = caller;
+    end = next.end;
+  }
+  return end;
+}
+
 /** Bytes of a stack that is no vmalloc area, where no type tells. */
 const STACK_BYTES = { x86_64: 16_384, aarch64: 16_384, riscv64: 16_384, i386: 8192 } as const;
 
@@ -218,6 +237,7 @@ function* cpuRanges(data: KernelData, cpus: PerCpu, section: Range, report: OnDa
   }
   const bits = 8 * data.memory.pointerSize;
   return cpus.areas.flatMap(({ cpu, offset }) => {
+    // (Where symbols don't tell variables, nor do they say how much each CPU has.)
     if (offset === undefined || size <= 0) return [];
     const start = BigInt.asUintN(bits, section.start + offset);
     return [{ start, end: start + BigInt(size), cpu, offset: BigInt.asIntN(64, offset) }];
