@@ -51,7 +51,7 @@ function pidOf(owner: PageOwner): number | null | undefined {
   return "pid" in owner ? owner.pid : null;
 }
 
-function virtualOf(owner: PageOwner): bigint | null {
+function virtualOf(owner: PageOwner): bigint | null | undefined {
   return "virtual" in owner ? owner.virtual : null;
 }
 

@@ -102,15 +102,15 @@ export function* readCachedFiles(
   return new Map(
     found.map(({ mapping, host, inode }, i) => {
       const pair = pairs[i] as (typeof pairs)[number];
-      const path = paths.get(pair);
-      const own = inner.get(pair);
-      const isDeleted = own?.endsWith(DELETED) === true;
+      const whole = paths.get(pair);
+      const shown = isPlace(whole) ? whole?.path : inner.get(pair);
+      const mark = DELETED.find((each) => shown?.endsWith(each));
       const sb = supers[i];
       return [
         mapping,
         {
-          path: isPlace(path) ? path?.path : isDeleted ? own?.slice(0, -DELETED.length) : own,
-          deleted: path?.deleted === true || isDeleted || inode.links === 0,
+          path: mark === undefined ? shown : shown?.slice(0, -mark.length),
+          deleted: whole?.deleted === true || mark !== undefined || inode.links === 0,
           inode: inode.number ?? 0n,
           device: sb?.device === undefined ? undefined : deviceText(sb.device),
           blockDevice: blockDeviceOf(inode),
@@ -127,8 +127,8 @@ function blockDeviceOf({ mode, blockDevice }: { mode?: number; blockDevice?: num
   return deviceText(blockDevice);
 }
 
-/** What `PathResolver.within` adds to what was deleted. */
-const DELETED = "//deleted";
+/** What is added to what was deleted: by `PathResolver.within`, and by who makes up the names of shared memory. */
+const DELETED = ["//deleted", " (deleted)"];
 
 function isPlace(
   found: { readonly path: string | undefined; readonly start: string | undefined } | undefined,

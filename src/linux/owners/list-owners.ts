@@ -254,8 +254,9 @@ class OwnerFinder {
   #slabOwner(physical: number, page: PageFacts, { slabs }: Known): Owner {
     const info = slabs.get(page.head?.address ?? 0n);
     const none = { object: undefined, objectOffset: undefined, isFree: undefined };
-    const object = this.#linear === undefined ? undefined : info?.objectAt(this.#linearOf(physical));
-    return { kind: "slab", cache: info?.cache, ...(object ?? none) };
+    const virtual = this.#linear === undefined ? undefined : this.#linearOf(physical);
+    const object = virtual === undefined ? undefined : info?.objectAt(virtual);
+    return { kind: "slab", virtual, cache: info?.cache, ...(object ?? none) };
   }
 
   /** Owners among the kernel's own parts. */

@@ -102,6 +102,8 @@ export interface TableOwner {
 /** Memory of a slab cache. */
 export interface SlabOwner {
   readonly kind: "slab";
+  /** In the kernel's linear map; `undefined` if it is not known where that is. */
+  readonly virtual: bigint | undefined;
   readonly cache: string | undefined;
   /** Address of the object that the byte lies in; `undefined` if it lies in none, or that can't be told. */
   readonly object: bigint | undefined;
