@@ -2,7 +2,14 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Machine, open } from "../../connectors/index.js";
 import type { Truth } from "../../fixtures/vm/truth.mjs";
-import { type Damage, type LinuxKernel, listOwners, listTasks, listVmas, type PageOwner } from "../../src/linux/index.js";
+import {
+  type Damage,
+  type LinuxKernel,
+  listOwners,
+  listTasks,
+  listVmas,
+  type PageOwner,
+} from "../../src/linux/index.js";
 import type { LinuxSubject } from "./linux-suite.js";
 
 /** Bits of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h). */
@@ -63,7 +70,11 @@ export function ownersSuite(name: string, get: () => Promise<LinuxSubject>): voi
       expect(damage.map(({ message }) => message)).toEqual([]);
       const pages = truth.iomem
         .filter(({ name: what }) => what === "System RAM")
-        .reduce((sum, { start, end }) => sum + Math.ceil(Number(end) / pageSize) - Math.floor(Number(start) / pageSize), 0);
+        .reduce(
+          (sum, { start, end }) =>
+            sum + Math.ceil(Number(end) / pageSize) - Math.floor(Number(start) / pageSize),
+          0,
+        );
       expect(owners.size).toBe(pages);
     });
 
@@ -141,7 +152,12 @@ export function ownersSuite(name: string, get: () => Promise<LinuxSubject>): voi
             checked++;
             const offset = Number(vma.offset) + Number(owner.virtual - vma.start);
             const shown = file.deleted ? `${file.path} (deleted)` : file.path;
-            if (shown !== vma.path || file.inode !== vma.inode || file.device !== vma.device || file.offset !== offset) {
+            if (
+              shown !== vma.path ||
+              file.inode !== vma.inode ||
+              file.device !== vma.device ||
+              file.offset !== offset
+            ) {
               wrong.push(`frame ${frame}: ${shown} at ${file.offset}, not ${vma.path} at ${offset}`);
             }
           }
@@ -159,9 +175,11 @@ export function ownersSuite(name: string, get: () => Promise<LinuxSubject>): voi
         if ("physical" in found) places.push(found.physical as number);
       }
       const list = await listOwners(kernel, places, { processes: false, onDamage: () => {} }).toArray();
-      expect(list.map((owner) => (owner.kind === "slab" ? [owner.cache, owner.object, owner.objectOffset] : owner))).toEqual(
-        tasks.map(({ address }) => ["task_struct", address, 8]),
-      );
+      expect(
+        list.map((owner) =>
+          owner.kind === "slab" ? [owner.cache, owner.object, owner.objectOffset] : owner,
+        ),
+      ).toEqual(tasks.map(({ address }) => ["task_struct", address, 8]));
       expect(list.some((owner) => owner.kind === "slab" && owner.isFree === true)).toBe(false);
     });
 
@@ -196,7 +214,9 @@ export function ownersSuite(name: string, get: () => Promise<LinuxSubject>): voi
       }
       expect(checked).toBeGreaterThan(20);
       // (Stacks of what ended since, or began.)
-      expect(wrong.filter((line) => !line.includes("stack") && !/clone|fork|dup_task/.test(line))).toEqual([]);
+      expect(wrong.filter((line) => !line.includes("stack") && !/clone|fork|dup_task/.test(line))).toEqual(
+        [],
+      );
       expect(wrong.length).toBeLessThan(checked / 10);
     });
 
@@ -223,7 +243,10 @@ export function ownersSuite(name: string, get: () => Promise<LinuxSubject>): voi
       expect(all).toBeGreaterThan(20_000);
       expect(wrong / all, JSON.stringify(worst)).toBeLessThan(0.005);
       for (const use of ["free", "slab", "page table", "anonymous", "file", "reserved", "kernel"]) {
-        expect(runs.some(({ flags }) => guestsUse(flags) === use), use).toBe(true);
+        expect(
+          runs.some(({ flags }) => guestsUse(flags) === use),
+          use,
+        ).toBe(true);
       }
     });
 
@@ -295,7 +318,8 @@ function usesOf(found: readonly PageOwner[]): Set<string> {
   // (Tables that were made before there were `struct page`s are reserved.)
   if (kinds.has("page table")) uses.add("reserved");
   if (kinds.has("no page structure")) uses.add("none");
-  if (["kernel", "reserved", "per-cpu", "page structures"].some((kind) => kinds.has(kind))) uses.add("reserved");
+  if (["kernel", "reserved", "per-cpu", "page structures"].some((kind) => kinds.has(kind)))
+    uses.add("reserved");
   // What /proc/kpageflags has no flag for; tables above the last two have none either.
   const unmarked = ["kernel pages", "vmalloc", "stack", "module", "bpf", "per-cpu", "page table"];
   if (unmarked.some((kind) => kinds.has(kind))) uses.add("kernel");
