@@ -43,7 +43,7 @@ export interface CachedFile {
   readonly deleted: boolean;
   readonly inode: bigint;
   readonly device: string | undefined;
-  readonly blockDevice: string | undefined;
+  readonly blockDevice: string | null | undefined;
   /** Of its `struct inode`. */
   readonly address: bigint;
 }
@@ -122,9 +122,16 @@ export function* readCachedFiles(
 }
 
 /** The device whose blocks are cached, of an inode that stands for one. */
-function blockDeviceOf({ mode, blockDevice }: { mode?: number; blockDevice?: number }): string | undefined {
-  if (mode === undefined || blockDevice === undefined || fileType(mode) !== "blk") return undefined;
-  return deviceText(blockDevice);
+function blockDeviceOf({
+  mode,
+  blockDevice,
+}: {
+  mode?: number;
+  blockDevice?: number;
+}): string | null | undefined {
+  if (mode === undefined) return undefined;
+  if (fileType(mode) !== "blk") return null;
+  return blockDevice === undefined ? undefined : deviceText(blockDevice);
 }
 
 /** What is added to what was deleted: by `PathResolver.within`, and by who makes up the names of shared memory. */

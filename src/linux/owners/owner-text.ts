@@ -58,7 +58,9 @@ function fileText(owner: Owner & { kind: "page cache" }): string {
   const { path, deleted, inode, device, blockDevice } = owner;
   const text =
     path ??
-    (blockDevice === undefined ? `inode ${inode} of ${device ?? "?"}` : `block device ${blockDevice}`);
+    (blockDevice === undefined || blockDevice === null
+      ? `inode ${inode} of ${device ?? "?"}`
+      : `block device ${blockDevice}`);
   return deleted ? `${text} (deleted)` : text;
 }
 

@@ -22,8 +22,8 @@ export interface FileOwner {
   readonly inode: bigint;
   /** Of its file system: `8:1`. */
   readonly device: string | undefined;
-  /** The block device that the page is of, without any file: `254:0`; `undefined` for a file's. */
-  readonly blockDevice: string | undefined;
+  /** The block device that the page is of, without any file: `254:0`; null for a file's. */
+  readonly blockDevice: string | null | undefined;
   /** Bytes from the beginning of the file. */
   readonly offset: number;
   /** Address of its `struct inode`. */
