@@ -3,6 +3,7 @@ import { readSpans, reverseTargets } from "../commands/reverse.js";
 import { EXIT } from "../errors.js";
 import { hex } from "../render/numbers.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
+import { exact } from "./files.js";
 import { DamageSummary, type ListColumn, type ListValue, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<PageOwner>[] = [
@@ -58,5 +59,5 @@ function virtualOf(owner: PageOwner): bigint | null | undefined {
 /** What is told of owners of its kind alone. */
 function detailsOf({ physical: _, kind: __, ...owner }: PageOwner): ListValue {
   const { pid: ___, virtual: ____, ...details } = owner as Record<string, ListValue>;
-  return details;
+  return "inode" in owner ? { ...details, inode: exact(owner.inode) } : details;
 }

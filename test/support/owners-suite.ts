@@ -167,6 +167,22 @@ export function ownersSuite(name: string, get: () => Promise<LinuxSubject>): voi
       expect(checked).toBeGreaterThan(100);
     });
 
+    it("of the first page of programs hold what programs begin with", async () => {
+      const firsts = [...owners.values()]
+        .flat()
+        .filter(
+          (owner) =>
+            owner.kind === "page cache" &&
+            owner.offset === 0 &&
+            /^\/(guest|bin\/busybox)$/.test(owner.path ?? ""),
+        );
+      expect(firsts.length).toBeGreaterThan(0);
+      for (const { physical } of firsts) {
+        const bytes = await machine.physical?.read(physical, 4);
+        expect([...(bytes ?? [])]).toEqual([0x7f, 0x45, 0x4c, 0x46]);
+      }
+    });
+
     it("of tasks' own structures are the slabs that they are in, as objects in use", async () => {
       const tasks = await listTasks(kernel, { threads: true }).toArray();
       const places: number[] = [];
