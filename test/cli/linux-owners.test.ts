@@ -73,10 +73,17 @@ describe("memtool owners", () => {
     ],
     [["owners", "linux_banner"], 'not a physical address: "linux_banner"'],
     [["owners", "0x1000", "--length", "0"], "--length"],
+    [["owners", "0", "--length", "1T"], "268435456 pages are too many at once"],
   ])("refuses %j before the target is opened", async (command, says) => {
     const { out, err, status } = await memtool([...command, "-f", "no-such-file"]);
     expect([out, status]).toEqual(["", 2]);
     expect(err).toContain(says);
+  });
+
+  it("makes no table of a million pages and more", async () => {
+    const { out, err, status } = await memtool(["owners", "0", "--length", "5G", ...ON_DUMP]);
+    expect([out, status]).toEqual(["", 2]);
+    expect(err).toContain("--json");
   });
 
   it("says what a kernel without types lacks", async () => {

@@ -40,10 +40,8 @@ export function* findFreeBlocks(
   }
   const found = new Map<number, number>();
   for (const pfn of pfns) {
-    for (let order = 1; order <= MAX_ORDER; order++) {
-      const own = orders.get(pfn - (pfn % 2 ** order));
-      if (own !== undefined && own >= order) found.set(pfn, own);
-    }
+    const order = orderAround(orders, pfn);
+    if (order !== undefined) found.set(pfn, order);
   }
   return found;
 }
@@ -61,8 +59,17 @@ const ORDERS = 4;
 /** Zones of a node (MAX_NR_ZONES is 6 at most) and nodes (MAX_NUMNODES is 1024). */
 const MAX_NODES = 1024;
 
+/** The order of the block around a page, among blocks by their first pages. @internal */
+export function orderAround(blocks: ReadonlyMap<number, number>, pfn: number): number | undefined {
+  for (let order = 0; order <= MAX_ORDER; order++) {
+    const own = blocks.get(pfn - (pfn % 2 ** order));
+    if (own !== undefined && own >= order) return own;
+  }
+  return undefined;
+}
+
 /**
- * Pages in the lists of CPUs, with the order of what they are part of; `undefined` if the lists can't be found.
+ * Blocks in the lists of CPUs, by their first pages, with their orders; `undefined` if the lists can't be found.
  *
  * @internal
  */
@@ -84,12 +91,16 @@ export function* readCpuLists(
   const inOld = rows[0]?.partial.lists === undefined ? offsetOf(types, "per_cpu_pageset", "pcp") : 0;
   const node = PAGE_NODE.on(types).offsetOf("node") ?? 0;
   const found = new Map<number, number>();
+  const seen = new Set<bigint>();
   for (const { address, partial, fault } of rows) {
     const pointer = partial.lists ?? partial.old;
     if (pointer === undefined) {
       report(damage("a memory zone", address, "unreadable", fault));
       continue;
     }
+    // (Zones without memory share one.)
+    if (seen.has(pointer)) continue;
+    seen.add(pointer);
     for (const copy of cpus.at(pointer) ?? []) {
       for (let index = 0; index < heads.count; index++) {
         const head = copy.address + BigInt(inOld + lists.bitOffset / 8 + index * headSize);
@@ -97,8 +108,7 @@ export function* readCpuLists(
         const order = index < KINDS * ORDERS ? Math.floor(index / KINDS) : Math.log2(array.pageSize / 8);
         for (const each of yield* walkList(memory, head, `the free pages of CPU ${copy.cpu}`, report)) {
           const pfn = array.pfnOf(each - BigInt(node));
-          if (pfn === undefined) continue;
-          for (let i = 0; i < 2 ** order; i++) found.set(pfn + i, order);
+          if (pfn !== undefined) found.set(pfn, order);
         }
       }
     }

@@ -15,7 +15,7 @@ import { readResources } from "../resources/resource.js";
 import type { Task } from "../tasks/task.js";
 import { readZeroPages, type ZeroPages, zeroPageAt } from "../zero-page.js";
 import { attempt } from "./attempt.js";
-import { readCpuLists } from "./free-pages.js";
+import { orderAround, readCpuLists } from "./free-pages.js";
 import { KernelMemory } from "./kernel-memory.js";
 import { findPageMappings, type PageMapping } from "./mappings.js";
 import type { Owner, PageOwner, PlainOwner } from "./owner.js";
@@ -241,7 +241,7 @@ class OwnerFinder {
       const lists = readCpuLists(this.#data, this.#array, this.#kernel.cpus, this.#report);
       this.#cpuLists = yield* attempt("the lists of free pages of CPUs", this.#report, lists);
     }
-    const order = this.#cpuLists?.get(page.pfn);
+    const order = this.#cpuLists === undefined ? undefined : orderAround(this.#cpuLists, page.pfn);
     if (order !== undefined) return [{ kind: "free", order, list: "cpu" }];
     const owners = yield* this.#kernels(physical, page, known);
     // Where CPUs' lists can't be read, what has no other owner is free.
