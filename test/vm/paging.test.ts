@@ -11,6 +11,7 @@ import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { skipIfMissing } from "../support/missing.js";
+import { ownersSuite } from "../support/owners-suite.js";
 import { pagingSuite } from "../support/paging-suite.js";
 import { plainRun } from "../support/reference/core-formats.js";
 import { maps as referenceMaps } from "../support/reference/walk.js";
@@ -68,6 +69,7 @@ for (const name of NAMES) {
         timerSuite,
         irqSuite,
         stackSuite,
+        ownersSuite,
       ]) {
         suite(`a fresh ${name} guest`, async () => {
           const { elfFile, truth, swapFile } = await boot();
