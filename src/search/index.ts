@@ -1,0 +1,12 @@
+/** Search: walks memory in bounded pieces, and looks for patterns in it. Start with `scan.ts`. @module */
+
+export {
+  MAX_OVERLAP,
+  SCAN_PIECE,
+  type ScanHole,
+  type ScanOptions,
+  type ScanPart,
+  scan,
+  scanMemorySize,
+} from "./scan.js";
+export type { ScanRange, ScanRanges } from "./scan-ranges.js";
