@@ -1,5 +1,6 @@
 /** Search: walks memory in bounded pieces, and looks for patterns in it. Start with `scan.ts`. @module */
 
+export { PatternError, type SearchPattern } from "./patterns.js";
 export {
   MAX_OVERLAP,
   SCAN_PIECE,
@@ -10,3 +11,4 @@ export {
   scanMemorySize,
 } from "./scan.js";
 export type { ScanRange, ScanRanges } from "./scan-ranges.js";
+export { type SearchHit, type SearchOptions, search } from "./search.js";
