@@ -24,11 +24,13 @@ import {
   parseRoot,
 } from "./parse.js";
 import { escapeText } from "./render/escape.js";
+import type { SearchCommandOptions } from "./search/patterns.js";
+import { searchCommand, searchWanted } from "./search/search.js";
 import { type Environment, type GlobalOptions, type Purpose, purposeOf, Session } from "./session.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
-const COMMANDS = `info, coverage, read, translate, maps, roots, symbols, write, convert, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
+const COMMANDS = `info, coverage, read, search, translate, maps, roots, symbols, write, convert, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -166,6 +168,35 @@ export async function run(
       readOptions(options, program.opts<GlobalOptions>().json ?? false);
       const purpose = purposeOf(checkAddresses(addresses, options.stdin), options.stdin);
       return session((opened) => read(opened, addresses, options), purpose);
+    });
+
+  const several = (value: string, list: string[] = []) => [...list, value];
+  program
+    .command("search")
+    .description(
+      "where bytes, text, numbers or pointers are: in physical memory, a process (--pid) or a range (--from)",
+    )
+    .option("--text <text>", "a string as UTF-8 (each pattern several times, if you like)", several)
+    .option("--utf16 <text>", "a string as UTF-16, little-endian", several)
+    .option("--hex <bytes>", "bytes, two digits each; ? stands for any digit", several)
+    .option(
+      "--regex <expression>",
+      "a JavaScript regular expression over bytes; matches of up to 256 bytes",
+      several,
+    )
+    .option("--u32 <number>", "an integer of 4 bytes, aligned", several)
+    .option("--u64 <number>", "an integer of 8 bytes, aligned", several)
+    .option("--pointer-to <range>", "pointers into START-END or ADDRESS+LENGTH", several)
+    .option("-i, --ignore-case", "of ASCII letters, in text and expressions")
+    .option("--align <bytes>", "of numbers and pointers (default: their size)")
+    .option("--from <address>", "virtual addresses from here on, or physical ones with --physical")
+    .option("-l, --length <bytes>", "so many bytes from --from on")
+    .option("--limit <count>", "stops after so many hits")
+    .addHelpText("after", example(`search --text "Linux version" --limit 3 -f ${FIXTURE}`))
+    .action((options: SearchCommandOptions) => {
+      searchWanted(options);
+      const needsKernel = options.from !== undefined || program.opts<GlobalOptions>().pid !== undefined;
+      return session((opened) => searchCommand(opened, options), needsKernel ? "virtual" : "coverage");
     });
 
   program

@@ -8,4 +8,5 @@ export * from "./io/index.js";
 export * from "./linux/index.js";
 export * from "./memory/index.js";
 export * from "./paging/index.js";
+export * from "./search/index.js";
 export type { Wasm, WasmMemory } from "./wasm/platform.js";

@@ -15,6 +15,7 @@ const LAYERS: Record<string, readonly string[]> = {
   "src/formats": ["src/io", "src/codecs"],
   "src/paging": ["src/io", "src/memory", "src/wasm"],
   "src/linux": ["src/io", "src/memory", "src/paging"],
+  "src/search": ["src/io", "src/memory", "src/paging", "src/wasm"],
   "src/web": ["src/io"],
   src: ["src/*"],
   connectors: ["src", "src/*"],

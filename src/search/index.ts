@@ -1,0 +1,14 @@
+/** Search: walks memory in bounded pieces, and looks for patterns in it. Start with `scan.ts`. @module */
+
+export { PatternError, type SearchPattern } from "./patterns.js";
+export {
+  MAX_OVERLAP,
+  SCAN_PIECE,
+  type ScanHole,
+  type ScanOptions,
+  type ScanPart,
+  scan,
+  scanMemorySize,
+} from "./scan.js";
+export type { ScanRange, ScanRanges } from "./scan-ranges.js";
+export { type SearchHit, type SearchOptions, search } from "./search.js";
