@@ -24,8 +24,9 @@ import {
   parseRoot,
 } from "./parse.js";
 import { escapeText } from "./render/escape.js";
-import type { SearchCommandOptions } from "./search/patterns.js";
-import { searchCommand, searchWanted } from "./search/search.js";
+import { type SearchCommandOptions, searchWanted } from "./search/patterns.js";
+import { needsKernel } from "./search/places.js";
+import { searchCommand } from "./search/search.js";
 import { type Environment, type GlobalOptions, type Purpose, purposeOf, Session } from "./session.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
@@ -174,7 +175,8 @@ export async function run(
   program
     .command("search")
     .description(
-      "where bytes, text, numbers or pointers are: in physical memory, a process (--pid) or a range (--from)",
+      "where text, bytes, numbers or pointers are, and whose memory that is: in physical memory, a process (--pid), " +
+        "every process, or a range (--from)",
     )
     .option("--text <text>", "a string as UTF-8 (each pattern several times, if you like)", several)
     .option("--utf16 <text>", "a string as UTF-16, little-endian", several)
@@ -186,17 +188,28 @@ export async function run(
     )
     .option("--u32 <number>", "an integer of 4 bytes, aligned", several)
     .option("--u64 <number>", "an integer of 8 bytes, aligned", several)
-    .option("--pointer-to <range>", "pointers into START-END or ADDRESS+LENGTH", several)
+    .option(
+      "--pointer-to <range>",
+      "pointers to ADDRESS, or into START-END or ADDRESS+LENGTH; addresses may be symbols",
+      several,
+    )
     .option("-i, --ignore-case", "of ASCII letters, in text and expressions")
     .option("--align <bytes>", "of numbers and pointers (default: their size)")
+    .option("--all-processes", "search every process's memory, one after the other")
     .option("--from <address>", "virtual addresses from here on, or physical ones with --physical")
     .option("-l, --length <bytes>", "so many bytes from --from on")
     .option("--limit <count>", "stops after so many hits")
-    .addHelpText("after", example(`search --text "Linux version" --limit 3 -f ${FIXTURE}`))
+    .option("--context <bytes>", "shows so many bytes before and behind each hit")
+    .option("--no-owners", "doesn't look for whose memory a hit is in, which takes a kernel and a second")
+    .addHelpText(
+      "after",
+      `${example(`search --text "Linux version" -f ${FIXTURE}`)}\n  $ memtool search --pointer-to init_task --from 0xffff888000000000 -f ${FIXTURE}`,
+    )
     .action((options: SearchCommandOptions) => {
-      searchWanted(options);
-      const needsKernel = options.from !== undefined || program.opts<GlobalOptions>().pid !== undefined;
-      return session((opened) => searchCommand(opened, options), needsKernel ? "virtual" : "coverage");
+      const { usesSymbols } = searchWanted(options);
+      const isVirtual = usesSymbols || needsKernel(options, program.opts<GlobalOptions>().pid);
+      const purpose = isVirtual ? "virtual" : options.owners === false ? "coverage" : "memory";
+      return session((opened) => searchCommand(opened, options), purpose);
     });
 
   program

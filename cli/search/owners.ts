@@ -1,26 +1,135 @@
-/** Whose memory a hit is in. The one place to change for owners of physical pages: `ownersOf`. */
-import type { SearchHit } from "../../src/search/index.js";
+/** Whose memory a hit is in. */
+import {
+  KernelNotFoundError,
+  type LinuxKernel,
+  listOwners,
+  listVmas,
+  type OnDamage,
+  ownerText,
+  type PageOwner,
+} from "../../src/linux/index.js";
+import { describeError } from "../errors.js";
+import type { Session } from "../session.js";
+import type { Place } from "./places.js";
 
-/** Who has a hit's memory: a process or the kernel at a virtual address, or what else is known of a physical one. */
+/** One owner of a hit. What is not known is null. */
 export interface HitOwner {
-  readonly pid?: number | undefined;
-  readonly virtual?: bigint | undefined;
-  readonly physical?: bigint | undefined;
-  /** In words; `undefined` if nothing tells. */
-  readonly owner?: string | undefined;
+  readonly physical: bigint | null;
+  readonly virtual: bigint | null;
+  readonly pid: number | null;
+  /** "process", "page cache", "slab", … */
+  readonly kind: string | null;
+  /** In words. */
+  readonly owner: string | null;
 }
 
-/** Where was searched. */
-export interface Searched {
-  readonly isPhysical: boolean;
-  readonly pid: number | undefined;
-  readonly name: string;
+const NOBODY: HitOwner = { physical: null, virtual: null, pid: null, kind: null, owner: null };
+
+/** Finds the owners of hits, many at once. */
+export class HitOwners {
+  readonly #session: Session;
+  readonly #isAsked: boolean;
+  readonly #onDamage: OnDamage;
+  #kernel: LinuxKernel | undefined | null;
+
+  /** @param isAsked Whether owners of physical memory are looked for. */
+  constructor(session: Session, isAsked: boolean, onDamage: OnDamage) {
+    this.#session = session;
+    this.#isAsked = isAsked;
+    this.#onDamage = onDamage;
+  }
+
+  /** The owners of each address of a place, one at least. */
+  async of(place: Place, addresses: readonly bigint[]): Promise<HitOwner[][]> {
+    const physical = await physicalOf(place, addresses);
+    if (place.task !== undefined) return await this.#inProcess(place, addresses, physical);
+    const found = await this.#ofPhysical(physical);
+    return addresses.map((address, i) => {
+      const at = physical[i];
+      const virtual = place.virtual === undefined && at !== undefined ? null : address;
+      const base: HitOwner = { ...NOBODY, physical: at === undefined ? null : BigInt(at), virtual };
+      const owners = at === undefined ? undefined : found.get(at);
+      if (owners === undefined) return [base];
+      return owners.map((owner) => ({
+        ...base,
+        virtual: virtual ?? ("virtual" in owner ? (owner.virtual ?? null) : null),
+        pid: "pid" in owner ? (owner.pid ?? null) : null,
+        kind: owner.kind,
+        owner: ownerText(owner),
+      }));
+    });
+  }
+
+  /** In a process's own space: which of its ranges each is in. */
+  async #inProcess(
+    { task }: Place,
+    addresses: readonly bigint[],
+    physical: readonly (number | undefined)[],
+  ): Promise<HitOwner[][]> {
+    const kernel = await this.#session.machine.linux();
+    const { pid, comm } = task ?? {};
+    const vmas = await listVmas(kernel, { pid, pages: false, onDamage: this.#onDamage }).toArray();
+    return addresses.map((virtual, i) => {
+      const at = physical[i];
+      const vma = vmas.find(({ start, end }) => virtual >= start && virtual < end);
+      const { path, rights } = vma ?? {};
+      const owner = ownerText({
+        kind: "process",
+        pid,
+        comm,
+        virtual,
+        path: vma === undefined ? "" : path,
+        rights,
+      });
+      return [
+        { physical: at === undefined ? null : BigInt(at), virtual, pid: pid ?? null, kind: "process", owner },
+      ];
+    });
+  }
+
+  async #ofPhysical(physical: readonly (number | undefined)[]): Promise<Map<number, PageOwner[]>> {
+    const found = new Map<number, PageOwner[]>();
+    const kernel = this.#isAsked ? await this.#findKernel() : undefined;
+    const wanted = [...new Set(physical)].filter((each) => each !== undefined);
+    if (kernel === undefined || wanted.length === 0) return found;
+    try {
+      for await (const owner of listOwners(kernel, wanted, { onDamage: this.#onDamage })) {
+        const list = found.get(owner.physical);
+        if (list === undefined) found.set(owner.physical, [owner]);
+        else list.push(owner);
+      }
+    } catch (error) {
+      this.#kernel = null;
+      this.#session.warn(`owners are not told: ${describeError(error)}`);
+    }
+    return found;
+  }
+
+  /** The kernel; `undefined` where there is none, which is told once. */
+  async #findKernel(): Promise<LinuxKernel | undefined> {
+    if (this.#kernel === undefined) {
+      try {
+        this.#kernel = await this.#session.machine.linux({ searchRoots: false });
+      } catch (error) {
+        if (!(error instanceof KernelNotFoundError)) throw error;
+        this.#kernel = null;
+        if (this.#session.machine.noKernel === undefined)
+          this.#session.warn(`owners are not told: ${describeError(error)}`);
+      }
+      this.#session.clearProgress();
+    }
+    return this.#kernel ?? undefined;
+  }
 }
 
-/** Owners of a batch of hits, in their order; each has one at least. */
-export async function ownersOf(hits: readonly SearchHit[], searched: Searched): Promise<HitOwner[][]> {
-  const { isPhysical, pid, name } = searched;
-  return hits.map(({ address }) => [
-    isPhysical ? { physical: address } : { virtual: address, pid, owner: name },
-  ]);
+/** Where each address is in physical memory; `undefined` where that is not known. */
+async function physicalOf(
+  { space, virtual }: Place,
+  addresses: readonly bigint[],
+): Promise<(number | undefined)[]> {
+  if (virtual !== undefined) {
+    const { physical } = await virtual.translateMany(BigUint64Array.from(addresses));
+    return addresses.map((_, i) => ((physical[i] ?? -1) < 0 ? undefined : physical[i]));
+  }
+  return addresses.map((address) => ("map" in space ? Number(address) : undefined));
 }

@@ -1,8 +1,8 @@
 /** The patterns of `memtool search`, as typed. */
-import type { SearchPattern } from "../../src/search/index.js";
-import { PatternError } from "../../src/search/index.js";
+import { PatternError, type SearchPattern } from "../../src/search/index.js";
+import { compilePattern } from "../../src/search/patterns.js";
 import { UsageError } from "../errors.js";
-import { parseAddress, parseSize } from "../parse.js";
+import { type AddressExpression, parseAddress, parseSize } from "../parse.js";
 
 /** Options as the command line has them. */
 export interface SearchCommandOptions {
@@ -16,22 +16,68 @@ export interface SearchCommandOptions {
   readonly ignoreCase?: boolean;
   readonly align?: string;
   readonly limit?: string;
+  readonly context?: string;
   readonly from?: string;
   readonly length?: string;
+  readonly allProcesses?: boolean;
+  /** False with `--no-owners`. */
+  readonly owners?: boolean;
 }
 
 /** A pattern, and how people see it. */
 export interface NamedPattern {
   readonly name: string;
-  readonly pattern: SearchPattern;
+  /** Pointers may be to a symbol, which is looked up once the target is open. */
+  readonly make: (resolve: (expression: AddressExpression) => Promise<bigint>) => Promise<SearchPattern>;
 }
 
-/** @throws {UsageError} for one that can't be, or if there is none. */
-export function patternsOf(options: SearchCommandOptions): NamedPattern[] {
-  const { ignoreCase, align: alignText } = options;
-  const align = alignText === undefined ? undefined : Number(parseSize(alignText));
+/** What is asked for. */
+export interface SearchWanted {
+  readonly patterns: readonly NamedPattern[];
+  /** Hits. */
+  readonly limit: number;
+  /** Bytes to show around each. */
+  readonly context: number;
+  /** Whether a symbol is among what is asked for. */
+  readonly usesSymbols: boolean;
+}
+
+/** Bytes around a hit: some screens. */
+const MAX_CONTEXT = 4096n;
+
+/** @throws {UsageError} before the target is opened. */
+export function searchWanted(options: SearchCommandOptions): SearchWanted {
+  const { from, length, limit, context, allProcesses } = options;
+  if (length !== undefined && from === undefined) throw new UsageError("--length goes with --from ADDRESS");
+  if (allProcesses === true && from !== undefined)
+    throw new UsageError("--all-processes searches all of each process: leave out --from");
+  const most = limit === undefined ? Number.POSITIVE_INFINITY : Number(parseSize(limit));
+  if (most === 0) throw new UsageError("--limit 0: there is nothing to show");
+  const around = context === undefined ? 0n : parseSize(context);
+  if (around > MAX_CONTEXT) throw new UsageError(`--context ${context}: at most ${MAX_CONTEXT} bytes`);
+  if (length !== undefined) parseSize(length);
+  const pointers = (options.pointerTo ?? []).map(pointedTo);
+  const bases = [
+    ...pointers.flatMap(({ start, end }) => [start, end]),
+    from === undefined ? from : parseAddress(from),
+  ];
+  return {
+    patterns: [...plainPatterns(options), ...pointers.map((each) => pointerPattern(each, options))],
+    limit: most,
+    context: Number(around),
+    usesSymbols: bases.some((each) => typeof each === "object" && typeof each.base === "string"),
+  };
+}
+
+function plainPatterns(options: SearchCommandOptions): NamedPattern[] {
+  const { ignoreCase } = options;
+  const align = alignOf(options);
   const named = (texts: readonly string[] = [], make: (text: string) => SearchPattern) =>
-    texts.map((name) => ({ name, pattern: make(name) }));
+    texts.map((name) => {
+      const pattern = make(name);
+      checkPattern(pattern);
+      return { name, make: async () => pattern };
+    });
   const list = [
     ...named(options.text, (text) => ({ text, ignoreCase })),
     ...named(options.utf16, (utf16) => ({ utf16, ignoreCase })),
@@ -39,18 +85,25 @@ export function patternsOf(options: SearchCommandOptions): NamedPattern[] {
     ...named(options.regex, (text) => ({ regex: regexOf(text, ignoreCase) })),
     ...named(options.u32, (text) => ({ number: numberOf(text), size: 4, align })),
     ...named(options.u64, (text) => ({ number: numberOf(text), size: 8, align })),
-    ...named(options.pointerTo, (text) => ({ pointerTo: rangeOf(text), align })),
   ];
-  if (list.length === 0)
+  if (list.length === 0 && (options.pointerTo ?? []).length === 0)
     throw new UsageError(
       "nothing to search for: --text, --utf16, --hex, --regex, --u32, --u64 or --pointer-to",
     );
   return list;
 }
 
-/** What a pattern that can't be is, on a command line. */
-export function asUsage(error: unknown): unknown {
-  return error instanceof PatternError ? new UsageError(error.message) : error;
+function alignOf({ align }: SearchCommandOptions): number | undefined {
+  return align === undefined ? undefined : Number(parseSize(align));
+}
+
+/** @throws {UsageError} for a pattern that can't be, whatever the target. */
+function checkPattern(pattern: SearchPattern): void {
+  try {
+    compilePattern(pattern, { littleEndian: true, pointerSize: 8 });
+  } catch (error) {
+    throw error instanceof PatternError ? new UsageError(error.message) : error;
+  }
 }
 
 function regexOf(text: string, ignoreCase: boolean | undefined): RegExp {
@@ -62,17 +115,40 @@ function regexOf(text: string, ignoreCase: boolean | undefined): RegExp {
 }
 
 function numberOf(text: string): bigint {
-  const { base, offset } = parseAddress(text);
+  const negative = /^-(?=\d)/.test(text);
+  const { base, offset } = parseAddress(negative ? text.slice(1) : text);
   if (typeof base === "string") throw new UsageError(`not a number: "${text.slice(0, 80)}" (0x… or decimal)`);
-  return base + offset;
+  return negative ? -(base + offset) : base + offset;
 }
 
-/** `START-END` (exclusive) or `ADDRESS+LENGTH`, as numbers. */
-function rangeOf(text: string): { start: bigint; end: bigint } {
-  const match = /^(\w+)([-+])(\w+)$/.exec(text);
-  if (match === null)
-    throw new UsageError(`--pointer-to ${text.slice(0, 80)}: START-END or ADDRESS+LENGTH, such as 0x1000+4K`);
-  const start = numberOf(match[1] as string);
-  const end = match[2] === "-" ? numberOf(match[3] as string) : start + parseSize(match[3] as string);
-  return { start, end };
+/** What pointers are to lead to, as typed. */
+interface PointedTo {
+  readonly name: string;
+  readonly start: AddressExpression;
+  /** Exclusive, or the bytes from `start` on. */
+  readonly end: AddressExpression | bigint;
+}
+
+/** `ADDRESS`, `START-END` (exclusive) or `ADDRESS+LENGTH`; each address may be a symbol. */
+function pointedTo(name: string): PointedTo {
+  const [, start, sign, rest] = /^([^+-]+)([-+])(.+)$/.exec(name) ?? [];
+  if (start === undefined) return { name, start: parseAddress(name), end: 1n };
+  const end = sign === "-" ? parseAddress(rest as string) : parseSize(rest as string);
+  if (end === 0n) throw new UsageError(`--pointer-to ${name.slice(0, 80)}: no byte is in that range`);
+  return { name, start: parseAddress(start), end };
+}
+
+function pointerPattern({ name, start, end }: PointedTo, options: SearchCommandOptions): NamedPattern {
+  const align = alignOf(options);
+  checkPattern({ pointerTo: { start: 0, end: 1 }, align });
+  return {
+    name: `pointer to ${name}`,
+    async make(resolve) {
+      const from = await resolve(start);
+      const to = typeof end === "bigint" ? from + end : await resolve(end);
+      const pattern = { pointerTo: { start: from, end: to }, align };
+      checkPattern(pattern);
+      return pattern;
+    },
+  };
 }

@@ -1,109 +1,168 @@
-/** `memtool search`: prints hits as they come, batch by batch. */
-import { hex as hexText } from "../../src/io/index.js";
-import { PhysicalMemory } from "../../src/memory/index.js";
-import { type ScanHole, type SearchHit, search } from "../../src/search/index.js";
-import { compilePattern } from "../../src/search/patterns.js";
-import { EXIT, UsageError } from "../errors.js";
-import { END_OF_SPACE, parseAddress, parseSize } from "../parse.js";
+/** `memtool search`: prints hits with their owners, batch by batch. */
+import { hex } from "../../src/io/index.js";
+import { type ScanHole, search } from "../../src/search/index.js";
+import { EXIT, statusOf } from "../errors.js";
+import { DamageSummary } from "../linux/listing.js";
 import { escapeText, toJson } from "../render/escape.js";
+import { HexDump } from "../render/hexdump.js";
+import { bytesText } from "../render/numbers.js";
 import type { Session } from "../session.js";
-import { type HitOwner, ownersOf } from "./owners.js";
-import { asUsage, type NamedPattern, patternsOf, type SearchCommandOptions } from "./patterns.js";
+import { type HitOwner, HitOwners } from "./owners.js";
+import { type SearchCommandOptions, type SearchWanted, searchWanted } from "./patterns.js";
+import { type Place, placesOf } from "./places.js";
 
-/** Hits whose owners are asked for together. */
-const BATCH = 1024;
+/** Hits whose owners are asked for together: each time takes a second, and a pass over all page tables. */
+const BATCH = 16_384;
 
-/** What is asked for. @throws {UsageError} before the target is opened. */
-export function searchWanted(options: SearchCommandOptions): { patterns: NamedPattern[]; limit: number } {
-  const patterns = patternsOf(options);
-  try {
-    for (const { pattern } of patterns) compilePattern(pattern, { littleEndian: true, pointerSize: 8 });
-  } catch (error) {
-    throw asUsage(error);
-  }
-  const limit = options.limit === undefined ? Number.POSITIVE_INFINITY : Number(parseSize(options.limit));
-  if (limit === 0) throw new UsageError("--limit 0: there is nothing to show");
-  if (options.length !== undefined && options.from === undefined)
-    throw new UsageError("--length goes with --from ADDRESS");
-  if (options.from !== undefined) parseAddress(options.from);
-  if (options.length !== undefined) parseSize(options.length);
-  return { patterns, limit };
+/** What a dump or an address space is without by its nature: told, and no failure. */
+const ABSENT: ReadonlySet<string> = new Set(["outside", "excluded", "not-present", "swapped"]);
+
+interface Hit {
+  readonly address: bigint;
+  readonly length: number;
+  readonly pattern: string;
 }
 
 /** @returns the exit status. */
 export async function searchCommand(session: Session, options: SearchCommandOptions): Promise<number> {
-  const { patterns, limit } = searchWanted(options);
-  const { out, machine } = session;
-  const isRange = options.from !== undefined;
-  const usePhysical = !isRange && session.pid === undefined && session.options.root === undefined;
-  const memory =
-    (usePhysical ? machine.physical : undefined) ??
-    session.space.virtual ??
-    machine.ranges ??
-    machine.physical;
-  if (memory === undefined) throw new UsageError(`${machine.name}: nothing tells what memory there is`);
-  const isPhysical = memory instanceof PhysicalMemory;
-  const searched = {
-    isPhysical,
-    pid: session.pid,
-    name: isPhysical ? "physical memory" : session.space.name,
-  };
-  const ranges = isRange ? await rangeOf(session, options) : undefined;
-  const holes = new Map<string, bigint>();
-  const onHole = ({ start, end, state }: ScanHole) =>
-    holes.set(state, (holes.get(state) ?? 0n) + end - start);
-  const total = isPhysical ? memory.map.end : 0;
-  const onProgress = (at: bigint) => {
-    if (total > 0) session.progress("searching", at, total);
-  };
-  let batch: SearchHit[] = [];
+  const wanted = searchWanted(options);
+  const damage = new DamageSummary();
+  const owners = new HitOwners(session, options.owners !== false, damage.add);
+  const printer = new HitPrinter(session, wanted);
+  const holes = new Holes();
+  const patterns = [];
+  for (const { make } of wanted.patterns)
+    patterns.push(await make((expression) => session.resolve(expression)));
+  let left = wanted.limit;
   let found = 0;
-  const list = patterns.map(({ pattern }) => pattern);
-  for await (const hit of search(memory, list, { ranges, onHole, onProgress })) {
-    batch.push(hit);
-    found++;
-    if (batch.length === BATCH) await show();
-    if (found >= limit) break;
-  }
-  await show();
-  session.clearProgress();
-  const missing = [...holes].map(([state, bytes]) => `${hexText(bytes)} bytes: ${state}`);
-  if (missing.length > 0) session.warn("not searched, since it could not be read:", missing);
-  return found > 0 ? EXIT.ok : EXIT.failed;
-
-  async function show(): Promise<void> {
-    const owners = await ownersOf(batch, searched);
-    if (batch.length > 0) session.clearProgress();
-    for (const [i, hit] of batch.entries()) {
-      const { name } = patterns[hit.pattern] as NamedPattern;
-      for (const owner of owners[i] as HitOwner[])
-        out.text(session.options.json === true ? jsonOf(hit, name, owner) : lineOf(hit, name, owner));
-      await out.settle();
+  for await (const place of placesOf(session, options, damage.add)) {
+    const onProgress = (at: bigint) => {
+      if (place.end > 0) session.progress("searching", at, place.end);
+    };
+    let batch: Hit[] = [];
+    const show = async () => {
+      if (batch.length === 0) return;
+      const list = await owners.of(
+        place,
+        batch.map(({ address }) => address),
+      );
+      session.clearProgress();
+      for (const [i, hit] of batch.entries()) await printer.print(place, hit, list[i] ?? []);
+      batch = [];
+    };
+    const { ranges } = place;
+    for await (const { address, length, pattern } of search(place.space, patterns, {
+      ranges,
+      onHole: holes.add,
+      onProgress,
+    })) {
+      batch.push({ address: BigInt(address), length, pattern: wanted.patterns[pattern]?.name ?? "" });
+      found++;
+      left--;
+      if (left === 0) break;
+      if (batch.length === BATCH) await show();
     }
-    batch = [];
-    await out.flush();
+    await show();
+    if (left === 0) break;
+  }
+  session.clearProgress();
+  holes.report(session);
+  damage.report(session);
+  if (found === 0) {
+    session.warn("nothing was found");
+    return EXIT.failed;
+  }
+  return statusOf(true, holes.isFailure || damage.count > 0);
+}
+
+/** What could not be searched, by why. */
+class Holes {
+  readonly #bytes = new Map<string, bigint>();
+
+  /** To be given as `onHole`. */
+  readonly add = ({ start, end, state }: ScanHole): void => {
+    this.#bytes.set(state, (this.#bytes.get(state) ?? 0n) + (end - start));
+  };
+
+  get isFailure(): boolean {
+    return [...this.#bytes.keys()].some((state) => !ABSENT.has(state));
+  }
+
+  report(session: Session): void {
+    if (this.#bytes.size === 0) return;
+    const lines = [...this.#bytes].map(([state, bytes]) => `${bytesText(bytes)}  ${state}`);
+    session.warn("not searched, as it is not there:", lines);
   }
 }
 
-function jsonOf({ length }: SearchHit, pattern: string, { physical, virtual, pid, owner }: HitOwner): string {
-  const address = (value: bigint | undefined) => (value === undefined ? null : hexText(value));
-  const where = {
-    physical: address(physical),
-    virtual: address(virtual),
-    pid: pid ?? null,
-    owner: owner ?? null,
-  };
-  return `${toJson({ ...where, pattern, length })}\n`;
+/** Prints hits: an object for each owner, or a line for people. */
+class HitPrinter {
+  readonly #session: Session;
+  readonly #wanted: SearchWanted;
+  #printed = 0;
+
+  constructor(session: Session, wanted: SearchWanted) {
+    this.#session = session;
+    this.#wanted = wanted;
+  }
+
+  async print(place: Place, hit: Hit, owners: readonly HitOwner[]): Promise<void> {
+    const { out, options } = this.#session;
+    for (const owner of owners) {
+      if (options.json === true) out.text(jsonOf(hit, owner));
+      else {
+        if (this.#printed++ === 0)
+          out.text(`${this.#line("PHYSICAL", "VIRTUAL", "PID", "PATTERN", "OWNER")}\n`);
+        out.text(`${this.#lineOf(hit, owner)}\n`);
+      }
+    }
+    if (options.json !== true && this.#wanted.context > 0) out.text(await this.#around(place, hit));
+    await out.settle();
+  }
+
+  #lineOf({ pattern }: Hit, { physical, virtual, pid, kind, owner }: HitOwner): string {
+    const who = [kind, owner].filter((each) => each !== null && each !== "").join("  ");
+    return this.#line(
+      physical === null ? "" : hex(physical),
+      virtual === null ? "" : hex(virtual),
+      pid === null ? "" : String(pid),
+      pattern,
+      who === "" ? "?" : who,
+    );
+  }
+
+  /** The pattern is shown where there are several. */
+  #line(physical: string, virtual: string, pid: string, pattern: string, owner: string): string {
+    const names = this.#wanted.patterns.map(({ name }) => escapeText(name).length);
+    const cells = [physical.padStart(14), virtual.padStart(18), pid.padStart(7)];
+    if (names.length > 1) cells.push(escapeText(pattern).padEnd(Math.max(7, ...names)));
+    return [...cells, escapeText(owner)].join("  ").trimEnd();
+  }
+
+  /** The bytes before and behind a hit. */
+  async #around({ space }: Place, { address, length }: Hit): Promise<string> {
+    const { context } = this.#wanted;
+    const start = address > BigInt(context) ? (address - BigInt(context)) & ~15n : 0n;
+    const size = Number(address - start) + length + context;
+    const at = "map" in space ? Number(start) : start;
+    const { bytes, holes } = await (space as { readPartial: Place["space"]["readPartial"] }).readPartial(
+      at as never,
+      size,
+    );
+    const dump = new HexDump(start, { squeeze: false });
+    let text = "";
+    let from = 0;
+    for (const hole of [...holes, undefined]) {
+      text += dump.data(bytes.subarray(from, hole?.start ?? bytes.length));
+      if (hole === undefined) break;
+      text += dump.hole(BigInt(hole.end - hole.start), hole.state);
+      from = hole.end;
+    }
+    return `${text}${dump.end()}\n`;
+  }
 }
 
-function lineOf(hit: SearchHit, pattern: string, { owner }: HitOwner): string {
-  const address = `0x${hit.address.toString(16).padStart(16, "0")}`;
-  return `${address}  ${hit.length}  ${escapeText(pattern)}${owner === undefined ? "" : `  ${escapeText(owner)}`}\n`;
-}
-
-async function rangeOf(session: Session, { from, length }: SearchCommandOptions) {
-  const start = await session.resolve(parseAddress(from as string));
-  const end = length === undefined ? END_OF_SPACE : start + parseSize(length);
-  if (end > END_OF_SPACE) throw new UsageError(`--length ${length}: beyond the end of the address space`);
-  return { start, end };
+function jsonOf({ length, pattern }: Hit, { physical, virtual, pid, kind, owner }: HitOwner): string {
+  const address = (value: bigint | null) => (value === null ? null : hex(value));
+  return `${toJson({ physical: address(physical), virtual: address(virtual), pid, owner, kind, pattern, length })}\n`;
 }

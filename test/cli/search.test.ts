@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { UsageError } from "../../cli/errors.js";
-import { searchWanted } from "../../cli/search/search.js";
+import { searchWanted } from "../../cli/search/patterns.js";
 
 test.each([
   ["no pattern", {}],

@@ -1,0 +1,81 @@
+/** Where `memtool search` looks: physical memory, a range, a process, or every process. */
+
+import type { Address } from "../../src/io/index.js";
+import {
+  type LinuxKernel,
+  listTasks,
+  memoryOfTask,
+  type OnDamage,
+  type Task,
+} from "../../src/linux/index.js";
+import type { AddressSpace } from "../../src/memory/index.js";
+import { PhysicalMemory } from "../../src/memory/index.js";
+import type { VirtualMemory } from "../../src/paging/index.js";
+import { UsageError } from "../errors.js";
+import { END_OF_SPACE, parseAddress, parseSize } from "../parse.js";
+import type { Session } from "../session.js";
+import type { SearchCommandOptions } from "./patterns.js";
+
+/** One space that is searched. */
+export interface Place {
+  readonly name: string;
+  readonly space: AddressSpace<Address> | AddressSpace<number>;
+  /** The same, where it has page tables. */
+  readonly virtual?: VirtualMemory | undefined;
+  /** Whose it is, where it is a process's. */
+  readonly task?: Task | undefined;
+  readonly ranges?: { readonly start: bigint; readonly end: bigint } | undefined;
+  /** Where it ends, for the progress bar; 0 if that says nothing. */
+  readonly end: number;
+}
+
+/** Whether the kernel is needed before anything can be searched. */
+export function needsKernel(options: SearchCommandOptions, pid: string | undefined): boolean {
+  return options.from !== undefined || options.allProcesses === true || pid !== undefined;
+}
+
+/** The spaces that the options name, one after the other. @throws {UsageError} */
+export async function* placesOf(
+  session: Session,
+  options: SearchCommandOptions,
+  onDamage: OnDamage,
+): AsyncGenerator<Place> {
+  const { machine, space, pid } = session;
+  if (options.allProcesses === true) {
+    if (pid !== undefined || session.options.physical === true || session.options.root !== undefined)
+      throw new UsageError("--all-processes searches every process: leave out --pid, --root and --physical");
+    yield* everyProcess(await machine.linux(), onDamage);
+    return;
+  }
+  const ranges = options.from === undefined ? undefined : await rangeOf(session, options);
+  if (pid !== undefined && space.virtual !== undefined) {
+    const kernel = await machine.linux();
+    const [task] = await listTasks(kernel, { pid, onDamage: () => {} }).toArray();
+    yield { name: space.name, space: space.virtual, virtual: space.virtual, task, ranges, end: 0 };
+    return;
+  }
+  const chosen = session.options.root !== undefined || ranges !== undefined ? space.virtual : undefined;
+  const whole = chosen ?? machine.physical ?? machine.ranges;
+  if (whole === undefined) throw new UsageError(`${machine.name}: nothing tells what memory there is`);
+  const name = whole === chosen ? space.name : whole === machine.physical ? "physical memory" : machine.name;
+  const end = whole instanceof PhysicalMemory ? whole.map.end : 0;
+  yield { name, space: whole, virtual: chosen, ranges, end };
+}
+
+/** Each address space once: a process that was just forked by vfork has its parent's. */
+async function* everyProcess(kernel: LinuxKernel, onDamage: OnDamage): AsyncGenerator<Place> {
+  const seen = new Set<number>();
+  for (const task of await listTasks(kernel, { onDamage }).toArray()) {
+    if (task.root === undefined || seen.has(task.root)) continue;
+    seen.add(task.root);
+    const virtual = memoryOfTask(kernel, task);
+    yield { name: `process ${task.pid ?? "?"}`, space: virtual, virtual, task, end: 0 };
+  }
+}
+
+async function rangeOf(session: Session, { from, length }: SearchCommandOptions) {
+  const start = await session.resolve(parseAddress(from as string));
+  const end = length === undefined ? END_OF_SPACE : start + parseSize(length);
+  if (end > END_OF_SPACE) throw new UsageError(`--length ${length}: beyond the end of the address space`);
+  return { start, end };
+}
