@@ -123,11 +123,13 @@ function* examineEntry(
     seen.add(operations);
     yield* examination.operations(`${what}: proc_ops`, "proc_ops", operations);
   }
-  const kind = (yield* data.kernel.nameOf(operations))?.name ?? "";
+  const kindAt = yield* data.kernel.nameOf(operations);
+  // (Where kallsyms list functions only, nothing names these.)
+  const kind = kindAt?.offset === 0n && /_ops$/.test(kindAt.name) ? kindAt.name : "";
   if (SINGLE.has(kind)) yield* examination.function(`${what}: single_show`, place("single_show"), show);
   const wanted = Object.hasOwn(ENTRIES, name) ? ENTRIES[name] : undefined;
-  const isSequence = SEQUENCE.has(kind);
-  if (wanted !== undefined && kind !== "") {
+  const isSequence = SEQUENCE.has(kind) || (kind === "" && wanted !== undefined);
+  if (wanted !== undefined) {
     const named = yield* data.kernel.nameOf(show);
     const evidence: string[] = [];
     if (!isSequence) evidence.push(`its proc_ops are ${kind}, not those of a sequence`);
@@ -145,6 +147,7 @@ function* examineEntry(
   }
   if (isSequence && show !== 0n && !seen.has(show)) {
     seen.add(show);
-    yield* examination.operations(`${what}: seq_ops`, "seq_operations", show);
+    const expected = kind === "" ? TABLES[wanted?.[0] ?? ""] : undefined;
+    yield* examination.operations(`${what}: seq_ops`, "seq_operations", show, expected);
   }
 }

@@ -27,6 +27,9 @@ const STATES = 4;
 const MAX_SEARCHED = 1 << 28;
 const PIECE = 1 << 20;
 
+/** Bytes around modules that are known. */
+const AROUND = 1n << 27n;
+
 /** A place where modules are told, and those that it tells. */
 interface Place {
   readonly name: string;
@@ -51,7 +54,7 @@ export const MODULES: Check = {
     const tree = yield* ofTree(examination);
     if (tree === undefined) examination.untold("the tree of modules' memory: there is no symbol mod_tree");
     else places.push({ name: "the tree of modules' memory", modules: tree });
-    const searched = yield* ofMemory(examination);
+    const searched = yield* ofMemory(examination, [...listed]);
     const memory = searched ?? new Set<bigint>();
     if (searched === undefined) {
       examination.untold("memory of modules: it is not known where that is on this architecture");
@@ -127,11 +130,11 @@ function* ofTree({ data, report }: Examination): Routine<Set<bigint> | undefined
 }
 
 /** What looks like a module in the memory that modules are put in: its own kobject leads back to it. */
-function* ofMemory(examination: Examination): Routine<Set<bigint> | undefined> {
+function* ofMemory(examination: Examination, known: readonly bigint[]): Routine<Set<bigint> | undefined> {
   const { data, report } = examination;
   const { memory, types } = data;
   const found = new Set<bigint>();
-  const range = moduleSpace(data);
+  const range = moduleSpace(data, known);
   if (range === undefined) return undefined;
   const self = offsetOf(types, "module", "mkobj.mod");
   const size = BigInt(memory.pointerSize);
@@ -160,15 +163,21 @@ function* ofMemory(examination: Examination): Routine<Set<bigint> | undefined> {
 }
 
 /**
- * Where modules are put: fixed on x86-64 (arch/x86/include/asm/pgtable_64_types.h), told by VMCOREINFO on AArch64 and RISC-V
- * (arch/arm64/kernel/vmcore_info.c, arch/riscv/kernel/vmcore_info.c).
+ * Where modules are put: fixed on x86-64 (arch/x86/include/asm/pgtable_64_types.h); elsewhere around those that are known, as KASLR moves
+ * it (arch/arm64/kernel/kaslr.c).
  */
-function moduleSpace({ kernel }: KernelData): { start: bigint; end: bigint } | undefined {
+function moduleSpace(
+  { kernel }: KernelData,
+  known: readonly bigint[],
+): { start: bigint; end: bigint } | undefined {
   if (kernel.architecture === "x86_64") return { start: 0xffff_ffff_c000_0000n, end: 0xffff_ffff_ff00_0000n };
-  const { numbers } = kernel.vmcoreinfo;
-  const start = numbers.get("MODULES_VADDR");
-  const end = numbers.get("MODULES_END");
-  if (start === undefined || end === undefined) return undefined;
-  const range = { start: BigInt.asUintN(64, start), end: BigInt.asUintN(64, end) };
-  return range.start < range.end ? range : undefined;
+  let start = known[0];
+  let end = known[0];
+  if (start === undefined || end === undefined || kernel.architecture === "i386") return undefined;
+  for (const each of known) {
+    if (each < start) start = each;
+    if (each > end) end = each;
+  }
+  const page = ~0xffffn;
+  return { start: (start - AROUND) & page, end: (end + AROUND) & page };
 }

@@ -17,7 +17,7 @@ const TABLES = ["sys_call_table", "ia32_sys_call_table", "x32_sys_call_table", "
 /** More numbers than any architecture has. */
 const MAX_CALLS = 1024;
 const CALL =
-  /^(__(x64|ia32|x32|arm64|riscv|se)_)?(ia32_|compat_|ia32_compat_)?(ksys|sys|compat_sys|old|ppc|stub)_\w+$|^(__\w+_)?sys_ni_syscall$/;
+  /^(__(x64|ia32|x32|arm64|riscv|se|do)_)?(ia32_|compat_|ia32_compat_)?(ksys|sys|compat_sys|old|ppc|stub)_\w+$|^(__\w+_)?sys_ni_syscall$/;
 
 /** @internal */
 export const SYSCALLS: Check = {
