@@ -7,7 +7,7 @@ import {
   describeCheck,
   listChecked,
 } from "../../src/linux/index.js";
-import { UsageError } from "../errors.js";
+import { statusOf, UsageError } from "../errors.js";
 import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
@@ -59,11 +59,10 @@ export const CHECK: KernelCommand = {
       onDamage: damage.add,
       onNote: (note) => notes.push(note),
     });
-    const status = await showList(session, checked, COLUMNS, damage);
+    await showList(session, checked, COLUMNS, damage);
     for (const { check, told, text } of notes) session.warn(`${check}: ${told ? text : `not told: ${text}`}`);
-    // A check of which nothing could be told is a part that is missing.
+    // A check of which nothing could be told is a part that is missing. (No findings are no failure.)
     const silent = names.filter((name) => !notes.some(({ check, told }) => told && check === name));
-    if (silent.length === 0) return status;
-    return silent.length === names.length && status === 0 ? 1 : 3;
+    return statusOf(silent.length < names.length, silent.length > 0 || damage.count > 0);
   },
 };
