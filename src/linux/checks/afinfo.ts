@@ -128,6 +128,8 @@ function* examineEntry(
   const kind = kindAt?.offset === 0n && /_ops$/.test(kindAt.name) ? kindAt.name : "";
   if (SINGLE.has(kind)) yield* examination.function(`${what}: single_show`, place("single_show"), show);
   const wanted = Object.hasOwn(ENTRIES, name) ? ENTRIES[name] : undefined;
+  // (Where the image ends, kallsyms of functions only don't say.)
+  const knowsImage = (yield* symbolAddress(data, "_end", "__bss_stop")) !== undefined;
   const isSequence = SEQUENCE.has(kind) || (kind === "" && wanted !== undefined);
   if (wanted !== undefined) {
     const named = yield* data.kernel.nameOf(show);
@@ -140,7 +142,7 @@ function* examineEntry(
       !wanted.includes(named.name)
     ) {
       evidence.push(`it is not ${wanted.join(" or ")}`);
-    } else if ((yield* examination.homeOf(show)) === undefined) {
+    } else if (knowsImage && (yield* examination.homeOf(show)) === undefined) {
       evidence.push("its seq_operations are in memory of neither the kernel nor a listed module");
     }
     yield* examination.see({ what: `${what}: seq_ops`, address: place("seq_ops"), found: show, evidence });
