@@ -5,6 +5,7 @@ import type { Session } from "../session.js";
 import { BANNER } from "./banner.js";
 import { CAPABILITIES_COMMAND } from "./capabilities.js";
 import { CGROUPS } from "./cgroups.js";
+import { CHECK } from "./check.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
 import { CONFIG } from "./config.js";
 import { CPUS } from "./cpus.js";
@@ -60,6 +61,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   TIMERS,
   IRQS,
   NETFILTER,
+  CHECK,
   BANNER,
   CONFIG,
   TTY,

@@ -10,6 +10,8 @@ export {
   listBpf,
 } from "./bpf/bpf.js";
 export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
+export type { Checked, CheckNote, CheckOptions, CheckSeverity } from "./checks/check.js";
+export { CHECK_NAMES, type CheckName, checkNamed, describeCheck, listChecked } from "./checks/checks.js";
 export {
   type ConfigOption,
   type KernelConfig,

@@ -3,6 +3,8 @@ import { Io, IoSequence, type Routine, type Sink } from "../io/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import { type BpfItem, listBpf } from "./bpf/bpf.js";
 import { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
+import type { Checked, CheckOptions } from "./checks/check.js";
+import { CHECK_NAMES, type CheckName, listChecked } from "./checks/checks.js";
 import { listFiles, type OpenFile, type OpenFileOptions } from "./files/file.js";
 import { LinuxKernel } from "./kernel.js";
 import { kernelData } from "./kernel-data.js";
@@ -85,6 +87,19 @@ export class Linux extends LinuxKernel {
    */
   moduleTypes(name: string): Io<Btf> {
     return readModuleTypes(this, name);
+  }
+
+  /**
+   * What speaks for something that hides or hooks: the findings of one check, of several, or of all.
+   *
+   * @example
+   * for await (const { what, evidence } of linux.check("syscalls")) console.log(what, evidence);
+   */
+  check(
+    names: CheckName | readonly CheckName[] = CHECK_NAMES,
+    options: CheckOptions = {},
+  ): IoSequence<Checked> {
+    return listChecked(this, names, options);
   }
 
   /** BPF's programs, maps and links. */

@@ -79,40 +79,51 @@ function* hooksRoutine(
 ): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
+  yield* eachNetfilterHook(data, log.report, function* (hook) {
+    yield sink.emit(hook);
+  });
+  log.end();
+}
+
+/** Gives each hook of them as it is found. @throws {TypesError} as {@link listNetfilterHooks}. @internal */
+export function* eachNetfilterHook(
+  data: KernelData,
+  report: OnDamage,
+  give: (hook: NetfilterHook) => Routine<void>,
+): Routine<void> {
   const global = yield* globalHeads(data);
   if (!hasStruct(data.types, "nf_hook_ops") || (global.length === 0 && !hasHooks(data.types))) {
     throw new TypesError("NO_MEMBER", "nf.hooks", "this kernel has no hooks of netfilter (CONFIG_NETFILTER)");
   }
-  const owners = yield* CodeOwners.read(data, log.report);
-  const nets = yield* needNetworkNamespaces(data, log.report);
+  const owners = yield* CodeOwners.read(data, report);
+  const nets = yield* needNetworkNamespaces(data, report);
   const rows = yield* NET.on(data.types).read(data.memory, nets);
   const seen = new Set<bigint>();
   // (A module without types is so for all namespaces.)
-  const context = { data, owners, report: log.report, reportOnce: once(log.report) };
+  const context = { data, owners, report, reportOnce: once(report) };
   let left = MAX_ALL;
   const take = function* (
     heads: Parameters<typeof readHookEntries>[1],
     namespace: number | null | undefined,
   ) {
-    const entries = yield* readHookEntries(data, heads, seen, log.report);
+    const entries = yield* readHookEntries(data, heads, seen, report);
     for (const hook of yield* describe(context, entries.slice(0, Math.max(0, left)), namespace)) {
-      yield sink.emit(hook);
+      yield* give(hook);
     }
     left -= entries.length;
   };
   yield* take(global, null);
   for (const { address, partial, fault } of rows) {
-    if (fault !== 0) log.report(damage("a network namespace", address, "unreadable", fault));
-    const devices = yield* headsOfDevices(data, address, log.report);
+    if (fault !== 0) report(damage("a network namespace", address, "unreadable", fault));
+    const devices = yield* headsOfDevices(data, address, report);
     // (Their lists may be one ring, in which each namespace's leads through all others'.)
     left -= devices.length;
     yield* take([...headsOfNamespace(data.types, address), ...devices], partial.inode);
     if (left < 0) {
-      log.report(damage("the hooks of netfilter", address, "too long"));
+      report(damage("the hooks of netfilter", address, "too long"));
       break;
     }
   }
-  log.end();
 }
 
 /** What hooks of all namespaces are described with. */

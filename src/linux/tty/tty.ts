@@ -117,9 +117,18 @@ export function listTtys(kernel: LinuxKernel, options: TtyOptions = {}): IoSeque
 function* ttysRoutine(sink: Sink<Tty>, kernel: LinuxKernel, options: TtyOptions): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
-  const drivers = yield* readTtyDrivers(data, log.report);
-  const tasks = yield* readTasks(data, {}, log.report);
-  const users = yield* readUsers(data, tasks, log.report);
+  const { pid } = options;
+  for (const tty of yield* readAllTtys(data, log.report)) {
+    if (pid === undefined || tty.users.some((user) => user.pid === pid)) yield sink.emit(tty);
+  }
+  log.end();
+}
+
+/** All of them. @internal */
+export function* readAllTtys(data: KernelData, report: OnDamage): Routine<Tty[]> {
+  const drivers = yield* readTtyDrivers(data, report);
+  const tasks = yield* readTasks(data, {}, report);
+  const users = yield* readUsers(data, tasks, report);
   const addresses = new Set<bigint>(users.keys());
   // Each has its own table: many that lead to one, or behind each other's, would be read as often as they are many.
   const tables = new Set<bigint>();
@@ -127,23 +136,19 @@ function* ttysRoutine(sink: Sink<Tty>, kernel: LinuxKernel, options: TtyOptions)
   for (const driver of drivers) {
     const { ttys, count, name } = driver;
     if (tables.has(ttys)) {
-      log.report(
+      report(
         damage(`the terminals of driver ${name ?? "?"}`, ttys, "mismatch", 0, "another driver has them"),
       );
       continue;
     }
     if (ttys !== 0n) tables.add(ttys);
-    for (const tty of yield* tableOf(data, driver, Math.min(MAX_TTYS, left), log.report)) addresses.add(tty);
+    for (const tty of yield* tableOf(data, driver, Math.min(MAX_TTYS, left), report)) addresses.add(tty);
     if (ttys !== 0n) left -= Math.min(count, MAX_TTYS, left);
   }
-  for (const tty of yield* controlling(data, tasks, log.report)) addresses.add(tty);
-  const rows = yield* readTtys(data, addresses, log.report);
-  const found = yield* describe(data, rows, drivers, tasks, users, log.report);
-  const { pid } = options;
-  for (const tty of found.sort(byDevice)) {
-    if (pid === undefined || tty.users.some((user) => user.pid === pid)) yield sink.emit(tty);
-  }
-  log.end();
+  for (const tty of yield* controlling(data, tasks, report)) addresses.add(tty);
+  const rows = yield* readTtys(data, addresses, report);
+  const found = yield* describe(data, rows, drivers, tasks, users, report);
+  return found.sort(byDevice);
 }
 
 /** Open terminals of a driver's table. */
