@@ -20,6 +20,7 @@ export type { Gunzip, Gunzipped } from "./config/gunzip.js";
 export type { FilePiece } from "./core/core-layout.js";
 export type { MemoryRange } from "./core/memory-pieces.js";
 export {
+  type CoreHoles,
   type CoreOptions,
   type CoreRange,
   type CoreSummary,

@@ -65,7 +65,9 @@ const RISCV64: CoreAbi = {
   // EF_RISCV_RVC, EF_RISCV_FLOAT_ABI_DOUBLE: what Linux distributions are built for.
   flags: 5,
   word: 8,
-  registers: names("pc ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6"),
+  registers: names(
+    "pc ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6",
+  ),
 };
 
 const ABIS: Readonly<Record<LinuxKernel["architecture"], CoreAbi>> = {
@@ -83,7 +85,11 @@ const ABIS: Readonly<Record<LinuxKernel["architecture"], CoreAbi>> = {
  * @throws {MemtoolError} `UNSUPPORTED` for 32-bit programs of a 64-bit kernel that is not x86-64's, and for x32.
  * @internal
  */
-export function abiOfProcess(kernel: LinuxKernel, auxv: Uint8Array | undefined, cs: bigint | undefined): CoreAbi {
+export function abiOfProcess(
+  kernel: LinuxKernel,
+  auxv: Uint8Array | undefined,
+  cs: bigint | undefined,
+): CoreAbi {
   const own = ABIS[kernel.architecture];
   if (own.word === 4) return own;
   const isNarrow =

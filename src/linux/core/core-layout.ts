@@ -8,7 +8,10 @@ import { MemtoolError } from "../../io/index.js";
 import { FieldBytes } from "./bytes.js";
 import type { CoreAbi } from "./core-abi.js";
 
-const SIZES = { 4: { header: 52, program: 32, section: 40 }, 8: { header: 64, program: 56, section: 64 } } as const;
+const SIZES = {
+  4: { header: 52, program: 32, section: 40 },
+  8: { header: 64, program: 56, section: 64 },
+} as const;
 const ET_CORE = 4;
 const PT_LOAD = 1;
 const PT_NOTE = 4;
@@ -170,11 +173,21 @@ export class CoreLayout {
     const alignment = BigInt(isNotes ? 4 : this.#alignment);
     out.u32(at, isNotes ? PT_NOTE : PT_LOAD);
     if (word === 8) {
-      out.u32(at + 4, flags).word(at + 8, offset).word(at + 16, address);
-      out.word(at + 32, size).word(at + 40, memory).word(at + 48, alignment);
+      out
+        .u32(at + 4, flags)
+        .word(at + 8, offset)
+        .word(at + 16, address);
+      out
+        .word(at + 32, size)
+        .word(at + 40, memory)
+        .word(at + 48, alignment);
     } else {
       out.word(at + 4, offset, 4).word(at + 8, address, 4);
-      out.word(at + 16, size, 4).word(at + 20, memory, 4).u32(at + 24, flags).word(at + 28, alignment, 4);
+      out
+        .word(at + 16, size, 4)
+        .word(at + 20, memory, 4)
+        .u32(at + 24, flags)
+        .word(at + 28, alignment, 4);
     }
   }
 }

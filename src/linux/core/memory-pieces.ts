@@ -2,7 +2,7 @@
  * The memory of a process, range by range: bytes, and holes with their reason. In bounded memory, and in time by what is mapped:
  * only page tables that are there are walked.
  */
-import { type Fault, faultState, hex, type Routine } from "../../io/index.js";
+import { EXCLUDED_REASONS, type Fault, faultDetail, faultState, hex, type Routine } from "../../io/index.js";
 import { firstPage, kindOfRow, pageAddress, pageCount, UNKNOWN } from "../../paging/maps/run-pages.js";
 import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import { damage, type OnDamage } from "../objects/damage.js";
@@ -163,7 +163,10 @@ class Pass {
 
 /** Why a hole is one, for a summary: the state of the read, and which filter of the dump left it out. */
 export function holeReason(fault: Fault | undefined): string {
-  return fault === undefined ? "not-present" : faultState(fault);
+  if (fault === undefined) return "not-present";
+  const state = faultState(fault);
+  const filter = state === "excluded" ? EXCLUDED_REASONS[faultDetail(fault)] : undefined;
+  return filter === undefined || filter === "unknown" ? state : `${state} (${filter})`;
 }
 
 /** @throws {RangeError} for a range that is none. @internal */
@@ -182,4 +185,3 @@ export function clipped<T extends MemoryRange>(ranges: readonly T[], wanted: rea
     }),
   );
 }
-

@@ -56,7 +56,8 @@ export interface NoteFacts {
 export function coreNotes(facts: NoteFacts): Uint8Array<ArrayBuffer> {
   const { abi, threads, process } = facts;
   const notes: Uint8Array<ArrayBuffer>[] = [];
-  const add = (name: string, type: number, description: Uint8Array) => notes.push(note(name, type, description));
+  const add = (name: string, type: number, description: Uint8Array) =>
+    notes.push(note(name, type, description));
   for (const [i, thread] of threads.entries()) {
     add("CORE", NOTE.prstatus, prstatus(facts, thread, i === 0 ? process.signal : 0));
     if (i === 0) addOfProcess(facts, add);
@@ -73,7 +74,10 @@ export function coreNotes(facts: NoteFacts): Uint8Array<ArrayBuffer> {
   return joined(notes);
 }
 
-function addOfProcess(facts: NoteFacts, add: (name: string, type: number, description: Uint8Array) => void): void {
+function addOfProcess(
+  facts: NoteFacts,
+  add: (name: string, type: number, description: Uint8Array) => void,
+): void {
   const { process, abi, files } = facts;
   add("CORE", NOTE.prpsinfo, prpsinfo(facts));
   const vector = process.auxv === undefined ? undefined : auxvOf(process.auxv, abi.word);
@@ -125,7 +129,11 @@ function prpsinfo({ abi, leader, process, threads }: NoteFacts): Uint8Array<Arra
   const state = Math.max(0, STATES.indexOf(letter.toUpperCase()));
   // static_prio is 120 for a nice value of 0.
   const nice = facts?.priority === undefined ? 0 : facts.priority - 120;
-  out.u8(0, state).u8(1, letter.charCodeAt(0)).u8(2, letter === "Z" ? 1 : 0).u8(3, nice & 0xff);
+  out
+    .u8(0, state)
+    .u8(1, letter.charCodeAt(0))
+    .u8(2, letter === "Z" ? 1 : 0)
+    .u8(3, nice & 0xff);
   out.word(wide ? 8 : 4, facts?.flags ?? 0n, abi.word);
   const ids = [leader.uid ?? 0, leader.gid ?? 0];
   if (wide) out.u32(16, ids[0] as number).u32(20, ids[1] as number);
@@ -170,7 +178,10 @@ function fileNote({ abi, files, pageSize }: NoteFacts): Uint8Array {
 function note(name: string, type: number, description: Uint8Array): Uint8Array<ArrayBuffer> {
   const nameSize = Math.ceil((name.length + 1) / 4) * 4;
   const out = new FieldBytes(12 + nameSize + Math.ceil(description.length / 4) * 4);
-  out.u32(0, name.length + 1).u32(4, description.length).u32(8, type);
+  out
+    .u32(0, name.length + 1)
+    .u32(4, description.length)
+    .u32(8, type);
   return out.put(12, encodeUtf8(name)).put(12 + nameSize, description).bytes;
 }
 

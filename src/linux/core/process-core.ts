@@ -16,7 +16,14 @@ import { readVmas } from "../tasks/vma.js";
 import { type NamedVma, nameVmas } from "../tasks/vma-names.js";
 import { abiOfProcess, type CoreAbi } from "./core-abi.js";
 import { CoreLayout, type FilePiece } from "./core-layout.js";
-import { checkRange, clipped, holeReason, type MemoryRange, type PieceReceiver, readRanges } from "./memory-pieces.js";
+import {
+  checkRange,
+  clipped,
+  holeReason,
+  type MemoryRange,
+  type PieceReceiver,
+  readRanges,
+} from "./memory-pieces.js";
 import { coreNotes, type NotedThread } from "./notes.js";
 import { readProcessFacts } from "./process-facts.js";
 
@@ -61,9 +68,16 @@ export interface CoreSummary {
   readonly bytes: number;
   /**
    * Bytes of the ranges that are not in the file, by reason. `not-present`: no page was ever there, or it was given back. The others
-   * are missing in the dump: `swapped`, `excluded`, `table-missing` …
+   * are missing in the dump: `swapped`, `excluded`, `excluded (user)`, `table-missing` …
    */
-  readonly holes: ReadonlyMap<string, bigint>;
+  readonly holes: ReadonlyMap<string, CoreHoles>;
+}
+
+/** Holes of one reason. */
+export interface CoreHoles {
+  readonly bytes: bigint;
+  /** Where the first one begins. */
+  readonly first: bigint;
 }
 
 /** A core that is ready to be written. Made by {@link readCore} and `Process.core()`. */
@@ -96,9 +110,14 @@ export class ProcessCore {
    * @throws {MemtoolError} `TOO_MANY_RANGES`; `TOO_LARGE` for a 32-bit core of more than 4 GiB.
    */
   pieces(): IoSequence<FilePiece> {
-    return IoSequence.of(this.#parts.kernel.memory.scheduler, piecesRoutine, this.#parts, (summary: CoreSummary) => {
-      this.#summary = summary;
-    });
+    return IoSequence.of(
+      this.#parts.kernel.memory.scheduler,
+      piecesRoutine,
+      this.#parts,
+      (summary: CoreSummary) => {
+        this.#summary = summary;
+      },
+    );
   }
 
   /** Once all {@link pieces} were taken. @throws {MemtoolError} `NOT_WRITTEN` before. */
@@ -202,7 +221,9 @@ function* readParts(
     leader,
     owner,
     abi,
-    threads: [...threads].sort((a, b) => Number(a.registers === undefined) - Number(b.registers === undefined)),
+    threads: [...threads].sort(
+      (a, b) => Number(a.registers === undefined) - Number(b.registers === undefined),
+    ),
     ranges,
     notes,
     pageSize,
@@ -211,7 +232,11 @@ function* readParts(
   };
 }
 
-function rangesOf(vmas: readonly NamedVma[], wanted: readonly MemoryRange[] | undefined, leader: Task): CoreRange[] {
+function rangesOf(
+  vmas: readonly NamedVma[],
+  wanted: readonly MemoryRange[] | undefined,
+  leader: Task,
+): CoreRange[] {
   const all = vmas.map(({ value: { start, end, flags }, path }) => ({
     start,
     end,
@@ -268,7 +293,7 @@ function* piecesRoutine(
 /** Gives bytes their place in the file, and counts holes. */
 class Taken implements PieceReceiver {
   count = 0;
-  readonly holes = new Map<string, bigint>();
+  readonly holes = new Map<string, CoreHoles>();
   readonly #sink: Sink<FilePiece>;
   readonly #layout: CoreLayout;
   readonly #ranges: readonly CoreRange[];
@@ -286,8 +311,9 @@ class Taken implements PieceReceiver {
     yield this.#sink.emit({ offset, bytes });
   }
 
-  hole(_index: number, _address: bigint, length: bigint, fault: Fault | undefined): void {
+  hole(_index: number, address: bigint, length: bigint, fault: Fault | undefined): void {
     const reason = holeReason(fault);
-    this.holes.set(reason, (this.holes.get(reason) ?? 0n) + length);
+    const { bytes, first } = this.holes.get(reason) ?? { bytes: 0n, first: address };
+    this.holes.set(reason, { bytes: bytes + length, first });
   }
 }

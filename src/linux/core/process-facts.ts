@@ -84,7 +84,9 @@ function* readCommandLine({ kernel }: KernelData, leader: Task, report: OnDamage
   const { bytes, holes } = yield* memoryOfTask(kernel, leader).readPartial(argStart, length);
   const hole = holes[0];
   if (hole !== undefined)
-    report(damage("the command line of the process", argStart + BigInt(hole.start), "unreadable", hole.fault));
+    report(
+      damage("the command line of the process", argStart + BigInt(hole.start), "unreadable", hole.fault),
+    );
   // What separates arguments is shown as a space, as the kernel does.
   return bytes.slice(0, hole?.start ?? length).map((byte) => (byte === 0 ? 0x20 : byte));
 }

@@ -65,7 +65,9 @@ function* readXStates(
     let size = components.end;
     let features = all;
     if (fpstate !== undefined && fpstate !== 0n) {
-      const [row] = (yield* FPSTATE.onIf(types)?.read(memory, [fpstate]) ?? []) as { value?: { size: number; features?: bigint; registers: bigint } }[];
+      const [row] = (yield* FPSTATE.onIf(types)?.read(memory, [fpstate]) ?? []) as {
+        value?: { size: number; features?: bigint; registers: bigint };
+      }[];
       at = row?.value?.registers;
       size = row?.value?.size ?? 0;
       features ??= row?.value?.features;
@@ -82,7 +84,8 @@ function* readXStates(
       components.table,
       pkru,
     );
-    if (state === undefined) report(damage("the vector registers of a thread", at, "unreadable", hole?.fault ?? 0));
+    if (state === undefined)
+      report(damage("the vector registers of a thread", at, "unreadable", hole?.fault ?? 0));
     else if (state.lost.length > 0) {
       const which = `components ${state.lost.join(", ")} of XSAVE are left out: where they lie is not known`;
       report(damage("the vector registers of a thread", at, "invalid", 0, which));

@@ -81,7 +81,10 @@ const RISCV64_NAMES =
   "ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6".split(" ");
 const RISCV64 = record("pt_regs", {
   pc: word("epc"),
-  ...(Object.fromEntries(RISCV64_NAMES.map((name) => [name, word(name)])) as Record<string, ReturnType<typeof word>>),
+  ...(Object.fromEntries(RISCV64_NAMES.map((name) => [name, word(name)])) as Record<
+    string,
+    ReturnType<typeof word>
+  >),
   status: word("status"),
 });
 
@@ -99,7 +102,8 @@ const FRAMES: Readonly<Record<LinuxKernel["architecture"], SavedFrame>> = {
     decode(value, thread) {
       const saved = value as Values<typeof X86_64.fields>;
       const { cs, ss, rflags } = saved;
-      if ((cs & 3n) !== 3n || (ss & 3n) !== 3n || cs > 0xffffn || (rflags & EFLAGS) !== EFLAGS) return undefined;
+      if ((cs & 3n) !== 3n || (ss & 3n) !== 3n || cs > 0xffffn || (rflags & EFLAGS) !== EFLAGS)
+        return undefined;
       const { fsBase = 0n, gsBase = 0n, ds = 0, es = 0, fs = 0, gs = 0 } = thread;
       return {
         ...saved,
@@ -143,7 +147,9 @@ const FRAMES: Readonly<Record<LinuxKernel["architecture"], SavedFrame>> = {
     decode({ user }) {
       const words = decodeWords(user as Uint8Array);
       const found = Object.fromEntries(ARM64_NAMES.map((name, i) => [name, words[i] as bigint]));
-      return words.length >= ARM64_NAMES.length && ((found.pstate as bigint) & 0xfn) === 0n ? found : undefined;
+      return words.length >= ARM64_NAMES.length && ((found.pstate as bigint) & 0xfn) === 0n
+        ? found
+        : undefined;
     },
   },
   riscv64: {

@@ -115,7 +115,9 @@ function* readFrames(
       if (stackTop !== undefined && stackTop !== 0n) return BigInt.asUintN(64, stackTop - size);
       return stack === undefined ? undefined : BigInt.asUintN(64, stack + stackSize - BigInt(padding) - size);
     });
-    const left = rows.flatMap((_, i) => (found[i]?.values === undefined && places[i] !== undefined ? [i] : []));
+    const left = rows.flatMap((_, i) =>
+      found[i]?.values === undefined && places[i] !== undefined ? [i] : [],
+    );
     const plan = frame.plan.on(data.types);
     const read = yield* plan.read(
       data.memory,

@@ -38,7 +38,9 @@ export interface XState {
 }
 
 /** What processors have that have AVX, where the kernel's own table is not known: others' places differ between makers. */
-export const COMMON_COMPONENTS: XComponents = new Map([[2, { offset: HEADER_END, size: 256, aligned: false }]]);
+export const COMMON_COMPONENTS: XComponents = new Map([
+  [2, { offset: HEADER_END, size: 256, aligned: false }],
+]);
 
 /**
  * Brings a saved state into the plain form.
