@@ -9,8 +9,8 @@ import { escapeText, toJson } from "../render/escape.js";
 import { reasonOf, reasonText } from "../render/hole.js";
 import { bytesText, hex } from "../render/numbers.js";
 import { HoleSummary } from "../summary.js";
+import { noteSwappedAt } from "../swapped.js";
 import type { KernelContext } from "./command.js";
-import { noteSwappedAt } from "./dump.js";
 import type { DumpOptions } from "./dump-options.js";
 import type { DamageSummary } from "./listing.js";
 

@@ -2,13 +2,11 @@
 import { type WrittenCore, writeCore } from "../../connectors/connectors.js";
 import { MemtoolError } from "../../src/io/index.js";
 import { findProcess, listVmas, memoryOfTask, type Vma } from "../../src/linux/index.js";
-import type { VirtualMemory } from "../../src/paging/index.js";
 import { statusOf } from "../errors.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { bytesText, hex } from "../render/numbers.js";
 import { fields } from "../render/table.js";
-import type { Session } from "../session.js";
-import { noteSwapped } from "../swapped.js";
+import { noteSwappedAt } from "../swapped.js";
 import type { KernelCommand, KernelContext } from "./command.js";
 import { type DumpOptions, dumpOptions } from "./dump-options.js";
 import { dumpRaw } from "./dump-raw.js";
@@ -120,12 +118,6 @@ async function dumpCore(
 
 /** Pages that no process ever touched are no loss. */
 const NEVER_THERE = "not-present";
-
-/** Says how the first page that is in a swap area could be read. */
-export async function noteSwappedAt(session: Session, memory: VirtualMemory, address: bigint): Promise<void> {
-  const absent = (await memory.walk(address)).steps.at(-1)?.absent;
-  if (absent !== undefined) noteSwapped(session, address, absent);
-}
 
 /** What `dump --json` prints. */
 function jsonOf({ path, size, allocated, segments, bytes, holes, core }: WrittenCore): object {

@@ -185,3 +185,15 @@ export function clipped<T extends MemoryRange>(ranges: readonly T[], wanted: rea
     }),
   );
 }
+
+/** `Math.min` of bigints. @internal */
+export function smaller(a: bigint, b: bigint): bigint {
+  if (a < b) return a;
+  return b;
+}
+
+/** `Math.max` of bigints. @internal */
+export function larger(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
+}

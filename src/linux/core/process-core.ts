@@ -20,6 +20,7 @@ import {
   checkRange,
   clipped,
   holeReason,
+  larger,
   type MemoryRange,
   type PieceReceiver,
   readRanges,
@@ -259,7 +260,7 @@ function united(ranges: readonly MemoryRange[]): MemoryRange[] {
   const found: { start: bigint; end: bigint }[] = [];
   for (const { start, end } of sorted) {
     const last = found.at(-1);
-    if (last !== undefined && start <= last.end) last.end = end > last.end ? end : last.end;
+    if (last !== undefined && start <= last.end) last.end = larger(end, last.end);
     else found.push({ start, end });
   }
   return found;
