@@ -179,8 +179,8 @@ export function checkRange({ start, end }: MemoryRange): void {
 export function clipped<T extends MemoryRange>(ranges: readonly T[], wanted: readonly MemoryRange[]): T[] {
   return ranges.flatMap((range) =>
     wanted.flatMap(({ start, end }) => {
-      const from = start > range.start ? start : range.start;
-      const to = end < range.end ? end : range.end;
+      const from = larger(start, range.start);
+      const to = smaller(end, range.end);
       return from < to ? [{ ...range, start: from, end: to }] : [];
     }),
   );
