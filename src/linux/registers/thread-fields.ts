@@ -9,6 +9,8 @@ import { int, maybe, place, raw, record, type Values, word } from "../objects/re
 /** @internal */
 export const THREAD = record("task_struct", {
   stack: word("stack"),
+  // Whether a CPU runs it (CONFIG_SMP), which the CPU's own variables say too.
+  onCpu: maybe(int("on_cpu")),
   // x86-64: the bases of fs and gs (until 4.7, 296f781a4b7e, `fs` and `gs`), and what the segment registers held.
   fsBase: maybe(word("thread.fsbase", "thread.fs")),
   gsBase: maybe(word("thread.gsbase", "thread.gs")),

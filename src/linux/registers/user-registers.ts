@@ -57,7 +57,7 @@ export function* readThreadStates(
   return rows.map(({ partial: fields, address }, i) => {
     const cpu = running.get(address);
     const state = cpu?.registers;
-    const isRunning = cpu !== undefined;
+    const isRunning = cpu !== undefined || fields.onCpu === 1;
     if (frame !== undefined && state !== undefined && frame.isUser(state))
       return { fields, registers: { values: state, from: "cpu", running: true, stale: false } };
     const found = saved[i];
