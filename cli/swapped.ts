@@ -17,3 +17,9 @@ export function noteSwapped(session: Session, address: bigint, entry: AbsentEntr
   session.hinted = true;
   session.warn(swapHint(hex(address), entry, areas.length > 0));
 }
+
+/** Says how the page at an address, which is in a swap area, could be read. */
+export async function noteSwappedAt(session: Session, memory: VirtualMemory, address: bigint): Promise<void> {
+  const absent = (await memory.walk(address)).steps.at(-1)?.absent;
+  if (absent !== undefined) noteSwapped(session, address, absent);
+}

@@ -27,3 +27,4 @@ export {
 } from "./registry.js";
 export type { SwapArea } from "./swap-files.js";
 export { openInWorker, type WorkerSourceOptions } from "./worker-source.js";
+export { type WriteCoreOptions, type WrittenCore, writeCore } from "./write-core.js";

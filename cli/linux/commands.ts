@@ -1,7 +1,7 @@
 /** The commands over a kernel, in the order of the help. */
 import type { Command } from "commander";
 import { EXIT, UsageError } from "../errors.js";
-import type { Session } from "../session.js";
+import type { GlobalOptions, Session } from "../session.js";
 import { BANNER } from "./banner.js";
 import { CAPABILITIES_COMMAND } from "./capabilities.js";
 import { CGROUPS } from "./cgroups.js";
@@ -10,6 +10,7 @@ import type { CommandOptions, KernelCommand } from "./command.js";
 import { CONFIG } from "./config.js";
 import { CPUS } from "./cpus.js";
 import { DMESG } from "./dmesg.js";
+import { DUMP } from "./dump.js";
 import { EBPF } from "./ebpf.js";
 import { ELFS } from "./elfs.js";
 import { ENV } from "./env.js";
@@ -40,6 +41,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   VMAS,
   ELFS,
   LIBRARIES,
+  DUMP,
   FILES,
   SOCKETS,
   INTERFACES,
@@ -94,8 +96,11 @@ export function addKernelCommands(
         .flat()
         .filter((each): each is string => typeof each === "string");
       command.check?.(args, options);
+      if (command.needsProcess === true && program.opts<GlobalOptions>().pid === undefined) {
+        throw new UsageError(`${command.name}: of which process? Give --pid NUMBER (memtool ps lists them)`);
+      }
       await session(async (opened) => {
-        if (opened.pid !== undefined && command.ofProcess !== true) {
+        if (opened.pid !== undefined && command.ofProcess !== true && command.needsProcess !== true) {
           throw new UsageError(
             `${command.name}: what it lists is the kernel's, not a process's: leave out --pid`,
           );

@@ -19,6 +19,17 @@ export {
   readKernelConfig,
 } from "./config/config.js";
 export type { Gunzip, Gunzipped } from "./config/gunzip.js";
+export type { FilePiece } from "./core/core-layout.js";
+export type { MemoryRange } from "./core/memory-pieces.js";
+export {
+  type CoreHoles,
+  type CoreOptions,
+  type CoreRange,
+  type CoreSummary,
+  type CoreThread,
+  ProcessCore,
+  readCore,
+} from "./core/process-core.js";
 export { type Cpu, type CpuOptions, type CpuTask, listCpus } from "./cpus/cpu.js";
 export type { Arm64Processor } from "./cpus/cpu-arm64.js";
 export type { CpuRegisters } from "./cpus/cpu-states.js";
@@ -127,6 +138,8 @@ export { ownerText } from "./owners/owner-text.js";
 export type { OwnerTargets } from "./owners/targets.js";
 export type { KeptColumn, Need, PagedBytes } from "./paged-bytes.js";
 export { type KernelProfiles, ProfileError } from "./profile/profile.js";
+export type { NamedRegisters } from "./registers/saved-frames.js";
+export type { UserRegisters } from "./registers/user-registers.js";
 export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";
 export { listSlabs, type SlabCache, type SlabConstructor } from "./slab/slab.js";
 export {

@@ -5,6 +5,7 @@ import { type BpfItem, listBpf } from "./bpf/bpf.js";
 import { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
 import type { Checked, CheckOptions } from "./checks/check.js";
 import { CHECK_NAMES, type CheckName, listChecked } from "./checks/checks.js";
+import { type CoreOptions, type ProcessCore, readCore } from "./core/process-core.js";
 import { listFiles, type OpenFile, type OpenFileOptions } from "./files/file.js";
 import { LinuxKernel } from "./kernel.js";
 import { kernelData } from "./kernel-data.js";
@@ -157,6 +158,11 @@ export class Process {
   /** Its mapped ranges. */
   vmas(options: Omit<VmaOptions, "pid"> = {}): IoSequence<Vma> {
     return listVmas(this.linux, { ...options, pid: this.task.tgid });
+  }
+
+  /** As a core file that debuggers open: with its threads' registers, its mapped files, and its memory. */
+  core(options: CoreOptions = {}): Io<ProcessCore> {
+    return readCore(this.linux, this.task.pid ?? -1, options);
   }
 
   /** Its command line. */
