@@ -10,6 +10,7 @@ import { EXIT, statusOf, UsageError } from "../errors.js";
 import { parseAddress } from "../parse.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { hex, hex16 } from "../render/numbers.js";
+import { type RowColumn, writeRows } from "../rows/write-rows.js";
 import type { Session } from "../session.js";
 
 /** Lines about damage that are shown. */
@@ -35,18 +36,11 @@ export async function symbols(
   const linux = await session.machine.linux();
   // The kernel's symbols are the same in every process: but not in one that there isn't.
   if (session.pid !== undefined) await findProcess(linux, session.pid);
-  let good = false;
-  let bad = false;
-  for (const name of names) {
-    let found = false;
-    for await (const symbol of linux.symbols(name)) {
-      found = true;
-      show(session, symbol);
-      await session.out.settle();
-    }
-    good ||= found;
-    if (found) continue;
-    bad = true;
+  const missed: string[] = [];
+  const found = await show(session, symbolsOf(linux, names, missed));
+  const good = found > 0;
+  let bad = missed.length > 0;
+  for (const name of missed) {
     session.report(
       isGlob(name) ? new Error(`no kernel symbol matches "${name}"`) : await whyNot(session, name),
     );
@@ -79,7 +73,48 @@ async function whyNot(session: Session, name: string): Promise<unknown> {
   }
 }
 
-function show(session: Session, symbol: KernelSymbol | NamedAddress): void {
+/** Those of each name; the names of none are `missed`. */
+async function* symbolsOf(
+  linux: LinuxKernel,
+  names: readonly string[],
+  missed: string[],
+): AsyncGenerator<KernelSymbol, void, void> {
+  for (const name of names) {
+    let found = false;
+    for await (const symbol of linux.symbols(name)) {
+      found = true;
+      yield symbol;
+    }
+    if (!found) missed.push(name);
+  }
+}
+
+/** Columns of rows for programs. */
+const COLUMNS: readonly RowColumn<KernelSymbol | NamedAddress>[] = [
+  { field: "name", value: ({ name }) => name },
+  { field: "address", type: "address", value: ({ address }) => address },
+  { field: "type", value: ({ type }) => type },
+  { field: "module", value: ({ module }) => module },
+  { field: "offset", type: "address", value: (symbol) => ("offset" in symbol ? symbol.offset : undefined) },
+];
+
+/** @returns how many there were. */
+async function show(
+  session: Session,
+  symbols: AsyncIterable<KernelSymbol> | Iterable<NamedAddress>,
+): Promise<number> {
+  if (session.rows !== undefined)
+    return await writeRows<KernelSymbol | NamedAddress>(session, symbols, COLUMNS);
+  let count = 0;
+  for await (const symbol of symbols) {
+    count++;
+    showOne(session, symbol);
+    await session.out.settle();
+  }
+  return count;
+}
+
+function showOne(session: Session, symbol: KernelSymbol | NamedAddress): void {
   const { out, options } = session;
   const { name, address, type, module } = symbol;
   const offset = "offset" in symbol ? symbol.offset : undefined;
@@ -116,6 +151,6 @@ async function near(session: Session, text: string): Promise<number> {
     warnOfLost(session, linux);
     return EXIT.failed;
   }
-  show(session, found);
+  await show(session, [found]);
   return EXIT.ok;
 }

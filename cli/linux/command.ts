@@ -15,6 +15,8 @@ export interface KernelCommand {
   readonly options?: readonly (readonly [string, string])[];
   /** Whether it lists what is some process's, so that `--pid` makes it less; what is the kernel's refuses that. */
   readonly ofProcess?: boolean;
+  /** Whether it prints something else than rows of `showList`, so that there is no `--output` for those. */
+  readonly isNoList?: boolean;
   /** Command lines behind `memtool`, without the target. */
   readonly examples: readonly string[];
   /** @throws {UsageError} for arguments that can't be, before the target is opened. */
