@@ -103,8 +103,9 @@ async function show(
   session: Session,
   symbols: AsyncIterable<KernelSymbol> | Iterable<NamedAddress>,
 ): Promise<number> {
-  if (session.rows !== undefined)
-    return await writeRows<KernelSymbol | NamedAddress>(session, symbols, COLUMNS);
+  if (session.rows !== undefined) {
+    return (await writeRows<KernelSymbol | NamedAddress>(session, symbols, COLUMNS)).count;
+  }
   let count = 0;
   for await (const symbol of symbols) {
     count++;
