@@ -6,6 +6,7 @@
  * takes such modules since Node 20.19.
  */
 import { createRequire } from "node:module";
+import { MemtoolError } from "../src/io/index.js";
 
 const require = createRequire(import.meta.url);
 
@@ -29,4 +30,54 @@ export function displayWidth(text: string): number {
 /** Colours. */
 export function loadChalk(): typeof import("chalk") {
   return require("chalk") as typeof import("chalk");
+}
+
+/** What writes Parquet. @throws {MemtoolError} `NO_PACKAGE`. */
+export function loadParquet(): typeof import("hyparquet-writer") {
+  try {
+    return require("hyparquet-writer") as typeof import("hyparquet-writer");
+  } catch (cause) {
+    throw missing("Parquet files", "npm install hyparquet-writer@0.17.0", cause);
+  }
+}
+
+/** A database of SQLite, as both that there are for Node have it. */
+export interface SqliteDatabase {
+  exec(sql: string): void;
+  prepare(sql: string): { run(...values: (string | number | bigint | null)[]): unknown };
+  close(): void;
+}
+
+/** Opens a database: with what Node has itself (since 22.13), else with the package better-sqlite3. @throws {MemtoolError} `NO_PACKAGE`. */
+export function openSqlite(path: string): SqliteDatabase {
+  const node = nodeSqlite();
+  if (node !== undefined) return new node.DatabaseSync(path);
+  let Database: new (path: string) => SqliteDatabase;
+  try {
+    Database = require("better-sqlite3") as typeof Database;
+  } catch (cause) {
+    const how = "take Node 22.13 or later, which has it, or npm install better-sqlite3@12.11.1";
+    throw missing("SQLite files on this Node", how, cause);
+  }
+  return new Database(path);
+}
+
+function nodeSqlite(): { readonly DatabaseSync: new (path: string) => SqliteDatabase } | undefined {
+  const { emitWarning } = process;
+  try {
+    // (It says that it is experimental, to whoever only wants a file.)
+    process.emitWarning = () => {};
+    return require("node:sqlite") as ReturnType<typeof nodeSqlite>;
+  } catch {
+    return undefined;
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+function missing(what: string, how: string, cause: unknown): MemtoolError {
+  const text = `${what} need a package that is not installed: ${how}`;
+  // (That it is not there says no more than this; that it is there and fails, does.)
+  const isAbsent = (cause as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
+  return new MemtoolError("NO_PACKAGE", text, isAbsent ? {} : { cause });
 }

@@ -1,11 +1,11 @@
-/** The file that a picture goes to. */
+/** The file that a picture or a list goes to. */
 import { statSync } from "node:fs";
 import { UsageError } from "./errors.js";
 import type { Session } from "./session.js";
 
-/** Nobody means to replace the dump by its picture. @throws {UsageError} */
-export function checkPicturePath(session: Session, path: string): void {
-  if (path === "") throw new UsageError("--svg: the name of the file is empty");
+/** Nobody means to replace the dump by what is said of it. @throws {UsageError} */
+export function checkPicturePath(session: Session, path: string, option = "--svg"): void {
+  if (path === "") throw new UsageError(`${option}: the name of the file is empty`);
   const there = fileAt(path);
   if (there === undefined) return;
   const { paths } = session.machine;
@@ -15,7 +15,7 @@ export function checkPicturePath(session: Session, path: string): void {
   });
   if (same === undefined) return;
   throw new UsageError(
-    `--svg: ${path} is ${paths.length === 1 ? "the dump itself" : "one of the dump's files"}`,
+    `${option}: ${path} is ${paths.length === 1 ? "the dump itself" : "one of the dump's files"}`,
   );
 }
 

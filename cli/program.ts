@@ -24,6 +24,8 @@ import {
   parseRoot,
 } from "./parse.js";
 import { escapeText } from "./render/escape.js";
+import type { RowChoice } from "./rows/choice.js";
+import { addRowOptions, rowsOf } from "./rows/options.js";
 import { type SearchCommandOptions, searchWanted } from "./search/patterns.js";
 import { needsKernel } from "./search/places.js";
 import { searchCommand } from "./search/search.js";
@@ -243,8 +245,7 @@ export async function run(
       return session((opened) => translate(opened, addresses, options), "virtual");
     });
 
-  program
-    .command("maps")
+  addRowOptions(program.command("maps"))
     .description("every mapped run: contiguous in both address spaces, with one page size and rights")
     .argument("[address]", "where to begin (default: the whole address space)")
     .option("-l, --length <bytes>", "how far to go from there")
@@ -260,20 +261,20 @@ export async function run(
     .action((address: string | undefined, options: MapsCommandOptions) => {
       checkMapsOptions(address, options);
       checkAddresses(address === undefined ? [] : [address], false);
-      return session((opened) => maps(opened, address, options), "virtual");
+      return session((opened) => maps(opened, address, options), "virtual", rowsOf(program, "maps", options));
     });
 
-  program
-    .command("roots")
+  addRowOptions(program.command("roots"))
     .description(
       "page-table roots: those that registers and the kernel tell of, and all that a search of RAM finds",
     )
     .option("--all", "tries every format of the architecture, also where the dump says which it is")
     .addHelpText("after", example(`roots -f ${FIXTURE}`))
-    .action((options: RootsCommandOptions) => session((opened) => roots(opened, options), "roots"));
+    .action((options: RootsCommandOptions) =>
+      session((opened) => roots(opened, options), "roots", rowsOf(program, "roots", options)),
+    );
 
-  program
-    .command("symbols")
+  addRowOptions(program.command("symbols"))
     .description(
       "kernel symbols by name or pattern (*, ?, [a-z]), or the one near an address; with --pid, those of a process too",
     )
@@ -284,7 +285,7 @@ export async function run(
       `${example(`symbols init_task 'init_*_ns' -f ${FIXTURE}`)}\n  $ memtool symbols '__vdso_*' --pid 98 -f ${FIXTURE}`,
     )
     .action((names: string[], options: SymbolsCommandOptions) =>
-      session((opened) => symbols(opened, names, options), "kernel"),
+      session((opened) => symbols(opened, names, options), "kernel", rowsOf(program, "symbols", options)),
     );
 
   program
@@ -336,7 +337,7 @@ export async function run(
   addKernelCommands(
     program,
     (line) => example(`${line} -f ${FIXTURE}`),
-    (action) => session(action, "kernel"),
+    (action, rows) => session(action, "kernel", rows),
   );
 
   try {
@@ -364,8 +365,13 @@ export async function run(
     );
   }
 
-  async function session(action: (session: Session) => Promise<number>, purpose: Purpose = "memory") {
-    const opened = await Session.open(program.opts<GlobalOptions>(), environment, purpose);
+  async function session(
+    action: (session: Session) => Promise<number>,
+    purpose: Purpose = "memory",
+    rows?: RowChoice,
+  ) {
+    const options = { ...program.opts<GlobalOptions>(), rows };
+    const opened = await Session.open(options, environment, purpose);
     try {
       status = await action(opened);
     } finally {

@@ -27,6 +27,7 @@ import {
 } from "./parse.js";
 import { escapeText } from "./render/escape.js";
 import { Progress } from "./render/progress.js";
+import type { RowChoice } from "./rows/choice.js";
 import type { Space } from "./space.js";
 import type { Style } from "./style.js";
 
@@ -47,6 +48,8 @@ export interface GlobalOptions {
   readonly kaslr?: string;
   readonly write?: boolean;
   readonly json?: boolean;
+  /** `--output` of what lists rows. */
+  readonly rows?: RowChoice | undefined;
   /** `--cache`. */
   readonly cache?: boolean;
 }
@@ -206,6 +209,16 @@ export class Session {
       await machine.close();
       throw error;
     }
+  }
+
+  /** Where rows go, if `--output` says it. */
+  get rows(): RowChoice | undefined {
+    return this.options.rows;
+  }
+
+  /** Whether rows are written for programs: by `--json` or `--output`. */
+  get isForPrograms(): boolean {
+    return this.options.json === true || this.rows !== undefined;
   }
 
   get out(): Output {

@@ -6,6 +6,8 @@ import { AREA_HEADING, areaJson, areaText } from "../render/area.js";
 import { toJson } from "../render/escape.js";
 import { within } from "../render/numbers.js";
 import { RUN_HEADING, runJson, runText } from "../render/translation.js";
+import { AREA_COLUMNS, RUN_COLUMNS } from "../rows/map-columns.js";
+import { writeRows } from "../rows/write-rows.js";
 import type { Session } from "../session.js";
 import { describeEntry, noteSwapped } from "../swapped.js";
 import { mapsDiff } from "./maps-diff.js";
@@ -22,6 +24,7 @@ export interface MapsCommandOptions {
   readonly summary?: boolean;
   readonly diff?: string;
   readonly svg?: string;
+  readonly output?: string;
 }
 
 /** Views of a space that exclude each other. */
@@ -35,6 +38,9 @@ export function checkMapsOptions(address: string | undefined, options: MapsComma
   if (other !== undefined) throw new UsageError(`--${view} and --${other} exclude each other`);
   if (options.wx === true && view !== undefined && view !== "rights")
     throw new UsageError(`--wx and --${view} exclude each other`);
+  if (options.output !== undefined && view !== undefined && view !== "rights") {
+    throw new UsageError(`--output is for lists of runs and areas: leave out --${view}, or take --json`);
+  }
   if (options.diff !== undefined) parseRoot(options.diff);
   if (options.svg === "") throw new UsageError("--svg: the name of the file is empty");
 }
@@ -90,32 +96,45 @@ async function listMaps(
   { rights, wx }: MapsCommandOptions,
 ): Promise<number> {
   const { out } = session;
-  const json = session.options.json === true;
   const { style } = session.environment;
-  let good = false;
-  let bad = false;
-  const passes = wx === true ? [isWx, (run: MapRun | MapArea) => !isWx(run)] : [() => true];
-  for (const [pass, isWanted] of passes.entries()) {
-    let none = true;
-    for await (const run of rights === true ? memory.areas(range) : memory.maps(range)) {
+  const seen = { good: false, bad: false, wx: false };
+  const runs = wantedRuns(memory, range, { rights: rights === true, wx: wx === true }, seen);
+  if (session.rows !== undefined) {
+    await writeRows(session, runs, rights === true ? AREA_COLUMNS : RUN_COLUMNS);
+    return statusOf(seen.good, seen.bad);
+  }
+  const json = session.options.json === true;
+  let isFirst = true;
+  for await (const run of runs) {
+    if (!json && isFirst) out.text(`${style.heading(rights === true ? AREA_HEADING : RUN_HEADING)}\n`);
+    isFirst = false;
+    const line = linesOf(session, memory, run);
+    if (json) out.text(`${toJson(line[0])}\n`);
+    else out.text(wx === true && isWx(run) ? `${style.missing(line[1] as string)}\n` : `${line[1]}\n`);
+    await out.settle();
+  }
+  if (!json && wx === true && !seen.wx)
+    session.warn(`nothing is both writable and executable${within(range)}`);
+  if (!json && isFirst) session.warn(`nothing is mapped${within(range)}`);
+  return statusOf(seen.good, seen.bad);
+}
+
+/** What is listed, in its order; `seen` is told what was among it. */
+async function* wantedRuns(
+  memory: VirtualMemory,
+  range: VirtualRange,
+  { rights, wx }: { readonly rights: boolean; readonly wx: boolean },
+  seen: { good: boolean; bad: boolean; wx: boolean },
+): AsyncGenerator<MapRun | MapArea, void, void> {
+  const passes = wx ? [isWx, (run: MapRun | MapArea) => !isWx(run)] : [() => true];
+  for (const isWanted of passes) {
+    for await (const run of rights ? memory.areas(range) : memory.maps(range)) {
       if (!isWanted(run)) continue;
-      if (!json && !good && !bad)
-        out.text(`${style.heading(rights === true ? AREA_HEADING : RUN_HEADING)}\n`);
-      none = false;
       // (Of what is swapped out, that is known.)
-      if (run.state === undefined || run.state === "swapped") good = true;
-      else bad = true;
-      const line = linesOf(session, memory, run);
-      if (json) out.text(`${toJson(line[0])}\n`);
-      else out.text(wx === true && pass === 0 ? `${style.missing(line[1] as string)}\n` : `${line[1]}\n`);
-      await out.settle();
-    }
-    if (wx === true && pass === 0 && none && !json) {
-      session.warn(`nothing is both writable and executable${within(range)}`);
+      if (run.state === undefined || run.state === "swapped") seen.good = true;
+      else seen.bad = true;
+      if (isWx(run)) seen.wx = true;
+      yield run;
     }
   }
-  if (!good && !bad && !json) {
-    session.warn(`nothing is mapped${within(range)}`);
-  }
-  return statusOf(good, bad);
 }

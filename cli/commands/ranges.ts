@@ -15,6 +15,8 @@ import {
   partOf,
 } from "../render/mapping.js";
 import { hex } from "../render/numbers.js";
+import { MAPPING_COLUMNS } from "../rows/map-columns.js";
+import { writeRows } from "../rows/write-rows.js";
 import type { Session } from "../session.js";
 
 /** The mappings of a process as its system lists them, clipped. @returns the exit status. */
@@ -25,19 +27,22 @@ export async function rangeMaps(
   end: bigint,
 ): Promise<number> {
   const { out } = session;
-  const json = session.options.json === true;
-  let found = false;
-  for (const range of now(session, space).ranges()) {
+  const parts = [...now(session, space).ranges()].flatMap((range) => {
     const from = range.start > start ? range.start : start;
     const to = range.end < end ? range.end : end;
-    if (from >= to) continue;
-    if (!json && !found) out.text(`${session.environment.style.heading(MAPPING_HEADING)}\n`);
-    found = true;
-    const part = partOf(range, from, to);
+    return from < to ? [partOf(range, from, to)] : [];
+  });
+  if (session.rows !== undefined) {
+    await writeRows(session, parts, MAPPING_COLUMNS);
+    return EXIT.ok;
+  }
+  const json = session.options.json === true;
+  if (!json && parts.length > 0) out.text(`${session.environment.style.heading(MAPPING_HEADING)}\n`);
+  for (const part of parts) {
     out.text(json ? `${toJson(mappingJson(part))}\n` : `${mappingText(part)}\n`);
     await out.settle();
   }
-  if (!found && !json) session.warn(`nothing is mapped from ${hex(start)} to ${hex(end)}`);
+  if (parts.length === 0 && !json) session.warn(`nothing is mapped from ${hex(start)} to ${hex(end)}`);
   return EXIT.ok;
 }
 

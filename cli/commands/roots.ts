@@ -3,6 +3,7 @@ import { EXIT, UsageError } from "../errors.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { hex } from "../render/numbers.js";
 import { type Column, table } from "../render/table.js";
+import { type RowColumn, writeRows } from "../rows/write-rows.js";
 import { findFormat, type Session } from "../session.js";
 
 /** Options as the command line has them. */
@@ -23,8 +24,9 @@ export async function roots(session: Session, options: RootsCommandOptions): Pro
   if (options.all !== true) await findFormat(machine);
   const found = await machine.findRoots({ all: options.all });
   session.clearProgress();
-  for (const root of found.roots) out.text(json ? `${toJson(rootJson(root, found))}\n` : "");
-  if (!json && found.roots.length > 0) out.text(rootsText(found, session.environment.style.heading));
+  if (session.rows !== undefined) await writeRows(session, found.roots, rowColumns(found));
+  else if (json) for (const root of found.roots) out.text(`${toJson(rootJson(root, found))}\n`);
+  else if (found.roots.length > 0) out.text(rootsText(found, session.environment.style.heading));
   for (const warning of warningsOf(found, session)) session.warn(warning);
   return found.roots.length === 0 ? EXIT.failed : EXIT.ok;
 }
@@ -66,6 +68,19 @@ function rootJson(root: FoundRoot, { mmu }: FoundRoots): Record<string, unknown>
     ...(userPages === undefined ? {} : { userPages, counted }),
     reasons,
   };
+}
+
+function rowColumns({ mmu }: FoundRoots): readonly RowColumn<FoundRoot>[] {
+  return [
+    { field: "root", type: "address", value: ({ root }) => root },
+    { field: "half", value: ({ half }) => half },
+    { field: "format", value: () => mmu?.name },
+    { field: "kind", value: ({ kind }) => kind },
+    { field: "score", type: "number", value: ({ score }) => score },
+    { field: "userPages", type: "integer", value: ({ userPages }) => userPages },
+    { field: "counted", type: "boolean", value: ({ counted }) => counted },
+    { field: "reasons", type: "json", value: ({ reasons }) => reasons },
+  ];
 }
 
 const COLUMNS: readonly Column[] = [

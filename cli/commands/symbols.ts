@@ -13,6 +13,7 @@ import { EXIT, statusOf, UsageError } from "../errors.js";
 import { parseAddress } from "../parse.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { hex, hex16 } from "../render/numbers.js";
+import { type RowColumn, writeRows } from "../rows/write-rows.js";
 import { KERNEL_OBJECT, type Session, withUserSymbols } from "../session.js";
 
 /** Lines about damage that are shown. */
@@ -37,19 +38,12 @@ export async function symbols(
     throw new UsageError("no name: give one or more, a pattern such as '*_task', or --near ADDRESS");
   const linux = await session.machine.linux();
   const own = await session.userSymbols();
-  let good = false;
-  let bad = false;
-  for (const name of names) {
-    let found = false;
-    for await (const symbol of symbolsOf(linux, own, name)) {
-      found = true;
-      show(session, symbol);
-      await session.out.settle();
-    }
-    good ||= found;
-    if (found) continue;
-    bad = true;
-    const whose = own === undefined ? "kernel symbol" : "symbol of the process or the kernel";
+  const missed: string[] = [];
+  const found = await show(session, symbolsOfAll(linux, own, names, missed));
+  const good = found > 0;
+  let bad = missed.length > 0;
+  const whose = own === undefined ? "kernel symbol" : "symbol of the process or the kernel";
+  for (const name of missed) {
     session.report(
       isGlob(name) ? new Error(`no ${whose} matches "${name}"`) : await whyNot(session, own, name),
     );
@@ -67,6 +61,23 @@ export async function symbols(
     bad = warnOfLost(session, linux) || bad;
   }
   return statusOf(good, bad);
+}
+
+/** Those of each name; the names of none are `missed`. */
+async function* symbolsOfAll(
+  linux: LinuxKernel,
+  own: UserSymbolTable | undefined,
+  names: readonly string[],
+  missed: string[],
+): AsyncGenerator<KernelSymbol, void, void> {
+  for (const name of names) {
+    let found = false;
+    for await (const symbol of symbolsOf(linux, own, name)) {
+      found = true;
+      yield symbol;
+    }
+    if (!found) missed.push(name);
+  }
 }
 
 /** Those of a name or pattern: the process's, then the kernel's. With an object in front, its own. */
@@ -108,7 +119,33 @@ async function whyNot(session: Session, own: UserSymbolTable | undefined, name: 
   }
 }
 
-function show(session: Session, symbol: KernelSymbol | NamedAddress | UserSymbol): void {
+/** Columns of rows for programs. */
+const COLUMNS: readonly RowColumn<KernelSymbol | NamedAddress | UserSymbol>[] = [
+  { field: "name", value: ({ name }) => name },
+  { field: "address", type: "address", value: ({ address }) => address },
+  { field: "type", value: ({ type }) => type },
+  { field: "module", value: ({ module }) => module },
+  { field: "offset", type: "address", value: (symbol) => ("offset" in symbol ? symbol.offset : undefined) },
+];
+
+/** @returns how many there were. */
+async function show(
+  session: Session,
+  symbols: AsyncIterable<KernelSymbol> | Iterable<NamedAddress>,
+): Promise<number> {
+  if (session.rows !== undefined) {
+    return (await writeRows<KernelSymbol | NamedAddress | UserSymbol>(session, symbols, COLUMNS)).count;
+  }
+  let count = 0;
+  for await (const symbol of symbols) {
+    count++;
+    showOne(session, symbol);
+    await session.out.settle();
+  }
+  return count;
+}
+
+function showOne(session: Session, symbol: KernelSymbol | NamedAddress | UserSymbol): void {
   const { out, options } = session;
   const { name, address, type, module } = symbol;
   const offset = "offset" in symbol ? symbol.offset : undefined;
@@ -158,6 +195,6 @@ async function near(session: Session, text: string): Promise<number> {
     warnOfLost(session, linux);
     return EXIT.failed;
   }
-  show(session, found);
+  await show(session, [found]);
   return EXIT.ok;
 }

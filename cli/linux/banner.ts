@@ -23,7 +23,7 @@ export const BANNER: KernelCommand = {
   async run({ session, kernel }) {
     const damage = new DamageSummary();
     const banner = await readBanner(kernel, { onDamage: damage.add });
-    if (session.options.json === true) return await showList(session, [banner], COLUMNS, damage);
+    if (session.isForPrograms) return await showList(session, [banner], COLUMNS, damage);
     session.out.text(`${escapeText(banner.banner ?? "?")}\n`);
     for (const { title, value } of COLUMNS) {
       if (title === undefined) continue;

@@ -10,8 +10,8 @@ import { DamageSummary, type ListColumn, showList } from "./listing.js";
 const SETS = ["permitted", "effective", "inheritable", "bounding", "ambient"] as const;
 
 const COLUMNS: readonly ListColumn<TaskCapabilities>[] = [
-  { field: "pid", title: "PID", right: true, value: ({ pid }) => pid },
-  { field: "tgid", value: ({ tgid }) => tgid },
+  { field: "pid", type: "integer", title: "PID", right: true, value: ({ pid }) => pid },
+  { field: "tgid", type: "integer", value: ({ tgid }) => tgid },
   { field: "comm", title: "COMMAND", value: ({ comm }) => comm },
   ...SETS.map(
     (set): ListColumn<TaskCapabilities> => ({
@@ -21,7 +21,7 @@ const COLUMNS: readonly ListColumn<TaskCapabilities>[] = [
       cell: (task) => setText(task[set]),
     }),
   ),
-  { field: "names", value: namesOf },
+  { field: "names", type: "json", value: namesOf },
 ];
 
 /** `memtool capabilities`. */

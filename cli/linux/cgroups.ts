@@ -3,20 +3,21 @@ import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<Cgroup>[] = [
-  { field: "pid", title: "PID", right: true, value: (each) => each.pid },
+  { field: "pid", type: "integer", title: "PID", right: true, value: (each) => each.pid },
   { field: "comm", title: "COMMAND", value: (each) => each.comm },
-  { field: "hierarchy", title: "HIERARCHY", right: true, value: (each) => each.hierarchy },
-  { field: "version", title: "VERSION", right: true, value: (each) => each.version },
+  { field: "hierarchy", type: "integer", title: "HIERARCHY", right: true, value: (each) => each.hierarchy },
+  { field: "version", type: "integer", title: "VERSION", right: true, value: (each) => each.version },
   { field: "name", title: "NAME", value: (each) => each.name },
   {
     field: "controllers",
+    type: "json",
     title: "CONTROLLERS",
     value: (each) => each.controllers,
     cell: (each) => each.controllers?.join(","),
   },
   { field: "path", title: "PATH", value: (each) => each.path, cell: pathText },
-  { field: "deleted", value: (each) => each.deleted },
-  { field: "cgroup", value: (each) => each.cgroup },
+  { field: "deleted", type: "boolean", value: (each) => each.deleted },
+  { field: "cgroup", type: "address", value: (each) => each.cgroup },
 ];
 
 /** `memtool cgroups`. */

@@ -17,6 +17,8 @@ export interface KernelCommand {
   readonly ofProcess?: boolean;
   /** Whether it is about one process: `--pid` must be given. */
   readonly needsProcess?: boolean;
+  /** Whether it prints something else than rows of `showList`, so that there is no `--output` for those. */
+  readonly isNoList?: boolean;
   /** Command lines behind `memtool`, without the target. */
   readonly examples: readonly string[];
   /** @throws {UsageError} for arguments that can't be, before the target is opened. */

@@ -1,6 +1,8 @@
 /** The commands over a kernel, in the order of the help. */
 import type { Command } from "commander";
 import { EXIT, UsageError } from "../errors.js";
+import type { RowChoice } from "../rows/choice.js";
+import { addRowOptions, rowsOf } from "../rows/options.js";
 import type { GlobalOptions, Session } from "../session.js";
 import { BANNER } from "./banner.js";
 import { CAPABILITIES_COMMAND } from "./capabilities.js";
@@ -80,13 +82,14 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
 export function addKernelCommands(
   program: Command,
   example: (command: string) => string,
-  session: (action: (session: Session) => Promise<number>) => Promise<void>,
+  session: (action: (session: Session) => Promise<number>, rows: RowChoice | undefined) => Promise<void>,
 ): void {
   const version = program.version() ?? "";
   for (const command of KERNEL_COMMANDS) {
     const added = program.command(command.name).description(command.description);
     for (const [name, description] of command.arguments ?? []) added.argument(name, description);
     for (const [flags, description] of command.options ?? []) added.option(flags, description);
+    if (command.isNoList !== true) addRowOptions(added);
     for (const line of command.examples) added.addHelpText("after", example(line));
     added.action(async (...given: unknown[]) => {
       // Commander gives arguments, options, the command itself.
@@ -99,6 +102,7 @@ export function addKernelCommands(
       if (command.needsProcess === true && program.opts<GlobalOptions>().pid === undefined) {
         throw new UsageError(`${command.name}: of which process? Give --pid NUMBER (memtool ps lists them)`);
       }
+      const rows = command.isNoList === true ? undefined : rowsOf(program, command.name, options);
       await session(async (opened) => {
         if (opened.pid !== undefined && command.ofProcess !== true && command.needsProcess !== true) {
           throw new UsageError(
@@ -119,7 +123,7 @@ export function addKernelCommands(
         const damage = [symbolDamage, typeDamage].filter((each) => each !== undefined);
         for (const each of damage) opened.warn(each);
         return status === EXIT.ok && damage.length > 0 ? EXIT.partial : status;
-      });
+      }, rows);
     });
   }
 }

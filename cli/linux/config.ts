@@ -12,6 +12,7 @@ export const CONFIG: KernelCommand = {
   name: "config",
   description: "the configuration that the kernel was built with, where it holds it (CONFIG_IKCONFIG)",
   arguments: [["[name...]", "options, such as SMP, CONFIG_SMP or 'BPF*' (default: the whole text)"]],
+  isNoList: true,
   examples: ["config", "config SMP 'BPF*'"],
   async run({ session, kernel, args }) {
     const damage = new DamageSummary();

@@ -6,26 +6,33 @@ import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, type ListValue, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<Cpu>[] = [
-  { field: "cpu", title: "CPU", right: true, value: ({ number }) => number },
-  { field: "online", title: "ONLINE", value: ({ online }) => online },
-  { field: "present", value: ({ present }) => present },
-  { field: "processor", title: "PROCESSOR", value: processorFields, cell: processorText },
-  { field: "perCpu", title: "PER-CPU", value: ({ perCpu }) => perCpu },
-  { field: "perCpuOffset", value: ({ perCpuOffset }) => perCpuOffset },
-  { field: "task", value: ({ current }) => current?.address },
-  { field: "pid", title: "PID", right: true, value: ({ current }) => current?.pid },
+  { field: "cpu", type: "integer", title: "CPU", right: true, value: ({ number }) => number },
+  { field: "online", type: "boolean", title: "ONLINE", value: ({ online }) => online },
+  { field: "present", type: "boolean", value: ({ present }) => present },
+  { field: "processor", type: "json", title: "PROCESSOR", value: processorFields, cell: processorText },
+  { field: "perCpu", type: "address", title: "PER-CPU", value: ({ perCpu }) => perCpu },
+  { field: "perCpuOffset", type: "address", value: ({ perCpuOffset }) => perCpuOffset },
+  { field: "task", type: "address", value: ({ current }) => current?.address },
+  { field: "pid", type: "integer", title: "PID", right: true, value: ({ current }) => current?.pid },
   { field: "comm", title: "COMM", value: ({ current }) => current?.comm },
-  { field: "idle", title: "IDLE", value: ({ idle }) => idle },
-  { field: "running", value: ({ running }) => running },
+  { field: "idle", type: "boolean", title: "IDLE", value: ({ idle }) => idle },
+  { field: "running", type: "integer", value: ({ running }) => running },
   {
     field: "pc",
+    type: "address",
     title: "AT",
     value: ({ pc }) => pc ?? null,
     cell: ({ pc, symbol }) => (pc === undefined ? "-" : symbol === undefined ? hex(pc) : symbolText(symbol)),
   },
   { field: "symbol", value: ({ symbol }) => (symbol === undefined ? null : symbolText(symbol)) },
-  { field: "sp", title: "STACK", value: ({ sp }) => sp ?? null, cell: ({ sp }) => (sp ? hex(sp) : "-") },
-  { field: "registers", value: ({ registers }) => registers ?? null },
+  {
+    field: "sp",
+    type: "address",
+    title: "STACK",
+    value: ({ sp }) => sp ?? null,
+    cell: ({ sp }) => (sp ? hex(sp) : "-"),
+  },
+  { field: "registers", type: "json", value: ({ registers }) => registers ?? null },
 ];
 
 /** `memtool cpus`. */
@@ -42,7 +49,7 @@ export const CPUS: KernelCommand = {
     const registers = session.machine.image?.notes.cpus ?? [];
     const cpus = await listCpus(kernel, { registers, onDamage: damage.add }).toArray();
     const status = await showList(session, cpus, COLUMNS, damage);
-    if (session.options.json === true) return status;
+    if (session.isForPrograms) return status;
     if (options.features === true) showFeatures(session, cpus);
     if (options.registers === true) showRegisters(session, cpus);
     if (registers.length === 0) session.warn("the dump has no registers of CPUs");

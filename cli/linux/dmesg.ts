@@ -4,13 +4,13 @@ import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<LogRecord>[] = [
-  { field: "sequence", value: ({ sequence }) => sequence },
-  { field: "time", value: ({ time }) => time },
+  { field: "sequence", type: "integer", value: ({ sequence }) => sequence },
+  { field: "time", type: "number", value: ({ time }) => time },
   { field: "level", value: ({ level }) => LOG_LEVELS[level] ?? level },
   { field: "facility", value: ({ facility }) => LOG_FACILITIES[facility] ?? facility },
   { field: "text", value: ({ text }) => text },
   { field: "caller", value: ({ caller }) => caller ?? null },
-  { field: "about", value: ({ about }) => ({ ...about }) },
+  { field: "about", type: "json", value: ({ about }) => ({ ...about }) },
 ];
 
 /** `memtool dmesg`. */
@@ -21,7 +21,7 @@ export const DMESG: KernelCommand = {
   async run({ session, kernel }) {
     const damage = new DamageSummary();
     const records = listLog(kernel, { onDamage: damage.add });
-    if (session.options.json === true) return await showList(session, records, COLUMNS, damage);
+    if (session.isForPrograms) return await showList(session, records, COLUMNS, damage);
     // As dmesg shows it: no table.
     for await (const record of records) {
       for (const line of record.text.split("\n")) {

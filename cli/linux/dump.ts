@@ -32,6 +32,7 @@ export const DUMP: KernelCommand = {
     "dump --pid 98 --vma 0x100000040000 --format raw --fill 0 -o range.bin",
   ],
   needsProcess: true,
+  isNoList: true,
   check(_args, options) {
     dumpOptions(options);
   },

@@ -12,7 +12,7 @@ interface Variable {
 }
 
 const COLUMNS: readonly ListColumn<Variable>[] = [
-  { field: "pid", title: "PID", right: true, value: ({ pid }) => pid },
+  { field: "pid", type: "integer", title: "PID", right: true, value: ({ pid }) => pid },
   { field: "comm", title: "PROCESS", value: ({ comm }) => comm },
   { field: "name", title: "NAME", value: ({ name }) => name },
   { field: "value", title: "VALUE", value: ({ value }) => value },

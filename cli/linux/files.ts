@@ -3,19 +3,26 @@ import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, type ListValue, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<OpenFile>[] = [
-  { field: "pid", title: "PID", right: true, value: (file) => file.pid },
+  { field: "pid", type: "integer", title: "PID", right: true, value: (file) => file.pid },
   { field: "comm", title: "COMMAND", value: (file) => file.comm },
   { field: "fd", title: "FD", right: true, value: (file) => file.fd },
   { field: "type", title: "TYPE", value: (file) => file.type },
-  { field: "flags", title: "FLAGS", value: (file) => file.flags, cell: flagsText },
-  { field: "flagNames", value: (file) => file.flagNames },
-  { field: "position", title: "POSITION", right: true, value: (file) => file.position },
+  { field: "flags", type: "integer", title: "FLAGS", value: (file) => file.flags, cell: flagsText },
+  { field: "flagNames", type: "json", value: (file) => file.flagNames },
+  { field: "position", type: "integer", title: "POSITION", right: true, value: (file) => file.position },
   { field: "device", title: "DEVICE", right: true, value: (file) => numbers(file.device) },
   { field: "special", value: (file) => numbers(file.special, null) },
-  { field: "inode", title: "INODE", right: true, value: (file) => exact(file.inode), cell: inodeText },
+  {
+    field: "inode",
+    type: "unsigned",
+    title: "INODE",
+    right: true,
+    value: (file) => exact(file.inode),
+    cell: inodeText,
+  },
   { field: "path", title: "PATH", value: (file) => file.path, cell: pathText },
-  { field: "unmounted", value: (file) => file.unmounted },
-  { field: "file", value: (file) => file.file },
+  { field: "unmounted", type: "boolean", value: (file) => file.unmounted },
+  { field: "file", type: "address", value: (file) => file.file },
 ];
 
 /** `memtool files`. */

@@ -3,12 +3,12 @@ import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<Resource>[] = [
-  { field: "start", title: "START", right: true, value: ({ start }) => start },
-  { field: "end", title: "END (EXCLUSIVE)", right: true, value: ({ end }) => end },
+  { field: "start", type: "address", title: "START", right: true, value: ({ start }) => start },
+  { field: "end", type: "address", title: "END (EXCLUSIVE)", right: true, value: ({ end }) => end },
   { field: "name", title: "NAME", value: ({ name }) => name, cell: nameText },
-  { field: "depth", value: ({ depth }) => depth },
-  { field: "flags", value: ({ flags }) => flags },
-  { field: "address", value: ({ address }) => address },
+  { field: "depth", type: "integer", value: ({ depth }) => depth },
+  { field: "flags", type: "address", value: ({ flags }) => flags },
+  { field: "address", type: "address", value: ({ address }) => address },
 ];
 
 /** `memtool iomem`. */

@@ -4,12 +4,13 @@ import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<Interrupt>[] = [
   { field: "label", title: "IRQ", right: true, value: ({ label }) => label },
-  { field: "irq", value: ({ irq }) => irq },
-  { field: "total", title: "COUNT", right: true, value: ({ total }) => total },
-  { field: "counts", value: counts },
+  { field: "irq", type: "integer", value: ({ irq }) => irq },
+  { field: "total", type: "integer", title: "COUNT", right: true, value: ({ total }) => total },
+  { field: "counts", type: "json", value: counts },
   { field: "chip", title: "CHIP", value: ({ chip }) => chip },
   {
     field: "hwirq",
+    type: "address",
     title: "HWIRQ",
     right: true,
     value: ({ hwirq }) => hwirq,
@@ -18,26 +19,27 @@ const COLUMNS: readonly ListColumn<Interrupt>[] = [
   { field: "domain", value: ({ domain }) => domain },
   { field: "flow", title: "FLOW", value: ({ flow }) => flow },
   { field: "flowHandler", value: ({ flowHandler }) => flowHandler },
-  { field: "level", value: ({ level }) => level },
+  { field: "level", type: "boolean", value: ({ level }) => level },
   { field: "trigger", title: "TRIGGER", value: ({ trigger }) => trigger, cell: triggerText },
-  { field: "affinity", title: "CPUS", value: ({ affinity }) => affinity, cell: affinityText },
-  { field: "effectiveAffinity", value: ({ effectiveAffinity }) => effectiveAffinity },
+  { field: "affinity", type: "json", title: "CPUS", value: ({ affinity }) => affinity, cell: affinityText },
+  { field: "effectiveAffinity", type: "json", value: ({ effectiveAffinity }) => effectiveAffinity },
   {
     field: "actions",
+    type: "json",
     title: "HANDLERS",
     value: ({ actions }) => actions.map((action) => ({ ...action })),
     cell: actionsText,
   },
   { field: "description", value: ({ description }) => description },
-  { field: "hidden", value: ({ hidden }) => hidden },
-  { field: "address", value: ({ address }) => address },
+  { field: "hidden", type: "boolean", value: ({ hidden }) => hidden },
+  { field: "address", type: "address", value: ({ address }) => address },
 ];
 
 const SOFTIRQ_COLUMNS: readonly ListColumn<Softirq>[] = [
-  { field: "number", title: "NUMBER", right: true, value: ({ number }) => number },
+  { field: "number", type: "integer", title: "NUMBER", right: true, value: ({ number }) => number },
   { field: "name", title: "NAME", value: ({ name }) => name },
-  { field: "total", title: "COUNT", right: true, value: ({ total }) => total },
-  { field: "counts", value: counts },
+  { field: "total", type: "integer", title: "COUNT", right: true, value: ({ total }) => total },
+  { field: "counts", type: "json", value: counts },
   { field: "handler", title: "HANDLER", value: ({ handler }) => handler },
 ];
 

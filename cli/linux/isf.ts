@@ -12,6 +12,7 @@ export const ISF: KernelCommand = {
     ["-o, --output <file>", "the new file, such as symbols/linux/kernel.json (packed if it ends with .gz)"],
     ["--force", "replace the file if it is there"],
   ],
+  isNoList: true,
   examples: ["isf -o kernel.json"],
   check(_args, { output }) {
     if (typeof output !== "string" || output === "") {

@@ -1,15 +1,21 @@
 /** Lists of what a kernel has: a table for people, an object a line for programs, and what was damaged on standard error. */
 import type { Damage } from "../../src/linux/index.js";
 import { statusOf } from "../errors.js";
-import { escapeText, toJson } from "../render/escape.js";
+import { escapeText } from "../render/escape.js";
 import { hex } from "../render/numbers.js";
 import { table } from "../render/table.js";
+import { type FieldType, jsonValue, type ListValue } from "../rows/value.js";
+import { writeRows } from "../rows/write-rows.js";
 import type { Session } from "../session.js";
 
-/** A column of a table, and the field of the JSON objects. */
+export { jsonValue, type ListValue };
+
+/** A column of a table, and the field of the JSON objects and of other rows for programs. */
 export interface ListColumn<T> {
   /** Name of the JSON field. */
   readonly field: string;
+  /** What it holds, for formats whose columns have types; text by default. */
+  readonly type?: FieldType;
   /** Heading of the table; without one, the field is for programs only. */
   readonly title?: string;
   /** Numbers line up on the right. */
@@ -19,17 +25,6 @@ export interface ListColumn<T> {
   /** The cell, where it is not `value` as text. */
   readonly cell?: (item: T) => string | undefined;
 }
-
-/** What a field may hold. */
-export type ListValue =
-  | string
-  | number
-  | bigint
-  | boolean
-  | null
-  | undefined
-  | readonly ListValue[]
-  | { readonly [name: string]: ListValue };
 
 /** Lines about damage that are shown; the rest is counted. */
 const LISTED = 16;
@@ -62,7 +57,7 @@ export class DamageSummary {
 }
 
 /**
- * Shows items as they come (JSON) or once all are there (table), then what was damaged.
+ * Shows items as they come (for programs) or once all are there (table), then what was damaged.
  *
  * @param none What to say on standard error where there is nothing; without it, nothing is said, and it is no failure.
  * @param isFailure Whether it is one. Where not, nothing is said of a list that is empty for what was damaged.
@@ -76,43 +71,31 @@ export async function showList<T>(
   none?: string,
   isFailure = none !== undefined,
 ): Promise<number> {
-  const json = session.options.json === true;
-  const shown = columns.filter(({ title }) => title !== undefined);
-  const rows: string[][] = [];
-  let count = 0;
-  for await (const item of items) {
-    count++;
-    if (json) {
-      session.out.text(`${toJson(jsonOf(item, columns))}\n`);
-      await session.out.settle();
-    } else {
-      rows.push(shown.map((column) => cellOf(item, column)));
-    }
-  }
+  const { count, misfits } = session.isForPrograms
+    ? await writeRows(session, items, columns)
+    : { count: await showTable(session, items, columns), misfits: 0 };
   session.clearProgress();
-  if (!json && rows.length > 0) {
-    const heads = shown.map(({ title, right }) => ({ title: title as string, right: right === true }));
-    session.out.text(table(heads, rows));
-  }
   if (count === 0 && none !== undefined && (isFailure || damage.count === 0)) session.warn(none);
   damage.report(session);
   const isMissing = count === 0 && isFailure;
-  return statusOf(count > 0 || (damage.count === 0 && !isMissing), damage.count > 0 || isMissing);
+  return statusOf(
+    count > 0 || (damage.count === 0 && !isMissing),
+    damage.count > 0 || isMissing || misfits > 0,
+  );
 }
 
-function jsonOf<T>(item: T, columns: readonly ListColumn<T>[]): Record<string, unknown> {
-  return Object.fromEntries(columns.map(({ field, value }) => [field, jsonValue(value(item))]));
-}
-
-/** Bigints as `0x…`, and null for what is not known. */
-export function jsonValue(value: ListValue): unknown {
-  if (value === undefined) return null;
-  if (typeof value === "bigint") return hex(value);
-  if (Array.isArray(value)) return value.map(jsonValue);
-  if (typeof value === "object" && value !== null) {
-    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, jsonValue(each)]));
-  }
-  return value;
+async function showTable<T>(
+  session: Session,
+  items: AsyncIterable<T> | Iterable<T>,
+  columns: readonly ListColumn<T>[],
+): Promise<number> {
+  const shown = columns.filter(({ title }) => title !== undefined);
+  const rows: string[][] = [];
+  for await (const item of items) rows.push(shown.map((column) => cellOf(item, column)));
+  session.clearProgress();
+  const heads = shown.map(({ title, right }) => ({ title: title as string, right: right === true }));
+  if (rows.length > 0) session.out.text(table(heads, rows));
+  return rows.length;
 }
 
 /** Characters of a cell: every row of a table is as wide as its widest one. (JSON has everything.) */

@@ -4,21 +4,22 @@ import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<LoadedModule>[] = [
   { field: "name", title: "NAME", value: ({ name }) => name },
-  { field: "address", title: "ADDRESS", value: ({ address }) => address },
-  { field: "size", title: "SIZE", right: true, value: ({ size }) => size },
+  { field: "address", type: "address", title: "ADDRESS", value: ({ address }) => address },
+  { field: "size", type: "integer", title: "SIZE", right: true, value: ({ size }) => size },
   { field: "state", title: "STATE", value: ({ state }) => state },
-  { field: "references", title: "REFS", right: true, value: ({ references }) => references },
-  { field: "usedBy", title: "USED BY", value: ({ usedBy }) => usedBy },
+  { field: "references", type: "integer", title: "REFS", right: true, value: ({ references }) => references },
+  { field: "usedBy", type: "json", title: "USED BY", value: ({ usedBy }) => usedBy },
   {
     field: "parameters",
+    type: "json",
     title: "PARAMETERS",
     value: ({ parameters }) => parameters.map(({ name, type, value, mode }) => ({ name, type, value, mode })),
     cell: ({ parameters }) => parameters.map(({ name, value }) => `${name ?? "?"}=${value ?? "?"}`).join(" "),
   },
-  { field: "taints", value: ({ taints }) => taints },
+  { field: "taints", type: "address", value: ({ taints }) => taints },
   { field: "version", value: ({ version }) => version ?? null },
   { field: "sourceVersion", value: ({ sourceVersion }) => sourceVersion ?? null },
-  { field: "module", value: ({ module }) => module },
+  { field: "module", type: "address", value: ({ module }) => module },
 ];
 
 /** `memtool modules`. */

@@ -4,8 +4,8 @@ import { numbers } from "./files.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<Mount>[] = [
-  { field: "id", title: "ID", right: true, value: (mount) => mount.id },
-  { field: "parent", title: "PARENT", right: true, value: (mount) => mount.parent },
+  { field: "id", type: "integer", title: "ID", right: true, value: (mount) => mount.id },
+  { field: "parent", type: "integer", title: "PARENT", right: true, value: (mount) => mount.parent },
   { field: "device", title: "DEVICE", right: true, value: (mount) => numbers(mount.device) },
   { field: "root", title: "ROOT", value: (mount) => mount.root },
   { field: "mountpoint", title: "MOUNTPOINT", value: (mount) => mount.mountpoint, cell: mountpointText },
@@ -13,23 +13,31 @@ const COLUMNS: readonly ListColumn<Mount>[] = [
   { field: "source", title: "SOURCE", value: (mount) => mount.source },
   {
     field: "options",
+    type: "json",
     title: "OPTIONS",
     value: (mount) => mount.options,
     cell: (mount) => mount.options.join(","),
   },
   {
     field: "superOptions",
+    type: "json",
     title: "SUPER",
     value: (mount) => mount.superOptions,
     cell: (mount) => mount.superOptions?.join(","),
   },
-  { field: "shared", value: (mount) => mount.shared },
-  { field: "master", value: (mount) => mount.master },
-  { field: "propagateFrom", value: (mount) => mount.propagateFrom },
-  { field: "unbindable", title: "PROPAGATION", value: (mount) => mount.unbindable, cell: propagationText },
-  { field: "reachable", value: (mount) => mount.reachable },
-  { field: "mount", value: (mount) => mount.address },
-  { field: "superBlock", value: (mount) => mount.superBlock },
+  { field: "shared", type: "integer", value: (mount) => mount.shared },
+  { field: "master", type: "integer", value: (mount) => mount.master },
+  { field: "propagateFrom", type: "integer", value: (mount) => mount.propagateFrom },
+  {
+    field: "unbindable",
+    type: "boolean",
+    title: "PROPAGATION",
+    value: (mount) => mount.unbindable,
+    cell: propagationText,
+  },
+  { field: "reachable", type: "boolean", value: (mount) => mount.reachable },
+  { field: "mount", type: "address", value: (mount) => mount.address },
+  { field: "superBlock", type: "address", value: (mount) => mount.superBlock },
 ];
 
 /** `memtool mounts`. */

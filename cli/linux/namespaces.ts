@@ -4,15 +4,15 @@ import { DamageSummary, type ListColumn, type ListValue, showList } from "./list
 
 const COLUMNS: readonly ListColumn<Namespace>[] = [
   { field: "type", title: "TYPE", value: (each) => each.type },
-  { field: "inode", title: "INODE", right: true, value: (each) => each.inode },
+  { field: "inode", type: "unsigned", title: "INODE", right: true, value: (each) => each.inode },
   { field: "name", value: ({ type, inode }) => `${type}:[${inode}]` },
-  { field: "level", title: "LEVEL", right: true, value: (each) => each.level },
-  { field: "parent", title: "PARENT", right: true, value: (each) => each.parent },
-  { field: "user", title: "USER NS", right: true, value: (each) => each.user },
-  { field: "uid", title: "UID", right: true, value: (each) => each.uid },
-  { field: "namespace", title: "ADDRESS", value: (each) => each.address },
-  { field: "pids", title: "PIDS", value: pids, cell: ({ pids }) => listed(pids) },
-  { field: "parentPids", value: (each) => [...each.parentPids] },
+  { field: "level", type: "integer", title: "LEVEL", right: true, value: (each) => each.level },
+  { field: "parent", type: "integer", title: "PARENT", right: true, value: (each) => each.parent },
+  { field: "user", type: "integer", title: "USER NS", right: true, value: (each) => each.user },
+  { field: "uid", type: "integer", title: "UID", right: true, value: (each) => each.uid },
+  { field: "namespace", type: "address", title: "ADDRESS", value: (each) => each.address },
+  { field: "pids", type: "json", title: "PIDS", value: pids, cell: ({ pids }) => listed(pids) },
+  { field: "parentPids", type: "json", value: (each) => [...each.parentPids] },
 ];
 
 /** `memtool namespaces`. */

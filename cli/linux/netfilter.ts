@@ -13,11 +13,11 @@ import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const HOOKS: readonly ListColumn<NetfilterHook>[] = [
-  { field: "namespace", title: "NETNS", right: true, value: ({ namespace }) => namespace },
+  { field: "namespace", type: "integer", title: "NETNS", right: true, value: ({ namespace }) => namespace },
   { field: "family", title: "FAMILY", value: ({ family }) => family },
   { field: "hook", title: "HOOK", value: ({ hook }) => hook },
   { field: "device", title: "DEVICE", value: ({ device }) => device },
-  { field: "priority", title: "PRIORITY", right: true, value: ({ priority }) => priority },
+  { field: "priority", type: "integer", title: "PRIORITY", right: true, value: ({ priority }) => priority },
   { field: "function", title: "FUNCTION", value: (hook) => hook.function },
   {
     field: "module",
@@ -27,13 +27,13 @@ const HOOKS: readonly ListColumn<NetfilterHook>[] = [
     cell: ({ module }) => (module === null ? "" : module),
   },
   // (A module of null is the kernel itself only where this is true.)
-  { field: "owned", value: ({ module }) => module !== undefined },
+  { field: "owned", type: "boolean", value: ({ module }) => module !== undefined },
   { field: "table", title: "TABLE", value: ({ table }) => table },
   { field: "chain", title: "CHAIN", value: ({ chain }) => chain },
-  { field: "handler", title: "HANDLER", value: ({ handler }) => handler },
-  { field: "priv", title: "PRIV", value: ({ priv }) => priv },
+  { field: "handler", type: "address", title: "HANDLER", value: ({ handler }) => handler },
+  { field: "priv", type: "address", title: "PRIV", value: ({ priv }) => priv },
   { field: "registered", value: ({ registered }) => registered },
-  { field: "ops", title: "OPS", value: ({ ops }) => ops },
+  { field: "ops", type: "address", title: "OPS", value: ({ ops }) => ops },
 ];
 /** A chain of a table, or a table without chains. */
 interface TableRow {
@@ -42,7 +42,7 @@ interface TableRow {
 }
 
 const TABLES: readonly ListColumn<TableRow>[] = [
-  { field: "namespace", title: "NETNS", right: true, value: ({ table }) => table.namespace },
+  { field: "namespace", type: "integer", title: "NETNS", right: true, value: ({ table }) => table.namespace },
   { field: "system", title: "SYSTEM", value: ({ table }) => table.system },
   { field: "family", title: "FAMILY", value: ({ table }) => table.family },
   { field: "table", title: "TABLE", value: ({ table }) => table.name },
@@ -50,6 +50,7 @@ const TABLES: readonly ListColumn<TableRow>[] = [
   { field: "type", title: "TYPE", value: ofChain(({ type }) => type) },
   {
     field: "hooks",
+    type: "json",
     title: "HOOKS",
     value: ({ table, chain }) =>
       table.system === "x_tables"
@@ -58,11 +59,18 @@ const TABLES: readonly ListColumn<TableRow>[] = [
           ? []
           : [chain.hook],
   },
-  { field: "devices", title: "DEVICES", value: ({ chain }) => chain?.devices ?? [] },
-  { field: "priority", title: "PRIORITY", right: true, value: ofChain(({ priority }) => priority) },
+  { field: "devices", type: "json", title: "DEVICES", value: ({ chain }) => chain?.devices ?? [] },
+  {
+    field: "priority",
+    type: "integer",
+    title: "PRIORITY",
+    right: true,
+    value: ofChain(({ priority }) => priority),
+  },
   { field: "policy", title: "POLICY", value: ofChain(({ policy }) => policy) },
   {
     field: "rules",
+    type: "integer",
     title: "RULES",
     right: true,
     value: ({ chain }) => chain?.rules ?? null,
@@ -70,17 +78,19 @@ const TABLES: readonly ListColumn<TableRow>[] = [
   // (Of x_tables: rules, but also policies and ends.)
   {
     field: "entries",
+    type: "integer",
     title: "ENTRIES",
     right: true,
     value: ({ table }) => (table.system === "x_tables" ? table.entries : null),
   },
   {
     field: "size",
+    type: "integer",
     title: "SIZE",
     right: true,
     value: ({ table }) => (table.system === "x_tables" ? table.size : null),
   },
-  { field: "address", value: ({ table, chain }) => chain?.address ?? table.address },
+  { field: "address", type: "address", value: ({ table, chain }) => chain?.address ?? table.address },
 ];
 
 function ofChain<T>(value: (chain: NetfilterChain) => T): (row: TableRow) => T | null {
@@ -88,27 +98,29 @@ function ofChain<T>(value: (chain: NetfilterChain) => T): (row: TableRow) => T |
 }
 
 const CONNECTIONS: readonly ListColumn<TrackedConnection>[] = [
-  { field: "namespace", title: "NETNS", right: true, value: ({ namespace }) => namespace },
+  { field: "namespace", type: "integer", title: "NETNS", right: true, value: ({ namespace }) => namespace },
   { field: "family", title: "FAMILY", value: ({ family }) => family },
   { field: "protocol", title: "PROTO", value: ({ protocol }) => protocol },
   { field: "state", title: "STATE", value: ({ state }) => state },
   {
     field: "original",
+    type: "json",
     title: "ORIGINAL",
     value: ({ original }) => original && { ...original },
     cell: ({ original }) => wayText(original),
   },
   {
     field: "reply",
+    type: "json",
     title: "REPLY",
     value: ({ reply }) => reply && { ...reply },
     cell: ({ reply }) => wayText(reply),
   },
-  { field: "replied", title: "REPLIED", value: ({ replied }) => replied },
-  { field: "assured", title: "ASSURED", value: ({ assured }) => assured },
-  { field: "mark", value: ({ mark }) => mark ?? null },
-  { field: "status", value: ({ status }) => status },
-  { field: "address", value: ({ address }) => address },
+  { field: "replied", type: "boolean", title: "REPLIED", value: ({ replied }) => replied },
+  { field: "assured", type: "boolean", title: "ASSURED", value: ({ assured }) => assured },
+  { field: "mark", type: "integer", value: ({ mark }) => mark ?? null },
+  { field: "status", type: "address", value: ({ status }) => status },
+  { field: "address", type: "address", value: ({ address }) => address },
 ];
 
 function wayText(way: TrackedDirection | undefined): string | undefined {

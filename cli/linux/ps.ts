@@ -10,20 +10,34 @@ interface Shown extends Task {
 }
 
 const COLUMNS: readonly ListColumn<Shown>[] = [
-  { field: "pid", title: "PID", right: true, value: (task) => task.pid },
-  { field: "nspid", value: (task) => task.nspid },
-  { field: "tgid", value: (task) => task.tgid },
-  { field: "ppid", title: "PPID", right: true, value: (task) => task.ppid },
-  { field: "uid", title: "UID", right: true, value: (task) => task.uid },
-  { field: "gid", title: "GID", right: true, value: (task) => task.gid },
+  { field: "pid", type: "integer", title: "PID", right: true, value: (task) => task.pid },
+  { field: "nspid", type: "json", value: (task) => task.nspid },
+  { field: "tgid", type: "integer", value: (task) => task.tgid },
+  { field: "ppid", type: "integer", title: "PPID", right: true, value: (task) => task.ppid },
+  { field: "uid", type: "integer", title: "UID", right: true, value: (task) => task.uid },
+  { field: "gid", type: "integer", title: "GID", right: true, value: (task) => task.gid },
   { field: "state", title: "STATE", value: (task) => task.state },
-  { field: "start", title: "START", right: true, value: (task) => task.start, cell: startText },
-  { field: "kernelThread", value: (task) => task.kernelThread },
-  { field: "task", title: "TASK", value: (task) => task.address },
-  { field: "root", title: "ROOT", right: true, value: rootOf, cell: (task) => rootText(task) },
+  {
+    field: "start",
+    type: "number",
+    title: "START",
+    right: true,
+    value: (task) => task.start,
+    cell: startText,
+  },
+  { field: "kernelThread", type: "boolean", value: (task) => task.kernelThread },
+  { field: "task", type: "address", title: "TASK", value: (task) => task.address },
+  {
+    field: "root",
+    type: "address",
+    title: "ROOT",
+    right: true,
+    value: rootOf,
+    cell: (task) => rootText(task),
+  },
   { field: "comm", value: (task) => task.comm },
   { field: "name", title: "COMMAND", value: (task) => task.name, cell: commandText },
-  { field: "args", value: (task) => task.args ?? null },
+  { field: "args", type: "json", value: (task) => task.args ?? null },
 ];
 
 /** The last numbers of a table's columns, for one of threads. */

@@ -3,14 +3,14 @@ import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<Traced>[] = [
-  { field: "pid", title: "TID", right: true, value: ({ pid }) => pid },
-  { field: "tgid", title: "PID", right: true, value: ({ tgid }) => tgid },
+  { field: "pid", type: "integer", title: "TID", right: true, value: ({ pid }) => pid },
+  { field: "tgid", type: "integer", title: "PID", right: true, value: ({ tgid }) => tgid },
   { field: "state", title: "STATE", value: ({ state }) => state },
   { field: "comm", title: "COMMAND", value: ({ comm }) => comm },
-  { field: "tracer", title: "TRACER", right: true, value: ({ tracer }) => tracer },
-  { field: "tracerTgid", value: ({ tracerTgid }) => tracerTgid },
+  { field: "tracer", type: "integer", title: "TRACER", right: true, value: ({ tracer }) => tracer },
+  { field: "tracerTgid", type: "integer", value: ({ tracerTgid }) => tracerTgid },
   { field: "tracerComm", title: "TRACER'S COMMAND", value: ({ tracerComm }) => tracerComm },
-  { field: "seized", title: "SEIZED", value: ({ seized }) => seized },
+  { field: "seized", type: "boolean", title: "SEIZED", value: ({ seized }) => seized },
 ];
 
 /** `memtool ptrace`. */

@@ -11,8 +11,8 @@ import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const TTYS: readonly ListColumn<Tty>[] = [
   { field: "name", title: "NAME", value: ({ name }) => name },
-  { field: "major", value: ({ major }) => major },
-  { field: "minor", value: ({ minor }) => minor },
+  { field: "major", type: "integer", value: ({ major }) => major },
+  { field: "minor", type: "integer", value: ({ minor }) => minor },
   {
     field: "device",
     title: "DEVICE",
@@ -20,12 +20,18 @@ const TTYS: readonly ListColumn<Tty>[] = [
       major === undefined || minor === undefined ? undefined : `${major}:${minor}`,
   },
   { field: "driver", value: ({ driver }) => driver?.name },
-  { field: "index", value: ({ index }) => index },
-  { field: "session", title: "SESSION", right: true, value: ({ session }) => session },
+  { field: "index", type: "integer", value: ({ index }) => index },
+  { field: "session", type: "integer", title: "SESSION", right: true, value: ({ session }) => session },
   { field: "sessionComm", title: "LEADER", value: ({ sessionComm }) => sessionComm },
-  { field: "foreground", title: "FOREGROUND", right: true, value: ({ foreground }) => foreground },
+  {
+    field: "foreground",
+    type: "integer",
+    title: "FOREGROUND",
+    right: true,
+    value: ({ foreground }) => foreground,
+  },
   { field: "discipline", title: "DISCIPLINE", value: ({ discipline }) => discipline },
-  { field: "disciplineNumber", value: ({ disciplineNumber }) => disciplineNumber },
+  { field: "disciplineNumber", type: "integer", value: ({ disciplineNumber }) => disciplineNumber },
   {
     field: "receive",
     title: "RECEIVE",
@@ -33,29 +39,37 @@ const TTYS: readonly ListColumn<Tty>[] = [
     cell: ({ receive, receiveAddress }) =>
       receive === null ? `0x${receiveAddress?.toString(16)}, no symbol` : receive,
   },
-  { field: "receiveAddress", value: ({ receiveAddress }) => receiveAddress },
-  { field: "count", title: "OPEN", right: true, value: ({ count }) => count },
-  { field: "rows", value: ({ rows }) => rows },
-  { field: "columns", value: ({ columns }) => columns },
+  { field: "receiveAddress", type: "address", value: ({ receiveAddress }) => receiveAddress },
+  { field: "count", type: "integer", title: "OPEN", right: true, value: ({ count }) => count },
+  { field: "rows", type: "integer", value: ({ rows }) => rows },
+  { field: "columns", type: "integer", value: ({ columns }) => columns },
   {
     field: "users",
+    type: "json",
     title: "PIDS",
     value: ({ users }) => users.map(({ pid, comm, fd }) => ({ pid, comm, fd })),
     cell: ({ users }) => pidsOf(users),
   },
-  { field: "link", value: ({ link }) => link },
-  { field: "address", title: "ADDRESS", value: ({ address }) => address },
+  { field: "link", type: "address", value: ({ link }) => link },
+  { field: "address", type: "address", title: "ADDRESS", value: ({ address }) => address },
 ];
 
 const DRIVERS: readonly ListColumn<TtyDriver>[] = [
   { field: "driver", title: "DRIVER", value: ({ driverName }) => driverName, cell: driverText },
   { field: "name", title: "NAME", value: ({ name }) => name },
-  { field: "major", title: "MAJOR", right: true, value: ({ major }) => major },
-  { field: "minor", title: "MINORS", right: true, value: ({ minor }) => minor, cell: minorsText },
-  { field: "count", value: ({ count }) => count },
+  { field: "major", type: "integer", title: "MAJOR", right: true, value: ({ major }) => major },
+  {
+    field: "minor",
+    type: "integer",
+    title: "MINORS",
+    right: true,
+    value: ({ minor }) => minor,
+    cell: minorsText,
+  },
+  { field: "count", type: "integer", value: ({ count }) => count },
   { field: "type", title: "TYPE", value: ({ type }) => type },
-  { field: "flags", value: ({ flags }) => flags },
-  { field: "address", title: "ADDRESS", value: ({ address }) => address },
+  { field: "flags", type: "address", value: ({ flags }) => flags },
+  { field: "address", type: "address", title: "ADDRESS", value: ({ address }) => address },
 ];
 
 /** `memtool tty`. */

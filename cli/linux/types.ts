@@ -25,6 +25,7 @@ export const TYPES: KernelCommand = {
   description:
     "the kernel's types, as C defines them with offsets; or their names, of a pattern (*, ?, [a-z])",
   arguments: [["[name...]", 'such as task_struct, "struct file", or patterns (default: the names of all)']],
+  isNoList: true,
   examples: ["types list_head 'tcp_*sock'"],
   async run({ session, kernel, args }) {
     const table = await kernel.types();

@@ -4,30 +4,39 @@ import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<Vma>[] = [
-  { field: "pid", title: "PID", right: true, value: ({ pid }) => pid },
+  { field: "pid", type: "integer", title: "PID", right: true, value: ({ pid }) => pid },
   { field: "comm", title: "NAME", value: ({ comm }) => comm },
   {
     field: "start",
+    type: "address",
     title: "START",
     right: true,
     value: ({ start }) => start,
     cell: ({ start }) => digits(start),
   },
-  { field: "end", title: "END", right: true, value: ({ end }) => end, cell: ({ end }) => digits(end) },
+  {
+    field: "end",
+    type: "address",
+    title: "END",
+    right: true,
+    value: ({ end }) => end,
+    cell: ({ end }) => digits(end),
+  },
   { field: "rights", title: "RIGHTS", value: ({ rights }) => rights },
-  { field: "offset", title: "OFFSET", right: true, value: ({ offset }) => offset },
-  { field: "resident", title: "RESIDENT", right: true, value: ({ resident }) => resident },
-  { field: "swapped", title: "SWAPPED", right: true, value: ({ swapped }) => swapped },
-  { field: "absent", title: "ABSENT", right: true, value: ({ absent }) => absent },
-  { field: "unknown", value: ({ unknown }) => unknown },
+  { field: "offset", type: "address", title: "OFFSET", right: true, value: ({ offset }) => offset },
+  { field: "resident", type: "integer", title: "RESIDENT", right: true, value: ({ resident }) => resident },
+  { field: "swapped", type: "integer", title: "SWAPPED", right: true, value: ({ swapped }) => swapped },
+  { field: "absent", type: "integer", title: "ABSENT", right: true, value: ({ absent }) => absent },
+  { field: "unknown", type: "integer", value: ({ unknown }) => unknown },
   { field: "device", value: ({ device }) => device },
   {
     field: "inode",
+    type: "unsigned",
     value: ({ inode }) => (inode !== undefined && inode < 2n ** 53n ? Number(inode) : inode),
   },
   { field: "path", title: "PATH", value: ({ path }) => path },
-  { field: "flags", value: ({ flags }) => flags },
-  { field: "vma", value: ({ address }) => address },
+  { field: "flags", type: "address", value: ({ flags }) => flags },
+  { field: "vma", type: "address", value: ({ address }) => address },
 ];
 
 /** `memtool vmas`. */
