@@ -28,7 +28,7 @@ export interface Checked {
   /** What is there, if it is a pointer; null for anything else. */
   readonly found: bigint | null;
   /** Whose code `found` is: a module's name, "bpf", null for the kernel's own; `undefined` for nobody's, or if it is no code. */
-  readonly owner: CodeOwner;
+  readonly owner: string | null | undefined;
   /** The symbol at `found`, with an offset if it does not begin there; null if none is near. */
   readonly symbol: string | null;
   /** What speaks against it, a sentence for each; "" if nothing does. */
@@ -73,7 +73,7 @@ export interface Seen {
 
 /** What is known of a pointer to code. @internal */
 export interface Code {
-  readonly owner: CodeOwner;
+  readonly owner: string | null | undefined;
   readonly symbol: string | null;
   /** Whether a symbol begins there. */
   readonly exact: boolean;
