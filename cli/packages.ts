@@ -30,3 +30,9 @@ export function displayWidth(text: string): number {
 export function loadChalk(): typeof import("chalk") {
   return require("chalk") as typeof import("chalk");
 }
+
+/** What runs scripts: a module of ours that is built with the library, not with the command. */
+export function loadScripts(): typeof import("./script/run-script.js") {
+  const path = "./run-script.js";
+  return require(path) as typeof import("./script/run-script.js");
+}

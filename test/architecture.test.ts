@@ -36,7 +36,7 @@ const ALSO_ALLOWED: Record<string, readonly string[]> = {
 /** The packages that a layer may name, `node:` meaning Node's own; the others may name none. */
 const PACKAGES: Record<string, readonly string[]> = {
   connectors: ["node:"],
-  cli: ["node:", "chalk", "commander", "string-width"],
+  cli: ["node:", "@swc/wasm-typescript", "chalk", "commander", "string-width"],
   "test/suite": ["node:", "vitest"],
   "test/support": ["node:", "vitest", "fast-check", "typescript"],
 };
