@@ -143,20 +143,26 @@ async function openTarget(options: GlobalOptions, environment: Environment): Pro
 function contextOf({ session, linux, process, none }: Opened, args: readonly string[]): ScriptContext {
   return {
     get machine() {
-      if (session === undefined) throw none;
+      if (session === undefined) throw askedHere(none);
       return session.machine;
     },
     get linux() {
-      if (linux === undefined) throw none;
+      if (linux === undefined) throw askedHere(none);
       return linux;
     },
     get memory() {
-      if (session === undefined) throw none;
+      if (session === undefined) throw askedHere(none);
       return process?.memory ?? session.space.virtual ?? session.machine.memory;
     },
     target: process,
     args,
   };
+}
+
+/** The error, with the stack of who asks now instead of who found it. */
+function askedHere(error: Error | undefined): Error | undefined {
+  if (error !== undefined) Error.captureStackTrace(error, askedHere);
+  return error;
 }
 
 /** Frames of Node and of what runs the script. */
