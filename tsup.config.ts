@@ -14,6 +14,13 @@ const entryPoints = {
   connectors: "connectors/connectors.ts",
   web: "src/web/index.ts",
   testing: "test/suite/index.ts",
+  script: "cli/script/context.ts",
+};
+
+/** What `memtool run` loads: with the library that its scripts import, so that there is one. */
+const forScripts = {
+  "run-script": "cli/script/run-script.ts",
+  "module-hooks": "cli/script/module-hooks.ts",
 };
 
 /**
@@ -53,7 +60,7 @@ const common: Options = {
 };
 
 const library: Options = {
-  entry: { ...entryPoints, ...workers },
+  entry: { ...entryPoints, ...workers, ...forScripts },
   // Shared modules become shared chunks, for the code and for the types: a class is one class, whichever entry it
   // comes from, so `instanceof` holds between `memtool` and `memtool/core`.
   splitting: true,

@@ -91,6 +91,26 @@ function checkCommand() {
   checkMapping(output);
 }
 
+/** A script finds the installed memtool from a folder that has none. `@swc/wasm-typescript` is optional. */
+function checkScripts() {
+  const script = join(work, "script.ts");
+  writeFileSync(
+    script,
+    `import { Machine } from "memtool";\nconst name: string = (await linux.process(1)).comm!;
+    console.log(machine instanceof Machine, name);`,
+  );
+  const cli = join(consumer, "node_modules/memtool/dist/cli.cjs");
+  const { stdout, stderr } = spawnSync(process.execPath, [cli, "run", script, "-f", fixture], {
+    cwd: work,
+    encoding: "utf8",
+  });
+  if (existsSync(join(consumer, "node_modules/@swc/wasm-typescript"))) {
+    assert(stdout === "true init\n", `memtool run: ${stdout}${stderr}`);
+  } else {
+    assert(stderr.includes("npm install @swc/wasm-typescript"), `memtool run says: ${stdout}${stderr}`);
+  }
+}
+
 /** ffi-rs is optional: without it, the command says how to get it. @param {string} expected */
 function checkMapping(expected) {
   const target = ["-c", `file:${fixture}:map=true`];
@@ -222,6 +242,7 @@ try {
   const steps = [
     ["installs", () => install(tarball)],
     ["has a command", checkCommand],
+    ["runs scripts", checkScripts],
     ["can be imported", checkEntryPoints],
     ["has threads that help", checkThreads],
     ["has codecs", checkCodecs],

@@ -81,3 +81,9 @@ function missing(what: string, how: string, cause: unknown): MemtoolError {
   const isAbsent = (cause as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
   return new MemtoolError("NO_PACKAGE", text, isAbsent ? {} : { cause });
 }
+
+/** What runs scripts: a module of ours that is built with the library, not with the command. */
+export function loadScripts(): typeof import("./script/run-script.js") {
+  const path = "./run-script.js";
+  return require(path) as typeof import("./script/run-script.js");
+}

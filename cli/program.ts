@@ -14,6 +14,7 @@ import { type TranslateCommandOptions, translate } from "./commands/translate.js
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
 import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
 import { addKernelCommands, KERNEL_COMMANDS } from "./linux/commands.js";
+import { loadScripts } from "./packages.js";
 import {
   type AddressExpression,
   parseAddress,
@@ -33,7 +34,7 @@ import { type Environment, type GlobalOptions, type Purpose, purposeOf, Session 
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
-const COMMANDS = `info, coverage, read, search, translate, maps, roots, symbols, write, convert, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
+const COMMANDS = `info, coverage, read, search, translate, maps, roots, symbols, write, convert, run, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -332,6 +333,18 @@ export async function run(
     .action((path: string | undefined, options: ConvertCommandOptions) => {
       const parsed = convertOptions(path, options);
       return session((opened) => convert(opened, parsed.path, parsed.options), "convert");
+    });
+
+  program
+    .command("run")
+    .description(
+      "runs a script, TypeScript or JavaScript, with machine, linux, memory, target and args in reach",
+    )
+    .argument("<script>", "a file (an ES module), or - for standard input")
+    .argument("[args...]", "what the script gets as args; options of its own behind --")
+    .addHelpText("after", example(`run tasks.ts -f ${FIXTURE}`))
+    .action(async (path: string, args: string[]) => {
+      status = await loadScripts().runScript(path, args, program.opts<GlobalOptions>(), environment);
     });
 
   addKernelCommands(

@@ -37,7 +37,15 @@ const ALSO_ALLOWED: Record<string, readonly string[]> = {
 /** The packages that a layer may name, `node:` meaning Node's own; the others may name none. */
 const PACKAGES: Record<string, readonly string[]> = {
   connectors: ["node:"],
-  cli: ["node:", "better-sqlite3", "chalk", "commander", "hyparquet-writer", "string-width"],
+  cli: [
+    "node:",
+    "@swc/wasm-typescript",
+    "better-sqlite3",
+    "chalk",
+    "commander",
+    "hyparquet-writer",
+    "string-width",
+  ],
   "test/suite": ["node:", "vitest"],
   "test/support": ["node:", "vitest", "fast-check", "typescript"],
 };
