@@ -66,6 +66,7 @@ export async function searchCommand(session: Session, options: SearchCommandOpti
     if (left === 0) break;
   }
   session.clearProgress();
+  await session.out.flush();
   holes.report(session);
   damage.report(session);
   if (found === 0) {
