@@ -145,7 +145,7 @@ for (const kind of ["amd64", "amd64-612", "arm64"] as const) {
         );
         const hole = at + BigInt(`0x${size}`);
         const script = `python\ntry: gdb.selected_inferior().read_memory(${hole}, 1); print("read")\nexcept gdb.MemoryError: print("hole")`;
-        expect(await gdb(context, threads, script.replace("python\n", "python exec('''") + "''')")).toContain(
+        expect(await gdb(context, threads, `${script.replace("python\n", "python exec('''")}''')`)).toContain(
           "hole",
         );
       }
