@@ -31,6 +31,8 @@ export class HitOwners {
   readonly #isAsked: boolean;
   readonly #onDamage: OnDamage;
   #kernel: LinuxKernel | undefined | null;
+  /** Whether there is a kernel, and what it has to tell of owners could not be read. */
+  failed = false;
 
   /** @param isAsked Whether owners of physical memory are looked for. */
   constructor(session: Session, isAsked: boolean, onDamage: OnDamage) {
@@ -100,6 +102,7 @@ export class HitOwners {
       }
     } catch (error) {
       this.#kernel = null;
+      this.failed = true;
       this.#session.warn(`owners are not told: ${describeError(error)}`);
     }
     return found;

@@ -73,7 +73,7 @@ export async function searchCommand(session: Session, options: SearchCommandOpti
     session.warn("nothing was found");
     return EXIT.failed;
   }
-  return statusOf(true, holes.isFailure || damage.count > 0);
+  return statusOf(true, holes.isFailure || owners.failed || damage.count > 0);
 }
 
 /** What could not be searched, by why. */

@@ -99,7 +99,7 @@ function* examineChain(
     }
     const code = yield* examination.code(value.call);
     const evidence = [...code.evidence];
-    let severity: "alert" | "notice" = "alert";
+    let severity: "notice" | undefined;
     if (
       evidence.length === 0 &&
       known !== undefined &&

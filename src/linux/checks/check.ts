@@ -67,7 +67,7 @@ export interface Seen {
   readonly address: bigint;
   readonly expected?: string | undefined;
   readonly found?: bigint | undefined;
-  readonly severity?: CheckSeverity;
+  readonly severity?: CheckSeverity | undefined;
   readonly evidence?: readonly string[];
 }
 
@@ -79,6 +79,8 @@ export interface Code {
   readonly exact: boolean;
   /** What speaks against it. */
   readonly evidence: readonly string[];
+  /** Whether that may be only because not all modules are known: their list could not be read whole. */
+  readonly isDoubtful: boolean;
 }
 
 /** A check under way: what it asks of the kernel, and whom it tells. @internal */
@@ -86,11 +88,14 @@ export class Examination {
   readonly data: KernelData;
   readonly owners: CodeOwners;
   readonly report: OnDamage;
+  /** Things that could not be read until now. */
+  damaged = 0;
   /** Things that were examined. */
   count = 0;
   readonly #check: string;
   readonly #sink: Sink<Checked>;
   readonly #options: CheckOptions;
+  readonly #knowsModules: boolean;
   #imageEnd: bigint | undefined;
 
   constructor(
@@ -100,11 +105,16 @@ export class Examination {
     sink: Sink<Checked>,
     report: OnDamage,
     options: CheckOptions,
+    knowsModules: boolean,
   ) {
     this.#check = check;
+    this.#knowsModules = knowsModules;
     this.data = data;
     this.owners = owners;
-    this.report = report;
+    this.report = (found) => {
+      this.damaged++;
+      report(found);
+    };
     this.#sink = sink;
     this.#options = options;
   }
@@ -122,7 +132,9 @@ export class Examination {
   /** Gives one thing, if anything speaks against it or all are wanted. */
   *see(seen: Seen, code?: Code): Routine<void> {
     this.count++;
-    const { evidence = [], severity = "alert" } = seen;
+    const { evidence = [] } = seen;
+    const isDoubtful = code?.isDoubtful === true && evidence.length === code.evidence.length;
+    const severity = seen.severity ?? (isDoubtful ? "notice" : "alert");
     if (evidence.length === 0 && this.#options.all !== true) return;
     yield this.#sink.emit({
       check: this.#check,
@@ -145,12 +157,14 @@ export class Examination {
     const symbol =
       named === undefined ? null : exact ? named.name : `${named.name}+0x${named.offset.toString(16)}`;
     const evidence: string[] = [];
+    const isDoubtful = owner === undefined && !this.#knowsModules;
     if (owner === undefined) {
-      evidence.push("it is in no code of the kernel, of a listed module or of BPF");
+      const whole = isDoubtful ? ", as far as the list of modules can be read" : "";
+      evidence.push(`it is in no code of the kernel, of a listed module or of BPF${whole}`);
     } else if (owner !== "bpf" && named !== undefined && !exact) {
       evidence.push("no function begins there");
     }
-    return { owner, symbol, exact, evidence };
+    return { owner, symbol, exact, evidence, isDoubtful };
   }
 
   /** Examines a pointer to a function. A null pointer is none. @param home Whose code it should be, if that is known. */

@@ -86,9 +86,13 @@ function* checksRoutine(
   // (Several checks read the same lists.)
   const report = once(log.report);
   const data = yield* kernelData(kernel);
-  const owners = yield* CodeOwners.read(data, report);
+  let knowsModules = true;
+  const owners = yield* CodeOwners.read(data, (found) => {
+    knowsModules = false;
+    report(found);
+  });
   for (const check of checks) {
-    const examination = new Examination(check.name, data, owners, sink, report, options);
+    const examination = new Examination(check.name, data, owners, sink, report, options, knowsModules);
     try {
       yield* check.run(examination);
     } catch (error) {

@@ -56,7 +56,7 @@ function* examineHook(
 ): Routine<void> {
   const code = yield* examination.code(found);
   const evidence = [...code.evidence];
-  let severity: "alert" | "notice" = "alert";
+  let severity: "notice" | undefined;
   if (evidence.length === 0 && typeof code.owner === "string" && code.owner !== "bpf") {
     severity = "notice";
     evidence.push(`${ownerName(code.owner)} is called${more}`);

@@ -34,6 +34,8 @@ const AROUND = 1n << 27n;
 interface Place {
   readonly name: string;
   readonly modules: ReadonlySet<bigint>;
+  /** Whether all of it could be read: what it lacks otherwise may be what was not. */
+  readonly whole: boolean;
 }
 
 /** @internal */
@@ -46,14 +48,17 @@ export const MODULES: Check = {
       examination.examined("this kernel has no modules");
       return;
     }
-    const listed = new Set(yield* moduleAddresses(data, report));
-    const places: Place[] = [{ name: "the list of modules", modules: listed }];
-    const objects = yield* ofKobjects(examination);
-    if (objects === undefined) examination.untold("kobjects: there is no symbol module_kset");
-    else places.push({ name: "the kobjects (/sys/module)", modules: objects });
-    const tree = yield* ofTree(examination);
-    if (tree === undefined) examination.untold("the tree of modules' memory: there is no symbol mod_tree");
-    else places.push({ name: "the tree of modules' memory", modules: tree });
+    const places: Place[] = [];
+    const take = function* (name: string, find: Routine<ReadonlySet<bigint> | undefined>, symbol: string) {
+      const before = examination.damaged;
+      const modules = yield* find;
+      if (modules === undefined) examination.untold(`${name}: there is no symbol ${symbol}`);
+      else places.push({ name, modules, whole: examination.damaged === before });
+    };
+    const listed = new Set<bigint>();
+    yield* take("the list of modules", ofList(examination, listed), "modules");
+    yield* take("the kobjects (/sys/module)", ofKobjects(examination), "module_kset");
+    yield* take("the tree of modules' memory", ofTree(examination), "mod_tree");
     const searched = yield* ofMemory(examination, [...listed]);
     const memory = searched ?? new Set<bigint>();
     if (searched === undefined) {
@@ -64,7 +69,8 @@ export const MODULES: Check = {
     for (const [i, address] of [...all].entries()) {
       const module = rows[i];
       if (module === undefined) continue;
-      const missing = places.filter(({ modules }) => !modules.has(address)).map(({ name }) => name);
+      const without = places.filter(({ modules }) => !modules.has(address));
+      const missing = without.map(({ name, whole }) => (whole ? name : `${name} (as far as it can be read)`));
       // (While it is loaded or goes, a module is on some only.)
       const isLive = module.state === LIVE;
       const evidence: string[] = [];
@@ -76,13 +82,21 @@ export const MODULES: Check = {
       if (module.self !== address && listed.has(address) && isLive && module.self !== 0n) {
         evidence.push("its kobject leads to another module");
       }
-      yield* examination.see({ what: `module ${module.name}`, address, evidence });
+      const isSure = evidence.length > 1 || without.length === 0 || without.some(({ whole }) => whole);
+      const severity = isSure ? "alert" : "notice";
+      yield* examination.see({ what: `module ${module.name}`, address, severity, evidence });
     }
     const counts = places.map(({ name, modules }) => `${modules.size} in ${name}`);
     if (searched !== undefined) counts.push(`${memory.size} in memory of modules`);
     examination.examined(counts.join(", "));
   },
 };
+
+/** Those of the kernel's list, which are added to `listed` too. */
+function* ofList({ data, report }: Examination, listed: Set<bigint>): Routine<ReadonlySet<bigint>> {
+  for (const address of yield* moduleAddresses(data, report)) listed.add(address);
+  return listed;
+}
 
 /** Those that /sys/module has a directory for. */
 function* ofKobjects({ data, report }: Examination): Routine<Set<bigint> | undefined> {

@@ -116,6 +116,19 @@ describe("finds", () => {
     );
   });
 
+  test("a module that a list which is damaged leads to no more is a notice, and no alert", async () => {
+    const nodes = (await listModules(patched.kernel).toArray()).map(({ module }) => module);
+    const list = await offset("module", "list");
+    const [, before = 0n, lost = 0n, behind = 0n] = nodes;
+    await patched.setPointer(before + list, NOWHERE);
+    await patched.setPointer(behind + list + 8n, NOWHERE);
+    const { found, damage } = await run("modules");
+    expect(damage).toHaveLength(1);
+    expect(found.map(({ address: at, severity }) => [at, severity])).toContainEqual([lost, "notice"]);
+    expect(found.filter(({ severity }) => severity === "alert")).toEqual([]);
+    expect(found[0]?.evidence).toMatch(/^not in the list of modules \(as far as it can be read\), but in/);
+  });
+
   test("a module that took itself off the list and off its kobject's", async () => {
     const [, hidden] = await listModules(patched.kernel).toArray();
     const module = hidden?.module as bigint;
