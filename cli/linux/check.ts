@@ -20,9 +20,9 @@ const COLUMNS: readonly ListColumn<Checked>[] = [
     cell: ({ severity }) => severity ?? "ok",
   },
   { field: "what", title: "WHAT", value: ({ what }) => what },
-  { field: "address", title: "ADDRESS", value: ({ address }) => address },
+  { field: "address", type: "address", title: "ADDRESS", value: ({ address }) => address },
   { field: "expected", value: ({ expected }) => expected },
-  { field: "found", title: "FOUND", value: ({ found }) => found },
+  { field: "found", type: "address", title: "FOUND", value: ({ found }) => found },
   {
     field: "owner",
     title: "OWNER",
@@ -30,7 +30,7 @@ const COLUMNS: readonly ListColumn<Checked>[] = [
     cell: ({ owner, found }) => (found === null ? "" : owner === null ? "kernel" : owner),
   },
   // (An owner of null is the kernel itself only where this is true.)
-  { field: "owned", value: ({ owner }) => owner !== undefined },
+  { field: "owned", type: "boolean", value: ({ owner }) => owner !== undefined },
   { field: "symbol", title: "SYMBOL", value: ({ symbol }) => symbol },
   { field: "evidence", title: "EVIDENCE", value: ({ evidence }) => evidence },
 ];

@@ -5,14 +5,14 @@ import { extractElfs } from "./extract-elfs.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<FoundElf>[] = [
-  { field: "pid", title: "PID", right: true, value: ({ pid }) => pid ?? null },
+  { field: "pid", type: "integer", title: "PID", right: true, value: ({ pid }) => pid ?? null },
   { field: "comm", title: "PROCESS", value: ({ comm }) => comm ?? null },
-  { field: "start", title: "START", right: true, value: ({ start }) => start },
-  { field: "end", title: "END", right: true, value: ({ end }) => end },
+  { field: "start", type: "address", title: "START", right: true, value: ({ start }) => start },
+  { field: "end", type: "address", title: "END", right: true, value: ({ end }) => end },
   { field: "kind", title: "TYPE", value: ({ kind }) => kind },
   { field: "machine", title: "MACHINE", value: ({ machine }) => machine, cell: machineText },
-  { field: "bits", value: ({ bits }) => bits },
-  { field: "littleEndian", value: ({ littleEndian }) => littleEndian },
+  { field: "bits", type: "integer", value: ({ bits }) => bits },
+  { field: "littleEndian", type: "boolean", value: ({ littleEndian }) => littleEndian },
   { field: "layout", value: ({ layout }) => layout },
   { field: "buildId", title: "BUILD ID", value: ({ buildId }) => buildId ?? null },
   {
@@ -23,10 +23,10 @@ const COLUMNS: readonly ListColumn<FoundElf>[] = [
   },
   { field: "soname", value: ({ soname }) => soname ?? null },
   { field: "interpreter", value: ({ interpreter }) => interpreter ?? null },
-  { field: "needed", value: ({ needed }) => needed },
+  { field: "needed", type: "json", value: ({ needed }) => needed },
   { field: "executable", value: ({ executable }) => executable ?? null },
   { field: "how", title: "FOUND", value: ({ how }) => how, cell: howText },
-  { field: "base", value: ({ base }) => base },
+  { field: "base", type: "address", value: ({ base }) => base },
 ];
 
 /** `memtool elfs`. */

@@ -3,24 +3,32 @@ import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<NetworkInterface>[] = [
-  { field: "namespace", title: "NETNS", right: true, value: ({ namespace }) => namespace },
-  { field: "index", title: "INDEX", right: true, value: ({ index }) => index },
+  { field: "namespace", type: "integer", title: "NETNS", right: true, value: ({ namespace }) => namespace },
+  { field: "index", type: "integer", title: "INDEX", right: true, value: ({ index }) => index },
   { field: "name", title: "NAME", value: ({ name }) => name },
   { field: "type", title: "TYPE", value: ({ type }) => type },
   { field: "kind", title: "KIND", value: ({ kind }) => kind },
   { field: "state", title: "STATE", value: ({ state }) => state },
-  { field: "flags", value: ({ flags }) => flags },
+  { field: "flags", type: "integer", value: ({ flags }) => flags },
   {
     field: "flagNames",
+    type: "json",
     title: "FLAGS",
     value: ({ flagNames }) => flagNames,
     cell: ({ flagNames }) => flagNames?.join(","),
   },
-  { field: "promiscuity", title: "PROMISC", right: true, value: ({ promiscuity }) => promiscuity },
-  { field: "mtu", title: "MTU", right: true, value: ({ mtu }) => mtu },
+  {
+    field: "promiscuity",
+    type: "integer",
+    title: "PROMISC",
+    right: true,
+    value: ({ promiscuity }) => promiscuity,
+  },
+  { field: "mtu", type: "integer", title: "MTU", right: true, value: ({ mtu }) => mtu },
   { field: "hardware", title: "LINK ADDRESS", value: ({ hardware }) => hardware },
   {
     field: "addresses",
+    type: "json",
     title: "ADDRESSES",
     value: ({ addresses }) => addresses.map((each) => ({ ...each })),
     cell: ({ addresses }) => addresses.map(addressText).join(", "),
@@ -28,7 +36,7 @@ const COLUMNS: readonly ListColumn<NetworkInterface>[] = [
   { field: "operations", value: ({ operations }) => operations },
   { field: "receiver", title: "RECEIVER", value: ({ receiver }) => receiver },
   { field: "receiverModule", value: ({ receiverModule }) => receiverModule },
-  { field: "device", title: "DEVICE", value: ({ address }) => address },
+  { field: "device", type: "address", title: "DEVICE", value: ({ address }) => address },
 ];
 
 /** `memtool interfaces`. */

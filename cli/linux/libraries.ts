@@ -3,12 +3,24 @@ import type { KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<LoadedLibrary>[] = [
-  { field: "pid", title: "PID", right: true, value: ({ pid }) => pid },
+  { field: "pid", type: "integer", title: "PID", right: true, value: ({ pid }) => pid },
   { field: "comm", title: "PROCESS", value: ({ comm }) => comm },
-  { field: "base", title: "BASE", right: true, value: ({ base }) => base },
-  { field: "dynamic", title: "DYNAMIC", right: true, value: ({ dynamic }) => dynamic ?? null },
+  { field: "base", type: "address", title: "BASE", right: true, value: ({ base }) => base },
+  {
+    field: "dynamic",
+    type: "address",
+    title: "DYNAMIC",
+    right: true,
+    value: ({ dynamic }) => dynamic ?? null,
+  },
   { field: "kind", title: "TYPE", value: ({ kind }) => kind ?? null },
-  { field: "namespace", title: "NAMESPACE", right: true, value: ({ namespace }) => namespace },
+  {
+    field: "namespace",
+    type: "integer",
+    title: "NAMESPACE",
+    right: true,
+    value: ({ namespace }) => namespace,
+  },
   { field: "name", title: "NAME", value: ({ name }) => name },
   { field: "path", title: "PATH", value: ({ path }) => path ?? null },
   { field: "soname", value: ({ soname }) => soname ?? null },
@@ -16,7 +28,7 @@ const COLUMNS: readonly ListColumn<LoadedLibrary>[] = [
   { field: "hint", title: "HINT", value: ({ hint }) => hint ?? null, cell: hintText },
   { field: "origin", value: ({ origin }) => origin ?? null },
   { field: "how", value: ({ how }) => how ?? null },
-  { field: "linkMap", value: ({ linkMap }) => linkMap ?? null },
+  { field: "linkMap", type: "address", value: ({ linkMap }) => linkMap ?? null },
 ];
 
 /** `memtool libraries`. */

@@ -1,18 +1,23 @@
 import { listOwners, ownerText, type PageOwner } from "../../src/linux/index.js";
 import { readSpans, reverseTargets } from "../commands/reverse.js";
 import { EXIT, UsageError } from "../errors.js";
-import { hex } from "../render/numbers.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
 import { exact } from "./files.js";
 import { DamageSummary, type ListColumn, type ListValue, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<PageOwner>[] = [
-  { field: "physical", title: "PHYSICAL", right: true, value: ({ physical }) => hex(physical) },
+  {
+    field: "physical",
+    type: "address",
+    title: "PHYSICAL",
+    right: true,
+    value: ({ physical }) => BigInt(physical),
+  },
   { field: "kind", title: "KIND", value: ({ kind }) => kind },
-  { field: "pid", title: "PID", right: true, value: pidOf },
-  { field: "virtual", title: "VIRTUAL", right: true, value: virtualOf },
+  { field: "pid", type: "integer", title: "PID", right: true, value: pidOf },
+  { field: "virtual", type: "address", title: "VIRTUAL", right: true, value: virtualOf },
   { field: "what", title: "WHAT", value: ownerText },
-  { field: "owner", value: detailsOf },
+  { field: "owner", type: "json", value: detailsOf },
 ];
 
 /** `memtool owners`. */

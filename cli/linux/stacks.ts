@@ -12,6 +12,7 @@ interface StackRow extends Omit<KernelStack, "frames"> {
 const COLUMNS: readonly ListColumn<StackRow>[] = [
   {
     field: "pid",
+    type: "integer",
     title: "PID",
     right: true,
     value: ({ task }) => task.pid,
@@ -24,21 +25,21 @@ const COLUMNS: readonly ListColumn<StackRow>[] = [
     value: ({ task }) => task.state,
     cell: ofFirst(({ task }) => task.state),
   },
-  { field: "pc", title: "PC", value: ({ frame }) => frame?.pc ?? null },
+  { field: "pc", type: "address", title: "PC", value: ({ frame }) => frame?.pc ?? null },
   { field: "symbol", title: "FUNCTION", value: ({ frame }) => frame?.symbol ?? null, cell: functionText },
 ];
 
 /** The same for programs: a task an object. */
 const STACKS: readonly ListColumn<KernelStack>[] = [
-  { field: "pid", value: ({ task }) => task.pid },
-  { field: "tgid", value: ({ task }) => task.tgid },
+  { field: "pid", type: "integer", value: ({ task }) => task.pid },
+  { field: "tgid", type: "integer", value: ({ task }) => task.tgid },
   { field: "comm", value: ({ task }) => task.comm },
   { field: "name", value: ({ task }) => task.name },
   { field: "state", value: ({ task }) => task.state },
   { field: "from", value: ({ from }) => from },
-  { field: "complete", value: ({ complete }) => complete },
-  { field: "frames", value: ({ frames }) => frames.map((frame) => ({ ...frame })) },
-  { field: "task", value: ({ task }) => task.address },
+  { field: "complete", type: "boolean", value: ({ complete }) => complete },
+  { field: "frames", type: "json", value: ({ frames }) => frames.map((frame) => ({ ...frame })) },
+  { field: "task", type: "address", value: ({ task }) => task.address },
 ];
 
 /** `memtool stacks`. */
