@@ -53,8 +53,7 @@ export const STACKS_COMMAND: KernelCommand = {
     const damage = new DamageSummary();
     const registers = session.machine.image?.notes.cpus;
     const stacks = listKernelStacks(kernel, { pid, registers, onDamage: damage.add });
-    if (session.options.json === true || session.rows !== undefined)
-      return await showList(session, stacks, STACKS, damage, "no tasks");
+    if (session.isForPrograms) return await showList(session, stacks, STACKS, damage, "no tasks");
     const rows: StackRow[] = [];
     for await (const { frames, ...rest } of stacks) {
       if (frames.length === 0) rows.push({ ...rest, frame: undefined, isFirst: true });

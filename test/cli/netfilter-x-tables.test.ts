@@ -69,6 +69,7 @@ describe("memtool netfilter --tables, of x_tables", () => {
     let told: readonly string[] = [];
     const session = {
       options: { json } as GlobalOptions,
+      isForPrograms: json,
       out: { text: (text: string) => (out += text), settle: async () => {} },
       clearProgress: () => {},
       warn: (_: string, lines: readonly string[]) => (told = lines),
