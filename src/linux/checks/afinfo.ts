@@ -64,7 +64,8 @@ export const AFINFO: Check = {
     if (tables === 0)
       examination.untold("tcp4_seq_ops and its likes have no symbols: they are told by /proc/net only");
     const entries = yield* examineEntries(examination, seen);
-    examination.examined(`${tables} tables of functions, ${entries} entries of /proc/net`);
+    if (tables + entries > 0)
+      examination.examined(`${tables} tables of functions, ${entries} entries of /proc/net`);
   },
 };
 

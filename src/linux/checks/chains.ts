@@ -42,6 +42,7 @@ export const KEYBOARD: Check = {
       "atomic_notifier_head",
       KEYBOARD_MODULES,
     );
+    if (count === null) return;
     if (count === undefined) {
       throw new SymbolError("NO_SYMBOL", "keyboard_notifier_list", [], "--symbols System.map names it");
     }
@@ -54,15 +55,18 @@ export const NOTIFIERS: Check = {
   name: "notifiers",
   description: "functions that are told of reboots, oopses, modules, devices: those of nobody",
   run: function* (examination) {
+    let named = 0;
     let chains = 0;
     let functions = 0;
     for (const [symbol, head] of OTHERS) {
       const count = yield* examineChain(examination, symbol, head);
       if (count === undefined) continue;
+      named++;
+      if (count === null) continue;
       chains++;
       functions += count;
     }
-    if (chains === 0) {
+    if (named === 0) {
       throw new SymbolError(
         "NO_SYMBOL",
         "reboot_notifier_list",
@@ -70,24 +74,25 @@ export const NOTIFIERS: Check = {
         "--symbols System.map names such chains",
       );
     }
-    examination.examined(`${functions} functions of ${chains} chains`);
+    if (chains > 0) examination.examined(`${functions} functions of ${chains} chains`);
   },
 };
 
-/** @param known Modules that are expected; without it, any that is listed. @returns how many there are. */
+/** @param known Modules that are expected; without it, any that is listed. @returns how many there are; `undefined` without a symbol, null if it can't be read. */
 function* examineChain(
   examination: Examination,
   symbol: string,
   head: string,
   known?: ReadonlySet<string>,
-): Routine<number | undefined> {
+): Routine<number | undefined | null> {
   const { data, report } = examination;
   const at = yield* symbolAddress(data, symbol);
   if (at === undefined) return undefined;
   const first = yield* pointersAt(data.memory, at + BigInt(offsetOf(data.types, head, "head")), 1);
   if (typeof first === "number") {
     report(damage(symbol, at, "unreadable", first));
-    return undefined;
+    examination.untold(`${symbol} is not in the dump, or could not be read`);
+    return null;
   }
   const next = offsetOf(data.types, "notifier_block", "next");
   const blocks = yield* walkChain(data.memory, first[0] as bigint, symbol, report, next);

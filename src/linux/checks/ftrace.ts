@@ -127,7 +127,11 @@ function* examineTracepoints(examination: Examination): Routine<number | undefin
   const size = BigInt(needStruct(data.types, "tracepoint_func").size);
   let functions = 0;
   for (const [i, point] of used.entries()) {
-    for (let at = point?.functions ?? 0n, n = 0; n < MAX_FUNCTIONS; n++, at += size) {
+    for (let at = point?.functions ?? 0n, n = 0; ; n++, at += size) {
+      if (n === MAX_FUNCTIONS) {
+        report(damage(`the functions of tracepoint ${names[i] ?? "?"}`, at, "too long"));
+        break;
+      }
       const [row] = yield* FUNCTION.on(data.types).read(data.memory, [at]);
       if (row?.value === undefined) {
         report(damage(`the functions of tracepoint ${names[i] ?? "?"}`, at, "unreadable", row?.fault ?? 0));

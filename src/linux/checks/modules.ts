@@ -8,7 +8,7 @@
 import type { Routine } from "../../io/index.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
 import { moduleAddresses } from "../modules/module-parts.js";
-import { damage } from "../objects/damage.js";
+import { damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { pointersIn } from "../objects/pointers.js";
 import { walkRbtree } from "../objects/rbtree.js";
@@ -34,9 +34,12 @@ const AROUND = 1n << 27n;
 interface Place {
   readonly name: string;
   readonly modules: ReadonlySet<bigint>;
-  /** Whether all of it could be read: what it lacks otherwise may be what was not. */
-  readonly whole: boolean;
+  /** Whether all of it could be read: what a torn list has not may be behind the tear. */
+  readonly isWhole: boolean;
 }
+
+/** What a place has, and whether that is all of it. */
+type Told = Omit<Place, "name">;
 
 /** @internal */
 export const MODULES: Check = {
@@ -44,21 +47,35 @@ export const MODULES: Check = {
   description: "modules that some lists have and others have not, or that only memory has",
   run: function* (examination) {
     const { data, report } = examination;
+    const whole = function* <T extends Iterable<bigint>>(
+      read: (tell: OnDamage) => Routine<T | undefined>,
+    ): Routine<Told | undefined> {
+      let isWhole = true;
+      const found = yield* read((each) => {
+        isWhole = false;
+        report(each);
+      });
+      return found === undefined ? undefined : { modules: new Set(found), isWhole };
+    };
     if (!hasStruct(data.types, "module")) {
       examination.examined("this kernel has no modules");
       return;
     }
-    const places: Place[] = [];
-    const take = function* (name: string, find: Routine<ReadonlySet<bigint> | undefined>, symbol: string) {
-      const before = examination.damaged;
-      const modules = yield* find;
-      if (modules === undefined) examination.untold(`${name}: there is no symbol ${symbol}`);
-      else places.push({ name, modules, whole: examination.damaged === before });
-    };
-    const listed = new Set<bigint>();
-    yield* take("the list of modules", ofList(examination, listed), "modules");
-    yield* take("the kobjects (/sys/module)", ofKobjects(examination), "module_kset");
-    yield* take("the tree of modules' memory", ofTree(examination), "mod_tree");
+    const list = yield* whole((tell) => moduleAddresses(data, tell));
+    const listed = list?.modules ?? new Set<bigint>();
+    const places: Place[] = [
+      { name: "the list of modules", modules: listed, isWhole: list?.isWhole === true },
+    ];
+    const objects = yield* whole((tell) => ofKobjects(data, tell));
+    if (objects === undefined)
+      examination.untold("kobjects: there is no symbol module_kset, or it can't be read");
+    else places.push({ name: "the kobjects (/sys/module)", ...objects });
+    const tree = yield* whole((tell) => ofTree(data, tell));
+    if (tree === undefined) examination.untold("the tree of modules' memory: there is no symbol mod_tree");
+    else places.push({ name: "the tree of modules' memory", ...tree });
+    for (const { name, isWhole } of places) {
+      if (!isWhole) examination.untold(`${name} can't be read to its end: what it has not is no finding`);
+    }
     const searched = yield* ofMemory(examination, [...listed]);
     const memory = searched ?? new Set<bigint>();
     if (searched === undefined) {
@@ -69,8 +86,9 @@ export const MODULES: Check = {
     for (const [i, address] of [...all].entries()) {
       const module = rows[i];
       if (module === undefined) continue;
-      const without = places.filter(({ modules }) => !modules.has(address));
-      const missing = without.map(({ name, whole }) => (whole ? name : `${name} (as far as it can be read)`));
+      const missing = places
+        .filter(({ modules, isWhole }) => isWhole && !modules.has(address))
+        .map(({ name }) => name);
       // (While it is loaded or goes, a module is on some only.)
       const isLive = module.state === LIVE;
       const evidence: string[] = [];
@@ -82,24 +100,18 @@ export const MODULES: Check = {
       if (module.self !== address && listed.has(address) && isLive && module.self !== 0n) {
         evidence.push("its kobject leads to another module");
       }
-      const isSure = evidence.length > 1 || without.length === 0 || without.some(({ whole }) => whole);
-      const severity = isSure ? "alert" : "notice";
-      yield* examination.see({ what: `module ${module.name}`, address, severity, evidence });
+      yield* examination.see({ what: `module ${module.name}`, address, evidence });
     }
     const counts = places.map(({ name, modules }) => `${modules.size} in ${name}`);
     if (searched !== undefined) counts.push(`${memory.size} in memory of modules`);
-    examination.examined(counts.join(", "));
+    // (A list alone has nothing that it could differ from.)
+    if (counts.length > 1) examination.examined(counts.join(", "));
+    else examination.untold(`${counts[0]}, and nothing to hold them against`);
   },
 };
 
-/** Those of the kernel's list, which are added to `listed` too. */
-function* ofList({ data, report }: Examination, listed: Set<bigint>): Routine<ReadonlySet<bigint>> {
-  for (const address of yield* moduleAddresses(data, report)) listed.add(address);
-  return listed;
-}
-
 /** Those that /sys/module has a directory for. */
-function* ofKobjects({ data, report }: Examination): Routine<Set<bigint> | undefined> {
+function* ofKobjects(data: KernelData, report: OnDamage): Routine<Set<bigint> | undefined> {
   const { memory, types } = data;
   const symbol = yield* symbolAddress(data, "module_kset");
   if (symbol === undefined) return undefined;
@@ -123,7 +135,7 @@ function* ofKobjects({ data, report }: Examination): Routine<Set<bigint> | undef
 }
 
 /** Those whose memory is in the tree that addresses are looked up in. */
-function* ofTree({ data, report }: Examination): Routine<Set<bigint> | undefined> {
+function* ofTree(data: KernelData, report: OnDamage): Routine<Set<bigint> | undefined> {
   const { memory, types } = data;
   const symbol = yield* symbolAddress(data, "mod_tree");
   if (symbol === undefined || !hasStruct(types, "mod_tree_root") || !hasStruct(types, "mod_tree_node")) {
@@ -154,6 +166,7 @@ function* ofMemory(examination: Examination, known: readonly bigint[]): Routine<
   const size = BigInt(memory.pointerSize);
   const candidates: bigint[] = [];
   let left = MAX_SEARCHED;
+  let missing = 0;
   const areas = yield* memory.areas(range).toArray();
   for (const area of areas) {
     if (area.state !== undefined) continue;
@@ -161,12 +174,18 @@ function* ofMemory(examination: Examination, known: readonly bigint[]): Routine<
       const length = Number(area.end - at < BigInt(PIECE) ? area.end - at : BigInt(PIECE));
       left -= length;
       const { bytes, holes } = yield* memory.readPartial(at, length);
-      for (const { start, end } of holes) bytes.fill(0, start, end);
+      for (const { start, end } of holes) {
+        bytes.fill(0, start, end);
+        missing += end - start;
+      }
       const pointers = pointersIn(memory, bytes);
       for (const [i, value] of pointers.entries()) {
         if (value !== 0n && value === at + BigInt(i) * size - BigInt(self)) candidates.push(value);
       }
     }
+  }
+  if (missing > 0) {
+    examination.untold(`memory of modules: ${missing} bytes of it are not in the dump, or could not be read`);
   }
   if (left <= 0) report(damage("memory of modules", range.start, "too long"));
   for (const { address, value } of yield* MODULE.on(types).read(memory, candidates)) {

@@ -59,8 +59,11 @@ export function* isTracing(
 ): Routine<boolean> {
   if (trampolines.some(({ start, end }) => target >= start && target < end)) return true;
   const named = yield* kernel.nameOf(target);
+  if (named === undefined) return false;
+  // (What a module calls its functions explains nothing.)
   return (
-    named !== undefined && (named.module === "bpf" || /^(ftrace_|__fentry__|mcount|bpf_)/.test(named.name))
+    named.module === "bpf" ||
+    (named.module === undefined && /^(ftrace_|__fentry__|mcount|bpf_)/.test(named.name))
   );
 }
 

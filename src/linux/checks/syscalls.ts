@@ -59,8 +59,12 @@ function* examineTable(examination: Examination, name: string, at: bigint): Rout
   const numbers = new Map<bigint, number>();
   const patches = yield* readPatches(data, pointers.slice(0, count));
   let outside = 0;
+  let gone = 0;
   for (let i = 0; i < count; i++) {
-    if (isGone(i)) continue;
+    if (isGone(i)) {
+      gone++;
+      continue;
+    }
     const found = pointers[i] as bigint;
     const code = yield* examination.code(found);
     const evidence = [...code.evidence];
@@ -79,9 +83,14 @@ function* examineTable(examination: Examination, name: string, at: bigint): Rout
     if (patch !== undefined) evidence.push(patchText(patch));
     yield* examination.see({ what: `${name}[${i}]`, address: at + BigInt(i * size), found, evidence }, code);
   }
-  examination.examined(
-    `${name}: ${count} entries, ${outside === 0 ? "all in the kernel's text" : `${outside} outside of the kernel's text`}`,
-  );
+  const read = count - gone;
+  if (read > 0) {
+    examination.examined(
+      `${name}: ${read} entries, ${outside === 0 ? "all in the kernel's text" : `${outside} outside of the kernel's text`}`,
+    );
+  }
+  if (holes.length > 0)
+    examination.untold(`${name}: entries of it are not in the dump, or could not be read`);
   if (patches.unread > 0) {
     examination.untold(
       `${name}: the code of ${patches.unread} functions is not in the dump, or could not be read`,

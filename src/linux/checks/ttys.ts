@@ -37,6 +37,11 @@ export const TTYS: Check = {
       yield* examination.operations(what, "tty_ldisc_ops", at, isFirst ? N_TTY : {});
     };
     const table = yield* symbolAddress(data, "tty_ldiscs");
+    if (table === undefined) {
+      examination.untold(
+        "tty_ldiscs has no symbol: line disciplines are told by the terminals that use them only",
+      );
+    }
     const pointers = table === undefined ? [] : yield* pointersAt(data.memory, table, DISCIPLINES);
     if (typeof pointers === "number") report(damage("tty_ldiscs", table ?? 0n, "unreadable", pointers));
     else for (const [i, each] of pointers.entries()) yield* discipline(`tty_ldiscs[${i}]`, each, i === 0);

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
-import { patchIn } from "../../../src/linux/checks/patched-text.js";
+import { isTracing, patchIn } from "../../../src/linux/checks/patched-text.js";
+import type { KernelData } from "../../../src/linux/kernel-data.js";
+import { runNow } from "../../support/write-user-elf.js";
 
 const AT = 0xffff_ffff_8100_0000n;
 const bytes = (...given: number[]) => Uint8Array.from([...given, ...new Array(16).fill(0x90)].slice(0, 16));
@@ -33,4 +35,19 @@ test("arm64: a branch behind bti is a jump, a nop none", () => {
   expect(patchIn("aarch64", AT, code)).toMatchObject({ kind: "jump", target: AT });
   view.setUint32(4, 0xd503201f, true);
   expect(patchIn("aarch64", AT, code)).toBeUndefined();
+});
+
+test.each([
+  ["ftrace_regs_caller", undefined, true],
+  ["ftrace_thunk", "rootkit", false],
+  ["bpf_prog_0", "bpf", true],
+  ["commit_creds", undefined, false],
+])("a patch that leads to %s of module %s is explained: %s", (name, module, explained) => {
+  const named = { name, module, address: AT, offset: 0n };
+  // biome-ignore lint/correctness/useYield: nothing here has to wait
+  const nameOf = function* () {
+    return named;
+  };
+  const data = { kernel: { nameOf } } as unknown as KernelData;
+  expect(runNow(isTracing(data, AT, []))).toBe(explained);
 });
