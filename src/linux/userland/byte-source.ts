@@ -29,7 +29,8 @@ export class MemoryBytes implements ByteSource {
     this.#memory = memory;
   }
 
-  *read(at: bigint, length: number): Routine<SourceBytes> {
+  *read(address: bigint, length: number): Routine<SourceBytes> {
+    const at = BigInt.asUintN(64, address);
     const left = (1n << 64n) - at;
     if (BigInt(length) <= left) return yield* this.#memory.readPartial(at, length);
     const bytes = new Uint8Array(length);
@@ -61,9 +62,12 @@ export class PageBytes implements ByteSource {
 /** Bytes of a table that are read at once. */
 const CHUNK = 1 << 18;
 
+/** Bytes of a table that are read at most: a page that is mapped again and again makes a table of any length. */
+const MAX_TABLE = 1 << 28;
+
 /**
  * Reads a table of a length that the input claims: chunk by chunk, up to the first one of which nothing is there, so that its memory is
- * that of what is there.
+ * that of what is there; 256 MiB at most.
  *
  * @returns at most `length` bytes; those behind them are missing.
  */
@@ -71,8 +75,9 @@ export function* readTable(source: ByteSource, at: bigint, length: number): Rout
   const parts: Uint8Array[] = [];
   const holes: Hole[] = [];
   let total = 0;
-  while (total < length) {
-    const want = Math.min(CHUNK, length - total);
+  const most = Math.min(length, MAX_TABLE);
+  while (total < most) {
+    const want = Math.min(CHUNK, most - total);
     const read = yield* source.read(BigInt.asUintN(64, at + BigInt(total)), want);
     const missing = read.holes.reduce((sum, each) => sum + each.end - each.start, 0);
     if (missing === want) break;

@@ -30,6 +30,8 @@ const PAGE = 4096n;
 const MAX_DYNAMIC = 1 << 16;
 const MAX_NOTES = 1 << 16;
 const MAX_PATH = 4096;
+/** Segments of notes that are looked at: linkers make two. */
+const MAX_NOTE_SEGMENTS = 16;
 /** DT_NEEDED entries that are named. */
 const MAX_NEEDED = 1024;
 
@@ -62,6 +64,8 @@ export class ElfImage {
   readonly base: bigint;
   readonly header: ElfHeader;
   readonly segments: readonly ElfSegment[];
+  /** Segments that are loaded. */
+  readonly loads: readonly ElfSegment[];
   readonly layout: ElfLayout;
   /** What is to be added to an address as linked; with layout `file`, of no use. */
   readonly bias: bigint;
@@ -82,7 +86,8 @@ export class ElfImage {
     this.header = header;
     this.segments = segments;
     this.layout = layout;
-    const loads = this.loads;
+    const loads = segments.filter(({ type, memoryBytes }) => type === PT_LOAD && memoryBytes > 0n);
+    this.loads = loads;
     const first = loads.reduce<ElfSegment | undefined>(
       (least, each) => (least === undefined || each.offset < least.offset ? each : least),
       undefined,
@@ -101,11 +106,6 @@ export class ElfImage {
         pageUp(loads.map(({ address, memoryBytes }) => address + memoryBytes).reduce(greater)) -
         pageDown(loads.map(({ address }) => address).reduce(lesser));
     }
-  }
-
-  /** Segments that are loaded. */
-  get loads(): readonly ElfSegment[] {
-    return this.segments.filter(({ type, memoryBytes }) => type === PT_LOAD && memoryBytes > 0n);
   }
 
   /** An address within the class. */
@@ -251,8 +251,8 @@ function* readDynamic(
 
 /** The GNU build id: a note of type 3 and the name "GNU". */
 function* readBuildId(source: ByteSource, image: ElfImage): Routine<string | undefined> {
-  for (const segment of image.segments) {
-    if (segment.type !== PT_NOTE || segment.fileBytes === 0n) continue;
+  const notes = image.segments.filter(({ type, fileBytes }) => type === PT_NOTE && fileBytes > 0n);
+  for (const segment of notes.slice(0, MAX_NOTE_SEGMENTS)) {
     const address = image.at(segment.address);
     if (address === undefined) continue;
     const length = Number(segment.fileBytes < MAX_NOTES ? segment.fileBytes : BigInt(MAX_NOTES));

@@ -21,7 +21,9 @@ export interface FilePart {
  * name; behind the file's part of a segment with zeros at its end, there are those.
  */
 export function filePartsOf(image: ElfImage): FilePart[] {
-  if (image.layout === "file") return [{ start: 0n, end: fileEnd(image), address: image.base }];
+  // (What is to be linked has no segments: its memory is that of who reads it.)
+  if (image.layout === "file" || image.loads.length === 0)
+    return [{ start: 0n, end: fileEnd(image), address: image.base }];
   const parts = image.loads
     .filter(({ fileBytes }) => fileBytes > 0n)
     .map(({ offset, address, fileBytes, memoryBytes }) => {

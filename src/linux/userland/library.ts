@@ -79,8 +79,22 @@ function* librariesOf(space: ProcessSpace, report: OnDamage): Routine<LoadedLibr
   if (origin === undefined) return [];
   const { tgid: pid, comm } = space.task;
   const listed = new Set<ProcessImage>();
+  const byDynamic = new Map<bigint, ProcessImage>();
+  const byBias = new Map<bigint, ProcessImage[]>();
+  for (const each of images) {
+    const { layout, dynamic, bias } = each.image;
+    if (layout !== "loaded") continue;
+    if (dynamic !== undefined && !byDynamic.has(dynamic.address)) byDynamic.set(dynamic.address, each);
+    const others = byBias.get(bias);
+    if (others === undefined) byBias.set(bias, [each]);
+    else others.push(each);
+  }
+  /** The image of an entry: the one with that dynamic section, or at that place. */
+  const imageOf = ({ bias, dynamic }: LinkEntry) =>
+    byDynamic.get(dynamic) ??
+    byBias.get(bias)?.find(({ image }) => dynamic >= image.start && dynamic < image.end);
   const found: LoadedLibrary[] = entries.map((entry) => {
-    const image = imageOf(images, entry);
+    const image = imageOf(entry);
     if (image !== undefined) listed.add(image);
     const range = rangeAt(space, entry.dynamic);
     return {
@@ -120,15 +134,4 @@ function* librariesOf(space: ProcessSpace, report: OnDamage): Routine<LoadedLibr
     });
   }
   return found;
-}
-
-/** The image of an entry: the one with that dynamic section, or at that place. */
-function imageOf(images: readonly ProcessImage[], { bias, dynamic }: LinkEntry): ProcessImage | undefined {
-  return (
-    images.find(({ image }) => image.layout === "loaded" && image.dynamic?.address === dynamic) ??
-    images.find(
-      ({ image }) =>
-        image.layout === "loaded" && image.bias === bias && dynamic >= image.start && dynamic < image.end,
-    )
-  );
 }

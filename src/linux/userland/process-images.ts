@@ -2,7 +2,7 @@
 import type { Routine } from "../../io/index.js";
 import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import type { KernelData } from "../kernel-data.js";
-import type { OnDamage } from "../objects/damage.js";
+import { damage, type OnDamage } from "../objects/damage.js";
 import { memoryOfTask, type Task } from "../tasks/task.js";
 import { readVmas } from "../tasks/vma.js";
 import { nameVmas } from "../tasks/vma-names.js";
@@ -21,6 +21,8 @@ const BATCH = 16_384;
 
 /** Images that are read of one process: what has more is made to have them. */
 const MAX_IMAGES = 65_536;
+/** Segments that are kept of one process: pages may be mapped again and again, and each image claims thousands. */
+const MAX_KEPT_SEGMENTS = 1 << 20;
 
 /**
  * What an ELF image is. `interpreter`: the dynamic linker of the process. `vdso`: the kernel's own library in it. `relocatable`: what is
@@ -121,19 +123,26 @@ export function* findImages(
   const addresses = everywhere ? [...new Set([...starts, ...(yield* scanPages(space))])] : starts;
   addresses.sort(compare);
   const images: ProcessImage[] = [];
-  for (const address of addresses.slice(0, MAX_IMAGES)) {
+  const code = space.ranges.filter(({ executable }) => executable);
+  let segments = 0;
+  for (const address of addresses) {
+    if (images.length === MAX_IMAGES || segments > MAX_KEPT_SEGMENTS) {
+      const name = `the ELF images of process ${space.task.tgid}`;
+      report(damage(name, address, "too long", 0, "those from there on are not read"));
+      break;
+    }
     const range = rangeAt(space, address);
     const what = `at ${address.toString(16)} of process ${space.task.tgid}`;
     const image = yield* readElfImage(space.source, address, what, report);
     if (image === undefined) continue;
+    segments += image.segments.length;
+    const next = code[firstBehind(code, image.start)];
     images.push({
       image,
       how: howOf(range, address),
       kind: kindOf(image, space.auxv),
       path: range?.path === "" ? undefined : range?.path,
-      executable: space.ranges.some(
-        ({ start, end, executable }) => executable && start < image.end && end > image.start,
-      ),
+      executable: next !== undefined && next.start < image.end,
     });
   }
   return images;
@@ -141,6 +150,12 @@ export function* findImages(
 
 /** The mapping that an address is in. */
 export function rangeAt({ ranges }: ProcessSpace, address: bigint): MappedRange | undefined {
+  const found = ranges[firstBehind(ranges, address)];
+  return found !== undefined && found.start <= address ? found : undefined;
+}
+
+/** Index of the first range that ends behind an address. */
+function firstBehind(ranges: readonly MappedRange[], address: bigint): number {
   let low = 0;
   let high = ranges.length;
   while (low < high) {
@@ -148,8 +163,7 @@ export function rangeAt({ ranges }: ProcessSpace, address: bigint): MappedRange 
     if ((ranges[middle] as MappedRange).end <= address) low = middle + 1;
     else high = middle;
   }
-  const found = ranges[low];
-  return found !== undefined && found.start <= address ? found : undefined;
+  return low;
 }
 
 /** The end of a process's part of the address space. */
