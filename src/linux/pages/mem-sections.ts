@@ -81,7 +81,7 @@ export function* readSections(data: KernelData, report: OnDamage): Routine<MemSe
   const seen = new Set<bigint>();
   for (let from = 0; from < roots && !reader.isHopeless; from += PIECE) {
     const step = Math.min(PIECE, roots - from);
-    const at = table + BigInt(from * memory.pointerSize);
+    const at = BigInt.asUintN(64, table + BigInt(from * memory.pointerSize));
     const { bytes, holes } = yield* memory.readPartial(at, step * memory.pointerSize);
     for (const hole of holes)
       report(damage("mem_section", at + BigInt(hole.start), "unreadable", hole.fault));
@@ -133,8 +133,9 @@ class SectionReader {
       this.#report(damage("mem_section", found.address, "too long", 0, "no more is read of it"));
   }
 
-  *read(at: bigint, first: number, count: number): Routine<void> {
+  *read(start: bigint, first: number, count: number): Routine<void> {
     const { memory } = this.#data;
+    const at = BigInt.asUintN(64, start);
     const { bytes, holes } = yield* memory.readPartial(at, count * this.#size);
     for (const { start, fault } of holes) {
       this.broken(damage("sections of memory", at + BigInt(start), "unreadable", fault));

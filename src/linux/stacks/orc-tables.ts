@@ -121,7 +121,7 @@ export class OrcTables {
   }
 
   *#read(address: bigint, length: number): Routine<DataView | Fault> {
-    const { bytes, holes } = yield* this.#data.memory.readPartial(address, length);
+    const { bytes, holes } = yield* this.#data.memory.readPartial(BigInt.asUintN(64, address), length);
     const hole = holes[0];
     return hole === undefined ? new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength) : hole.fault;
   }

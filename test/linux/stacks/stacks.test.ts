@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Truth } from "../../../fixtures/vm/truth.mjs";
-import { type Damage, type KernelStack, listKernelStacks } from "../../../src/linux/index.js";
+import { type Damage, type KernelStack, listKernelStacks, listModules } from "../../../src/linux/index.js";
 import { offsetOf } from "../../../src/linux/objects/record.js";
 import { jsonLines, memtool } from "../../support/cli.js";
 import { PatchedKernel } from "../../support/patched-kernel.js";
@@ -54,6 +54,20 @@ describe("kernel stacks", () => {
     expect(stack?.complete).toBe(false);
     expect(damage).toMatchObject([{ reason: "invalid" }]);
     expect(damage[0]?.what).toMatch(/kernel stack of 98 \(mt-witness\)/);
+  });
+
+  it("end where a module's tables lie at the end of the address space", async () => {
+    const [module] = await listModules(patched.kernel).toArray();
+    const at = module?.module ?? 0n;
+    const types = await patched.kernel.types();
+    const tables = at + BigInt(offsetOf(types, "module", "arch.orc_unwind_ip"));
+    await patched.setPointer(tables, 0xffff_ffff_ffff_f000n);
+    await patched.set(at + BigInt(offsetOf(types, "module", "arch.num_orcs")), Uint8Array.of(0, 0, 1, 0));
+    await patched.setPointer((whole[0]?.frames[2]?.sp ?? 0n) - 8n, (module?.address ?? 0n) + 16n);
+    const damage: Damage[] = [];
+    const [stack] = await list((each) => damage.push(each));
+    expect(stack?.complete).toBe(false);
+    expect(damage).toMatchObject([{ reason: "unreadable" }]);
   });
 
   it("have no frames where the saved stack pointer leads nowhere, and it is told", async () => {
