@@ -7,10 +7,13 @@ import {
   type OnDamage,
   ownerText,
   type PageOwner,
+  type Task,
+  type Vma,
 } from "../../src/linux/index.js";
+import { Intervals } from "../../src/linux/owners/intervals.js";
 import { describeError } from "../errors.js";
 import type { Session } from "../session.js";
-import type { Place } from "./places.js";
+import { type Place, userEnd } from "./places.js";
 
 /** One owner of a hit. What is not known is null. */
 export interface HitOwner {
@@ -31,6 +34,8 @@ export class HitOwners {
   readonly #isAsked: boolean;
   readonly #onDamage: OnDamage;
   #kernel: LinuxKernel | undefined | null;
+  /** Those of the process that was asked for last. */
+  #ranges: { readonly task: Task | undefined; readonly vmas: Intervals<Vma> } | undefined;
   /** Whether there is a kernel, and what it has to tell of owners could not be read. */
   failed = false;
 
@@ -44,7 +49,30 @@ export class HitOwners {
   /** The owners of each address of a place, one at least. */
   async of(place: Place, addresses: readonly bigint[]): Promise<HitOwner[][]> {
     const physical = await physicalOf(place, addresses);
-    if (place.task !== undefined) return await this.#inProcess(place, addresses, physical);
+    const end = place.task === undefined || place.virtual === undefined ? undefined : userEnd(place.virtual);
+    if (end === undefined) return await this.#outside(place, addresses, physical);
+    // (A process's page tables have the kernel too, which is not the process's.)
+    const isOwn = addresses.map((address) => address < end);
+    const own = await this.#inProcess(
+      place,
+      addresses.filter((_, i) => isOwn[i]),
+      physical.filter((_, i) => isOwn[i]),
+    );
+    const others = await this.#outside(
+      place,
+      addresses.filter((_, i) => !isOwn[i]),
+      physical.filter((_, i) => !isOwn[i]),
+    );
+    const [ofOwn, ofOthers] = [own.values(), others.values()];
+    return isOwn.map((each) => (each ? ofOwn : ofOthers).next().value ?? []);
+  }
+
+  /** Where no process's space is searched: by physical memory. */
+  async #outside(
+    place: Place,
+    addresses: readonly bigint[],
+    physical: readonly (number | undefined)[],
+  ): Promise<HitOwner[][]> {
     const found = await this.#ofPhysical(physical);
     return addresses.map((address, i) => {
       const at = physical[i];
@@ -68,12 +96,15 @@ export class HitOwners {
     addresses: readonly bigint[],
     physical: readonly (number | undefined)[],
   ): Promise<HitOwner[][]> {
-    const kernel = await this.#session.machine.linux();
+    if (addresses.length === 0) return [];
     const { pid, comm } = task ?? {};
-    const vmas = await listVmas(kernel, { pid, pages: false, onDamage: this.#onDamage }).toArray();
+    if (this.#ranges === undefined || this.#ranges.task !== task) {
+      this.#ranges = { task, vmas: await this.#rangesOf(pid) };
+    }
+    const { vmas } = this.#ranges;
     return addresses.map((virtual, i) => {
       const at = physical[i];
-      const vma = vmas.find(({ start, end }) => virtual >= start && virtual < end);
+      const vma = vmas.at(virtual);
       const { path, rights } = vma ?? {};
       const owner = ownerText({
         kind: "process",
@@ -87,6 +118,12 @@ export class HitOwners {
         { physical: at === undefined ? null : BigInt(at), virtual, pid: pid ?? null, kind: "process", owner },
       ];
     });
+  }
+
+  async #rangesOf(pid: number | undefined): Promise<Intervals<Vma>> {
+    if (pid === undefined) return new Intervals<Vma>([]);
+    const kernel = await this.#session.machine.linux();
+    return new Intervals(await listVmas(kernel, { pid, pages: false, onDamage: this.#onDamage }).toArray());
   }
 
   async #ofPhysical(physical: readonly (number | undefined)[]): Promise<Map<number, PageOwner[]>> {

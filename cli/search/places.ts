@@ -62,14 +62,22 @@ export async function* placesOf(
   yield { name, space: whole, virtual: chosen, ranges, end };
 }
 
-/** Each address space once: a process that was just forked by vfork has its parent's. */
+/** Where a process's own part of its address space ends; what is above is the kernel's, and the same in every process. */
+export function userEnd({ mmu }: VirtualMemory): bigint {
+  const bits = mmu.splits.reduce((sum, each) => sum + each);
+  // (32-bit kernels have no such place that page tables tell.)
+  return bits > 32 ? 1n << BigInt(bits - 1) : END_OF_SPACE;
+}
+
+/** The own part of each address space, once: a process that was just forked by vfork has its parent's. */
 async function* everyProcess(kernel: LinuxKernel, onDamage: OnDamage): AsyncGenerator<Place> {
   const seen = new Set<number>();
   for (const task of await listTasks(kernel, { onDamage }).toArray()) {
     if (task.root === undefined || seen.has(task.root)) continue;
     seen.add(task.root);
     const virtual = memoryOfTask(kernel, task);
-    yield { name: `process ${task.pid ?? "?"}`, space: virtual, virtual, task, end: 0 };
+    const ranges = { start: 0n, end: userEnd(virtual) };
+    yield { name: `process ${task.pid ?? "?"}`, space: virtual, virtual, task, ranges, end: 0 };
   }
 }
 

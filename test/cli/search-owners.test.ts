@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import { jsonLines, memtool } from "../support/cli.js";
+
+const ON_DUMP = ["-f", "fixtures/linux-6.1-x86_64.kdump"];
+
+test("the kernel's memory, which page tables of a process have too, is not told as the process's", async () => {
+  const { out } = await memtool([
+    "search",
+    "--pid",
+    "100",
+    "--text",
+    "Linux version 6",
+    "--json",
+    ...ON_DUMP,
+  ]);
+  const hits = jsonLines(out) as { pid: number | null; kind: string }[];
+  expect(hits.length).toBeGreaterThan(0);
+  expect(new Set(hits.map(({ kind, pid }) => `${kind} ${pid}`))).toEqual(new Set(["kernel null"]));
+});
+
+test("--all-processes finds what is in the processes' own memory, and nothing of the kernel's", async () => {
+  const { out } = await memtool([
+    "search",
+    "--all-processes",
+    "--hex",
+    "7f 45 4c 46 02",
+    "--json",
+    ...ON_DUMP,
+  ]);
+  const hits = jsonLines(out) as { virtual: string; pid: number; kind: string; owner: string }[];
+  expect(new Set(hits.map(({ kind }) => kind))).toEqual(new Set(["process"]));
+  expect(hits.every(({ virtual }) => BigInt(virtual) < 1n << 47n)).toBe(true);
+  expect(new Set(hits.map(({ pid }) => pid)).size).toBeGreaterThan(1);
+  expect(hits.map(({ owner }) => owner)).toContain("busybox, /bin/busybox, r--p");
+});
