@@ -1,5 +1,5 @@
 /** Where page tables map pages: one pass over all of them, however many pages are asked for. */
-import { describeFault, type Routine } from "../../io/index.js";
+import { describeFault, hex, type Routine } from "../../io/index.js";
 import { findMappings } from "../../paging/virtual-memory.js";
 import type { KernelData } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
@@ -12,6 +12,16 @@ export interface PageMapping {
   /** Whose; null for the kernel. */
   readonly task: Task | null;
 }
+
+/** What is kept of the mappings of one call. @internal */
+export interface MappingLimits {
+  /** Of one page: more than any is shared by. */
+  readonly perPage: number;
+  /** Of all, those that are not kept too: page tables that share tables map one page as often as they like. */
+  readonly all: number;
+}
+
+const LIMITS: MappingLimits = { perPage: 1 << 16, all: 1 << 23 };
 
 /** The root of a space, as one number. */
 function keyOf(
@@ -31,6 +41,7 @@ export function* findPageMappings(
   pfns: Float64Array,
   pageSize: number,
   report: OnDamage,
+  limits = LIMITS,
 ): Routine<ReadonlyMap<number, readonly PageMapping[]>> {
   const { kernel } = data;
   const tasks = new Map<number, Task>();
@@ -43,6 +54,8 @@ export function* findPageMappings(
   const wanted = Array.from(pfns, (pfn) => ({ start: pfn * pageSize, end: (pfn + 1) * pageSize }));
   const cursor = findMappings(spaces, wanted).cursor();
   const kernelRoot = kernel.memory.roots;
+  const full = new Set<number>();
+  let left = limits.all;
   try {
     for (;;) {
       const next = yield* cursor.next();
@@ -67,7 +80,18 @@ export function* findPageMappings(
           own = [];
           found.set(pfn, own);
         }
-        for (const task of owners) own.push({ virtual, task });
+        left -= owners.length;
+        if (own.length + owners.length <= limits.perPage) {
+          for (const task of owners) own.push({ virtual, task });
+        } else if (!full.has(pfn)) {
+          full.add(pfn);
+          const what = `the mappings of the page at physical ${hex(BigInt(pfn * pageSize))}`;
+          report(damage(what, virtual, "too long", 0, `there are more than ${limits.perPage}`));
+        }
+      }
+      if (left < 0) {
+        report(damage("the mappings of pages", result.virtual, "too long", 0, "no more are looked for"));
+        break;
       }
     }
   } finally {

@@ -21,6 +21,8 @@ const BATCH = 16_384;
 
 /** Images that are read of one process: what has more is made to have them. */
 const MAX_IMAGES = 65_536;
+/** Pages of a process that are looked at for images: 128 GiB. Page tables that share tables map one page as often as they like. */
+const MAX_SCANNED = 1 << 25;
 /** Segments that are kept of one process: pages may be mapped again and again, and each image claims thousands. */
 const MAX_KEPT_SEGMENTS = 1 << 20;
 
@@ -120,7 +122,7 @@ export function* findImages(
     space,
     BigUint64Array.from(space.ranges.filter(({ start }) => start < endOf(space)).map(({ start }) => start)),
   );
-  const addresses = everywhere ? [...new Set([...starts, ...(yield* scanPages(space))])] : starts;
+  const addresses = everywhere ? [...new Set([...starts, ...(yield* scanPages(space, report))])] : starts;
   addresses.sort(compare);
   const images: ProcessImage[] = [];
   const code = space.ranges.filter(({ executable }) => executable);
@@ -176,21 +178,32 @@ function endOf({ auxv, memory, ranges }: ProcessSpace): bigint {
 }
 
 /** Pages of the process that begin as ELF files do. */
-function* scanPages(space: ProcessSpace): Routine<bigint[]> {
+function* scanPages(space: ProcessSpace, report: OnDamage): Routine<bigint[]> {
   const found: bigint[] = [];
   const batch = new BigUint64Array(BATCH);
   let count = 0;
+  let left = MAX_SCANNED;
   const areas = space.memory.areas({ start: 0n, end: endOf(space) }).cursor();
   for (;;) {
     const next = yield* areas.next();
     if (next.done === true) break;
     if (next.value.state !== undefined) continue;
     for (let at = next.value.start; at < next.value.end; at += PAGE) {
+      if (left-- === 0) {
+        const name = `the pages of process ${space.task.tgid}`;
+        report(damage(name, at, "too long", 0, "no more are looked at for ELF images"));
+        yield* areas.end();
+        for (const each of yield* magicAt(space, batch.slice(0, count))) found.push(each);
+        return found;
+      }
       batch[count++] = at;
       if (count < BATCH) continue;
       for (const each of yield* magicAt(space, batch)) found.push(each);
       count = 0;
-      if (found.length > MAX_IMAGES) return found;
+      if (found.length > MAX_IMAGES) {
+        yield* areas.end();
+        return found;
+      }
     }
   }
   for (const each of yield* magicAt(space, batch.slice(0, count))) found.push(each);

@@ -109,3 +109,19 @@ it("the file of what is to be linked, which has no segments, is as it lies in me
   expect(fileEnd(image)).toBe(0x1100n);
   expect(filePartsOf(image)).toEqual([{ start: 0n, end: 0x1100n, address: BASE }]);
 });
+
+it("pages are looked at for images up to a point, which is told, where page tables map terabytes", () => {
+  const damage: Damage[] = [];
+  const space = spaceOf(new Uint8Array(4096), []);
+  const terabytes = {
+    // biome-ignore lint/correctness/useYield: nothing here has to wait
+    *next() {
+      return { done: false, value: { start: 0n, end: 1n << 46n, state: undefined } };
+    },
+    *end() {},
+  };
+  Object.assign(space.memory, { areas: () => ({ cursor: () => terabytes }) });
+  const images = runNow(findImages(space, true, (each) => damage.push(each)));
+  expect(images).toEqual([]);
+  expect(damage).toMatchObject([{ what: "the pages of process 7", reason: "too long", address: 1n << 37n }]);
+});
