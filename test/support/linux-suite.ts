@@ -84,7 +84,7 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
         ppid: process.parent,
         uid: process.uids[0],
         gid: process.gids[0],
-        state: process.state,
+        state: stateSince(process, tasks.find(({ pid }) => pid === process.pid)?.state),
         ...(damage.length === 0 ? { nspid: numbersOf(process.status), name: firstPart(process.name) } : {}),
         comm: process.name.startsWith("kworker/") ? "kworker/" : commOf(process.name),
         start: process.startTime,
@@ -311,6 +311,18 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
 }
 
 /** Of a worker's name, what stays: `kworker/0:1` of `kworker/0:1-events`. Rescuers' stay. */
+/**
+ * The state that the guest printed of a process; a kernel thread that ran then or runs now may have gone to sleep, or woken up,
+ * between what was printed and the dump.
+ */
+function stateSince(
+  { kernelThread, state }: Truth["processes"][number],
+  now: string | undefined,
+): string | undefined {
+  const ran = state === "R" || now === "R";
+  return kernelThread && ran && "RSDI".includes(now ?? "?") ? now : state;
+}
+
 function firstPart(name: string): string {
   return workOf(name) === undefined ? name : name.replace(/[-+].*/, "");
 }
