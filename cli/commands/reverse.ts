@@ -110,8 +110,8 @@ export async function reverse(
   return statusOf(found.any, bad || untold.count > 0 || missing.length > 0);
 }
 
-/** Addresses from standard input, a line each. */
-async function readSpans(
+/** Addresses from standard input, a line each; lines that are none are reported. */
+export async function readSpans(
   session: Session,
   options: TranslateCommandOptions,
 ): Promise<{ spans: PhysicalSpan[]; bad: boolean }> {

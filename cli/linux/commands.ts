@@ -19,6 +19,7 @@ import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
 import { NETFILTER } from "./netfilter.js";
+import { OWNERS } from "./owners.js";
 import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
 import { SLABS } from "./slabs.js";
@@ -47,6 +48,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   IOMEM,
   CPUS,
   SLABS,
+  OWNERS,
   TIMERS,
   IRQS,
   NETFILTER,

@@ -98,6 +98,29 @@ export type {
   ValueOf,
 } from "./objects/schema.js";
 export type { KernelValue } from "./objects/value.js";
+export { listOwners, type OwnerOptions } from "./owners/list-owners.js";
+export type {
+  CodeOwner,
+  FileOwner,
+  FreeOwner,
+  ImageOwner,
+  Owner,
+  OwnerKind,
+  PageArrayOwner,
+  PageOwner,
+  PerCpuOwner,
+  PlainOwner,
+  ProcessOwner,
+  ReservedOwner,
+  SlabOwner,
+  StackOwner,
+  SwapCacheOwner,
+  TableOwner,
+  VmallocOwner,
+  ZeroOwner,
+} from "./owners/owner.js";
+export { ownerText } from "./owners/owner-text.js";
+export type { OwnerTargets } from "./owners/targets.js";
 export type { KeptColumn, Need, PagedBytes } from "./paged-bytes.js";
 export { type KernelProfiles, ProfileError } from "./profile/profile.js";
 export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";

@@ -52,6 +52,7 @@ describe("--pid", () => {
   it.each([
     ..."modules ebpf dmesg iomem cpus irqs slabs netfilter banner config".split(" ").map((each) => [each]),
     ["types", "list_head"],
+    ["owners", "0x1000"],
   ])("is refused by %s, which lists what is the kernel's", async (...command) => {
     const { out, err, status } = await memtool([...command, "--pid", "1", ...ON_DUMP]);
     expect([out, status]).toEqual(["", 2]);

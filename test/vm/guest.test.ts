@@ -20,6 +20,7 @@ import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
+import { ownersSuite } from "../support/owners-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
@@ -49,7 +50,7 @@ for (const form of ["elf", "raw", "kdump"] as const) {
   }
 }
 
-for (const suite of [filesSuite, socketSuite, bpfSuite, ttySuite]) {
+for (const suite of [filesSuite, socketSuite, bpfSuite, ttySuite, ownersSuite]) {
   suite("a fresh guest's raw dump", async () => {
     const { rawFile, truth } = await boot();
     return { target: rawFile, truth };

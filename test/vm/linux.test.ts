@@ -7,6 +7,7 @@ import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
+import { ownersSuite } from "../support/owners-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
@@ -29,6 +30,7 @@ const SUITES = [
   bpfSuite,
   ttySuite,
   slabSuite,
+  ownersSuite,
   cpuSuite,
   timerSuite,
   irqSuite,

@@ -11,6 +11,7 @@ import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { skipIfMissing } from "../support/missing.js";
+import { ownersSuite } from "../support/owners-suite.js";
 import { pagingSuite } from "../support/paging-suite.js";
 import { plainRun } from "../support/reference/core-formats.js";
 import { maps as referenceMaps } from "../support/reference/walk.js";
@@ -58,7 +59,16 @@ for (const name of NAMES) {
 
     // Kernels without BTF have no types of their own.
     if (WITH_TYPES.has(name)) {
-      for (const suite of [linuxSuite, filesSuite, ttySuite, slabSuite, cpuSuite, timerSuite, irqSuite]) {
+      for (const suite of [
+        linuxSuite,
+        filesSuite,
+        ttySuite,
+        slabSuite,
+        ownersSuite,
+        cpuSuite,
+        timerSuite,
+        irqSuite,
+      ]) {
         suite(`a fresh ${name} guest`, async () => {
           const { elfFile, truth, swapFile } = await boot();
           return { target: elfFile, truth, swapFile };

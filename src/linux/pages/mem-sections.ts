@@ -7,7 +7,7 @@
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import { symbolAddress } from "../kernel-data.js";
-import { damage, type OnDamage } from "../objects/damage.js";
+import { type Damage, damage, type OnDamage } from "../objects/damage.js";
 import { pointersAt, pointersIn } from "../objects/pointers.js";
 import { hasStruct, needStruct, offsetOf } from "../objects/record.js";
 import { sizeOf } from "../types/c-type.js";
@@ -28,6 +28,8 @@ const MAX_SECTIONS = 1 << 20;
 /** Entries of the table that are read: five levels have 2^17. */
 const MAX_ROOTS = 1 << 20;
 const PIECE = 4096;
+/** Wrong places after which the rest is not looked at. */
+const MAX_BROKEN = 4096;
 
 /** Bits of a section and of physical addresses, where VMCOREINFO does not say them. */
 const BITS: Readonly<Record<string, readonly [number, number] | undefined>> = {
@@ -77,7 +79,7 @@ export function* readSections(data: KernelData, report: OnDamage): Routine<MemSe
     return { bits, maps: reader.maps };
   }
   const seen = new Set<bigint>();
-  for (let from = 0; from < roots; from += PIECE) {
+  for (let from = 0; from < roots && !reader.isHopeless; from += PIECE) {
     const step = Math.min(PIECE, roots - from);
     const at = table + BigInt(from * memory.pointerSize);
     const { bytes, holes } = yield* memory.readPartial(at, step * memory.pointerSize);
@@ -86,7 +88,8 @@ export function* readSections(data: KernelData, report: OnDamage): Routine<MemSe
     for (const [i, root] of pointersIn(memory, bytes).entries()) {
       const offset = i * memory.pointerSize;
       if (root === 0n || holes.some(({ start, end }) => start < offset + 8 && end > offset)) continue;
-      if (seen.has(root)) report(damage("a root of mem_section", root, "loop"));
+      if (reader.isHopeless) break;
+      if (seen.has(root)) reader.broken(damage("a root of mem_section", root, "loop"));
       else yield* reader.read(root, (from + i) * perRoot, perRoot);
       seen.add(root);
     }
@@ -105,6 +108,7 @@ class SectionReader {
   readonly #size: number;
   readonly #report: OnDamage;
   readonly #offset: number;
+  #broken = 0;
 
   constructor(data: KernelData, size: number, report: OnDamage) {
     this.#data = data;
@@ -116,11 +120,24 @@ class SectionReader {
       (hasStruct(data.types, "mem_section") ? offsetOf(data.types, "mem_section", "section_mem_map") : 0);
   }
 
+  /** Whether so much is wrong that the table is none. */
+  get isHopeless(): boolean {
+    return this.#broken >= MAX_BROKEN;
+  }
+
+  /** Tells what is wrong, up to a point. */
+  broken(found: Damage): void {
+    this.#broken++;
+    if (this.#broken < MAX_BROKEN) this.#report(found);
+    else if (this.isHopeless)
+      this.#report(damage("mem_section", found.address, "too long", 0, "no more is read of it"));
+  }
+
   *read(at: bigint, first: number, count: number): Routine<void> {
     const { memory } = this.#data;
     const { bytes, holes } = yield* memory.readPartial(at, count * this.#size);
     for (const { start, fault } of holes) {
-      this.#report(damage("sections of memory", at + BigInt(start), "unreadable", fault));
+      this.broken(damage("sections of memory", at + BigInt(start), "unreadable", fault));
     }
     const step = this.#size;
     for (let i = 0; i < count; i++) {

@@ -73,11 +73,12 @@ export class PageArray {
     return Number.isInteger(index) && index < part.end - part.start ? part.start + index : undefined;
   }
 
-  /** Whether an address lies in some frame's structure. */
-  holds(address: bigint): boolean {
+  /** The frame of the structure that an address lies in; `undefined` if it lies in none. */
+  pfnAround(address: bigint): number | undefined {
     const part = lastUpTo(this.#byAddress, (each) => each.address <= address);
-    if (part === undefined) return false;
-    return address - part.address < BigInt((part.end - part.start) * this.structSize);
+    if (part === undefined) return undefined;
+    const index = Math.floor(Number(address - part.address) / this.structSize);
+    return index < part.end - part.start ? part.start + index : undefined;
   }
 }
 

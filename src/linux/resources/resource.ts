@@ -64,9 +64,14 @@ function* resourcesRoutine(
 ): Routine<void> {
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
-  const root = yield* rootOf(data, options.ports === true ? PORTS : MEMORY);
-  for (const resource of yield* resourcesBelow(data, root, log.report)) yield sink.emit(resource);
+  for (const resource of yield* readResources(data, options.ports === true, log.report))
+    yield sink.emit(resource);
   log.end();
+}
+
+/** As {@link listResources}, all at once. @internal */
+export function* readResources(data: KernelData, ports: boolean, report: OnDamage): Routine<Resource[]> {
+  return yield* resourcesBelow(data, yield* rootOf(data, ports ? PORTS : MEMORY), report);
 }
 
 /** The roots, with their names, which /proc/iomem does not print. */

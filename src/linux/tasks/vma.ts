@@ -119,17 +119,22 @@ function* vmasRoutine(sink: Sink<Vma>, kernel: LinuxKernel, options: VmaOptions)
   log.end();
 }
 
+/** As in /proc/PID/maps. @internal */
+export function vmaRights(flags: bigint): string {
+  const letter = (bit: bigint, yes: string, no = "-") => ((flags & bit) === 0n ? no : yes);
+  return letter(READ, "r") + letter(WRITE, "w") + letter(EXECUTE, "x") + letter(MAY_SHARE, "s", "p");
+}
+
 function vmaOf({ kernel }: KernelData, task: Task, range: NamedVma): Omit<Vma, keyof PageCounts> {
   const { value, address } = range;
   const { flags } = value;
-  const letter = (bit: bigint, yes: string, no = "-") => ((flags & bit) === 0n ? no : yes);
   const pageSize = BigInt(kernel.vmcoreinfo.pageSize ?? 4096);
   return {
     pid: task.tgid,
     comm: task.comm,
     start: value.start,
     end: value.end,
-    rights: letter(READ, "r") + letter(WRITE, "w") + letter(EXECUTE, "x") + letter(MAY_SHARE, "s", "p"),
+    rights: vmaRights(flags),
     offset: value.file === 0n ? 0n : BigInt.asUintN(64, value.pageOffset * pageSize),
     path: range.path,
     inode: range.inode,
