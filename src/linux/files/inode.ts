@@ -22,8 +22,12 @@ const INODE = record("inode", {
   links: maybe(int("i_nlink", "__i_nlink")),
   mode: int("i_mode"),
   size: word("i_size"),
+  flags: int("i_flags"),
   blockDevice: int("i_rdev"),
   names: word("i_dentry.first"),
+  pageCount: word("i_data.nrpages"),
+  pages: place("i_data.i_pages", "i_data.page_tree"),
+  firstPage: word("i_data.i_pages.xa_head", "i_data.page_tree.rnode"),
 });
 const SUPER_BLOCK = record("super_block", {
   device: int("s_dev"),
