@@ -20,6 +20,7 @@ import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
 import { NETFILTER } from "./netfilter.js";
 import { OWNERS } from "./owners.js";
+import { PAGECACHE } from "./pagecache.js";
 import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
 import { SLABS } from "./slabs.js";
@@ -34,6 +35,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   PS,
   VMAS,
   FILES,
+  PAGECACHE,
   SOCKETS,
   MOUNTS,
   NAMESPACES,
