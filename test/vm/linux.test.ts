@@ -8,6 +8,7 @@ import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { ownersSuite } from "../support/owners-suite.js";
+import { pagecacheSuite } from "../support/pagecache-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
 import { timerSuite } from "../support/timer-suite.js";
@@ -31,6 +32,7 @@ const SUITES = [
   ttySuite,
   slabSuite,
   ownersSuite,
+  pagecacheSuite,
   cpuSuite,
   timerSuite,
   irqSuite,
