@@ -11,6 +11,7 @@ import {
 } from "../../io/index.js";
 import type { PartialTransfer } from "../../io/requests.js";
 import { AddressSpace } from "../../memory/index.js";
+import type { SwapAreas } from "../../paging/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import type { CachedFile, FileRange } from "./cached-file.js";
 
@@ -101,11 +102,15 @@ class FileIo implements PacketIo<number> {
   readonly scheduler: Scheduler;
   readonly #kernel: LinuxKernel;
   readonly #parts: readonly FilePart[];
+  readonly #areas: SwapAreas | undefined;
 
   constructor(kernel: LinuxKernel, parts: readonly FilePart[]) {
     this.#kernel = kernel;
     this.#parts = parts;
     this.scheduler = kernel.memory.scheduler;
+    // (The kernel's own space has no swapped pages; those of processes are told where areas are.)
+    const hasSwapped = parts.some(({ kind }) => kind === "swap");
+    this.#areas = hasSwapped ? kernel.addressSpace(kernel.root).swap : undefined;
   }
 
   sendIo(offset: number, view: BoundView): void {
@@ -134,7 +139,7 @@ class FileIo implements PacketIo<number> {
     } else if (part.kind === "zeros") {
       piece.transfer(new Uint8Array(piece.length));
     } else if (part.kind === "swap") {
-      const area = this.#kernel.memory.swap?.(part.area);
+      const area = this.#areas?.(part.area);
       if (area === undefined) piece.fail(SWAPPED);
       else area.sendIo(part.offset + behind, piece);
     } else {
