@@ -27,6 +27,7 @@ import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
 import { NETFILTER } from "./netfilter.js";
 import { OWNERS } from "./owners.js";
+import { PAGECACHE } from "./pagecache.js";
 import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
 import { SLABS } from "./slabs.js";
@@ -45,6 +46,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   LIBRARIES,
   DUMP,
   FILES,
+  PAGECACHE,
   SOCKETS,
   INTERFACES,
   MOUNTS,

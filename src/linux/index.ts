@@ -136,6 +136,15 @@ export type {
 } from "./owners/owner.js";
 export { ownerText } from "./owners/owner-text.js";
 export type { OwnerTargets } from "./owners/targets.js";
+export type {
+  CachedFile,
+  CachedName,
+  CachedRun,
+  FileRange,
+  SwappedRun,
+} from "./pagecache/cached-file.js";
+export { cachedFileMemory, type FilePart, fileParts, readCachedFile } from "./pagecache/file-bytes.js";
+export { type CachedFileOptions, listCachedFiles } from "./pagecache/list-cached-files.js";
 export type { KeptColumn, Need, PagedBytes } from "./paged-bytes.js";
 export { type KernelProfiles, ProfileError } from "./profile/profile.js";
 export type { NamedRegisters } from "./registers/saved-frames.js";

@@ -1,5 +1,6 @@
 /** A Linux kernel and all that can be asked of it. What each answer is, is in the folders beside: a file for each subsystem. */
 import { Io, IoSequence, type Routine, type Sink } from "../io/index.js";
+import type { AddressSpace } from "../memory/index.js";
 import type { VirtualMemory } from "../paging/virtual-memory.js";
 import { type BpfItem, listBpf } from "./bpf/bpf.js";
 import { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
@@ -16,6 +17,9 @@ import { readModuleTypes } from "./modules/module-types.js";
 import { listMounts, type Mount, type MountOptions } from "./mounts/mount.js";
 import { listNamespaces, type Namespace, type NamespaceOptions } from "./namespaces/namespace.js";
 import type { DamageOptions } from "./objects/damage.js";
+import type { CachedFile } from "./pagecache/cached-file.js";
+import { cachedFileMemory } from "./pagecache/file-bytes.js";
+import { type CachedFileOptions, listCachedFiles } from "./pagecache/list-cached-files.js";
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
 import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
@@ -59,6 +63,16 @@ export class Linux extends LinuxKernel {
   /** Open files of all processes, or of one: by descriptor, its directories, its program. */
   files(options: OpenFileOptions = {}): IoSequence<OpenFile> {
     return listFiles(this, options);
+  }
+
+  /** Files that are cached in memory, those that were deleted and are still open among them. */
+  cachedFiles(options: CachedFileOptions = {}): IoSequence<CachedFile> {
+    return listCachedFiles(this, options);
+  }
+
+  /** The bytes of a cached file, as a space: addresses are places in the file, and what is not in memory is a hole. */
+  cachedFileMemory(file: CachedFile): AddressSpace<number> {
+    return cachedFileMemory(this, file);
   }
 
   /** Mounts of a process's namespace; of process 1's by default. */

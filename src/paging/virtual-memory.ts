@@ -9,7 +9,7 @@ import { mapsRoutine, runBatchesRoutine, runsRoutine, type VirtualRange } from "
 import { findMappingsRoutine, type ReverseResult, reverseRoutine } from "./maps/reverse.js";
 import { type PhysicalTargets, Targets } from "./maps/reverse-targets.js";
 import type { MapRun, RunColumns } from "./maps/run-columns.js";
-import { PageTableIo, type PageTableOptions } from "./page-table-io.js";
+import { PageTableIo, type PageTableOptions, type SwapAreas } from "./page-table-io.js";
 import type { Root } from "./tables/root.js";
 import type { TableCache } from "./tables/table-cache.hot.js";
 import { translateNow, translateRoutine } from "./walk/translate.js";
@@ -55,6 +55,16 @@ export class VirtualMemory extends AddressSpace<Address> {
   /** The format of the tables. */
   get mmu(): MmuDef {
     return this.#pages.mmu.def;
+  }
+
+  /** The physical memory below. */
+  get physical(): PacketIo<number> {
+    return this.#pages.physical;
+  }
+
+  /** Where the bytes of swapped pages are, where that is at hand. */
+  get swap(): SwapAreas | undefined {
+    return this.#pages.swap;
   }
 
   /** The tables that are kept; share it with other roots of the machine. */

@@ -310,7 +310,6 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
   });
 }
 
-/** Of a worker's name, what stays: `kworker/0:1` of `kworker/0:1-events`. Rescuers' stay. */
 /**
  * The state that the guest printed of a process; a kernel thread that ran then or runs now may have gone to sleep, or woken up,
  * between what was printed and the dump.
@@ -323,6 +322,7 @@ function stateSince(
   return kernelThread && ran && "RSDI".includes(now ?? "?") ? now : state;
 }
 
+/** Of a worker's name, what stays: `kworker/0:1` of `kworker/0:1-events`. Rescuers' stay. */
 function firstPart(name: string): string {
   return workOf(name) === undefined ? name : name.replace(/[-+].*/, "");
 }

@@ -21,6 +21,7 @@ import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { ownersSuite } from "../support/owners-suite.js";
+import { pagecacheSuite } from "../support/pagecache-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
 import { stackSuite } from "../support/stack-suite.js";
@@ -51,7 +52,7 @@ for (const form of ["elf", "raw", "kdump"] as const) {
   }
 }
 
-for (const suite of [filesSuite, socketSuite, bpfSuite, ttySuite, stackSuite, ownersSuite]) {
+for (const suite of [filesSuite, socketSuite, bpfSuite, ttySuite, stackSuite, ownersSuite, pagecacheSuite]) {
   suite("a fresh guest's raw dump", async () => {
     const { rawFile, truth } = await boot();
     return { target: rawFile, truth };

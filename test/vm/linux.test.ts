@@ -8,6 +8,7 @@ import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { ownersSuite } from "../support/owners-suite.js";
+import { pagecacheSuite } from "../support/pagecache-suite.js";
 import { slabSuite } from "../support/slab-suite.js";
 import { socketSuite } from "../support/socket-suite.js";
 import { stackSuite } from "../support/stack-suite.js";
@@ -32,6 +33,7 @@ const SUITES = [
   ttySuite,
   slabSuite,
   ownersSuite,
+  pagecacheSuite,
   cpuSuite,
   timerSuite,
   irqSuite,

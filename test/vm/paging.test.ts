@@ -12,6 +12,7 @@ import { irqSuite } from "../support/irq-suite.js";
 import { linuxSuite } from "../support/linux-suite.js";
 import { skipIfMissing } from "../support/missing.js";
 import { ownersSuite } from "../support/owners-suite.js";
+import { pagecacheSuite } from "../support/pagecache-suite.js";
 import { pagingSuite } from "../support/paging-suite.js";
 import { plainRun } from "../support/reference/core-formats.js";
 import { maps as referenceMaps } from "../support/reference/walk.js";
@@ -65,6 +66,7 @@ for (const name of NAMES) {
         filesSuite,
         ttySuite,
         slabSuite,
+        pagecacheSuite,
         cpuSuite,
         timerSuite,
         irqSuite,

@@ -20,6 +20,12 @@ export interface XarrayEntry {
   readonly index: number;
   /** The pointer, or (odd, since 4.20) a value, as it is stored. */
   readonly entry: bigint;
+  /** How many indices it stands for; absent for one. */
+  readonly count?: number;
+}
+
+interface GrowingEntry extends XarrayEntry {
+  count?: number;
 }
 
 /** Where things are in the root and in a node; bytes. */
@@ -106,8 +112,8 @@ const LAST_MARK = 4096;
  * All entries of an array, ascending by index. Nodes of a level are read as one batch. A node must name its parent, its
  * place there, and the array, so that a wild pointer or a loop is noticed at once; what is wrong is reported and left out.
  *
- * Indices beyond 2^53 are reported, and left out too. Siblings of an entry that stands for several are left out silently, as are
- * marks of the array's own (an index that is reserved, or being moved).
+ * Indices beyond 2^53 are reported, and left out too. Siblings of an entry that stands for several are counted with it; marks of the
+ * array's own (an index that is reserved, or being moved) are left out silently.
  *
  * Reads at most 2^20 nodes.
  *
@@ -236,6 +242,7 @@ class Walk {
     // Without its beginning, a node below the top is still known by where it hangs; the top one's depth isn't.
     if (pending.shift < 0 && missing(layout.shift, 1)) return;
     const shift = pending.shift < 0 ? view.getUint8(layout.shift) : pending.shift;
+    let last: GrowingEntry | undefined;
     for (let slot = 0; slot < layout.count; slot++) {
       const at = layout.slots + slot * pointerSize;
       if (holes.length > 0 && missing(at, pointerSize)) continue;
@@ -243,7 +250,11 @@ class Walk {
       const high = pointerSize === 4 ? 0 : view.getUint32(littleEndian ? at + 4 : at, littleEndian);
       if (low === 0 && high === 0) continue;
       const entry = pointerSize === 4 ? BigInt(low) : view.getBigUint64(at, littleEndian);
-      this.#entry(pending, shift, slot, entry, next);
+      if (last !== undefined && this.#isSibling(pending, slot, entry)) {
+        last.count = (last.count ?? 1) + 2 ** shift;
+        continue;
+      }
+      last = this.#entry(pending, shift, slot, entry, next);
     }
   }
 
@@ -272,22 +283,41 @@ class Walk {
     return "";
   }
 
-  #entry(pending: Pending, shift: number, slot: number, entry: bigint, next: Pending[]): void {
+  /** @returns what was found, if it is an entry and no node. */
+  #entry(
+    pending: Pending,
+    shift: number,
+    slot: number,
+    entry: bigint,
+    next: Pending[],
+  ): GrowingEntry | undefined {
     const layout = this.#layout;
     const index = pending.index + slot * 2 ** shift;
     const node = nodeOf(entry, layout);
     if (node === undefined) {
-      if ((entry & 3n) === BigInt(layout.internal)) return;
-      if (Number.isSafeInteger(index)) this.#found.push({ index, entry });
-      else this.#report(damage(this.#what, pending.node, "invalid", 0, "an index beyond 2^53"));
-      return;
+      if ((entry & 3n) === BigInt(layout.internal)) return undefined;
+      if (Number.isSafeInteger(index)) {
+        const found: GrowingEntry = shift === 0 ? { index, entry } : { index, entry, count: 2 ** shift };
+        this.#found.push(found);
+        return found;
+      }
+      this.#report(damage(this.#what, pending.node, "invalid", 0, "an index beyond 2^53"));
+      return undefined;
     }
-    if (layout.internal === 1 && this.#isOldSibling(pending.node, node)) return;
     if (shift === 0) {
       this.#report(damage(this.#what, node, "invalid", 0, "a node below the last level"));
     } else {
       next.push({ node, index, shift: shift - layout.bits, parent: pending.node, slot });
     }
+    return undefined;
+  }
+
+  /** Whether an entry stands for the one before it: an xarray's names a slot in front of it, before 4.20 by its address. */
+  #isSibling(pending: Pending, slot: number, entry: bigint): boolean {
+    const { internal } = this.#layout;
+    if (internal === 2) return (entry & 3n) === 2n && entry >> 2n < BigInt(slot);
+    const target = nodeOf(entry, this.#layout);
+    return target !== undefined && this.#isOldSibling(pending.node, target);
   }
 
   /** Whether a node is one that is read now, and only now. Those that are not what they should be don't count. */

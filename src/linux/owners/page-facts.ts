@@ -18,7 +18,7 @@ import {
   readPages,
 } from "../pages/index.js";
 import { stripped } from "../types/c-type.js";
-import { type CachedFile, readCachedFiles } from "./file-pages.js";
+import { type FileOfPages, readFilesOfPages } from "./file-pages.js";
 import { findFreeBlocks, freeOrder } from "./free-pages.js";
 import type { FreeOwner, SwapCacheOwner } from "./owner.js";
 
@@ -55,7 +55,7 @@ export interface PageFacts {
 /** Facts of many pages. @internal */
 export interface FactsOfPages {
   readonly pages: ReadonlyMap<number, PageFacts>;
-  readonly files: ReadonlyMap<bigint, CachedFile>;
+  readonly files: ReadonlyMap<bigint, FileOfPages>;
   /** By first page: how many pages are together. */
   readonly orders: ReadonlyMap<number, number>;
   /** Blocks by their pages. */
@@ -105,7 +105,7 @@ export function* readFacts(
   const spaces = [...pages.values()].flatMap(({ head, use }) =>
     use === "file" && head !== undefined ? [head.mapping] : [],
   );
-  const files = yield* readCachedFiles(data, spaces, report);
+  const files = yield* readFilesOfPages(data, spaces, report);
   const free = yield* freePages(data, array, names, [...pages.values()]);
   return { pages, files, orders, free };
 }

@@ -40,7 +40,7 @@ describe("an xarray", () => {
     expect(array(root)).toEqual({
       found: [
         { index: 3, entry: 0x1000n },
-        { index: 16, entry: 0x3000n },
+        { index: 16, entry: 0x3000n, count: 16 },
         { index: 40, entry: 0x2000n },
       ],
       damage: [],

@@ -1,0 +1,265 @@
+/**
+ * Files that have pages in memory: every inode of every file system, and those that only a process still has.
+ *
+ * Facts: fs/super.c (`super_blocks`), include/linux/fs.h (`s_inodes`, `i_sb_list`; `s_list`), fs/inode.c (`inode_sb_list_add`: what
+ * `new_inode` makes is on the list of its file system until it is thrown out, whether it has a name or not), block/bdev.c (the inodes
+ * of block devices are those of a file system of their own), include/uapi/linux/magic.h.
+ */
+import { IoSequence, type Routine, type Sink } from "../../io/index.js";
+import { type InodeFields, InodeNamer, type NamedInode } from "../files/inode.js";
+import type { LinuxKernel } from "../kernel.js";
+import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
+import { DamageLog, type DamageOptions, damage, type OnDamage, once } from "../objects/damage.js";
+import { walkList } from "../objects/list.js";
+import { readEach } from "../objects/read-each.js";
+import { offsetOf, record, word } from "../objects/record.js";
+import { readStrings } from "../objects/strings.js";
+import { findPageArray, type PageArray } from "../pages/index.js";
+import { needTasks, readTasks } from "../tasks/task.js";
+import type { CachedFile, CachedName, CachedRun, FileRange } from "./cached-file.js";
+import { readEntries } from "./file-entries.js";
+import { mappingUsers } from "./mapping-users.js";
+
+const SPACE = record("address_space", { host: word("host") });
+const INODE = record("inode", { sb: word("i_sb") });
+const TYPE = record("file_system_type", { name: word("name") });
+const NSPROXY = record("nsproxy", { mounts: word("mnt_ns") });
+
+const TMPFS = 0x0102_1994n;
+const HUGETLBFS = 0x9584_58f6n;
+/** Of file systems that keep files nowhere else: tmpfs, ramfs, hugetlbfs, secret memory. */
+const IN_MEMORY: ReadonlySet<bigint> = new Set([TMPFS, 0x8584_58f6n, HUGETLBFS, 0x5345_434dn]);
+
+/** Inodes that are read at a time. */
+const PIECE = 4096;
+
+/** Options of {@link listCachedFiles}. */
+export interface CachedFileOptions extends DamageOptions {
+  /** Only files that this process has open or maps. */
+  readonly pid?: number | undefined;
+  /** Only files of which this holds; asked before the pages of a file are looked at. */
+  readonly where?: ((file: CachedName) => boolean) | undefined;
+  /** Files that a process has open or maps too of which nothing is in memory; default false. */
+  readonly empty?: boolean | undefined;
+}
+
+/**
+ * Files that have pages in memory, a file system after the other in the kernel's order. Names are those of process 1's mounts where it
+ * has that file system mounted, else of others, else from the root of the file system.
+ *
+ * @throws {MemtoolError} `NO_PROCESS`; `NO_PAGES`, if nothing tells where page structures are. @throws {TypesError}
+ */
+export function listCachedFiles(
+  kernel: LinuxKernel,
+  options: CachedFileOptions = {},
+): IoSequence<CachedFile> {
+  return IoSequence.of(kernel.memory.scheduler, cachedFilesRoutine, kernel, options);
+}
+
+function* cachedFilesRoutine(
+  sink: Sink<CachedFile>,
+  kernel: LinuxKernel,
+  options: CachedFileOptions,
+): Routine<void> {
+  const log = new DamageLog(options);
+  const report = once(log.report);
+  const data = yield* kernelData(kernel);
+  const array = yield* findPageArray(data, report);
+  if (options.pid !== undefined) yield* needTasks(data, options.pid, report);
+  const tasks = yield* readTasks(data, {}, report);
+  const users = yield* mappingUsers(data, tasks, report);
+  const init = tasks.find(({ pid }) => pid === 1);
+  const [proxy] = yield* readEach(data, NSPROXY, [init?.raw.nsproxy], "an nsproxy", report);
+  const lister = new Lister(data, array, users, new InodeNamer(data, report, proxy?.mounts), options, report);
+  if (options.pid === undefined) {
+    for (const sb of yield* superBlocks(data, users, report)) {
+      const inodes = yield* inodesOf(data, sb, report);
+      for (let from = 0; from < inodes.length; from += PIECE) {
+        yield* lister.list(sink, inodes.slice(from, from + PIECE), sb);
+      }
+    }
+  }
+  // What is on no list.
+  const spaces = yield* readEach(data, SPACE, [...users.keys()], "an address_space", report);
+  yield* lister.list(
+    sink,
+    spaces.map((space) => space?.host ?? 0n),
+    undefined,
+  );
+  log.end();
+}
+
+/** Addresses of every `struct super_block`. */
+function* superBlocks(
+  data: KernelData,
+  users: ReadonlyMap<bigint, unknown>,
+  report: OnDamage,
+): Routine<bigint[]> {
+  const head = yield* symbolAddress(data, "super_blocks");
+  const offset = BigInt(offsetOf(data.types, "super_block", "s_list"));
+  if (head !== undefined) {
+    const nodes = yield* walkList(data.memory, head, "the list of file systems", report);
+    return nodes.map((node) => node - offset);
+  }
+  // The list goes through every one of them, and its head, which alone lies in the image.
+  const spaces = yield* readEach(data, SPACE, [...users.keys()], "an address_space", report);
+  const hosts = spaces.map((space) => space?.host);
+  const inodes = yield* readEach(data, INODE, hosts, "an inode", report);
+  const first = inodes.find((inode) => inode?.sb !== undefined && inode.sb !== 0n)?.sb;
+  if (first === undefined) {
+    const why = "no symbol super_blocks, and no open file (--symbols System.map)";
+    report(damage("the list of file systems", 0n, "unreadable", 0, why));
+    return [];
+  }
+  const nodes = yield* walkList(data.memory, first + offset, "the list of file systems", report);
+  const { searchRanges } = data.kernel;
+  const isHead = (node: bigint) => searchRanges.some(({ start, end }) => start <= node && node < end);
+  return [first, ...nodes.filter((node) => !isHead(node)).map((node) => node - offset)];
+}
+
+/** Addresses of the inodes of a file system. */
+function* inodesOf({ types, memory }: KernelData, sb: bigint, report: OnDamage): Routine<bigint[]> {
+  const head = sb + BigInt(offsetOf(types, "super_block", "s_inodes"));
+  const offset = BigInt(offsetOf(types, "inode", "i_sb_list"));
+  const nodes = yield* walkList(memory, head, "the inodes of a file system", report);
+  return nodes.map((node) => node - offset);
+}
+
+/** Lists inodes, each once. */
+class Lister {
+  readonly #data: KernelData;
+  readonly #array: PageArray;
+  readonly #users: ReadonlyMap<bigint, ReadonlySet<number>>;
+  readonly #namer: InodeNamer;
+  readonly #options: CachedFileOptions;
+  readonly #report: OnDamage;
+  readonly #seen = new Set<bigint>();
+  readonly #types = new Map<bigint, string | undefined>();
+
+  constructor(
+    data: KernelData,
+    array: PageArray,
+    users: ReadonlyMap<bigint, ReadonlySet<number>>,
+    namer: InodeNamer,
+    options: CachedFileOptions,
+    report: OnDamage,
+  ) {
+    this.#data = data;
+    this.#array = array;
+    this.#users = users;
+    this.#namer = namer;
+    this.#options = options;
+    this.#report = report;
+  }
+
+  /** @param sb The file system that they must be of. */
+  *list(sink: Sink<CachedFile>, addresses: readonly bigint[], sb: bigint | undefined): Routine<void> {
+    const fresh = [...new Set(addresses)].filter((address) => address !== 0n && !this.#seen.has(address));
+    const kept = new Map<bigint, InodeFields>();
+    for (const [address, fields] of yield* this.#namer.read(fresh)) {
+      if (sb !== undefined && fields.superBlock !== undefined && fields.superBlock !== sb) {
+        this.#report(damage("an inode", address, "mismatch", 0, "it is of another file system"));
+        continue;
+      }
+      this.#seen.add(address);
+      if (this.#isWanted(fields)) kept.set(address, fields);
+    }
+    for (const inode of yield* this.#namer.name(kept)) {
+      const name = yield* this.#nameOf(inode);
+      if (this.#options.where?.(name) === false) continue;
+      const file = yield* this.#fileOf(inode, name);
+      if (file.runs.length + file.swapped.length + file.dax > 0 || this.#options.empty === true) {
+        yield sink.emit(file);
+      }
+    }
+  }
+
+  #isWanted({ own = 0n, firstPage, mode }: InodeFields): boolean {
+    const users = this.#users.get(own);
+    const { pid, empty } = this.#options;
+    if (pid !== undefined && users?.has(pid) !== true) return false;
+    if (firstPage !== 0n) return true;
+    // (Pipes, sockets and such have no pages ever.)
+    const isFile = mode === undefined || (mode >>> 12) % 16 === 8;
+    return empty === true && isFile && users !== undefined;
+  }
+
+  *#nameOf({ address, fields, superBlock, ...name }: NamedInode): Routine<CachedName> {
+    const signed = fields.size === undefined ? undefined : BigInt.asIntN(64, fields.size);
+    if (signed !== undefined && signed < 0n) {
+      this.#report(damage("the size of an inode", address, "invalid", 0, `${signed} bytes`));
+    }
+    return {
+      path: name.path,
+      deleted: name.deleted,
+      inode: fields.number,
+      device: name.device,
+      fileSystem: yield* this.#typeName(superBlock?.type),
+      type: name.type,
+      blockDevice: name.blockDevice,
+      size: signed === undefined || signed < 0n ? undefined : Number(signed),
+      links: fields.links,
+      pids: [...(this.#users.get(fields.own ?? 0n) ?? [])].sort((a, b) => a - b),
+      address,
+    };
+  }
+
+  *#typeName(type: bigint | undefined): Routine<string | undefined> {
+    if (type === undefined) return undefined;
+    if (!this.#types.has(type)) {
+      const [row] = yield* readEach(this.#data, TYPE, [type], "a file_system_type", this.#report);
+      const what = "the name of a file system";
+      const [name] = yield* readStrings(this.#data.memory, [row?.name], what, this.#report, MAX_NAME);
+      this.#types.set(type, name);
+    }
+    return this.#types.get(type);
+  }
+
+  *#fileOf({ address, fields, superBlock }: NamedInode, name: CachedName): Routine<CachedFile> {
+    let whole = fields.firstPage !== undefined;
+    const note: OnDamage = (found) => {
+      whole = false;
+      this.#report(found);
+    };
+    const magic = superBlock?.magic;
+    const size = name.size ?? Number.MAX_SAFE_INTEGER;
+    const entries = yield* readEntries(
+      this.#data,
+      this.#array,
+      {
+        mapping: fields.own ?? 0n,
+        pages: fields.pages ?? 0n,
+        isShmem: magic === TMPFS,
+        isHugetlb: magic === HUGETLBFS,
+        isDax: ((fields.flags ?? 0) & DAX) !== 0,
+        size,
+        what: `the pages of inode ${name.inode ?? "?"} (${name.path ?? `at 0x${address.toString(16)}`})`,
+      },
+      note,
+    );
+    const ranges = joined(entries.runs.filter(({ uptodate }) => uptodate));
+    return {
+      ...name,
+      cached: ranges.reduce((sum, { start, end }) => sum + end - start, 0),
+      ranges,
+      ...entries,
+      inMemory: magic !== undefined && IN_MEMORY.has(magic),
+      whole,
+    };
+  }
+}
+
+/** Longer names of file systems there are none. */
+const MAX_NAME = 64;
+/** S_DAX. */
+const DAX = 0x2000;
+
+function joined(runs: readonly CachedRun[]): FileRange[] {
+  const found: { start: number; end: number }[] = [];
+  for (const { start, end } of runs) {
+    const last = found.at(-1);
+    if (last !== undefined && last.end === start) last.end = end;
+    else found.push({ start, end });
+  }
+  return found;
+}
