@@ -3,8 +3,9 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, wr
 import { basename, join, resolve } from "node:path";
 import { transformSync } from "esbuild";
 import ts from "typescript";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type CodeBlock, codeBlocks } from "../scripts/markdown.mjs";
+import { writeLaterDump } from "./support/later-dump.js";
 
 /**
  * Runs what the documentation shows, in the repository's root, against the built package. Comments right above a
@@ -22,6 +23,8 @@ const files = ["README.md", ...markdownBelow("docs")];
 const work = resolve("tmp", `docs-${process.pid}`);
 mkdirSync(join(work, "bin"), { recursive: true });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
+/** What examples compare the fixture with. */
+beforeAll(() => writeLaterDump("tmp/later.elf"));
 
 const environment: NodeJS.ProcessEnv = {
   ...process.env,
@@ -165,6 +168,14 @@ describe("the documentation's examples", { timeout: 60_000 }, () => {
       return `${example?.origin[line] ?? `${file.fileName}:${line + 1}`}: ${message}`;
     });
     expect(problems).toEqual([]);
+  });
+
+  test("show ten tasks of at most ten lines each", () => {
+    const tasks = programs.filter(({ title }) => title.startsWith("docs/tasks.md:"));
+    const sizes = tasks.map(({ lines }) => lines.filter((line) => line.trim() !== "").length);
+    expect(sizes).toHaveLength(10);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(10);
+    expect(tasks.every(({ output }) => output !== undefined)).toBe(true);
   });
 
   for (const { title, path, lines, output } of programs) {
