@@ -304,10 +304,12 @@ export class LinuxKernel {
       }
       if (start === undefined || end === undefined) {
         if (this.#kallsyms !== undefined) yield* this.#saveProfile(undefined);
+        const symbols = yield* kallsymsOrWhy(this);
+        const named = symbols instanceof KallsymsError ? symbols.message : "no symbol __start_BTF";
         throw new TypesError(
           "NO_TYPES",
           "__start_BTF",
-          "this kernel has no BTF (no symbol __start_BTF, and none in its image; CONFIG_DEBUG_INFO_BTF, since Linux 5.2): " +
+          `this kernel has no BTF (${named}; and none in its image; CONFIG_DEBUG_INFO_BTF, since Linux 5.2): ` +
             "give its types another way (--types FILE: BTF or an ISF file of this very kernel)",
         );
       }
