@@ -25,6 +25,8 @@ export {
   parseTarget,
   registerConnector,
 } from "./registry.js";
+export { nodeSearchHost } from "./search-host.js";
+export { type SearchMachineOptions, search, searchMachine } from "./search-machine.js";
 export type { SwapArea } from "./swap-files.js";
 export { openInWorker, type WorkerSourceOptions } from "./worker-source.js";
 export { type WriteCoreOptions, type WrittenCore, writeCore } from "./write-core.js";

@@ -5,3 +5,5 @@
  */
 export * from "../src/index.js";
 export * from "./connectors.js";
+// (The core has one that takes what a platform does for it.)
+export { search } from "./search-machine.js";

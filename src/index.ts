@@ -9,4 +9,4 @@ export * from "./linux/index.js";
 export * from "./memory/index.js";
 export * from "./paging/index.js";
 export * from "./search/index.js";
-export type { Wasm, WasmMemory } from "./wasm/platform.js";
+export type { SharedWasmMemory, Wasm, WasmMemory } from "./wasm/platform.js";

@@ -1,5 +1,6 @@
 /** Search: walks memory in bounded pieces, and looks for patterns in it. Start with `scan.ts`. @module */
 
+export type { MatcherHost } from "./matchers.js";
 export { PatternError, type SearchPattern } from "./patterns.js";
 export {
   MAX_OVERLAP,
@@ -12,3 +13,5 @@ export {
 } from "./scan.js";
 export type { ScanRange, ScanRanges } from "./scan-ranges.js";
 export { type SearchHit, type SearchOptions, search } from "./search.js";
+export type { SearchHelpers, SearchHost } from "./search-host.js";
+export { helpSearch, type SearchTask } from "./search-task.js";

@@ -1,27 +1,57 @@
 /** Finds a pattern's matches in bytes, one after the other. */
-import { decodeLatin1 } from "../memory/text.js";
-import type { CompiledPattern, Literal } from "./patterns.js";
+
+import type { CompiledPattern, Literal, PointerRange } from "./patterns.js";
+import { RegexMatcher } from "./regex-matcher.js";
 import type { ScanPart } from "./scan.js";
 
 /** Looks through a part at a time. @internal */
 export interface Matcher {
   /** Bytes of the match that was found last. */
   length: number;
+  /** Forgets the parts before. Matches that may not overlap begin at the address `free` or behind. */
+  reset(free: bigint): void;
   /** Begins with a part: matches may begin at `from` to `until`, and reach up to its end. */
   begin(part: ScanPart): void;
   /** The first match that begins at `at` or behind, or -1. */
   next(at: number): number;
 }
 
-/** @internal */
-export function matcherOf(pattern: CompiledPattern): Matcher {
-  if (pattern.kind === "literal") return new LiteralMatcher(pattern);
-  return pattern.kind === "regex"
-    ? new RegexMatcher(pattern.regex, pattern.length)
-    : new PointerMatcher(pattern);
+/** What a host may do for regular expressions. @internal */
+export interface MatcherHost {
+  /** Does the work, which returns within seconds or is given up: then it throws. */
+  readonly bound?: ((work: () => void) => void) | undefined;
+  /** Bytes as text, one character each. */
+  readonly decodeLatin1?: ((bytes: Uint8Array) => string) | undefined;
 }
 
-/** How common a byte is in memory, by guess: the rarest byte of a literal is looked for first. */
+/** Without WebAssembly. @internal */
+export function matcherOf(pattern: CompiledPattern, host: MatcherHost): Matcher {
+  if (pattern.kind === "literal") return new LiteralMatcher(pattern);
+  return pattern.kind === "regex" ? new RegexMatcher(pattern, host) : new PointerMatcher(pattern);
+}
+
+/** Where a literal's two bytes are that tell most; one place twice if no other tells anything. @internal */
+export function tellingBytes({ values, masks }: Literal): readonly [number, number] {
+  // Of bytes that all of memory has (0, say), runs have one after the other: the two should not be neighbours then.
+  const order = [...values.keys()]
+    .filter((i) => masks[i] !== 0)
+    .sort((a, b) => rank(values, masks, a) - rank(values, masks, b));
+  const first = order[0] as number;
+  const rest = order.slice(1);
+  const other = rest.find((i) => masks[i] === masks[first] && values[i] !== values[first]);
+  const best = rest[0];
+  if (best === undefined) return [first, first];
+  if (other === undefined || rank(values, masks, other) > rank(values, masks, best)) return [first, best];
+  return [first, other];
+}
+
+function rank(values: Uint8Array, masks: Uint8Array, at: number): number {
+  let unknown = 0;
+  for (let bits = ~(masks[at] as number) & 255; bits > 0; bits &= bits - 1) unknown++;
+  return commonness(values[at] as number) + 4 * unknown;
+}
+
+/** How common a byte is in memory, by guess: the rarest bytes of a literal are looked for first. */
 function commonness(byte: number): number {
   if (byte === 0) return 5;
   if (byte === 255) return 4;
@@ -44,16 +74,13 @@ class LiteralMatcher implements Matcher {
   #part: ScanPart | undefined;
 
   constructor(literal: Literal) {
-    const { values, masks } = literal;
     this.#literal = literal;
-    this.length = values.length;
-    let anchor = -1;
-    for (let i = 0; i < values.length; i++) {
-      if (masks[i] !== 255) continue;
-      if (anchor < 0 || commonness(values[i] as number) < commonness(values[anchor] as number)) anchor = i;
-    }
-    this.#anchor = anchor;
+    this.length = literal.values.length;
+    const [first] = tellingBytes(literal);
+    this.#anchor = literal.masks[first] === 255 ? first : -1;
   }
+
+  reset(): void {}
 
   begin(part: ScanPart): void {
     this.#part = part;
@@ -87,14 +114,16 @@ class LiteralMatcher implements Matcher {
 
 class PointerMatcher implements Matcher {
   readonly length: number;
-  readonly #pattern: CompiledPattern & { kind: "pointer" };
+  readonly #pattern: PointerRange;
   #part: ScanPart | undefined;
   #view: DataView = new DataView(new ArrayBuffer(0));
 
-  constructor(pattern: CompiledPattern & { kind: "pointer" }) {
+  constructor(pattern: PointerRange) {
     this.#pattern = pattern;
     this.length = pattern.size;
   }
+
+  reset(): void {}
 
   begin(part: ScanPart): void {
     this.#part = part;
@@ -117,50 +146,6 @@ class PointerMatcher implements Matcher {
           ? this.#view.getBigUint64(at, littleEndian)
           : BigInt(this.#view.getUint32(at, littleEndian));
       if (value >= start && value < end) return at;
-    }
-    return -1;
-  }
-}
-
-class RegexMatcher implements Matcher {
-  length = 0;
-  readonly #limit: number;
-  readonly #search: RegExp;
-  readonly #here: RegExp;
-  /** Address behind the last match: matches do not overlap. */
-  #free = 0n;
-  #part: ScanPart | undefined;
-  #text = "";
-
-  constructor(regex: RegExp, limit: number) {
-    const flags = regex.flags.replace("g", "");
-    this.#search = new RegExp(regex.source, `${flags}g`);
-    this.#here = new RegExp(regex.source, `${flags}y`);
-    this.#limit = limit;
-  }
-
-  begin(part: ScanPart): void {
-    this.#part = part;
-    this.#text = decodeLatin1(part.bytes);
-  }
-
-  next(from: number): number {
-    const { address, until } = this.#part as ScanPart;
-    const taken = this.#free - address;
-    this.#search.lastIndex = taken > BigInt(from) ? Number(taken) : from;
-    while (this.#search.lastIndex < until) {
-      const candidate = this.#search.exec(this.#text);
-      if (candidate === null || candidate.index >= until) return -1;
-      // What matches may depend on nothing behind the limit: where pieces end must not show.
-      const at = candidate.index;
-      this.#here.lastIndex = 0;
-      const length = this.#here.exec(this.#text.slice(at, at + this.#limit))?.[0].length ?? 0;
-      if (length > 0) {
-        this.length = length;
-        this.#free = address + BigInt(at + length);
-        return at;
-      }
-      this.#search.lastIndex = at + 1;
     }
     return -1;
   }

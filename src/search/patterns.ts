@@ -1,6 +1,7 @@
 /** What is searched for. */
 import { MemtoolError } from "../io/errors.js";
 import { encodeUtf8 } from "../memory/text.js";
+import { regexContext } from "./regex-matcher.js";
 
 /** Longest literal, in bytes. */
 const MAX_LITERAL = 65_536;
@@ -13,9 +14,10 @@ const MAX_REGEX_LENGTH = 65_536;
  *
  * - `hex`: bytes as two digits each, `?` for any nibble, `??` for any byte; spaces are fine. All hits, overlapping ones too.
  * - `text`, `utf16`: a string's bytes as UTF-8, or UTF-16 (little-endian unless told). `ignoreCase` is of ASCII letters.
- * - `regex`: over bytes as characters U+0000 to U+00FF; hits do not overlap, and are what matches within `maxLength` bytes
- *   (default 256, at most 64 KiB). Flags: `i`, `s`, `m`. Do not use `^`, `$` and look-around: they see where memory was cut. JavaScript
- *   backtracks: an expression such as `(a+)+b` may take forever.
+ * - `regex`: over bytes as characters U+0000 to U+00FF; hits do not overlap; of a longer match, what there is within `maxLength` bytes
+ *   (default 256, at most 64 KiB). Flags: `i`, `s`, `m`. `^` and `$` are where readable memory begins and ends (with `m`, lines too), and
+ *   look-around sees `maxLength` bytes to either side at least. JavaScript backtracks: each place is tried with the 4 KiB (or
+ *   `maxLength`) around it at most, but an expression that repeats what it repeats, such as `(a+)+b`, may take forever even so.
  * - `number`: an integer of `size` bytes in the target's byte order, at multiples of `align` (default: its size).
  * - `pointerTo`: a pointer of the target's size and order whose value lies in the range, at multiples of `align` (default: its size).
  */
@@ -49,18 +51,25 @@ export interface Literal {
   readonly align: number;
 }
 
+/** An expression, and the longest match. @internal */
+export interface RegexPattern {
+  readonly kind: "regex";
+  readonly regex: RegExp;
+  readonly length: number;
+}
+
+/** Aligned pointers, `end` exclusive. @internal */
+export interface PointerRange {
+  readonly kind: "pointer";
+  readonly size: 4 | 8;
+  readonly littleEndian: boolean;
+  readonly align: number;
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
 /** @internal */
-export type CompiledPattern =
-  | Literal
-  | { readonly kind: "regex"; readonly regex: RegExp; readonly length: number }
-  | {
-      readonly kind: "pointer";
-      readonly size: 4 | 8;
-      readonly littleEndian: boolean;
-      readonly align: number;
-      readonly start: bigint;
-      readonly end: bigint;
-    };
+export type CompiledPattern = Literal | RegexPattern | PointerRange;
 
 /** Checks a pattern, for a target. @throws {PatternError} @internal */
 export function compilePattern(
@@ -95,10 +104,12 @@ export function compilePattern(
   return { kind: "pointer", size, littleEndian: abi.littleEndian, align, start, end };
 }
 
-/** Bytes of the longest match. @internal */
-export function matchLength(pattern: CompiledPattern): number {
-  if (pattern.kind === "literal") return pattern.values.length;
-  return pattern.kind === "regex" ? pattern.length : pattern.size;
+/** Bytes before and behind its first one that a match may depend on. @internal */
+export function contextOf(pattern: CompiledPattern): { readonly before: number; readonly behind: number } {
+  if (pattern.kind === "literal") return { before: 0, behind: pattern.values.length - 1 };
+  if (pattern.kind === "pointer") return { before: 0, behind: pattern.size - 1 };
+  const context = regexContext(pattern.length);
+  return { before: context, behind: context };
 }
 
 function checkAlign(align: number): number {

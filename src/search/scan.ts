@@ -20,7 +20,7 @@ export interface ScanHole {
   readonly state: FaultState;
 }
 
-/** Readable bytes side by side. Of meaning until the next part is asked for: its memory is used again. */
+/** Readable bytes side by side. Of meaning until the next part is asked for (or the memory given again): it is used again. */
 export interface ScanPart {
   /** Of `bytes[0]`. */
   readonly address: bigint;
@@ -49,6 +49,11 @@ export interface ScanOptions {
    * Memory to read into, of at least {@link scanMemorySize} bytes (WebAssembly's, say); default new. One pass at a time may use it.
    */
   readonly memory?: Uint8Array | undefined;
+  /**
+   * Memory for the next piece, instead: parts that are in use elsewhere stay as they are while the scan goes on. The same memory again
+   * is fine. Each of at least {@link scanMemorySize} bytes.
+   */
+  readonly nextMemory?: (() => Uint8Array) | undefined;
   /** Is told of each range that could not be scanned, ascending, touching ones of one state as one. */
   readonly onHole?: ((hole: ScanHole) => void) | undefined;
   /** Is told up to where (exclusive) the scan has come, after each piece. */
@@ -93,7 +98,7 @@ export function* scanRoutine(
   options: ScanOptions,
 ): Routine<void> {
   const { overlap = 0, before = 0, piece = SCAN_PIECE } = options;
-  const memory = options.memory ?? new Uint8Array(scanMemorySize(options));
+  let memory = options.nextMemory?.() ?? options.memory ?? new Uint8Array(scanMemorySize(options));
   const holes = new Holes(options.onHole);
   const run = new Run(memory, overlap, before);
   const ranges = scanRanges(space, options.ranges).cursor();
@@ -127,7 +132,8 @@ export function* scanRoutine(
           const part = run.add(at + BigInt(from), from, to);
           if (part !== undefined) yield sink.emit(part);
         }
-        run.keep();
+        memory = options.nextMemory?.() ?? memory;
+        run.keep(memory);
         at += BigInt(length);
         options.onProgress?.(at);
       }
@@ -143,7 +149,7 @@ export function* scanRoutine(
 /** The readable bytes side by side that the scan is in. Pieces are read to `base`; what is carried over lies right before. */
 class Run {
   readonly base: number;
-  readonly #memory: Uint8Array;
+  #memory: Uint8Array;
   readonly #overlap: number;
   readonly #before: number;
   /** Where the run's bytes that are at hand begin and end in memory; empty: no run. */
@@ -182,13 +188,16 @@ class Run {
     return part;
   }
 
-  /** Makes room for the next piece: moves what is needed of this one before it. */
-  keep(): void {
+  /** Makes room for the next piece, which is read into `memory`: moves what is needed of this one before it. */
+  keep(memory: Uint8Array): void {
+    const from = this.#memory;
+    this.#memory = memory;
     if (this.end === undefined) return;
     const start = Math.max(this.#start, this.#told - this.#before);
     if (start > this.#start) this.#isFirst = false;
     const moved = this.base - this.#stop;
-    this.#memory.copyWithin(start + moved, start, this.#stop);
+    if (memory === from) memory.copyWithin(start + moved, start, this.#stop);
+    else memory.set(from.subarray(start, this.#stop), start + moved);
     this.#start = start + moved;
     this.#told += moved;
     this.#stop = this.base;

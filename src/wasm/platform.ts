@@ -12,9 +12,15 @@ export interface WasmMemory {
   readonly buffer: ArrayBuffer;
 }
 
+/** A linear memory that several threads have. */
+export interface SharedWasmMemory {
+  readonly buffer: SharedArrayBuffer;
+}
+
 /** What the core needs of a host's `WebAssembly`; that object itself will do. */
 export interface Wasm {
-  readonly Memory: new (size: { initial: number; maximum: number }) => WasmMemory;
+  /** (With `shared`, it is a {@link SharedWasmMemory}.) */
+  readonly Memory: new (size: { initial: number; maximum: number; shared?: boolean }) => WasmMemory;
   readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object;
   /** (Of a module and its imports. Hosts' declarations of these differ.) */
   readonly Instance: new (
@@ -27,7 +33,11 @@ export interface Wasm {
 export const WASM_PAGE = 65_536;
 
 /** An instance whose memory is imported as `host.memory`. */
-export function instantiate(wasm: Wasm, module: object, memory: WasmMemory): WasmExports {
+export function instantiate(
+  wasm: Wasm,
+  module: object,
+  memory: WasmMemory | SharedWasmMemory,
+): WasmExports {
   const imports = { host: { memory } };
   return new wasm.Instance(module as never, imports as never).exports as WasmExports;
 }

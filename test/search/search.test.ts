@@ -1,12 +1,21 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { nodeSearchHost } from "../../connectors/search-host.js";
 import { SourceIo } from "../../src/io/index.js";
 import { AddressSpace } from "../../src/memory/index.js";
-import { PatternError, type SearchPattern, search } from "../../src/search/index.js";
+import { PatternError, type SearchHost, type SearchPattern, search } from "../../src/search/index.js";
 import { testSource } from "../memory/support.js";
 
 type Holes = readonly { start: number; end: number }[];
 
+/** With nothing of the platform; with WebAssembly; and as if helpers were there, all of whom come too late. */
+const HOSTS: readonly SearchHost[] = [
+  {},
+  nodeSearchHost,
+  { ...nodeSearchHost, helpers: { count: 1, start: () => {} } },
+];
+
+/** What is found, which is the same on every host. */
 function hits(
   bytes: Uint8Array,
   patterns: SearchPattern[],
@@ -14,10 +23,14 @@ function hits(
   holes: Holes = [],
   littleEndian = true,
 ) {
-  const io = new SourceIo(testSource(bytes, { holes }));
-  const space = new AddressSpace<number>(io, { addressBits: 53, littleEndian });
-  const found = search(space, patterns, { piece, ranges: { start: 0, end: bytes.length } }).sync();
-  return [...found].map(({ address, length, pattern }) => [Number(address), length, pattern]);
+  const [first, ...others] = HOSTS.map((host) => {
+    const io = new SourceIo(testSource(bytes, { holes }));
+    const space = new AddressSpace<number>(io, { addressBits: 53, littleEndian });
+    const found = search(space, patterns, { piece, ranges: { start: 0, end: bytes.length }, host }).sync();
+    return [...found].map(({ address, length, pattern }) => [Number(address), length, pattern]);
+  });
+  for (const other of others) expect(other).toEqual(first);
+  return first as number[][];
 }
 
 const latin1 = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));
@@ -110,6 +123,49 @@ test("regular expressions match bytes, wherever pieces end", () => {
   );
 });
 
+test("what an expression matches depends on what is readable, not on pieces, whatever it looks at", () => {
+  const text = fc.string({ unit: fc.constantFrom("a", "b", "\n"), minLength: 4000, maxLength: 9500 });
+  const expressions = fc.constantFrom(
+    /^[ab]+$/m,
+    /^a/,
+    /b$/,
+    /(?<=a)b+(?=\n|a)/,
+    /\ba+\b/,
+    /a[^]{0,40}?\n/,
+    /(a|b)+/,
+    /b(?![^]*\n\n)/,
+  );
+  fc.assert(
+    fc.property(text, holesOf, expressions, fc.integer({ min: 50, max: 9000 }), (memory, holes, regex, piece) => {
+      const bytes = latin1(memory);
+      const pattern = { regex, maxLength: 64 };
+      const whole = hits(bytes, [pattern], 1 << 16, holes);
+      expect(hits(bytes, [pattern], piece, holes)).toEqual(whole);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test("^ and $ are where readable memory begins and ends", () => {
+  const memory = latin1("ab ab ab ab");
+  expect(hits(memory, [{ regex: /^ab/ }], 4)).toEqual([[0, 2, 0]]);
+  expect(hits(memory, [{ regex: /ab$/ }], 4)).toEqual([[9, 2, 0]]);
+  expect(hits(memory, [{ regex: /^ab|ab$/ }], 4, [{ start: 5, end: 6 }])).toEqual([
+    [0, 2, 0],
+    [3, 2, 0],
+    [6, 2, 0],
+    [9, 2, 0],
+  ]);
+});
+
+test("of a longer match, what matches within the length is a hit; nothing is where the expression looks at what follows", () => {
+  const memory = latin1(`x${"a".repeat(100)}b`);
+  expect(hits(memory, [{ regex: /xa+/, maxLength: 10 }])).toEqual([[0, 10, 0]]);
+  expect(hits(memory, [{ regex: /xa+b/, maxLength: 10 }])).toEqual([]);
+  expect(hits(memory, [{ regex: /xa+$/, maxLength: 10 }])).toEqual([]);
+  expect(hits(memory, [{ regex: /xa+\b/, maxLength: 10 }])).toEqual([]);
+});
+
 describe("search", () => {
   test("says which of several patterns it is, ascending by address", () => {
     const bytes = latin1("one TWO t\0w\0o\0 one");
@@ -132,6 +188,19 @@ describe("search", () => {
     expect(hits(bytes, [{ number: 0x1234, size: 2 }], 64, [], false)).toEqual([[6, 2, 0]]);
   });
 
+  test("hits that are more than there is room for are all handed out, in order", () => {
+    const bytes = latin1("ab".repeat(4000));
+    const found = hits(bytes, [{ hex: "61" }, { regex: /ab/ }, { hex: "62" }], 5000);
+    expect(found.map(([at]) => at)).toEqual([...bytes.keys()].flatMap((at) => (at % 2 === 0 ? [at, at] : [at])));
+  });
+
+  test("ignores the case of ASCII letters alone", () => {
+    const bytes = latin1("kK\x0b[{@`");
+    expect(hits(bytes, [{ text: "k", ignoreCase: true }]).map(([at]) => at)).toEqual([0, 1]);
+    expect(hits(bytes, [{ text: "[", ignoreCase: true }]).map(([at]) => at)).toEqual([3]);
+    expect(hits(bytes, [{ text: "@", ignoreCase: true }]).map(([at]) => at)).toEqual([5]);
+  });
+
   test("streams: the first hits of many come before the rest is read", () => {
     const log: string[] = [];
     const space = new AddressSpace<number>(new SourceIo(testSource(new Uint8Array(4096), { log })), {
@@ -152,6 +221,7 @@ describe("search", () => {
     ["a number too big", { number: 65536, size: 2 }],
     ["a range of nothing", { pointerTo: { start: 5n, end: 5n } }],
     ["flags over code points", { regex: /a/u }],
+    ["an alignment that is none", { number: 1, size: 4, align: 0 }],
   ];
   test.each(refused)("refuses %s", (_, pattern) => {
     expect(() => hits(new Uint8Array(8), [pattern])).toThrow(PatternError);

@@ -6,14 +6,19 @@ import {
   block,
   type Code,
   get,
+  giveBack,
+  i8x16,
   i32,
+  i32x4,
   i64,
+  i64x2,
   leave,
   leaveIf,
   loop,
   set,
   signed,
   unsigned,
+  v128,
 } from "../../src/wasm/assemble.js";
 import { instantiate, type Wasm } from "../../src/wasm/platform.js";
 
@@ -67,13 +72,86 @@ describe("the assembler", () => {
       ["eq", (a, b) => Number(a === b)],
       ["ne", (a, b) => Number(a !== b)],
       ["geU", (a, b) => Number(a >>> 0 >= b >>> 0)],
+      ["gtU", (a, b) => Number(a >>> 0 > b >>> 0)],
+      ["remU", (a, b) => ((a >>> 0) % ((b | 1) >>> 0)) | 0],
+      ["xor", (a, b) => a ^ b],
     ];
     fc.assert(
       fc.property(words, words, fc.constantFrom(...binary), (a, b, [name, expected]) => {
         const instruction = i32[name] as (a: Code, b: Code) => Code;
-        expect(run(instruction(get(0), get(1)), a, b)).toBe(expected(a, b));
+        // (There is no remainder of a division by 0.)
+        const right = name === "remU" ? b | 1 : b;
+        expect(run(instruction(get(0), get(1)), a, right)).toBe(expected(a, right));
       }),
     );
+  });
+
+  it("has instructions on 64-bit numbers that do what their names say", () => {
+    const unsignedLong = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
+    fc.assert(
+      fc.property(unsignedLong, unsignedLong, (a, b) => {
+        const ctz = a === 0n ? 64 : a.toString(2).length - a.toString(2).replace(/0+$/, "").length;
+        expect(run(i32.wrap(i64.ctz(i64.const(a))))).toBe(ctz);
+        expect(run(i64.gtU(i64.const(a), i64.const(b)))).toBe(Number(a > b));
+        expect(run(i32.wrap(i64.sub(i64.const(a), i64.const(b))))).toBe(Number(BigInt.asIntN(32, a - b)));
+        const word = Number(BigInt.asIntN(32, a));
+        expect(run(i64.eqz(i64.shrU(i64.extendU(i32.const(word)), i64.const(32n))))).toBe(1);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it("has instructions on vectors that do what their names say", () => {
+    const vectors = fc.uint8Array({ minLength: 32, maxLength: 32, max: 3 });
+    const a = v128.load(i32.const(0));
+    const b = v128.load(i32.const(0), 16);
+    const bits = (list: readonly boolean[]) => list.reduce((sum, each, i) => sum + (each ? 2 ** i : 0), 0);
+    fc.assert(
+      fc.property(vectors, (bytes) => {
+        const [one, two] = [bytes.subarray(0, 16), bytes.subarray(16)];
+        const view = new DataView(bytes.buffer, bytes.byteOffset);
+        const lanes = <T>(count: number, of: (lane: number) => T) => Array.from({ length: count }, (_, i) => of(i));
+        const go = (body: Code) => run(body, 0, 0, [...bytes]);
+        const each = (of: (x: number, y: number) => number) =>
+          bits([...one].map((x, i) => of(x, two[i] as number) === 1));
+        const equalTo1 = (vector: Code) => i8x16.bitmask(i8x16.eq(vector, i8x16.splat(i32.const(1))));
+        expect(go(i8x16.bitmask(i8x16.eq(a, b)))).toBe(each((x, y) => Number(x === y)));
+        expect(go(equalTo1(v128.and(a, b)))).toBe(each((x, y) => x & y));
+        expect(go(equalTo1(v128.or(a, b)))).toBe(each((x, y) => x | y));
+        expect(go(equalTo1(v128.xor(a, b)))).toBe(each((x, y) => x ^ y));
+        expect(go(equalTo1(v128.not(v128.not(a))))).toBe(each((x) => x));
+        expect(go(v128.anyTrue(a))).toBe(Number(one.some((x) => x !== 0)));
+        const order = lanes(16, (i) => 15 - i);
+        expect(go(equalTo1(i8x16.shuffle(a, order)))).toBe(bits([...one].reverse().map((x) => x === 1)));
+        const u32 = (i: number) => view.getUint32(4 * i, true);
+        const u64 = (i: number) => view.getBigInt64(8 * i, true);
+        expect(go(i32x4.bitmask(i32x4.gtU(a, b)))).toBe(bits(lanes(4, (i) => u32(i) > u32(4 + i))));
+        expect(go(i32x4.bitmask(i32x4.sub(a, b)))).toBe(bits(lanes(4, (i) => ((u32(i) - u32(4 + i)) | 0) < 0)));
+        expect(go(i64x2.bitmask(i64x2.gtS(a, b)))).toBe(bits(lanes(2, (i) => u64(i) > u64(2 + i))));
+        expect(go(i64x2.bitmask(i64x2.sub(a, b)))).toBe(
+          bits(lanes(2, (i) => BigInt.asIntN(64, u64(i) - u64(2 + i)) < 0n)),
+        );
+        const first = u32(0);
+        expect(go(i32x4.bitmask(i32x4.gtU(a, i32x4.splat(i32.const(first)))))).toBe(
+          bits(lanes(4, (i) => u32(i) > first)),
+        );
+        expect(go(i64x2.bitmask(i64x2.gtS(a, i64x2.splat(i64.const(u64(0))))))).toBe(
+          bits(lanes(2, (i) => u64(i) > u64(0))),
+        );
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it("makes code for memory that threads share", () => {
+    const wasm = hostWasm as Wasm;
+    const memory = new wasm.Memory({ initial: 1, maximum: 1, shared: true });
+    const body = giveBack(i32.load8U(i32.const(3)));
+    const code = assemble({ name: "f", parameters: 0, locals: { i32: 0, i64: 0 }, body }, "shared");
+    const { f } = instantiate(wasm, new wasm.Module(code), memory);
+    new Uint8Array(memory.buffer)[3] = 77;
+    expect(memory.buffer).toBeInstanceOf(SharedArrayBuffer);
+    expect((f as () => number)()).toBe(77);
   });
 
   it("loops, and leaves", () => {

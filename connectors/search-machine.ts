@@ -1,0 +1,119 @@
+/** Search with what Node has: WebAssembly's vector instructions, and all processors. */
+import { availableParallelism } from "node:os";
+import type { Worker } from "node:worker_threads";
+import {
+  type Address,
+  type AddressSpace,
+  type IoSequence,
+  MemtoolError,
+  search as plainSearch,
+  type SearchHelpers,
+  type SearchHit,
+  type SearchOptions,
+  type SearchPattern,
+  type SearchTask,
+} from "../src/index.js";
+import type { Machine } from "./machine.js";
+import { nodeSearchHost, withNode } from "./search-host.js";
+import { startWorker } from "./start-worker.js";
+
+/** A thread takes some 30 ms of CPU time to start: as much as one needs for 128 MiB. */
+const WORTHWHILE = 128 * 2 ** 20;
+/** What reads is one thread: more than these would wait for it. */
+const MOST_HELPERS = 7;
+
+/** Options of {@link searchMachine}. */
+export interface SearchMachineOptions extends Omit<SearchOptions, "host"> {
+  /** Threads in all, with the one that asks; default one a processor, at most 8, and 1 where there is less than 128 MiB. */
+  readonly threads?: number | undefined;
+}
+
+/**
+ * As the core's `search`, with Node's `WebAssembly`, in one thread.
+ *
+ * @param space `machine.physical`, `linux.memory`, a process's memory; of others, `ranges` says where to look.
+ * @throws {PatternError} for a pattern that can't be; {RangeError} as `scan`; {MemtoolError} `REGEX_TIME` for an expression that
+ * takes too long.
+ */
+export function search(
+  space: AddressSpace<Address> | AddressSpace<number>,
+  patterns: readonly SearchPattern[],
+  options: SearchOptions = {},
+): IoSequence<SearchHit> {
+  return plainSearch(space, patterns, withNode(options));
+}
+
+/**
+ * Every match of the patterns in the physical memory of a machine, by several threads: the hits of `search(machine.physical, …)`, in
+ * the same order. Ending the loop ends the threads.
+ *
+ * @throws as `search`; {MemtoolError} `NO_PHYSICAL_MEMORY` where the target is a process.
+ * @example
+ * for await (const hit of searchMachine(machine, [{ text: "password=" }])) console.log(hit.physical);
+ */
+export function searchMachine(
+  machine: Machine,
+  patterns: readonly SearchPattern[],
+  options: SearchMachineOptions = {},
+): AsyncGenerator<SearchHit, void, void> {
+  const { physical } = machine;
+  if (physical === undefined)
+    throw new MemtoolError(
+      "NO_PHYSICAL_MEMORY",
+      `${machine.name} is no physical memory: use search(machine.ranges, …)`,
+    );
+  const { threads, ...rest } = options;
+  const isSmall = physical.map.bytesPresent < WORTHWHILE;
+  const count = threads === undefined ? (isSmall ? 0 : defaultHelpers()) : threads - 1;
+  if (!(Number.isInteger(count) && count >= 0 && count <= 63))
+    throw new RangeError(`searchMachine: ${threads} threads: 1 to 64`);
+  const helpers = new WorkerHelpers(count);
+  const hits = plainSearch(physical, patterns, { ...rest, host: { ...nodeSearchHost, helpers } });
+  return handOut(hits, helpers);
+}
+
+function defaultHelpers(): number {
+  return Math.min(MOST_HELPERS, availableParallelism() - 1);
+}
+
+async function* handOut(
+  hits: IoSequence<SearchHit>,
+  helpers: WorkerHelpers,
+): AsyncGenerator<SearchHit, void, void> {
+  try {
+    yield* hits;
+  } finally {
+    await helpers.close();
+  }
+}
+
+class WorkerHelpers implements SearchHelpers {
+  readonly count: number;
+  readonly #workers: Worker[] = [];
+
+  constructor(count: number) {
+    this.count = count;
+  }
+
+  start(task: SearchTask): void {
+    for (let i = 0; i < this.count; i++) {
+      let worker: Worker;
+      try {
+        worker = startWorker("search-worker", {
+          workerData: task,
+          resourceLimits: { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 128 },
+        });
+      } catch {
+        // Not allowed, or no room for it: the work is done without.
+        return;
+      }
+      worker.unref();
+      worker.on("error", () => {});
+      this.#workers.push(worker);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+}
