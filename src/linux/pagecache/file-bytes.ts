@@ -52,14 +52,25 @@ export function fileParts(file: CachedFile): FilePart[] {
     else parts.push({ start: at, end, kind: "missing", why: file.dax > 0 ? "storage" : whyOf(file) });
   };
   for (const part of known) {
-    // What lies about itself overlaps: the first counts.
-    if (part.start < at) continue;
-    gap(part.start);
-    parts.push(part);
-    at = part.end;
+    // What overlaps is a lie: the first counts, and of the other what is behind it.
+    const rest = behind(part, at);
+    if (rest === undefined) continue;
+    gap(rest.start);
+    parts.push(rest);
+    at = rest.end;
   }
   gap(file.size ?? at);
   return parts;
+}
+
+/** What of a part lies from an offset on. */
+function behind(part: FilePart, at: number): FilePart | undefined {
+  if (part.start >= at) return part;
+  if (part.end <= at) return undefined;
+  const ahead = at - part.start;
+  if (part.kind === "memory") return { ...part, start: at, physical: part.physical + ahead };
+  if (part.kind === "swap") return { ...part, start: at, offset: part.offset + ahead };
+  return { ...part, start: at };
 }
 
 function whyOf({ whole }: CachedFile): "not cached" | "unknown" {

@@ -222,6 +222,7 @@ class Lister {
       this.#report(found);
     };
     const magic = superBlock?.magic;
+    const inMemory = magic !== undefined && IN_MEMORY.has(magic);
     const size = name.size ?? Number.MAX_SAFE_INTEGER;
     const entries = yield* readEntries(
       this.#data,
@@ -231,6 +232,8 @@ class Lister {
         pages: fields.pages ?? 0n,
         isShmem: magic === TMPFS,
         isHugetlb: magic === HUGETLBFS,
+        isInMemory: inMemory,
+        pageCount: fields.pageCount,
         isDax: ((fields.flags ?? 0) & DAX) !== 0,
         size,
         what: `the pages of inode ${name.inode ?? "?"} (${name.path ?? `at 0x${address.toString(16)}`})`,
@@ -243,7 +246,7 @@ class Lister {
       cached: ranges.reduce((sum, { start, end }) => sum + end - start, 0),
       ranges,
       ...entries,
-      inMemory: magic !== undefined && IN_MEMORY.has(magic),
+      inMemory,
       whole,
     };
   }
