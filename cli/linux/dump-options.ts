@@ -14,6 +14,8 @@ export interface DumpOptions {
   readonly vmas: readonly bigint[];
   readonly ranges: readonly { readonly start: bigint; readonly end: bigint }[];
   readonly force: boolean;
+  /** Whether a core has cached pages of files that the process has not in its page tables. */
+  readonly pageCache: boolean;
   /** Raw: what becomes of bytes that could not be read; `undefined`: an error. */
   readonly holes: { readonly fill: number } | "skip" | "sparse" | undefined;
 }
@@ -41,6 +43,10 @@ export function dumpOptions(options: CommandOptions): DumpOptions {
     throw new UsageError(
       "--fill, --skip-holes and --sparse are for --format raw: a core has holes of its own",
     );
+  if (options.pageCache === false && format === "raw")
+    throw new UsageError(
+      "--no-page-cache is for cores: --format raw has only what the process's page tables have",
+    );
   if (options.sparse === true && (output === undefined || output === "-"))
     throw new UsageError("--sparse leaves holes in a file: name one with --output");
   return {
@@ -49,6 +55,7 @@ export function dumpOptions(options: CommandOptions): DumpOptions {
     vmas,
     ranges,
     force: options.force === true,
+    pageCache: options.pageCache !== false,
     holes:
       options.fill !== undefined
         ? { fill: parseByte(String(options.fill)) }

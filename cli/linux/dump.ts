@@ -22,6 +22,7 @@ export const DUMP: KernelCommand = {
     ["--vma <address...>", "only the mapped range that holds this address"],
     ["--range <ranges...>", "only what lies in START-END (exclusive) or START+LENGTH, several with commas"],
     ["--format <format>", "elf (a core), or raw: the bytes of --vma or --range one after the other"],
+    ["--no-page-cache", "elf: leaves out cached pages of mapped files that the process has not touched"],
     ["--fill <byte>", "raw: writes this byte for each that could not be read"],
     ["--skip-holes", "raw: leaves out what could not be read"],
     ["--sparse", "raw: leaves a hole in the file for what could not be read"],
@@ -70,7 +71,7 @@ const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 async function dumpCore(
   { session, kernel, pid }: KernelContext,
-  { output, force }: DumpOptions,
+  { output, force, pageCache }: DumpOptions,
   ranges: readonly { readonly start: bigint; readonly end: bigint }[],
   damage: DamageSummary,
 ): Promise<number> {
@@ -89,6 +90,7 @@ async function dumpCore(
   try {
     written = await writeCore(session.machine, pid as number, path, {
       force,
+      pageCache,
       ranges: ranges.length === 0 ? undefined : ranges,
       signal: stop.signal,
       onDamage: damage.add,
@@ -121,7 +123,7 @@ async function dumpCore(
 const NEVER_THERE = "not-present";
 
 /** What `dump --json` prints. */
-function jsonOf({ path, size, allocated, segments, bytes, holes, core }: WrittenCore): object {
+function jsonOf({ path, size, allocated, segments, bytes, cached, holes, core }: WrittenCore): object {
   return {
     path,
     pid: core.task.tgid ?? null,
@@ -130,6 +132,7 @@ function jsonOf({ path, size, allocated, segments, bytes, holes, core }: Written
     allocated,
     segments,
     bytes,
+    cached,
     holes: Object.fromEntries([...holes].map(([reason, hole]) => [reason, hex(hole.bytes)])),
     threads: core.threads.map(({ pid, comm, state, registers, floating }) => ({
       pid: pid ?? null,
@@ -143,16 +146,22 @@ function jsonOf({ path, size, allocated, segments, bytes, holes, core }: Written
 }
 
 function summaryText(written: WrittenCore): string {
-  const { path, size, allocated, segments, bytes, holes, core } = written;
+  const { path, size, allocated, segments, bytes, cached, holes, core } = written;
   const { pid, comm } = core.task;
   const lines: (readonly [string, string | undefined])[] = [
     ["wrote", escapeText(path)],
     ["process", escapeText(`${pid ?? "?"} (${comm ?? "?"}), ${threadsText(written)}`)],
     ["size", `${bytesText(size)}${allocated < size ? `, ${bytesText(allocated)} on disk` : ""}`],
     ["memory", `${bytesText(bytes)} in ${segments} segment${segments === 1 ? "" : "s"}`],
+    [
+      "",
+      cached === 0
+        ? undefined
+        : `${bytesText(cached)} of them cached pages of mapped files, which the process has not touched`,
+    ],
   ];
   for (const [i, [reason, hole]] of [...holes].entries()) {
-    const more = reason === NEVER_THERE ? " (never touched, or given back)" : "";
+    const more = reason === NEVER_THERE ? " (never touched, given back, or in files on disk)" : "";
     lines.push([i === 0 ? "holes" : "", `${bytesText(hole.bytes)} ${reason}${more}`]);
   }
   return fields(lines);

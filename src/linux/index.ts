@@ -137,6 +137,7 @@ export type {
 export { ownerText } from "./owners/owner-text.js";
 export type { OwnerTargets } from "./owners/targets.js";
 export type {
+  CachedContent,
   CachedFile,
   CachedName,
   CachedRun,

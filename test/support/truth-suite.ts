@@ -6,8 +6,9 @@ import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Machine, type OpenTarget, open } from "../../connectors/index.js";
 import type { Truth } from "../../fixtures/vm/truth.mjs";
-import { patternPage, solidPage } from "../../fixtures/vm/truth.mjs";
+import { patternPage } from "../../fixtures/vm/truth.mjs";
 import { all, settle } from "../../src/index.js";
+import { bytesOf, leftOut, type Page, pagesOf } from "./pattern-pages.js";
 
 /** What is under test. */
 export interface TruthSubject {
@@ -15,43 +16,6 @@ export interface TruthSubject {
   readonly truth: Truth;
   /** The format that must be detected, where it is a dump. */
   readonly format?: string;
-}
-
-interface Page {
-  readonly va: bigint;
-  readonly physical: number | undefined;
-  readonly content: "pattern" | "solid" | "zero" | null;
-  readonly generation: number;
-  readonly state: string;
-}
-
-/** Pages of the pattern regions, one by one. */
-function pagesOf(truth: Truth): Page[] {
-  return truth.regions.flatMap((region) =>
-    region.runs.flatMap((run) => {
-      const start = BigInt(run.start);
-      const count = Number(BigInt(run.end) - start) / 4096;
-      return Array.from({ length: count }, (_, i) => ({
-        va: start + BigInt(i * 4096),
-        physical: run.physical === null ? undefined : Number(run.physical) + i * 4096,
-        content: run.content,
-        generation: run.generation,
-        state: run.state,
-      }));
-    }),
-  );
-}
-
-function bytesOf({ va, content, generation }: Page): Uint8Array {
-  if (content === "pattern") return patternPage(va, generation);
-  return content === "solid" ? solidPage(va) : new Uint8Array(4096);
-}
-
-/** Whether the writer of the dump left a physical page out. */
-function leftOut(truth: Truth, physical: number): boolean {
-  return (truth.fixture?.leftOut ?? []).some(
-    ({ start, end }) => physical >= Number(start) && physical < Number(end),
-  );
 }
 
 interface Run {

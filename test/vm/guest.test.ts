@@ -16,6 +16,7 @@ import {
   withMapping,
 } from "../../src/index.js";
 import { bpfSuite } from "../support/bpf-suite.js";
+import { coreSuite } from "../support/core-suite.js";
 import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
@@ -52,7 +53,16 @@ for (const form of ["elf", "raw", "kdump"] as const) {
   }
 }
 
-for (const suite of [filesSuite, socketSuite, bpfSuite, ttySuite, stackSuite, ownersSuite, pagecacheSuite]) {
+for (const suite of [
+  filesSuite,
+  socketSuite,
+  bpfSuite,
+  ttySuite,
+  stackSuite,
+  ownersSuite,
+  pagecacheSuite,
+  coreSuite,
+]) {
   suite("a fresh guest's raw dump", async () => {
     const { rawFile, truth } = await boot();
     return { target: rawFile, truth };

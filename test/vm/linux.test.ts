@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { FORMS, type Form } from "../../fixtures/vm/forms.mjs";
 import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import { bpfSuite } from "../support/bpf-suite.js";
+import { coreSuite } from "../support/core-suite.js";
 import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
@@ -34,6 +35,7 @@ const SUITES = [
   slabSuite,
   ownersSuite,
   pagecacheSuite,
+  coreSuite,
   cpuSuite,
   timerSuite,
   irqSuite,

@@ -9,6 +9,7 @@ import type { CpuRegisters } from "../cpus/cpu-states.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, type OnDamage } from "../objects/damage.js";
+import { MappedFiles } from "../pagecache/mapped-files.js";
 import { readFloatingStates } from "../registers/floating-state.js";
 import { readThreadStates, type UserRegisters } from "../registers/user-registers.js";
 import { memoryOfTask, needTask, readTasks, type Task } from "../tasks/task.js";
@@ -17,11 +18,13 @@ import { type NamedVma, nameVmas } from "../tasks/vma-names.js";
 import { abiOfProcess, type CoreAbi } from "./core-abi.js";
 import { CoreLayout, type FilePiece } from "./core-layout.js";
 import {
+  type Backing,
   checkRange,
   clipped,
   holeReason,
   larger,
   type MemoryRange,
+  type PieceOrigin,
   type PieceReceiver,
   readRanges,
 } from "./memory-pieces.js";
@@ -34,6 +37,11 @@ export interface CoreOptions extends DamageOptions {
   readonly registers?: readonly CpuRegisters[] | undefined;
   /** Only what of the process lies in these ranges; default: everything. */
   readonly ranges?: readonly MemoryRange[] | undefined;
+  /**
+   * Whether pages of mapped files that the process has not in its page tables are those that the kernel has cached of the files, as the
+   * process would read them; default true. What is behind a file's end is none.
+   */
+  readonly pageCache?: boolean | undefined;
   /** Bytes of memory that are written at most: tables that repeat map more than there is. Default: 1 TiB. */
   readonly maxBytes?: number | undefined;
 }
@@ -59,6 +67,14 @@ export interface CoreRange extends MemoryRange {
   readonly flags: number;
 }
 
+/** A range, and what it maps. */
+interface BackedRange extends CoreRange {
+  /** Address of the `struct file`; 0n without one. */
+  readonly file: bigint;
+  /** Where in memory the file's first byte would be. */
+  readonly origin: bigint;
+}
+
 /** What became of the memory. */
 export interface CoreSummary {
   /** Bytes of the file. */
@@ -67,8 +83,11 @@ export interface CoreSummary {
   readonly segments: number;
   /** Bytes of memory in them. */
   readonly bytes: number;
+  /** Those of `bytes` that the process had not in its page tables: cached pages of files that it maps. */
+  readonly cached: number;
   /**
-   * Bytes of the ranges that are not in the file, by reason. `not-present`: no page was ever there, or it was given back. The others
+   * Bytes of the ranges that are not in the file, by reason. `not-present`: no page was ever there, it was given back, or it is in a file
+   * on the machine's disk only. The others
    * are missing in the dump: `swapped`, `excluded`, `excluded (user)`, `table-missing` …
    */
   readonly holes: ReadonlyMap<string, CoreHoles>;
@@ -137,7 +156,7 @@ export interface CoreParts {
   readonly owner: Task;
   readonly abi: CoreAbi;
   readonly threads: readonly CoreThread[];
-  readonly ranges: readonly CoreRange[];
+  readonly ranges: readonly BackedRange[];
   readonly notes: Uint8Array;
   readonly pageSize: number;
   readonly maxBytes: number;
@@ -193,7 +212,7 @@ function* readParts(
   const pageSize = kernel.vmcoreinfo.pageSize ?? 4096;
   const found = yield* readVmas(data, [owner], report);
   const vmas = (yield* nameVmas(data, found, report))[0] ?? [];
-  const ranges = rangesOf(vmas, options.ranges, leader);
+  const ranges = rangesOf(vmas, options.ranges, leader, pageSize);
   const cpus = yield* runningCpus(data, options, report);
   const states = yield* readThreadStates(data, tasks, cpus, report);
   const floating = yield* readFloatingStates(data, states, report);
@@ -237,11 +256,14 @@ function rangesOf(
   vmas: readonly NamedVma[],
   wanted: readonly MemoryRange[] | undefined,
   leader: Task,
-): CoreRange[] {
-  const all = vmas.map(({ value: { start, end, flags }, path }) => ({
+  pageSize: number,
+): BackedRange[] {
+  const all = vmas.map(({ value: { start, end, flags, file, pageOffset }, path }) => ({
     start,
     end,
     path,
+    file,
+    origin: start - pageOffset * BigInt(pageSize),
     // VM_READ is 1, VM_WRITE 2, VM_EXEC 4.
     flags: (flags & 1n ? 4 : 0) | (flags & 2n ? 2 : 0) | (flags & 4n ? 1 : 0),
   }));
@@ -283,17 +305,31 @@ function* piecesRoutine(
 ): Routine<void> {
   const { abi, notes, ranges, pageSize, owner, kernel, maxBytes, options } = parts;
   const log = new DamageLog(options);
+  const files =
+    options.pageCache === false ? undefined : new MappedFiles(yield* kernelData(kernel), log.report);
+  const backingOf = function* (index: number): Routine<Backing | undefined> {
+    const { start, file: address, origin } = ranges[index] as BackedRange;
+    const file = yield* (files as MappedFiles).of(address);
+    return file === undefined ? undefined : { file, offset: start - origin };
+  };
   const layout = new CoreLayout(abi, notes, ranges.length, pageSize);
   const taken = new Taken(sink, layout, ranges);
-  yield* readRanges(memoryOfTask(kernel, owner), ranges, taken, maxBytes, log.report);
+  yield* readRanges(memoryOfTask(kernel, owner), ranges, taken, maxBytes, log.report, files && backingOf);
   for (const piece of layout.finish()) yield sink.emit(piece);
-  done({ size: layout.size, segments: layout.segments, bytes: taken.count, holes: taken.holes });
+  done({
+    size: layout.size,
+    segments: layout.segments,
+    bytes: taken.count,
+    cached: taken.cached,
+    holes: taken.holes,
+  });
   log.end();
 }
 
 /** Gives bytes their place in the file, and counts holes. */
 class Taken implements PieceReceiver {
   count = 0;
+  cached = 0;
   readonly holes = new Map<string, CoreHoles>();
   readonly #sink: Sink<FilePiece>;
   readonly #layout: CoreLayout;
@@ -305,10 +341,11 @@ class Taken implements PieceReceiver {
     this.#ranges = ranges;
   }
 
-  *bytes(index: number, address: bigint, bytes: Uint8Array): Routine<void> {
+  *bytes(index: number, address: bigint, bytes: Uint8Array, from: PieceOrigin): Routine<void> {
     const { flags } = this.#ranges[index] as CoreRange;
     const offset = this.#layout.place(index, address, bytes.length, flags);
     this.count += bytes.length;
+    if (from === "cache") this.cached += bytes.length;
     yield this.#sink.emit({ offset, bytes });
   }
 

@@ -243,18 +243,32 @@ class Walk {
     if (pending.shift < 0 && missing(layout.shift, 1)) return;
     const shift = pending.shift < 0 ? view.getUint8(layout.shift) : pending.shift;
     let last: GrowingEntry | undefined;
+    // The slot that siblings stand for; unknown behind one that is not there.
+    let own: number | undefined = -1;
     for (let slot = 0; slot < layout.count; slot++) {
       const at = layout.slots + slot * pointerSize;
-      if (holes.length > 0 && missing(at, pointerSize)) continue;
-      const low = view.getUint32(littleEndian || pointerSize === 4 ? at : at + 4, littleEndian);
-      const high = pointerSize === 4 ? 0 : view.getUint32(littleEndian ? at + 4 : at, littleEndian);
-      if (low === 0 && high === 0) continue;
-      const entry = pointerSize === 4 ? BigInt(low) : view.getBigUint64(at, littleEndian);
-      if (last !== undefined && this.#isSibling(pending, slot, entry)) {
-        last.count = (last.count ?? 1) + 2 ** shift;
+      if (holes.length > 0 && missing(at, pointerSize)) {
+        last = own = undefined;
         continue;
       }
-      last = this.#entry(pending, shift, slot, entry, next);
+      const low = view.getUint32(littleEndian || pointerSize === 4 ? at : at + 4, littleEndian);
+      const high = pointerSize === 4 ? 0 : view.getUint32(littleEndian ? at + 4 : at, littleEndian);
+      if (low === 0 && high === 0) {
+        last = undefined;
+        own = -1;
+        continue;
+      }
+      const entry = pointerSize === 4 ? BigInt(low) : view.getBigUint64(at, littleEndian);
+      const first = this.#siblingOf(pending, slot, entry);
+      if (first === undefined) {
+        last = this.#entry(pending, shift, slot, entry, next);
+        own = slot;
+      } else if (own !== undefined && own !== first) {
+        const more = `slot ${slot} stands for slot ${first}, which does not reach there`;
+        this.#report(damage(this.#what, pending.node, "mismatch", 0, more));
+      } else if (last !== undefined) {
+        last.count = (last.count ?? 1) + 2 ** shift;
+      }
     }
   }
 
@@ -312,12 +326,18 @@ class Walk {
     return undefined;
   }
 
-  /** Whether an entry stands for the one before it: an xarray's names a slot in front of it, before 4.20 by its address. */
-  #isSibling(pending: Pending, slot: number, entry: bigint): boolean {
-    const { internal } = this.#layout;
-    if (internal === 2) return (entry & 3n) === 2n && entry >> 2n < BigInt(slot);
+  /**
+   * The slot of the entry that one stands for; `undefined` if it stands for itself. An xarray's names a slot in front of it; before 4.20,
+   * it points to that slot, in the same node.
+   */
+  #siblingOf({ node }: Pending, slot: number, entry: bigint): number | undefined {
+    const { internal, slots, count } = this.#layout;
+    if (internal === 2)
+      return (entry & 3n) === 2n && entry >> 2n < BigInt(slot) ? Number(entry >> 2n) : undefined;
     const target = nodeOf(entry, this.#layout);
-    return target !== undefined && this.#isOldSibling(pending.node, target);
+    if (target === undefined) return undefined;
+    const behind = Number(target - node - BigInt(slots)) / this.#memory.pointerSize;
+    return behind >= 0 && behind < count ? Math.floor(behind) : undefined;
   }
 
   /** Whether a node is one that is read now, and only now. Those that are not what they should be don't count. */
@@ -330,12 +350,5 @@ class Walk {
     if (this.#seen.size === MAX_NODES) this.#report(damage(this.#what, node, "too long"));
     if (this.#seen.size <= MAX_NODES) this.#seen.add(node);
     return this.#seen.size <= MAX_NODES;
-  }
-
-  /** Before 4.20, a sibling points to the slot of its entry, in the same node. */
-  #isOldSibling(parent: bigint, target: bigint): boolean {
-    const { slots, count } = this.#layout;
-    const first = parent + BigInt(slots);
-    return target >= first && target < first + BigInt(count * this.#memory.pointerSize);
   }
 }

@@ -51,12 +51,10 @@ export interface SwappedRun extends FileRange {
   readonly offset: number;
 }
 
-/** A file that has pages in memory. */
-export interface CachedFile extends CachedName {
-  /** Bytes of it that are in memory and hold what the file does. */
-  readonly cached: number;
-  /** Where those are in the file: what `mincore` says. Ascending, none touches the next. */
-  readonly ranges: readonly FileRange[];
+/** What is in memory of a file. */
+export interface CachedContent {
+  /** Bytes that the inode says it has; rounded above 2^53. Nothing is known of how much of it there is. */
+  readonly size: number | undefined;
   /** Where all its pages are, ascending. */
   readonly runs: readonly CachedRun[];
   readonly swapped: readonly SwappedRun[];
@@ -68,4 +66,13 @@ export interface CachedFile extends CachedName {
   readonly inMemory: boolean;
   /** Whether all entries could be read: without, a page that is not listed may be there all the same. */
   readonly whole: boolean;
+}
+
+/** A file that has pages in memory. */
+export interface CachedFile extends CachedName, CachedContent {
+  readonly size: number | undefined;
+  /** Bytes of it that are in memory and hold what the file does. */
+  readonly cached: number;
+  /** Where those are in the file: what `mincore` says. Ascending, none touches the next. */
+  readonly ranges: readonly FileRange[];
 }

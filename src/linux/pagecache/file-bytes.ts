@@ -13,7 +13,7 @@ import type { PartialTransfer } from "../../io/requests.js";
 import { AddressSpace } from "../../memory/index.js";
 import type { SwapAreas } from "../../paging/index.js";
 import type { LinuxKernel } from "../kernel.js";
-import type { CachedFile, FileRange } from "./cached-file.js";
+import type { CachedContent, CachedFile, FileRange } from "./cached-file.js";
 
 /** Where bytes of a file are. `zeros`: nowhere, as files in memory have none for them. */
 export type FilePart = FileRange &
@@ -33,7 +33,7 @@ const SWAPPED: Fault = fault("swapped", "page", "memory");
  * All of a file from its first byte to its size, in parts: ascending, without gaps. (Of a file whose size is not known, up to its last
  * page.)
  */
-export function fileParts(file: CachedFile): FilePart[] {
+export function fileParts(file: CachedContent): FilePart[] {
   const known: FilePart[] = [];
   for (const run of file.runs) {
     const { start, end, physical } = run;
@@ -52,17 +52,28 @@ export function fileParts(file: CachedFile): FilePart[] {
     else parts.push({ start: at, end, kind: "missing", why: file.dax > 0 ? "storage" : whyOf(file) });
   };
   for (const part of known) {
-    // What lies about itself overlaps: the first counts.
-    if (part.start < at) continue;
-    gap(part.start);
-    parts.push(part);
-    at = part.end;
+    // What overlaps is a lie: the first counts, and of the other what is behind it.
+    const rest = behind(part, at);
+    if (rest === undefined) continue;
+    gap(rest.start);
+    parts.push(rest);
+    at = rest.end;
   }
   gap(file.size ?? at);
   return parts;
 }
 
-function whyOf({ whole }: CachedFile): "not cached" | "unknown" {
+/** What of a part lies from an offset on. */
+function behind(part: FilePart, at: number): FilePart | undefined {
+  if (part.start >= at) return part;
+  if (part.end <= at) return undefined;
+  const ahead = at - part.start;
+  if (part.kind === "memory") return { ...part, start: at, physical: part.physical + ahead };
+  if (part.kind === "swap") return { ...part, start: at, offset: part.offset + ahead };
+  return { ...part, start: at };
+}
+
+function whyOf({ whole }: CachedContent): "not cached" | "unknown" {
   return whole ? "not cached" : "unknown";
 }
 
@@ -73,9 +84,17 @@ function whyOf({ whole }: CachedFile): "not cached" | "unknown" {
  * const text = await cachedFileMemory(linux, file).read(0, file.size);
  */
 export function cachedFileMemory(kernel: LinuxKernel, file: CachedFile): AddressSpace<number> {
-  const io = new FileIo(kernel, fileParts(file));
-  return new AddressSpace<number>(io, {
-    name: file.path ?? `inode ${file.inode ?? "?"}`,
+  return partsMemory(kernel, fileParts(file), file.path ?? `inode ${file.inode ?? "?"}`);
+}
+
+/** The space of a file of these parts. @internal */
+export function partsMemory(
+  kernel: LinuxKernel,
+  parts: readonly FilePart[],
+  name: string,
+): AddressSpace<number> {
+  return new AddressSpace<number>(new FileIo(kernel, parts), {
+    name,
     addressBits: 53,
     pointerSize: kernel.memory.pointerSize,
     littleEndian: kernel.memory.littleEndian,

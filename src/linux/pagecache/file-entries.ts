@@ -7,11 +7,18 @@
  * were one each, which all name its first one. Of hugetlbfs, an index is a huge page until 6.7 (a08c7193e4f1), and a page since: an
  * entry stands for many indices then.
  */
-import type { Routine } from "../../io/index.js";
+import type { Fault, Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
-import { damage, type OnDamage } from "../objects/damage.js";
+import { type DamageReason, damage, type OnDamage } from "../objects/damage.js";
 import { walkXarray, type XarrayEntry } from "../objects/xarray.js";
-import { type PageArray, type PageFrame, pageNames, readOrders, readPages } from "../pages/index.js";
+import {
+  type PageArray,
+  type PageFrame,
+  type PageRow,
+  pageNames,
+  readOrders,
+  readPages,
+} from "../pages/index.js";
 import type { CachedRun, SwappedRun } from "./cached-file.js";
 
 /** What an `address_space` is of. @internal */
@@ -23,6 +30,10 @@ export interface EntriesOf {
   readonly isShmem: boolean;
   readonly isHugetlb: boolean;
   readonly isDax: boolean;
+  /** What has no page there is zeros, so that nothing may be missed. */
+  readonly isInMemory: boolean;
+  /** Pages that the `address_space` says it has; `undefined` if that is not known. */
+  readonly pageCount: bigint | undefined;
   /** Bytes of the file; pages behind are left out. */
   readonly size: number;
   /** For reports. */
@@ -51,24 +62,44 @@ export function* readEntries(
 ): Routine<FileEntries> {
   const entries = yield* walkXarray(data.memory, data.types, file.pages, file.what, report);
   const runs = new Runs(file.size);
-  const swapped: SwappedRun[] = [];
+  const swapped = new SwappedRuns(file.size);
   const pages: XarrayEntry[] = [];
   let evicted = 0;
   let dax = 0;
   for (const entry of entries) {
-    if ((entry.entry & 3n) === 0n) pages.push(entry);
-    else if (file.isShmem) addSwapped(swapped, swappedRun(data, array.pageSize, entry), file.size);
-    else if (file.isDax) dax += entry.count ?? 1;
-    else evicted += entry.count ?? 1;
+    if ((entry.entry & 3n) === 0n) {
+      pages.push(entry);
+    } else if (file.isShmem) {
+      const problem = swapped.add(swappedRun(data, array.pageSize, entry));
+      if (problem !== undefined)
+        report(damage(file.what, entry.entry, "invalid", 0, `page ${entry.index} ${problem}`));
+    } else if (file.isDax) {
+      dax += entry.count ?? 1;
+    } else {
+      evicted += entry.count ?? 1;
+      // (Only what has another place is thrown out of memory.)
+      if (file.isInMemory) {
+        report(damage(file.what, entry.entry, "invalid", 0, `page ${entry.index} is said to be thrown out`));
+      }
+    }
   }
   // (A huge page that stands for one index is one of a kernel that counts huge pages.)
   const countsHuge = file.isHugetlb && pages.every(({ count }) => count === undefined);
+  let taken = 0;
   for (let from = 0; from < pages.length; from += PIECE) {
-    yield* readPiece(data, array, file, pages.slice(from, from + PIECE), countsHuge, runs, report);
+    taken += yield* readPiece(data, array, file, pages.slice(from, from + PIECE), countsHuge, runs, report);
   }
-  return { runs: runs.all, swapped, evicted, dax };
+  // (Of huge pages, kernels count one each, or all that they are made of.)
+  const said = file.isHugetlb ? undefined : file.pageCount;
+  if (file.isInMemory && said !== undefined && BigInt.asIntN(64, said) > BigInt(taken)) {
+    report(
+      damage(file.what, file.pages, "mismatch", 0, `${taken} pages are there of the ${said} that it has`),
+    );
+  }
+  return { runs: runs.all, swapped: swapped.all, evicted, dax };
 }
 
+/** @returns how many pages are right. */
 function* readPiece(
   data: KernelData,
   array: PageArray,
@@ -77,72 +108,112 @@ function* readPiece(
   countsHuge: boolean,
   runs: Runs,
   report: OnDamage,
-): Routine<void> {
+): Routine<number> {
   const names = pageNames(data);
-  const placed = entries.flatMap((each) => {
-    const pfn = array.pfnOf(each.entry);
-    if (pfn !== undefined) return [{ ...each, pfn }];
-    report(damage(what, each.entry, "invalid", 0, `page ${each.index} leads to no page structure`));
-    return [];
-  });
-  const rows = yield* readPages(
-    data,
-    array,
-    placed.map(({ pfn }) => pfn),
-  );
-  const isHead = (page: PageFrame) => page.head === page.pfn && names.has(page.flags, "head");
-  const heads = rows.flatMap(({ page }) => (page !== undefined && isHead(page) ? [page.pfn] : []));
-  const orders = yield* readOrders(data, array, heads, report);
-  for (const [i, { index, count = 1, pfn, entry }] of placed.entries()) {
-    const page = rows[i]?.page;
-    if (page === undefined) {
-      report(
-        damage(what, entry, "unreadable", rows[i]?.fault ?? 0, "a page structure that there is none of"),
-      );
+  const folios = yield* readFolios(data, array, entries, report);
+  let taken = 0;
+  for (const [i, { index, count = 1, entry }] of entries.entries()) {
+    const wrong = (reason: DamageReason, more: string, fault: Fault = 0) =>
+      report(damage(what, entry, reason, fault, more));
+    const found = folios[i] as Folio;
+    if ("problem" in found) {
+      wrong(found.fault === 0 ? "invalid" : "unreadable", `page ${index} ${found.problem}`, found.fault);
       continue;
     }
-    // (A page behind the first of its folio says neither: of old kernels, each is an entry.)
-    const isTail = page.head !== pfn;
-    const pagesOf = 2 ** (orders.get(pfn) ?? 0);
-    const behind = isTail ? 0 : index - Number(page.index);
-    if (!isTail && (page.mapping !== mapping || behind < 0 || behind >= pagesOf)) {
-      const more = `page ${index} is another file's, or page ${page.index} of it`;
-      report(damage(what, entry, "mismatch", 0, more));
+    const { page, head, size } = found;
+    // Where in its folio the page is that the index is of: an entry names the first one, or (before 5.17) its own.
+    const first = Number(head.index);
+    const behind = index - first;
+    const isIts = head.mapping === mapping && behind >= 0 && behind < (countsHuge ? 1 : size);
+    if (!isIts || (page.pfn !== head.pfn && page.pfn - head.pfn !== behind)) {
+      wrong("mismatch", `page ${index} is another file's, or page ${first + page.pfn - head.pfn} of it`);
       continue;
     }
-    if (count > pagesOf) report(damage(what, entry, "mismatch", 0, `${pagesOf} pages that are ${count}`));
-    const unit = countsHuge ? pagesOf : 1;
-    const length = countsHuge ? pagesOf : Math.min(count, pagesOf);
-    const start = index * unit * array.pageSize;
-    const fits = runs.add({
+    if (countsHuge && size === 1) {
+      wrong("invalid", `page ${index} is a huge page whose size is not known`);
+      continue;
+    }
+    const room = size - behind;
+    if (count > room) wrong("mismatch", `${room} pages that are ${count}`);
+    const length = countsHuge ? size : Math.min(count, room);
+    const start = index * (countsHuge ? size : 1) * array.pageSize;
+    const problem = runs.add({
       start,
       end: start + length * array.pageSize,
-      physical: (pfn + (countsHuge ? 0 : behind)) * array.pageSize,
-      dirty: names.has(page.flags, "dirty"),
-      writeback: names.has(page.flags, "writeback"),
-      uptodate: names.has(page.flags, "uptodate"),
+      physical: (head.pfn + behind) * array.pageSize,
+      dirty: names.has(head.flags, "dirty"),
+      writeback: names.has(head.flags, "writeback"),
+      uptodate: names.has(head.flags, "uptodate"),
     });
-    if (!fits) report(damage(what, entry, "invalid", 0, `page ${index} lies beyond 2^53 bytes`));
+    if (problem === undefined) taken += length;
+    else wrong("invalid", `page ${index} ${problem}`);
   }
+  return taken;
+}
+
+/** The page that an entry leads to, and the first one of its folio, which says whose it is. */
+type Folio =
+  | { readonly page: PageFrame; readonly head: PageFrame; readonly size: number }
+  | { readonly problem: string; readonly fault: Fault };
+
+/** What each entry leads to. */
+function* readFolios(
+  data: KernelData,
+  array: PageArray,
+  entries: readonly XarrayEntry[],
+  report: OnDamage,
+): Routine<Folio[]> {
+  const names = pageNames(data);
+  const frames = entries.map(({ entry }) => array.pfnOf(entry));
+  const rows = new Map<number, PageRow>();
+  const read = function* (pfns: Iterable<number | undefined>): Routine<void> {
+    const fresh = [...new Set(pfns)].filter((pfn) => pfn !== undefined && !rows.has(pfn)) as number[];
+    for (const row of yield* readPages(data, array, fresh)) rows.set(row.pfn, row);
+  };
+  yield* read(frames);
+  yield* read(frames.map((pfn) => (pfn === undefined ? undefined : rows.get(pfn)?.page?.head)));
+  const heads: number[] = [];
+  for (const { page } of rows.values()) {
+    if (page !== undefined && page.head === page.pfn && names.has(page.flags, "head")) heads.push(page.pfn);
+  }
+  const orders = yield* readOrders(data, array, heads, report);
+  yield* read([...orders].map(([pfn, order]) => pfn + 2 ** order - 1));
+  return frames.map((pfn): Folio => {
+    if (pfn === undefined) return { problem: "leads to no page structure", fault: 0 };
+    const { page, fault = 0 } = rows.get(pfn) ?? {};
+    if (page === undefined) return { problem: "leads to a page structure that there is none of", fault };
+    const head = page.head === undefined ? undefined : rows.get(page.head);
+    if (head?.page?.head !== head?.pfn || head?.page === undefined) {
+      return { problem: "leads to a page behind another, which is not there", fault: head?.fault ?? 0 };
+    }
+    const size = 2 ** (orders.get(head.pfn) ?? 0);
+    if (rows.get(head.pfn + size - 1)?.page?.head !== head.pfn) {
+      return { problem: `is said to be one of ${size}, of which the last is another's`, fault: 0 };
+    }
+    return { page, head: head.page, size };
+  });
 }
 
 /** Runs that grow by what follows. */
 class Runs {
   readonly all: CachedRun[] = [];
   readonly #size: number;
+  /** Of the last, also where it ends behind the file. */
+  #end = 0;
 
   constructor(size: number) {
     this.#size = size;
   }
 
-  /** Ascending by `start`; what overlaps is not taken twice. @returns whether its place is a number. */
-  add(run: CachedRun): boolean {
-    if (!Number.isSafeInteger(run.end)) return false;
+  /** They ascend. @returns what is wrong with it. */
+  add(run: CachedRun): string | undefined {
     const last = this.all.at(-1);
-    const start = Math.max(run.start, last?.end ?? 0);
+    if (!isPlace(run.end)) return BEYOND;
+    if (run.start < this.#end) return OVERLAP;
+    this.#end = run.end;
+    const { start, physical } = run;
     const end = Math.min(run.end, this.#size);
-    if (start >= end) return true;
-    const physical = run.physical + start - run.start;
+    if (start >= end) return undefined;
     const joins =
       last !== undefined &&
       last.end === start &&
@@ -151,8 +222,8 @@ class Runs {
       last.writeback === run.writeback &&
       last.uptodate === run.uptodate;
     if (joins) this.all[this.all.length - 1] = { ...last, end };
-    else this.all.push({ ...run, start, end, physical });
-    return true;
+    else this.all.push({ ...run, end });
+    return undefined;
   }
 }
 
@@ -169,15 +240,37 @@ function swappedRun({ memory }: KernelData, pageSize: number, { index, entry, co
   };
 }
 
-function addSwapped(all: SwappedRun[], run: SwappedRun, size: number): void {
-  const end = Math.min(run.end, size);
-  if (run.start >= end || !Number.isSafeInteger(run.offset + run.end)) return;
-  const last = all.at(-1);
-  const joins =
-    last !== undefined &&
-    last.end === run.start &&
-    last.area === run.area &&
-    last.offset + (last.end - last.start) === run.offset;
-  if (joins) all[all.length - 1] = { ...last, end };
-  else all.push({ ...run, end });
+/** As {@link Runs}. */
+class SwappedRuns {
+  readonly all: SwappedRun[] = [];
+  readonly #size: number;
+
+  constructor(size: number) {
+    this.#size = size;
+  }
+
+  /** They ascend, and don't overlap: they are entries of one array. @returns what is wrong with it. */
+  add(run: SwappedRun): string | undefined {
+    const end = Math.min(run.end, this.#size);
+    if (run.start >= end) return undefined;
+    if (!isPlace(end)) return BEYOND;
+    if (!isPlace(run.offset + (end - run.start)))
+      return "is at a place in a swap area that lies beyond 2^53 bytes";
+    const last = this.all.at(-1);
+    const joins =
+      last !== undefined &&
+      last.end === run.start &&
+      last.area === run.area &&
+      last.offset + (last.end - last.start) === run.offset;
+    if (joins) this.all[this.all.length - 1] = { ...last, end };
+    else this.all.push({ ...run, end });
+    return undefined;
+  }
+}
+
+const BEYOND = "lies beyond 2^53 bytes";
+const OVERLAP = "overlaps the one in front of it";
+
+function isPlace(offset: number): boolean {
+  return Number.isSafeInteger(offset);
 }

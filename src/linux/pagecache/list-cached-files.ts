@@ -3,7 +3,7 @@
  *
  * Facts: fs/super.c (`super_blocks`), include/linux/fs.h (`s_inodes`, `i_sb_list`; `s_list`), fs/inode.c (`inode_sb_list_add`: what
  * `new_inode` makes is on the list of its file system until it is thrown out, whether it has a name or not), block/bdev.c (the inodes
- * of block devices are those of a file system of their own), include/uapi/linux/magic.h.
+ * of block devices are those of a file system of their own).
  */
 import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import { type InodeFields, InodeNamer, type NamedInode } from "../files/inode.js";
@@ -17,18 +17,13 @@ import { readStrings } from "../objects/strings.js";
 import { findPageArray, type PageArray } from "../pages/index.js";
 import { needTasks, readTasks } from "../tasks/task.js";
 import type { CachedFile, CachedName, CachedRun, FileRange } from "./cached-file.js";
-import { readEntries } from "./file-entries.js";
 import { mappingUsers } from "./mapping-users.js";
+import { readContent, sizeOfInode } from "./read-content.js";
 
 const SPACE = record("address_space", { host: word("host") });
 const INODE = record("inode", { sb: word("i_sb") });
 const TYPE = record("file_system_type", { name: word("name") });
 const NSPROXY = record("nsproxy", { mounts: word("mnt_ns") });
-
-const TMPFS = 0x0102_1994n;
-const HUGETLBFS = 0x9584_58f6n;
-/** Of file systems that keep files nowhere else: tmpfs, ramfs, hugetlbfs, secret memory. */
-const IN_MEMORY: ReadonlySet<bigint> = new Set([TMPFS, 0x8584_58f6n, HUGETLBFS, 0x5345_434dn]);
 
 /** Inodes that are read at a time. */
 const PIECE = 4096;
@@ -185,10 +180,6 @@ class Lister {
   }
 
   *#nameOf({ address, fields, superBlock, ...name }: NamedInode): Routine<CachedName> {
-    const signed = fields.size === undefined ? undefined : BigInt.asIntN(64, fields.size);
-    if (signed !== undefined && signed < 0n) {
-      this.#report(damage("the size of an inode", address, "invalid", 0, `${signed} bytes`));
-    }
     return {
       path: name.path,
       deleted: name.deleted,
@@ -197,7 +188,7 @@ class Lister {
       fileSystem: yield* this.#typeName(superBlock?.type),
       type: name.type,
       blockDevice: name.blockDevice,
-      size: signed === undefined || signed < 0n ? undefined : Number(signed),
+      size: sizeOfInode(fields, address, this.#report),
       links: fields.links,
       pids: [...(this.#users.get(fields.own ?? 0n) ?? [])].sort((a, b) => a - b),
       address,
@@ -216,44 +207,17 @@ class Lister {
   }
 
   *#fileOf({ address, fields, superBlock }: NamedInode, name: CachedName): Routine<CachedFile> {
-    let whole = fields.firstPage !== undefined;
-    const note: OnDamage = (found) => {
-      whole = false;
-      this.#report(found);
-    };
+    const what = `the pages of inode ${name.inode ?? "?"} (${name.path ?? `at 0x${address.toString(16)}`})`;
     const magic = superBlock?.magic;
-    const size = name.size ?? Number.MAX_SAFE_INTEGER;
-    const entries = yield* readEntries(
-      this.#data,
-      this.#array,
-      {
-        mapping: fields.own ?? 0n,
-        pages: fields.pages ?? 0n,
-        isShmem: magic === TMPFS,
-        isHugetlb: magic === HUGETLBFS,
-        isDax: ((fields.flags ?? 0) & DAX) !== 0,
-        size,
-        what: `the pages of inode ${name.inode ?? "?"} (${name.path ?? `at 0x${address.toString(16)}`})`,
-      },
-      note,
-    );
-    const ranges = joined(entries.runs.filter(({ uptodate }) => uptodate));
-    return {
-      ...name,
-      cached: ranges.reduce((sum, { start, end }) => sum + end - start, 0),
-      ranges,
-      ...entries,
-      inMemory: magic !== undefined && IN_MEMORY.has(magic),
-      whole,
-    };
+    const content = yield* readContent(this.#data, this.#array, fields, name.size, magic, what, this.#report);
+    const ranges = joined(content.runs.filter(({ uptodate }) => uptodate));
+    const cached = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+    return { ...name, ...content, cached, ranges };
   }
 }
 
 /** Longer names of file systems there are none. */
 const MAX_NAME = 64;
-/** S_DAX. */
-const DAX = 0x2000;
-
 function joined(runs: readonly CachedRun[]): FileRange[] {
   const found: { start: number; end: number }[] = [];
   for (const { start, end } of runs) {

@@ -64,4 +64,36 @@ describe("the parts of a file", () => {
       }),
     );
   });
+
+  it("that overlap lose no byte, and lead none elsewhere", () => {
+    const run = fc.record({ start: fc.nat(60), length: fc.integer({ min: 1, max: 30 }), swap: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(run, { maxLength: 12 }), (all) => {
+        const file = fileOf([], 100, true, true);
+        const place = ({ start, length }: (typeof all)[number]) => ({ start, end: start + length });
+        const flags = { dirty: false, writeback: false, uptodate: true };
+        const parts = fileParts({
+          ...file,
+          runs: all.flatMap((each) =>
+            each.swap ? [] : [{ ...place(each), ...flags, physical: 1000 + each.start }],
+          ),
+          swapped: all.flatMap((each) =>
+            each.swap ? [{ ...place(each), area: 0, offset: 5000 + each.start }] : [],
+          ),
+        });
+        let at = 0;
+        for (const part of parts) {
+          expect(part.start).toBe(at);
+          at = part.end;
+          if (part.kind === "memory") expect(part.physical).toBe(1000 + part.start);
+          if (part.kind === "swap") expect(part.offset).toBe(5000 + part.start);
+          for (let byte = part.start; byte < part.end; byte++) {
+            const isThere = all.some(({ start, length }) => start <= byte && byte < start + length);
+            expect(part.kind !== "zeros").toBe(isThere);
+          }
+        }
+        expect(at).toBe(100);
+      }),
+    );
+  });
 });
