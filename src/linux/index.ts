@@ -189,6 +189,13 @@ export {
   type SystemMapOptions,
 } from "./symbols/system-map.js";
 export { type Banner, readBanner } from "./system/banner.js";
+export {
+  type ScannedTask,
+  type ScanTasksOptions,
+  scanTasks,
+  type TaskStatus,
+} from "./task-scan/scan-tasks.js";
+export type { TaskList } from "./task-scan/task-lists.js";
 export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
 export { TASK_STATES } from "./tasks/task-state.js";

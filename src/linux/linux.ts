@@ -20,6 +20,7 @@ import type { DamageOptions } from "./objects/damage.js";
 import type { CachedFile } from "./pagecache/cached-file.js";
 import { cachedFileMemory } from "./pagecache/file-bytes.js";
 import { type CachedFileOptions, listCachedFiles } from "./pagecache/list-cached-files.js";
+import { type ScannedTask, type ScanTasksOptions, scanTasks } from "./task-scan/scan-tasks.js";
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
 import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
@@ -48,6 +49,11 @@ export class Linux extends LinuxKernel {
   /** Processes of all namespaces, or with `threads` every thread. */
   tasks(options: TaskOptions = {}): IoSequence<Task> {
     return listTasks(this, options);
+  }
+
+  /** Tasks wherever they lie in memory, by what they look like: those that no list has, and what is left of ended ones, too. */
+  scanTasks(options: ScanTasksOptions = {}): IoSequence<ScannedTask> {
+    return scanTasks(this, options);
   }
 
   /** Mapped ranges of all processes, or of one, with how many of their pages are there. */
