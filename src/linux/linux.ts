@@ -11,6 +11,11 @@ import { listFiles, type OpenFile, type OpenFileOptions } from "./files/file.js"
 import { LinuxKernel } from "./kernel.js";
 import { kernelData } from "./kernel-data.js";
 import { listLog } from "./log/log.js";
+import {
+  type SuspiciousMemory,
+  type SuspiciousMemoryOptions,
+  suspiciousMemory,
+} from "./injected/suspicious-memory.js";
 import type { LogRecord } from "./log/log-record.js";
 import { type LoadedModule, listModules } from "./modules/module.js";
 import { readModuleTypes } from "./modules/module-types.js";
@@ -123,6 +128,11 @@ export class Linux extends LinuxKernel {
     return listChecked(this, names, options);
   }
 
+  /** Executable memory of all processes, or of one, that is not a program's file as it is. */
+  suspiciousMemory(options: SuspiciousMemoryOptions = {}): IoSequence<SuspiciousMemory> {
+    return suspiciousMemory(this, options);
+  }
+
   /** BPF's programs, maps and links. */
   bpf(options: DamageOptions = {}): IoSequence<BpfItem> {
     return listBpf(this, options);
@@ -193,6 +203,11 @@ export class Process {
   /** Programs and libraries in its memory. */
   elfs(options: Omit<ElfOptions, "pid"> = {}): IoSequence<FoundElf> {
     return listElfs(this.linux, { ...options, pid: this.task.tgid });
+  }
+
+  /** Executable memory of it that is not a program's file as it is. */
+  suspiciousMemory(options: Omit<SuspiciousMemoryOptions, "pid"> = {}): IoSequence<SuspiciousMemory> {
+    return suspiciousMemory(this.linux, { ...options, pid: this.task.tgid });
   }
 
   /** What its dynamic linker has loaded, and what lies in its memory beside that. */
