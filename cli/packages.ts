@@ -75,6 +75,39 @@ function nodeSqlite(): { readonly DatabaseSync: new (path: string) => SqliteData
   }
 }
 
+/** What Capstone's module gives, as far as it is needed. */
+export interface Capstone {
+  readonly Capstone: new (
+    architecture: number,
+    mode: number,
+  ) => {
+    /** Addresses come back signed. */
+    disasm(
+      bytes: Uint8Array,
+      address: bigint,
+      max?: number,
+    ): readonly {
+      readonly address: bigint | number;
+      readonly size: number;
+      readonly mnemonic: string;
+      readonly op_str: string;
+    }[];
+    close(): void;
+  };
+  readonly [constant: string]: unknown;
+}
+
+/** The disassembler. @throws {MemtoolError} `NO_PACKAGE`. */
+export async function loadCapstone(): Promise<Capstone> {
+  let make: () => Promise<Capstone>;
+  try {
+    make = require("@alexaltea/capstone-js") as typeof make;
+  } catch (cause) {
+    throw missing("disassemblies", "npm install @alexaltea/capstone-js@5.0.9", cause);
+  }
+  return await make();
+}
+
 function missing(what: string, how: string, cause: unknown): MemtoolError {
   const text = `${what} need a package that is not installed: ${how}`;
   // (That it is not there says no more than this; that it is there and fails, does.)

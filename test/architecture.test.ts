@@ -39,6 +39,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   connectors: ["node:"],
   cli: [
     "node:",
+    "@alexaltea/capstone-js",
     "@swc/wasm-typescript",
     "better-sqlite3",
     "chalk",

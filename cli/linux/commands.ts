@@ -22,6 +22,7 @@ import { IOMEM } from "./iomem.js";
 import { IRQS } from "./irqs.js";
 import { ISF } from "./isf.js";
 import { LIBRARIES } from "./libraries.js";
+import { MALFIND } from "./malfind.js";
 import { MODULES } from "./modules.js";
 import { MOUNTS } from "./mounts.js";
 import { NAMESPACES } from "./namespaces.js";
@@ -44,6 +45,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   VMAS,
   ELFS,
   LIBRARIES,
+  MALFIND,
   DUMP,
   FILES,
   PAGECACHE,

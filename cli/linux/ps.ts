@@ -1,6 +1,8 @@
 import { listTasks, readArguments, type Task } from "../../src/linux/index.js";
+import { UsageError } from "../errors.js";
 import type { KernelCommand, KernelContext } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
+import { scanPs } from "./ps-scan.js";
 
 /** A task, and what the command adds to it. */
 interface Shown extends Task {
@@ -55,10 +57,21 @@ export const PS: KernelCommand = {
   options: [
     ["--tree", "children below their parents"],
     ["--threads", "every thread, not only processes"],
+    [
+      "--scan",
+      "every thread that lies in memory, by what it looks like: hidden and ended ones too, and which lists have them",
+    ],
   ],
-  examples: ["ps", "ps --tree"],
+  examples: ["ps", "ps --tree", "ps --scan"],
   ofProcess: true,
-  run: ps,
+  check: (_, { scan, tree, threads }) => {
+    if (scan === true && (tree === true || threads === true)) {
+      throw new UsageError(
+        "ps: --scan shows every thread, as they lie in memory: leave out --tree and --threads",
+      );
+    }
+  },
+  run: (context) => (context.options.scan === true ? scanPs(context) : ps(context)),
 };
 
 /** `memtool kthreads`. */

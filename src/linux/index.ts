@@ -53,6 +53,13 @@ export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find/find-kernel.js";
 export { KERNEL_MAP } from "./find/image.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./find/vmcoreinfo.js";
+export type { ModifiedPage } from "./injected/modified-pages.js";
+export {
+  type SuspicionKind,
+  type SuspiciousMemory,
+  type SuspiciousMemoryOptions,
+  suspiciousMemory,
+} from "./injected/suspicious-memory.js";
 export type { InterruptCount } from "./irqs/counters.js";
 export { type Interrupt, type IrqOptions, listIrqs } from "./irqs/irq.js";
 export type { IrqAction } from "./irqs/irq-action.js";
@@ -190,6 +197,13 @@ export {
   type SystemMapOptions,
 } from "./symbols/system-map.js";
 export { type Banner, readBanner } from "./system/banner.js";
+export {
+  type ScannedTask,
+  type ScanTasksOptions,
+  scanTasks,
+  type TaskStatus,
+} from "./task-scan/scan-tasks.js";
+export type { TaskList } from "./task-scan/task-lists.js";
 export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
 export { TASK_STATES } from "./tasks/task-state.js";

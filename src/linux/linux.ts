@@ -11,6 +11,11 @@ import { listFiles, type OpenFile, type OpenFileOptions } from "./files/file.js"
 import { LinuxKernel } from "./kernel.js";
 import { kernelData } from "./kernel-data.js";
 import { listLog } from "./log/log.js";
+import {
+  type SuspiciousMemory,
+  type SuspiciousMemoryOptions,
+  suspiciousMemory,
+} from "./injected/suspicious-memory.js";
 import type { LogRecord } from "./log/log-record.js";
 import { type LoadedModule, listModules } from "./modules/module.js";
 import { readModuleTypes } from "./modules/module-types.js";
@@ -20,6 +25,7 @@ import type { DamageOptions } from "./objects/damage.js";
 import type { CachedFile } from "./pagecache/cached-file.js";
 import { cachedFileMemory } from "./pagecache/file-bytes.js";
 import { type CachedFileOptions, listCachedFiles } from "./pagecache/list-cached-files.js";
+import { type ScannedTask, type ScanTasksOptions, scanTasks } from "./task-scan/scan-tasks.js";
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
 import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
@@ -48,6 +54,11 @@ export class Linux extends LinuxKernel {
   /** Processes of all namespaces, or with `threads` every thread. */
   tasks(options: TaskOptions = {}): IoSequence<Task> {
     return listTasks(this, options);
+  }
+
+  /** Tasks wherever they lie in memory, by what they look like: those that no list has, and what is left of ended ones, too. */
+  scanTasks(options: ScanTasksOptions = {}): IoSequence<ScannedTask> {
+    return scanTasks(this, options);
   }
 
   /** Mapped ranges of all processes, or of one, with how many of their pages are there. */
@@ -115,6 +126,11 @@ export class Linux extends LinuxKernel {
     options: CheckOptions = {},
   ): IoSequence<Checked> {
     return listChecked(this, names, options);
+  }
+
+  /** Executable memory of all processes, or of one, that is not a program's file as it is. */
+  suspiciousMemory(options: SuspiciousMemoryOptions = {}): IoSequence<SuspiciousMemory> {
+    return suspiciousMemory(this, options);
   }
 
   /** BPF's programs, maps and links. */
@@ -187,6 +203,11 @@ export class Process {
   /** Programs and libraries in its memory. */
   elfs(options: Omit<ElfOptions, "pid"> = {}): IoSequence<FoundElf> {
     return listElfs(this.linux, { ...options, pid: this.task.tgid });
+  }
+
+  /** Executable memory of it that is not a program's file as it is. */
+  suspiciousMemory(options: Omit<SuspiciousMemoryOptions, "pid"> = {}): IoSequence<SuspiciousMemory> {
+    return suspiciousMemory(this.linux, { ...options, pid: this.task.tgid });
   }
 
   /** What its dynamic linker has loaded, and what lies in its memory beside that. */

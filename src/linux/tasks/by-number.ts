@@ -7,17 +7,19 @@
 import type { Routine } from "../../io/index.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
-import { needStruct, place, record, word } from "../objects/record.js";
+import { hasStruct, maybe, needStruct, place, record, word } from "../objects/record.js";
 import { walkXarray } from "../objects/xarray.js";
 import { findPlace } from "../types/member-path.js";
 
 const PID = record("pid", { firstTask: word("tasks[0].first") });
+const FIRST = record("pid", { namespace: word("numbers[0].ns") });
+const INIT = record("task_struct", { numbers: maybe(word("thread_pid", "pids[0].pid")) });
 const NAMESPACE = record("pid_namespace", { numbers: place("idr.idr_rt") });
 
 /** Addresses of the tasks of all numbers of the first namespace, threads among them; none for a kernel that keeps them otherwise. */
 export function* tasksByNumber(data: KernelData, report: OnDamage): Routine<bigint[]> {
   const { types, memory } = data;
-  const first = yield* symbolAddress(data, "init_pid_ns");
+  const first = yield* firstNamespace(data);
   const link = taskLinkOffset(data);
   if (
     first === undefined ||
@@ -37,6 +39,17 @@ export function* tasksByNumber(data: KernelData, report: OnDamage): Routine<bigi
   return rows.flatMap(({ value }) =>
     value === undefined || value.firstTask === 0n ? [] : [value.firstTask - link],
   );
+}
+
+/** The first namespace of numbers: by its symbol, else by the number of the first task, which is in it. */
+function* firstNamespace(data: KernelData): Routine<bigint | undefined> {
+  const known = yield* symbolAddress(data, "init_pid_ns");
+  if (known !== undefined || !hasStruct(data.types, "upid")) return known;
+  const init = yield* data.kernel.findInitTask();
+  const [task] = yield* INIT.on(data.types).read(data.memory, [init]);
+  const [pid] = yield* FIRST.on(data.types).read(data.memory, [task?.value?.numbers ?? 0n]);
+  const found = pid?.value?.namespace ?? 0n;
+  return found === 0n ? undefined : found;
 }
 
 /** Bytes from a task to what its number is linked by. @internal */

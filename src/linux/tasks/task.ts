@@ -183,6 +183,19 @@ export function* readTasks(
   return yield* tasksOf(data, rows, names, report);
 }
 
+/** Tasks by the addresses of their structures, whoever has these. @internal */
+export function* readTasksAt(
+  data: KernelData,
+  addresses: readonly bigint[],
+  report: OnDamage,
+): Routine<Task[]> {
+  const rows = yield* TASK.on(data.types).read(data.memory, addresses);
+  for (const { address, fault } of rows) {
+    if (fault !== 0) report(damage("a task_struct", address, "unreadable", fault));
+  }
+  return yield* tasksOf(data, rows, new Map(rows.map(({ address, partial }) => [address, partial])), report);
+}
+
 /** The first thread of the process that has a number, or that has a thread of that number. */
 function* rowsOfProcess(data: KernelData, leaders: readonly TaskRow[], pid: number): Routine<TaskRow[]> {
   const own = leaders.filter(({ partial }) => partial.pid === pid);
