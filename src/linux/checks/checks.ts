@@ -13,6 +13,7 @@ import { FTRACE } from "./ftrace.js";
 import { IDT } from "./idt.js";
 import { MODULES } from "./modules.js";
 import { NETFILTER } from "./netfilter.js";
+import { PROCESSES } from "./processes.js";
 import { SYSCALLS } from "./syscalls.js";
 import { TTYS } from "./ttys.js";
 
@@ -22,6 +23,7 @@ export const CHECK_NAMES = [
   "idt",
   "modules",
   "creds",
+  "processes",
   "afinfo",
   "tty",
   "ftrace",
@@ -38,6 +40,7 @@ const CHECKS: Readonly<Record<CheckName, Check>> = {
   idt: IDT,
   modules: MODULES,
   creds: CREDS,
+  processes: PROCESSES,
   afinfo: AFINFO,
   tty: TTYS,
   ftrace: FTRACE,

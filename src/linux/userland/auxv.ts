@@ -13,11 +13,12 @@ import type { Task } from "../tasks/task.js";
 
 const MM = record("mm_struct", { vector: raw("saved_auxv"), taskSize: maybe(word("task_size")) });
 
-/** Where its program headers are, and how many; where its linker is loaded; where it begins; where the vDSO is. */
+/** Where its program headers are, and how many; where its linker is loaded; where it begins; its name as it was given; where the vDSO is. */
 export const AT_PHDR = 3n;
 export const AT_PHNUM = 5n;
 export const AT_BASE = 7n;
 export const AT_ENTRY = 9n;
+export const AT_EXECFN = 31n;
 export const AT_SYSINFO_EHDR = 33n;
 
 /** Numbers of entries are below that. */
