@@ -12,3 +12,10 @@ export {
 } from "./scan.js";
 export type { ScanRange, ScanRanges } from "./scan-ranges.js";
 export { type SearchHit, type SearchOptions, search } from "./search.js";
+export {
+  type FoundString,
+  STRING_ENCODINGS,
+  type StringEncoding,
+  type StringsOptions,
+  strings,
+} from "./strings.js";
