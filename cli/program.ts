@@ -28,13 +28,16 @@ import { escapeText } from "./render/escape.js";
 import type { RowChoice } from "./rows/choice.js";
 import { addRowOptions, rowsOf } from "./rows/options.js";
 import { type SearchCommandOptions, searchWanted } from "./search/patterns.js";
-import { needsKernel } from "./search/places.js";
+import { fromSymbol, needsKernel, type PlaceOptions } from "./search/place-options.js";
 import { searchCommand } from "./search/search.js";
+import { type StringsCommandOptions, stringsCommand, stringsWanted } from "./search/strings.js";
+import { checkYara, type YaraCommandOptions, yaraCommand } from "./search/yara.js";
+import { loadRules } from "./search/yara-rules.js";
 import { type Environment, type GlobalOptions, type Purpose, purposeOf, Session } from "./session.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
-const COMMANDS = `info, coverage, read, search, translate, maps, roots, symbols, write, convert, run, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
+const COMMANDS = `info, coverage, read, search, strings, yara, translate, maps, roots, symbols, write, convert, run, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -213,6 +216,54 @@ export async function run(
       const isVirtual = usesSymbols || needsKernel(options, program.opts<GlobalOptions>().pid);
       const purpose = isVirtual ? "virtual" : options.owners === false ? "coverage" : "memory";
       return session((opened) => searchCommand(opened, options), purpose);
+    });
+
+  /** What `strings` and `yara` are opened for. */
+  const purposeOfPlaces = (options: PlaceOptions, withOwners: boolean): Purpose => {
+    if (fromSymbol(options) || needsKernel(options, program.opts<GlobalOptions>().pid)) return "virtual";
+    return withOwners ? "memory" : "coverage";
+  };
+
+  addPlaceOptions(addRowOptions(program.command("strings")))
+    .description(
+      "texts in physical memory, a process (--pid), every process, or a range (--from), as strings of binutils finds them",
+    )
+    .option("-n, --min <count>", "characters that a text has at least (default 4)")
+    .option(
+      "-e, --encoding <name>",
+      "ascii, utf8, utf16le or utf16be; several times or a,b (default: ascii and utf16le)",
+      several,
+    )
+    .option("--grep <expression>", "texts that match this JavaScript regular expression only")
+    .option("-i, --ignore-case", "of --grep")
+    .option("--owners", "tells whose memory each text is in, which takes long where they are many")
+    .addHelpText(
+      "after",
+      `${example(`strings --min 8 --grep "^memtool-" -f ${FIXTURE}`)}\n  $ memtool strings --pid 98 --owners --json -f ${FIXTURE}`,
+    )
+    .action((options: StringsCommandOptions) => {
+      stringsWanted(options);
+      const purpose = purposeOfPlaces(options, options.owners === true);
+      return session(
+        (opened) => stringsCommand(opened, options),
+        purpose,
+        rowsOf(program, "strings", options),
+      );
+    });
+
+  addPlaceOptions(addRowOptions(program.command("yara")))
+    .description(
+      "what YARA rules match in physical memory, a process (--pid), every process, or a range (--from), and whose memory that is",
+    )
+    .argument("<rules...>", "files of rules (the package @litko/yara-x compiles and scans)")
+    .option("--no-owners", "doesn't look for whose memory a hit is in, which takes a kernel and a second")
+    .addHelpText("after", example(`yara rules.yar --all-processes -f ${FIXTURE}`))
+    .action(async (files: string[], options: YaraCommandOptions) => {
+      checkYara(options);
+      const rows = rowsOf(program, "yara", options);
+      const rules = await loadRules(files);
+      const purpose = purposeOfPlaces(options, options.owners !== false);
+      return session((opened) => yaraCommand(opened, rules, options), purpose, rows);
     });
 
   program
@@ -404,6 +455,15 @@ function oneLine(text: string): string {
     .replace(/^error: /, "")
     .trimEnd()
     .replace(/\n\(Did you mean (.*)\?\)$/, "; did you mean $1?");
+}
+
+/** The options that say where to look, and how far. */
+function addPlaceOptions(command: Command): Command {
+  return command
+    .option("--all-processes", "look in every process's memory, one after the other")
+    .option("--from <address>", "virtual addresses from here on, or physical ones with --physical")
+    .option("-l, --length <bytes>", "so many bytes from --from on")
+    .option("--limit <count>", "stops after so many hits");
 }
 
 function example(command: string): string {

@@ -30,3 +30,11 @@ export { type SearchMachineOptions, search, searchMachine } from "./search-machi
 export type { SwapArea } from "./swap-files.js";
 export { openInWorker, type WorkerSourceOptions } from "./worker-source.js";
 export { type WriteCoreOptions, type WrittenCore, writeCore } from "./write-core.js";
+export {
+  compileYara,
+  YaraError,
+  type YaraProblem,
+  type YaraRules,
+  type YaraSource,
+} from "./yara/rules.js";
+export { type YaraHit, type YaraOptions, yaraScan } from "./yara/scan.js";

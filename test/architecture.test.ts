@@ -131,13 +131,15 @@ function sourcesBelow(folder: string): string[] {
 }
 
 describe("imports point one way", () => {
-  const { optionalDependencies = {} } = JSON.parse(readFileSync("package.json", "utf8"));
+  const { optionalDependencies = {}, peerDependenciesMeta = {} } = JSON.parse(
+    readFileSync("package.json", "utf8"),
+  );
   const files = ["src", "connectors", "cli", "test/suite", "test/support"].flatMap(sourcesBelow);
 
   test("in every module", () => {
     expect(files).toContain("src/index.ts");
     expect(files).toContain("connectors/index.ts");
-    const optional = Object.keys(optionalDependencies);
+    const optional = Object.keys({ ...optionalDependencies, ...peerDependenciesMeta });
     expect(files.flatMap((file) => violations(file, readFileSync(file, "utf8"), optional))).toEqual([]);
   });
 

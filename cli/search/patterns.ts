@@ -3,9 +3,10 @@ import { PatternError, type SearchPattern } from "../../src/search/index.js";
 import { compilePattern } from "../../src/search/patterns.js";
 import { UsageError } from "../errors.js";
 import { type AddressExpression, parseAddress, parseSize } from "../parse.js";
+import { checkPlaces, limitOf, type PlaceOptions } from "./place-options.js";
 
 /** Options as the command line has them. */
-export interface SearchCommandOptions {
+export interface SearchCommandOptions extends PlaceOptions {
   readonly text?: readonly string[];
   readonly utf16?: readonly string[];
   readonly hex?: readonly string[];
@@ -15,11 +16,7 @@ export interface SearchCommandOptions {
   readonly pointerTo?: readonly string[];
   readonly ignoreCase?: boolean;
   readonly align?: string;
-  readonly limit?: string;
   readonly context?: string;
-  readonly from?: string;
-  readonly length?: string;
-  readonly allProcesses?: boolean;
   /** False with `--no-owners`. */
   readonly owners?: boolean;
 }
@@ -47,15 +44,11 @@ const MAX_CONTEXT = 4096n;
 
 /** @throws {UsageError} before the target is opened. */
 export function searchWanted(options: SearchCommandOptions): SearchWanted {
-  const { from, length, limit, context, allProcesses } = options;
-  if (length !== undefined && from === undefined) throw new UsageError("--length goes with --from ADDRESS");
-  if (allProcesses === true && from !== undefined)
-    throw new UsageError("--all-processes searches all of each process: leave out --from");
-  const most = limit === undefined ? Number.POSITIVE_INFINITY : Number(parseSize(limit));
-  if (most === 0) throw new UsageError("--limit 0: there is nothing to show");
+  const { from, context } = options;
+  checkPlaces(options);
+  const most = limitOf(options);
   const around = context === undefined ? 0n : parseSize(context);
   if (around > MAX_CONTEXT) throw new UsageError(`--context ${context}: at most ${MAX_CONTEXT} bytes`);
-  if (length !== undefined) parseSize(length);
   const pointers = (options.pointerTo ?? []).map(pointedTo);
   const bases = [
     ...pointers.flatMap(({ start, end }) => [start, end]),

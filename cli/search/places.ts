@@ -1,4 +1,4 @@
-/** Where `memtool search` looks: physical memory, a range, a process, or every process. */
+/** Where `memtool search` and its likes look: physical memory, a range, a process, or every process. */
 
 import type { Address } from "../../src/io/index.js";
 import {
@@ -14,7 +14,7 @@ import type { VirtualMemory } from "../../src/paging/index.js";
 import { UsageError } from "../errors.js";
 import { END_OF_SPACE, parseAddress, parseSize } from "../parse.js";
 import type { Session } from "../session.js";
-import type { SearchCommandOptions } from "./patterns.js";
+import type { PlaceOptions } from "./place-options.js";
 
 /** One space that is searched. */
 export interface Place {
@@ -29,15 +29,10 @@ export interface Place {
   readonly end: number;
 }
 
-/** Whether the kernel is needed before anything can be searched. */
-export function needsKernel(options: SearchCommandOptions, pid: string | undefined): boolean {
-  return options.from !== undefined || options.allProcesses === true || pid !== undefined;
-}
-
 /** The spaces that the options name, one after the other. @throws {UsageError} */
 export async function* placesOf(
   session: Session,
-  options: SearchCommandOptions,
+  options: PlaceOptions,
   onDamage: OnDamage,
 ): AsyncGenerator<Place> {
   const { machine, space, pid } = session;
@@ -81,7 +76,7 @@ async function* everyProcess(kernel: LinuxKernel, onDamage: OnDamage): AsyncGene
   }
 }
 
-async function rangeOf(session: Session, { from, length }: SearchCommandOptions) {
+async function rangeOf(session: Session, { from, length }: PlaceOptions) {
   const start = await session.resolve(parseAddress(from as string));
   const end = length === undefined ? END_OF_SPACE : start + parseSize(length);
   if (end > END_OF_SPACE) throw new UsageError(`--length ${length}: beyond the end of the address space`);

@@ -1,21 +1,18 @@
 /** `memtool search`: prints hits with their owners, batch by batch. */
 import { hex } from "../../src/io/index.js";
-import { type ScanHole, search } from "../../src/search/index.js";
+import { search } from "../../src/search/index.js";
 import { EXIT, statusOf } from "../errors.js";
 import { DamageSummary } from "../linux/listing.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { HexDump } from "../render/hexdump.js";
-import { bytesText } from "../render/numbers.js";
 import type { Session } from "../session.js";
+import { Holes } from "./holes.js";
 import { type HitOwner, HitOwners } from "./owners.js";
 import { type SearchCommandOptions, type SearchWanted, searchWanted } from "./patterns.js";
 import { type Place, placesOf } from "./places.js";
 
 /** Hits whose owners are asked for together: each time takes a second, and a pass over all page tables. */
 const BATCH = 16_384;
-
-/** What a dump or an address space is without by its nature: told, and no failure. */
-const ABSENT: ReadonlySet<string> = new Set(["outside", "excluded", "not-present", "swapped"]);
 
 interface Hit {
   readonly address: bigint;
@@ -74,26 +71,6 @@ export async function searchCommand(session: Session, options: SearchCommandOpti
     return EXIT.failed;
   }
   return statusOf(true, holes.isFailure || owners.failed || damage.count > 0);
-}
-
-/** What could not be searched, by why. */
-class Holes {
-  readonly #bytes = new Map<string, bigint>();
-
-  /** To be given as `onHole`. */
-  readonly add = ({ start, end, state }: ScanHole): void => {
-    this.#bytes.set(state, (this.#bytes.get(state) ?? 0n) + (end - start));
-  };
-
-  get isFailure(): boolean {
-    return [...this.#bytes.keys()].some((state) => !ABSENT.has(state));
-  }
-
-  report(session: Session): void {
-    if (this.#bytes.size === 0) return;
-    const lines = [...this.#bytes].map(([state, bytes]) => `${bytesText(bytes)}  ${state}`);
-    session.warn("not searched, as it is not there:", lines);
-  }
 }
 
 /** Prints hits: an object for each owner, or a line for people. */

@@ -15,3 +15,10 @@ export type { ScanRange, ScanRanges } from "./scan-ranges.js";
 export { type SearchHit, type SearchOptions, search } from "./search.js";
 export type { SearchHelpers, SearchHost } from "./search-host.js";
 export { helpSearch, type SearchTask } from "./search-task.js";
+export {
+  type FoundString,
+  STRING_ENCODINGS,
+  type StringEncoding,
+  type StringsOptions,
+  strings,
+} from "./strings.js";
