@@ -14,7 +14,7 @@ import { type TranslateCommandOptions, translate } from "./commands/translate.js
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
 import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
 import { addKernelCommands, KERNEL_COMMANDS } from "./linux/commands.js";
-import { loadScripts } from "./packages.js";
+import { loadRepl, loadScripts } from "./packages.js";
 import {
   type AddressExpression,
   parseAddress,
@@ -25,6 +25,7 @@ import {
   parseRoot,
 } from "./parse.js";
 import { escapeText } from "./render/escape.js";
+import type { ReplOptions } from "./repl/repl.js";
 import type { RowChoice } from "./rows/choice.js";
 import { addRowOptions, rowsOf } from "./rows/options.js";
 import { type SearchCommandOptions, searchWanted } from "./search/patterns.js";
@@ -34,7 +35,7 @@ import { type Environment, type GlobalOptions, type Purpose, purposeOf, Session 
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
-const COMMANDS = `info, coverage, read, search, translate, maps, roots, symbols, write, convert, run, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
+const COMMANDS = `info, coverage, read, search, translate, maps, roots, symbols, write, convert, run, repl, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -345,6 +346,20 @@ export async function run(
     .addHelpText("after", example(`run tasks.ts -f ${FIXTURE}`))
     .action(async (path: string, args: string[]) => {
       status = await loadScripts().runScript(path, args, program.opts<GlobalOptions>(), environment);
+    });
+
+  program
+    .command("repl")
+    .description(
+      "an interactive session: TypeScript or JavaScript with what a script has in reach, and commands with a dot in front",
+    )
+    .option("--no-history", "keeps nothing of what is typed, and doesn't offer what was typed before")
+    .addHelpText(
+      "after",
+      `${example(`repl -f ${FIXTURE}`)}\n  $ echo 'linux.object("init_task").comm' | memtool repl -f ${FIXTURE}`,
+    )
+    .action(async (options: ReplOptions) => {
+      status = await loadRepl().runRepl(options, program.opts<GlobalOptions>(), environment, version);
     });
 
   addKernelCommands(
