@@ -17,8 +17,9 @@ const entryPoints = {
   script: "cli/script/context.ts",
 };
 
-/** What `memtool run` loads: with the library that its scripts import, so that there is one. */
+/** What `memtool run` and `memtool repl` load: with the library that scripts import, so that there is one. */
 const forScripts = {
+  repl: "cli/repl/repl.ts",
   "run-script": "cli/script/run-script.ts",
   "module-hooks": "cli/script/module-hooks.ts",
 };

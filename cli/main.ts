@@ -7,11 +7,12 @@
  * nothing can be kept (no home, a folder that can't be written), memtool says nothing and does without; nor is anything kept
  * where `NODE_DISABLE_COMPILE_CACHE` is set.
  */
-import { mkdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import * as module from "node:module";
-import { isAbsolute, join } from "node:path";
+import { isAbsolute } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runKept } from "./kept-code.js";
+import { makeFolder } from "./make-folder.js";
 
 const { enableCompileCache } = module as { readonly enableCompileCache?: (folder: string) => unknown };
 const require = module.createRequire(import.meta.url);
@@ -47,18 +48,4 @@ function isOwn(made: string): boolean {
   const { uid, mode } = statSync(made);
   const own = process.getuid?.();
   return own === undefined || (uid === own && (mode & 0o022) === 0);
-}
-
-/** Makes folders in each other, one by one: Node's own way to do so never ends below /proc (24.21). */
-function makeFolder(base: string, names: readonly string[]): string {
-  let folder = base;
-  for (const name of names) {
-    folder = join(folder, name);
-    try {
-      mkdirSync(folder, { mode: 0o700 });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    }
-  }
-  return folder;
 }

@@ -120,3 +120,9 @@ export function loadScripts(): typeof import("./script/run-script.js") {
   const path = "./run-script.js";
   return require(path) as typeof import("./script/run-script.js");
 }
+
+/** The interactive session: as `loadScripts`. */
+export function loadRepl(): typeof import("./repl/repl.js") {
+  const path = "./repl.js";
+  return require(path) as typeof import("./repl/repl.js");
+}

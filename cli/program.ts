@@ -12,9 +12,10 @@ import { type RootsCommandOptions, roots } from "./commands/roots.js";
 import { type SymbolsCommandOptions, symbols } from "./commands/symbols.js";
 import { type TranslateCommandOptions, translate } from "./commands/translate.js";
 import { bytesToWrite, type WriteCommandOptions, write } from "./commands/write.js";
+import { COMPLETION_SCRIPTS, completeWords, completionLines, SHELLS } from "./complete.js";
 import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
 import { addKernelCommands, KERNEL_COMMANDS } from "./linux/commands.js";
-import { loadScripts } from "./packages.js";
+import { loadRepl, loadScripts } from "./packages.js";
 import {
   type AddressExpression,
   parseAddress,
@@ -25,6 +26,7 @@ import {
   parseRoot,
 } from "./parse.js";
 import { escapeText } from "./render/escape.js";
+import type { ReplOptions } from "./repl/repl.js";
 import type { RowChoice } from "./rows/choice.js";
 import { addRowOptions, rowsOf } from "./rows/options.js";
 import { type SearchCommandOptions, searchWanted } from "./search/patterns.js";
@@ -37,7 +39,7 @@ import { type Environment, type GlobalOptions, type Purpose, purposeOf, Session 
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
-const COMMANDS = `info, coverage, read, search, strings, yara, translate, maps, roots, symbols, write, convert, run, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
+const COMMANDS = `info, coverage, read, search, strings, yara, translate, maps, roots, symbols, write, convert, run, repl, completion, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -48,6 +50,15 @@ Exit status: 0 everything was read (or written, found), 1 nothing was, 2 the com
 
 Example:
   $ memtool read linux_banner --length 160 -f ${FIXTURE}`;
+
+const COMPLETION_HELP = `
+To have it in every shell from now on:
+  bash  echo 'source <(memtool completion bash)' >> ~/.bashrc
+  zsh   echo 'source <(memtool completion zsh)' >> ~/.zshrc   (below compinit)
+  fish  memtool completion fish > ~/.config/fish/completions/memtool.fish
+
+Example:
+  $ memtool completion bash`;
 
 /** Runs a command line. @returns the exit status. */
 export async function run(
@@ -397,6 +408,35 @@ export async function run(
     .action(async (path: string, args: string[]) => {
       status = await loadScripts().runScript(path, args, program.opts<GlobalOptions>(), environment);
     });
+
+  program
+    .command("repl")
+    .description(
+      "an interactive session: TypeScript or JavaScript with what a script has in reach, and commands with a dot in front",
+    )
+    .option("--no-history", "keeps nothing of what is typed, and doesn't offer what was typed before")
+    .addHelpText(
+      "after",
+      `${example(`repl -f ${FIXTURE}`)}\n  $ echo 'linux.object("init_task").comm' | memtool repl -f ${FIXTURE}`,
+    )
+    .action(async (options: ReplOptions) => {
+      status = await loadRepl().runRepl(options, program.opts<GlobalOptions>(), environment, version);
+    });
+
+  program
+    .command("completion")
+    .description("a script for a shell that completes commands, options, their values and files")
+    .argument("<shell>", `${SHELLS.slice(0, -1).join(", ")} or ${SHELLS.at(-1)}`)
+    .addHelpText("after", COMPLETION_HELP)
+    .action((shell: string) => {
+      const known = SHELLS.find((each) => each === shell);
+      if (known === undefined) throw new UsageError(`completion for "${shell}": one of ${SHELLS.join(", ")}`);
+      environment.out.text(COMPLETION_SCRIPTS[known]);
+    });
+  program
+    .command("__complete", { hidden: true })
+    .argument("[words...]")
+    .action((words: string[]) => environment.out.text(completionLines(completeWords(program, words))));
 
   addKernelCommands(
     program,

@@ -3,8 +3,8 @@
  * TypeScript. Node before 22.15 runs these functions in a thread of its own.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { withoutTypes } from "./strip-types.js";
 
 /** What the hooks know. It is sent to their thread. */
 export interface HookData {
@@ -67,44 +67,4 @@ export function load<C, R>(url: string, context: C, next: (url: string, context:
 
 function isTypeScript(url: string): boolean {
   return url.startsWith("file:") && /\.m?ts(\?|#|$)/.test(url);
-}
-
-/** What the package throws: a plain object. */
-interface Refusal {
-  readonly message?: string;
-  readonly startLine?: number;
-  readonly startColumn?: number;
-  readonly snippet?: string;
-}
-
-/** Types become spaces: all else stays in its line and column. */
-function withoutTypes(text: string, path: string): string {
-  const { transformSync } = loadPackage(path);
-  try {
-    return transformSync(text, { mode: "strip-only", module: true, filename: path }).code;
-  } catch (error) {
-    const { message, startLine, startColumn, snippet } = error as Refusal;
-    const place = startLine === undefined ? "" : `:${startLine}:${(startColumn ?? 0) + 1}`;
-    const where = snippet === undefined ? "" : `\n${snippet.trimEnd()}`;
-    throw atNoPlace(new SyntaxError(`${path}${place}: ${message ?? error}${where}`));
-  }
-}
-
-function loadPackage(path: string): typeof import("@swc/wasm-typescript") {
-  try {
-    return createRequire(import.meta.url)("@swc/wasm-typescript");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "MODULE_NOT_FOUND") throw error;
-    throw atNoPlace(
-      new Error(
-        `${path} is TypeScript, and what takes its types away is not installed: npm install @swc/wasm-typescript (or write JavaScript)`,
-      ),
-    );
-  }
-}
-
-/** An error without a stack: where it is thrown is none of the script's places. */
-function atNoPlace(error: Error): Error {
-  error.stack = `${error.name}: ${error.message}`;
-  return error;
 }

@@ -130,6 +130,11 @@ export class Scheduler {
     return this.#pending >= this.highWaterMark;
   }
 
+  /** Whether a synchronous drive is on this stack. Where none can be, one was cut off, and what it held is lost. @internal */
+  get driving(): boolean {
+    return this.#syncDepth !== 0;
+  }
+
   /** Operations that wait to be admitted. */
   get waiting(): number {
     return this.#admission.length;

@@ -1,0 +1,189 @@
+/**
+ * Shell completion: what may follow words of a command line, by the program's own tree of commands, which has every name and option
+ * already; only what values an option takes is told here. The target is not opened: that would make a shell wait.
+ *
+ * (The package @bomb.sh/tab does not fit: it brings a commander of its own beside the one that is built in, and knows no values.)
+ */
+import type { Command, Option } from "commander";
+import { listConnectors } from "../connectors/connectors.js";
+import { FORMATS } from "../src/formats/index.js";
+import { CHECK_NAMES } from "../src/linux/index.js";
+import { MMU_FORMATS } from "../src/paging/index.js";
+
+/** What may come; with `files`, also names of files. */
+export interface Completions {
+  readonly words: readonly { readonly word: string; readonly about: string }[];
+  readonly files: boolean;
+}
+
+/** Shells that there is a script for. */
+export const SHELLS = ["bash", "zsh", "fish"] as const;
+
+/** Values by option, or by command and option or argument. */
+const VALUES: Readonly<Record<string, () => readonly string[]>> = {
+  "--dump-format": () => FORMATS.map(({ name }) => name),
+  "--mmu": () => MMU_FORMATS.map(({ name }) => name),
+  "--connector": () => [...listConnectors().keys()].map((name) => `${name}:`),
+  "--output": () => ["csv", "ndjson", "parquet", "sqlite"],
+  "--to": () => ["raw", "elf", "kdump", "lime"],
+  "--compress": () => ["none", "zlib", "zstd"],
+  "--exclude": () => ["zero"],
+  "read --format": () => ["hex", "raw", "json"],
+  "dump --format": () => ["core", "raw"],
+  "check name": () => CHECK_NAMES,
+  "completion shell": () => SHELLS,
+};
+
+/** Values whose names say that they are files, such as `<file>`, `<dir>`, `<script>`. */
+const OF_FILE = /file|dir|script|output/i;
+
+/** @param words Those behind `memtool`; the last one, which may be empty, is to be completed. */
+export function completeWords(program: Command, words: readonly string[]): Completions {
+  const { before, last, cut } = splitValue(words);
+  const { command, option, count } = follow(program, before);
+  if (option !== undefined) return valuesOf(command, option, last, cut);
+  const joined = /^(--[^=]+)=/.exec(last);
+  if (joined !== null) {
+    const named = optionsOf(program, command).find((each) => each.is(joined[1] as string));
+    return named === undefined ? NONE : valuesOf(command, named, last, joined[0]);
+  }
+  if (last.startsWith("-")) {
+    const options = optionsOf(program, command).flatMap(({ long, short, description }) =>
+      [long, short].flatMap((word) => (word === undefined ? [] : [{ word, about: firstOf(description) }])),
+    );
+    return matching([...options, { word: "--help", about: "what it does" }], last, false);
+  }
+  if (command === program) {
+    const commands = program.createHelp().visibleCommands(program);
+    return matching(
+      commands.map((each) => ({ word: each.name(), about: firstOf(each.description()) })),
+      last,
+      false,
+    );
+  }
+  if (command.name() === "help") return completeWords(program, [last]);
+  const declared = command.registeredArguments;
+  const argument = declared[Math.min(count, declared.length - 1)];
+  if (argument === undefined || (count >= declared.length && !argument.variadic)) return NONE;
+  const values = VALUES[`${command.name()} ${argument.name()}`]?.() ?? [];
+  return matching(
+    values.map((word) => ({ word, about: "" })),
+    last,
+    OF_FILE.test(argument.name()),
+  );
+}
+
+const NONE: Completions = { words: [], files: false };
+
+/** bash splits `--output=csv` into three words; what it gets is the value alone then. */
+function splitValue(words: readonly string[]) {
+  const last = words.at(-1) ?? "";
+  const before = words.slice(0, -1);
+  if (last === "=" && before.at(-1)?.startsWith("--")) return { before, last: "", cut: "" };
+  if (before.at(-1) === "=") before.pop();
+  return { before: before.filter((word) => word !== "="), last, cut: "" };
+}
+
+/** The command that the words lead to, how many arguments it has so far, and the option whose value comes next. */
+function follow(program: Command, words: readonly string[]) {
+  let command = program;
+  let option: Option | undefined;
+  let count = 0;
+  let onlyArguments = false;
+  for (const word of words) {
+    if (option !== undefined) option = undefined;
+    else if (word === "--" && !onlyArguments) onlyArguments = true;
+    else if (word.startsWith("-") && word !== "-" && !onlyArguments) {
+      const named = optionsOf(program, command).find((each) => each.is(word));
+      if (named !== undefined && (named.required || named.optional)) option = named;
+    } else if (command === program) {
+      const help = program.createHelp().visibleCommands(program);
+      command = help.find((each) => each.name() === word) ?? program;
+    } else count++;
+  }
+  return { command, option, count };
+}
+
+function optionsOf(program: Command, command: Command): readonly Option[] {
+  const visible = command.options.filter(({ hidden }) => !hidden);
+  return command === program ? visible : [...visible, ...program.options.filter(({ hidden }) => !hidden)];
+}
+
+/** @param cut Stands in front of the value in the last word. */
+function valuesOf(command: Command, option: Option, last: string, cut: string): Completions {
+  const name = option.long ?? "";
+  const values = (VALUES[`${command.name()} ${name}`] ?? VALUES[name])?.() ?? [];
+  return matching(
+    values.map((value) => ({ word: `${cut}${value}`, about: "" })),
+    last,
+    OF_FILE.test(/[<[](.*)[>\]]/.exec(option.flags)?.[1] ?? ""),
+  );
+}
+
+function matching(all: Completions["words"], last: string, files: boolean): Completions {
+  return { words: all.filter(({ word }) => word.startsWith(last)), files };
+}
+
+/** Of a description, what fits beside a word. */
+function firstOf(text: string): string {
+  return (text.split(/[;:(,]/, 1)[0] ?? "").trim().slice(0, 72);
+}
+
+/** As the scripts read it: a word and what it is, parted by a tab; `:files` for names of files. */
+export function completionLines({ words, files }: Completions): string {
+  const lines = words.map(({ word, about }) => (about === "" ? word : `${word}\t${about}`));
+  return [...lines, ...(files ? [":files"] : [])].map((line) => `${line}\n`).join("");
+}
+
+/** What a shell is to read. */
+export const COMPLETION_SCRIPTS: Readonly<Record<(typeof SHELLS)[number], string>> = {
+  bash: `# memtool completion bash
+_memtool() {
+  local cur=\${COMP_WORDS[COMP_CWORD]} word about file
+  [[ $cur == "=" ]] && cur=
+  COMPREPLY=()
+  while IFS=$'\\t' read -r word about; do
+    if [[ $word == :files ]]; then
+      compopt -o filenames 2>/dev/null
+      while IFS= read -r file; do COMPREPLY+=("$file"); done < <(compgen -f -- "$cur")
+    else
+      [[ $word == *: ]] && compopt -o nospace 2>/dev/null
+      COMPREPLY+=("$word")
+    fi
+  done < <("\${COMP_WORDS[0]}" __complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+complete -F _memtool memtool
+`,
+  zsh: `#compdef memtool
+# memtool completion zsh
+_memtool() {
+  local word about files=0
+  local -a found
+  while IFS=$'\\t' read -r word about; do
+    if [[ $word == :files ]]; then files=1
+    else found+=("\${word//:/\\\\:}\${about:+:$about}")
+    fi
+  done < <("\${(Q)words[1]}" __complete -- "\${(@Q)words[2,CURRENT]}" 2>/dev/null)
+  (( \${#found} )) && _describe memtool found
+  (( files )) && _files
+  return 0
+}
+if [[ $funcstack[1] == _memtool ]]; then _memtool "$@"; else compdef _memtool memtool; fi
+`,
+  fish: `# memtool completion fish
+function __memtool_complete
+    set -l before (commandline -opc)
+    set -l current (commandline -ct)
+    set -l program $before[1]
+    set -e before[1]
+    for line in ($program __complete -- $before "$current" 2>/dev/null)
+        if test "$line" = :files
+            __fish_complete_path "$current"
+        else
+            echo $line
+        end
+    end
+end
+complete -c memtool -f -a '(__memtool_complete)'
+`,
+};
