@@ -6,7 +6,6 @@ import { bootGuest, type Guest } from "../../fixtures/vm/machine.mjs";
 import type { MachineName } from "../../fixtures/vm/machines.mjs";
 import type { Stop } from "../../fixtures/vm/truth.mjs";
 import { KERNEL_EXECUTABLE, type MappedRun, USER_EXECUTABLE, VirtualMemory } from "../../src/index.js";
-import { coreSuite } from "../support/core-suite.js";
 import { cpuSuite } from "../support/cpu-suite.js";
 import { filesSuite } from "../support/files-suite.js";
 import { irqSuite } from "../support/irq-suite.js";
@@ -68,7 +67,6 @@ for (const name of NAMES) {
         ttySuite,
         slabSuite,
         pagecacheSuite,
-        coreSuite,
         cpuSuite,
         timerSuite,
         irqSuite,

@@ -39,6 +39,44 @@ export class MemoryBytes implements ByteSource {
   }
 }
 
+/** What is cached of a file. */
+export class CachedBytes implements ByteSource {
+  readonly #file: AddressSpace<number>;
+
+  constructor(file: AddressSpace<number>) {
+    this.#file = file;
+  }
+
+  *read(at: bigint, length: number): Routine<SourceBytes> {
+    if (at + BigInt(length) <= BigInt(Number.MAX_SAFE_INTEGER)) {
+      return yield* this.#file.readPartial(Number(at), length);
+    }
+    return { bytes: new Uint8Array(length), holes: [hole(0, length, OUTSIDE)] };
+  }
+}
+
+/** One source, and another for what is missing in it. */
+export class EitherBytes implements ByteSource {
+  readonly #first: ByteSource;
+  readonly #second: ByteSource;
+
+  constructor(first: ByteSource, second: ByteSource) {
+    this.#first = first;
+    this.#second = second;
+  }
+
+  *read(at: bigint, length: number): Routine<SourceBytes> {
+    const { bytes, holes } = yield* this.#first.read(at, length);
+    const left: Hole[] = [];
+    for (const { start, end } of holes) {
+      const more = yield* this.#second.read(at + BigInt(start), end - start);
+      bytes.set(more.bytes, start);
+      for (const each of more.holes) left.push(hole(start + each.start, start + each.end, each.fault));
+    }
+    return { bytes, holes: left };
+  }
+}
+
 /** One page, and nothing around it. */
 export class PageBytes implements ByteSource {
   readonly #page: Uint8Array;

@@ -52,6 +52,8 @@ export interface MappedRange {
   readonly executable: boolean;
   /** Offset in its file; `undefined` without a file. */
   readonly offset: bigint | undefined;
+  /** Address of the `struct file`; 0n without one. */
+  readonly file: bigint;
   readonly path: string | undefined;
 }
 
@@ -102,6 +104,7 @@ export function* readSpaces(
         end: value.end,
         executable: (value.flags & EXECUTE) !== 0n,
         offset: value.file === 0n ? undefined : BigInt.asUintN(64, value.pageOffset * pageSize),
+        file: value.file,
         path,
       })),
     };

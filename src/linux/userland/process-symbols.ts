@@ -3,9 +3,11 @@ import { Io, type Routine } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { kernelData } from "../kernel-data.js";
 import type { Damage } from "../objects/damage.js";
+import { MappedFiles } from "../pagecache/mapped-files.js";
 import { memoryOfTask, type Task } from "../tasks/task.js";
-import { readSpaces } from "./process-images.js";
-import { readUserSymbols } from "./read-user-symbols.js";
+import { CachedBytes } from "./byte-source.js";
+import { rangeAt, readSpaces } from "./process-images.js";
+import { type FileOf, readUserSymbols } from "./read-user-symbols.js";
 import { UserSymbols } from "./user-symbols.js";
 
 /** Things that are kept of what is damaged. */
@@ -18,7 +20,8 @@ export class UserSymbolTable extends UserSymbols {
 }
 
 /**
- * The symbols of a process: those of its program, its libraries and the vDSO, out of their images in its memory.
+ * The symbols of a process: those of its program, its libraries and the vDSO, out of their images in its memory, and of what the kernel
+ * has cached of their files.
  *
  * @throws {MemtoolError} `NO_MEMORY` for kernel threads and zombies.
  */
@@ -36,8 +39,19 @@ export function* loadUserSymbols(kernel: LinuxKernel, task: Task): Routine<UserS
     if (damage.length < KEPT) damage.push(found);
   };
   const [space] = yield* readSpaces(data, [task], report);
-  const objects = space === undefined ? [] : yield* readUserSymbols(space, report);
+  const fileOf = cachedFiles(new MappedFiles(data, report));
+  const objects = space === undefined ? [] : yield* readUserSymbols(space, report, fileOf);
   const table = new UserSymbolTable(objects);
   table.damage = damage;
   return table;
+}
+
+/** What is cached of the file that an image is mapped from, where its mapping begins with the file. */
+function cachedFiles(files: MappedFiles): FileOf {
+  return function* ({ image, how }, space) {
+    const range = rangeAt(space, image.base);
+    if (how !== "mapping" || range === undefined) return undefined;
+    const found = yield* files.of(range.file);
+    return found === undefined ? undefined : new CachedBytes(found.memory);
+  };
 }

@@ -1,7 +1,7 @@
 /** Reads the symbols of a process out of the images in its memory. */
 import type { Routine } from "../../io/index.js";
 import type { OnDamage } from "../objects/damage.js";
-import type { ElfBytes } from "./byte-source.js";
+import { EitherBytes, type ElfBytes } from "./byte-source.js";
 import { PF_W, PF_X } from "./elf-header.js";
 import type { ElfImage } from "./elf-image.js";
 import {
@@ -26,13 +26,12 @@ export type FileOf = (image: ProcessImage, space: ProcessSpace) => Routine<ElfBy
 /**
  * Reads the symbols of a process's objects: the dynamic ones, and where the file's section headers are there, those of `.symtab`.
  *
- * @param fileOf Asked where an image does not hold the section headers, which linkers put at the end of the file: the kernel's cache of
- * files may have it.
+ * @param fileOf Gives what else is there of an image's file: linkers put section headers and `.symtab` at its end, which no segment has.
  */
 export function* readUserSymbols(
   space: ProcessSpace,
   report: OnDamage,
-  fileOf?: FileOf,
+  fileOf: FileOf,
 ): Routine<UserObject[]> {
   const images = yield* findImages(space, false, report);
   const objects: UserObject[] = [];
@@ -47,17 +46,16 @@ function* readObject(
   space: ProcessSpace,
   found: ProcessImage,
   report: OnDamage,
-  fileOf: FileOf | undefined,
+  fileOf: FileOf,
 ): Routine<UserObject> {
   const { image, path } = found;
   const name = objectName(found);
   const what = `${name} of process ${space.task.tgid}`;
   const dynamic = yield* readDynamicSymbols(space.source, image, what, report);
-  let more = yield* readSymtab(new ImageFile(space.source, image), image.header, what, report);
-  if (more === undefined && fileOf !== undefined) {
-    const file = yield* fileOf(found, space);
-    if (file !== undefined) more = yield* readSymtab(file, image.header, what, report);
-  }
+  const mapped = new ImageFile(space.source, image);
+  const file = yield* fileOf(found, space);
+  const bytes = file === undefined ? mapped : new EitherBytes(file, mapped);
+  const more = yield* readSymtab(bytes, image.header, what, report);
   // (What is in both is one: the dynamic one has its version apart from its name.)
   const known = new Set(dynamic.map((each) => `${each.value} ${each.name}`));
   const others = (more ?? []).filter(

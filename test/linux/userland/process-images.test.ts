@@ -46,7 +46,7 @@ function spaceOf(page: Uint8Array, ranges: readonly MappedRange[]): ProcessSpace
 function rangesOf(count: number, isCode: (i: number) => boolean): MappedRange[] {
   return Array.from({ length: count }, (_, i) => {
     const start = BASE + BigInt(i) * 0x10_0000n;
-    return { start, end: start + 0x1000n, executable: isCode(i), offset: 0n, path: undefined };
+    return { start, end: start + 0x1000n, executable: isCode(i), file: 0n, offset: 0n, path: undefined };
   });
 }
 
