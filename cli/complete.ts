@@ -44,7 +44,7 @@ export function completeWords(program: Command, words: readonly string[]): Compl
   if (option !== undefined) return valuesOf(command, option, last, cut);
   const joined = /^(--[^=]+)=/.exec(last);
   if (joined !== null) {
-    const named = optionsOf(program, command).find((each) => each.is(joined[1] as string));
+    const named = optionsOf(program, command).find((each) => isNamed(each, joined[1]));
     return named === undefined ? NONE : valuesOf(command, named, last, joined[0]);
   }
   if (last.startsWith("-")) {
@@ -94,7 +94,7 @@ function follow(program: Command, words: readonly string[]) {
     if (option !== undefined) option = undefined;
     else if (word === "--" && !onlyArguments) onlyArguments = true;
     else if (word.startsWith("-") && word !== "-" && !onlyArguments) {
-      const named = optionsOf(program, command).find((each) => each.is(word));
+      const named = optionsOf(program, command).find((each) => isNamed(each, word));
       if (named !== undefined && (named.required || named.optional)) option = named;
     } else if (command === program) {
       const help = program.createHelp().visibleCommands(program);
@@ -187,3 +187,7 @@ end
 complete -c memtool -f -a '(__memtool_complete)'
 `,
 };
+
+function isNamed({ long, short }: Option, word: string | undefined): boolean {
+  return word !== undefined && (word === long || word === short);
+}
