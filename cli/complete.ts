@@ -9,6 +9,7 @@ import { listConnectors } from "../connectors/connectors.js";
 import { FORMATS } from "../src/formats/index.js";
 import { CHECK_NAMES } from "../src/linux/index.js";
 import { MMU_FORMATS } from "../src/paging/index.js";
+import { ROW_FORMATS } from "./rows/choice.js";
 
 /** What may come; with `files`, also names of files. */
 export interface Completions {
@@ -24,13 +25,14 @@ const VALUES: Readonly<Record<string, () => readonly string[]>> = {
   "--dump-format": () => FORMATS.map(({ name }) => name),
   "--mmu": () => MMU_FORMATS.map(({ name }) => name),
   "--connector": () => [...listConnectors().keys()].map((name) => `${name}:`),
-  "--output": () => ["csv", "ndjson", "parquet", "sqlite"],
+  "--output": () => ROW_FORMATS,
   "--to": () => ["raw", "elf", "kdump", "lime"],
   "--compress": () => ["none", "zlib", "zstd"],
   "--exclude": () => ["zero"],
   "read --format": () => ["hex", "raw", "json"],
-  "dump --format": () => ["core", "raw"],
-  "check name": () => CHECK_NAMES,
+  "dump --format": () => ["elf", "raw"],
+  "pagecache --format": () => ["raw"],
+  "check what": () => CHECK_NAMES,
   "completion shell": () => SHELLS,
 };
 
@@ -39,15 +41,15 @@ const OF_FILE = /file|dir|script|output/i;
 
 /** @param words Those behind `memtool`; the last one, which may be empty, is to be completed. */
 export function completeWords(program: Command, words: readonly string[]): Completions {
-  const { before, last, cut } = splitValue(words);
-  const { command, option, count } = follow(program, before);
-  if (option !== undefined) return valuesOf(command, option, last, cut);
+  const { before, last } = splitValue(words);
+  const { command, option, count, onlyArguments } = follow(program, before);
+  if (option !== undefined) return valuesOf(command, option, last, "");
   const joined = /^(--[^=]+)=/.exec(last);
-  if (joined !== null) {
-    const named = optionsOf(program, command).find((each) => isNamed(each, joined[1]));
+  if (joined !== null && !onlyArguments) {
+    const named = optionsOf(program, command).find(isCalled(joined[1] as string));
     return named === undefined ? NONE : valuesOf(command, named, last, joined[0]);
   }
-  if (last.startsWith("-")) {
+  if (last.startsWith("-") && !onlyArguments) {
     const options = optionsOf(program, command).flatMap(({ long, short, description }) =>
       [long, short].flatMap((word) => (word === undefined ? [] : [{ word, about: firstOf(description) }])),
     );
@@ -75,13 +77,11 @@ export function completeWords(program: Command, words: readonly string[]): Compl
 
 const NONE: Completions = { words: [], files: false };
 
-/** bash splits `--output=csv` into three words; what it gets is the value alone then. */
+/** bash splits `--output=csv` into three words; what it completes is the value alone then. */
 function splitValue(words: readonly string[]) {
   const last = words.at(-1) ?? "";
-  const before = words.slice(0, -1);
-  if (last === "=" && before.at(-1)?.startsWith("--")) return { before, last: "", cut: "" };
-  if (before.at(-1) === "=") before.pop();
-  return { before: before.filter((word) => word !== "="), last, cut: "" };
+  const before = words.slice(0, -1).filter((word) => word !== "=");
+  return { before, last: last === "=" && before.at(-1)?.startsWith("--") ? "" : last };
 }
 
 /** The command that the words lead to, how many arguments it has so far, and the option whose value comes next. */
@@ -94,15 +94,20 @@ function follow(program: Command, words: readonly string[]) {
     if (option !== undefined) option = undefined;
     else if (word === "--" && !onlyArguments) onlyArguments = true;
     else if (word.startsWith("-") && word !== "-" && !onlyArguments) {
-      const named = optionsOf(program, command).find((each) => isNamed(each, word));
+      const named = optionsOf(program, command).find(isCalled(word));
       if (named !== undefined && (named.required || named.optional)) option = named;
     } else if (command === program) {
       const help = program.createHelp().visibleCommands(program);
       command = help.find((each) => each.name() === word) ?? program;
     } else count++;
   }
-  return { command, option, count };
+  return { command, option, count, onlyArguments };
 }
+
+const isCalled =
+  (word: string) =>
+  ({ long, short }: Option): boolean =>
+    word === long || word === short;
 
 function optionsOf(program: Command, command: Command): readonly Option[] {
   const visible = command.options.filter(({ hidden }) => !hidden);
@@ -157,11 +162,11 @@ complete -F _memtool memtool
   zsh: `#compdef memtool
 # memtool completion zsh
 _memtool() {
-  local word about files=0
+  local word about files=0 colon='\\:'
   local -a found
   while IFS=$'\\t' read -r word about; do
     if [[ $word == :files ]]; then files=1
-    else found+=("\${word//:/\\\\:}\${about:+:$about}")
+    else found+=("\${word//:/$colon}\${about:+:$about}")
     fi
   done < <("\${(Q)words[1]}" __complete -- "\${(@Q)words[2,CURRENT]}" 2>/dev/null)
   (( \${#found} )) && _describe memtool found
@@ -187,7 +192,3 @@ end
 complete -c memtool -f -a '(__memtool_complete)'
 `,
 };
-
-function isNamed({ long, short }: Option, word: string | undefined): boolean {
-  return word !== undefined && (word === long || word === short);
-}
