@@ -8,6 +8,7 @@ import {
   type OnDamage,
   type Task,
 } from "../../src/linux/index.js";
+import { userEnd } from "../../src/linux/tasks/user-end.js";
 import type { AddressSpace } from "../../src/memory/index.js";
 import { PhysicalMemory } from "../../src/memory/index.js";
 import type { VirtualMemory } from "../../src/paging/index.js";
@@ -57,13 +58,6 @@ export async function* placesOf(
   yield { name, space: whole, virtual: chosen, ranges, end };
 }
 
-/** Where a process's own part of its address space ends; what is above is the kernel's, and the same in every process. */
-export function userEnd({ mmu }: VirtualMemory): bigint {
-  const bits = mmu.splits.reduce((sum, each) => sum + each);
-  // (32-bit kernels have no such place that page tables tell.)
-  return bits > 32 ? 1n << BigInt(bits - 1) : END_OF_SPACE;
-}
-
 /** The own part of each address space, once: a process that was just forked by vfork has its parent's. */
 async function* everyProcess(kernel: LinuxKernel, onDamage: OnDamage): AsyncGenerator<Place> {
   const seen = new Set<number>();
@@ -71,7 +65,7 @@ async function* everyProcess(kernel: LinuxKernel, onDamage: OnDamage): AsyncGene
     if (task.root === undefined || seen.has(task.root)) continue;
     seen.add(task.root);
     const virtual = memoryOfTask(kernel, task);
-    const ranges = { start: 0n, end: userEnd(virtual) };
+    const ranges = { start: 0n, end: userEnd(virtual.mmu) };
     yield { name: `process ${task.pid ?? "?"}`, space: virtual, virtual, task, ranges, end: 0 };
   }
 }

@@ -2,6 +2,7 @@
 import { type YaraHit, type YaraRules, yaraScan } from "../../connectors/connectors.js";
 import { hex } from "../../src/io/index.js";
 import { listVmas, type OnDamage } from "../../src/linux/index.js";
+import { userEnd } from "../../src/linux/tasks/user-end.js";
 import { EXIT, statusOf } from "../errors.js";
 import { DamageSummary } from "../linux/listing.js";
 import { escapeText } from "../render/escape.js";
@@ -12,7 +13,7 @@ import { Holes } from "./holes.js";
 import { withOwners } from "./owned.js";
 import { type HitOwner, HitOwners } from "./owners.js";
 import { checkPlaces, limitOf, type PlaceOptions } from "./place-options.js";
-import { type Place, placesOf, userEnd } from "./places.js";
+import { type Place, placesOf } from "./places.js";
 
 /** Hits whose owners are asked for together. */
 const BATCH = 16_384;
@@ -136,7 +137,7 @@ async function regionsOf(
   onDamage: OnDamage,
 ): Promise<{ start: bigint; end: bigint }[] | undefined> {
   if (task?.pid === undefined || virtual === undefined) return ranges === undefined ? undefined : [ranges];
-  const { start, end } = ranges ?? { start: 0n, end: userEnd(virtual) };
+  const { start, end } = ranges ?? { start: 0n, end: userEnd(virtual.mmu) };
   const vmas = await listVmas(await machine.linux(), { pid: task.pid, pages: false, onDamage }).toArray();
   const borders = new Set([start, end]);
   for (const vma of vmas) {

@@ -24,6 +24,7 @@ import {
 } from "../objects/record.js";
 import { findPlace } from "../types/member-path.js";
 import { readTasks, type Task } from "./task.js";
+import { userEnd } from "./user-end.js";
 import { type NamedVma, nameVmas } from "./vma-names.js";
 import { countPages, type PageCounts } from "./vma-pages.js";
 
@@ -183,11 +184,14 @@ function inOrder(
   report: OnDamage,
 ): Row<Values<typeof VMA.fields>>[] {
   const pageSize = BigInt(kernel.vmcoreinfo.pageSize ?? 4096);
+  // (What leads into the kernel's half would give its memory out as the process's.)
+  const most = userEnd(kernel.memory.mmu);
   let last = 0n;
   return rows.filter(({ address, value }) => {
     if (value === undefined) return false;
     const { start, end } = value;
-    if (start < end && start >= last && start % pageSize === 0n && end % pageSize === 0n) {
+    const isWhole = start % pageSize === 0n && end % pageSize === 0n;
+    if (start < end && start >= last && end <= most && isWhole) {
       last = end;
       return true;
     }
@@ -198,7 +202,7 @@ function inOrder(
         address,
         "invalid",
         0,
-        `from ${hex(start)} to ${hex(end)}, behind what ends at ${hex(last)}`,
+        `from ${hex(start)} to ${hex(end)}, ${end > most ? "which is the kernel's part" : `behind what ends at ${hex(last)}`}`,
       ),
     );
     return false;

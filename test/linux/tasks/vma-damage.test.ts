@@ -41,6 +41,7 @@ describe("a damaged kernel's processes", () => {
     ["ends above all others", "vm_end", 0x7fff_ffff_0000n],
     ["begins within a page", "vm_start", 0x400_0010n],
     ["ends before it begins", "vm_end", 0n],
+    ["reaches into the kernel's memory", "vm_end", 0xffff_ffff_ffff_f000n],
   ])(
     "a mapped range that %s is told, and all counts of the others stay within their ranges",
     async (_, member, value) => {
@@ -55,6 +56,8 @@ describe("a damaged kernel's processes", () => {
         expect(Math.min(resident, swapped, absent, unknown)).toBeGreaterThanOrEqual(0);
         expect(resident + swapped + absent + unknown).toBe(pages);
       }
+      const own97 = vmas.filter(({ pid, path }) => pid === 97 && path !== "[vsyscall]");
+      expect(own97.filter(({ end }) => end > 1n << 47n)).toEqual([]);
       // Other processes' ranges are all there.
       const others = (list: readonly Vma[]) =>
         list.filter(({ pid }) => pid !== 97).map(({ address }) => address);
