@@ -1,5 +1,7 @@
 import { type LoadedModule, listModules } from "../../src/linux/index.js";
+import { UsageError } from "../errors.js";
 import type { KernelCommand } from "./command.js";
+import { extractModuleFiles } from "./extract-modules.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<LoadedModule>[] = [
@@ -25,9 +27,19 @@ const COLUMNS: readonly ListColumn<LoadedModule>[] = [
 /** `memtool modules`. */
 export const MODULES: KernelCommand = {
   name: "modules",
-  description: "loaded modules, who uses them, and what their parameters are now",
-  examples: ["modules"],
-  run: async ({ session, kernel }) => {
+  description:
+    "loaded modules, who uses them, and what their parameters are now; with --extract, as ELF files with their sections and symbols",
+  arguments: [["[name...]", "with --extract: only these"]],
+  options: [["--extract <directory>", "write each as an ELF file, as it is in memory now"]],
+  examples: ["modules", "modules --extract tmp/modules zram"],
+  check: (args, { extract }) => {
+    if (args.length > 0 && extract === undefined)
+      throw new UsageError("modules: names are for --extract DIRECTORY; without it, all are listed");
+    if (extract === "") throw new UsageError("modules: --extract needs a directory");
+  },
+  run: async ({ session, kernel, args, options }) => {
+    if (typeof options.extract === "string")
+      return await extractModuleFiles(session, kernel, args, options.extract);
     const damage = new DamageSummary();
     return await showList(session, listModules(kernel, { onDamage: damage.add }), COLUMNS, damage);
   },

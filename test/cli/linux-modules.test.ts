@@ -1,4 +1,8 @@
 /** Commands about modules and BPF, on the dump that ships: each row against what its guest printed. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { jsonLines, memtool } from "../support/cli.js";
 import { ON_DUMP, truth } from "../support/cli-dump.js";
@@ -79,5 +83,35 @@ describe("memtool ebpf", () => {
       maps: [],
       keySize: null,
     });
+  });
+});
+
+describe("memtool modules --extract", () => {
+  it("writes files that readelf takes without a word, and says of a name that is not loaded", async () => {
+    const folder = join(mkdtempSync(join(tmpdir(), "memtool-")), "modules");
+    try {
+      const { out, err, status } = await memtool([
+        "modules",
+        "--json",
+        "--extract",
+        folder,
+        "zram",
+        "nope",
+        ...ON_DUMP,
+      ]);
+      expect(err).toContain("no module nope is loaded");
+      expect(status).toBe(3);
+      expect(jsonLines(out)).toMatchObject([{ name: "zram", file: "zram.elf", missing: 0, holes: [] }]);
+      const read = spawnSync("readelf", ["-aW", join(folder, "zram.elf")], { encoding: "utf8" });
+      expect([read.status, read.stderr]).toEqual([0, ""]);
+      expect(read.stdout).toMatch(/FUNC .* zram_/);
+    } finally {
+      rmSync(dirname(folder), { recursive: true });
+    }
+  });
+
+  it("names without it are refused before the dump is opened", async () => {
+    const { status, err } = await memtool(["modules", "zram", "-f", "/nowhere"]);
+    expect([status, err]).toEqual([2, expect.stringContaining("--extract")]);
   });
 });

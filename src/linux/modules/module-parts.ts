@@ -31,6 +31,8 @@ const MODULE = record("module", {
   strtab: maybe(word("strtab")),
   syms: maybe(word("syms")),
   numSyms: maybe(int("num_syms")),
+  // What /sys/module/NAME/sections shows.
+  sections: maybe(word("sect_attrs")),
 });
 
 const PART = record("module_memory", { base: word("base"), size: int("size") });

@@ -77,8 +77,30 @@ export class ModuleTables {
       this.#isTold = true;
       this.#report(damage(what, place.symtab, "too long", 0, `more than ${MAX_ALL} symbols of all modules`));
     }
-    return yield* readTable(this.#data, row, { ...place, count }, this.#report);
+    const entries = yield* readTable(this.#data, row, { ...place, count }, this.#report);
+    return entries.map(({ symbol }) => symbol);
   }
+}
+
+/** A symbol, with what its entry in the table says beside. @internal */
+export interface ModuleTableEntry {
+  readonly symbol: KernelSymbol;
+  /** Bytes. */
+  readonly size: number;
+  /** `st_info`; `undefined` where the kernel keeps the letter there. */
+  readonly info: number | undefined;
+}
+
+/** The entries of a module's table, and where its tables lie: no section goes on there. @internal */
+export function* readModuleTable(
+  data: KernelData,
+  row: ModuleRow,
+  report: OnDamage,
+): Routine<{ entries: ModuleTableEntry[]; tables: bigint[] }> {
+  const place = yield* placeOf(data, row, report);
+  if (place === undefined) return { entries: [], tables: [] };
+  const tables = [place.symtab, place.strtab, place.typetab].filter((each) => each !== undefined);
+  return { entries: yield* readTable(data, row, place, report), tables };
 }
 
 /** Where a module's symbols lie. */
@@ -117,7 +139,7 @@ function* readTable(
   { partial }: ModuleRow,
   { symtab, count, strtab, typetab }: TablePlace,
   report: OnDamage,
-): Routine<KernelSymbol[]> {
+): Routine<ModuleTableEntry[]> {
   const { memory } = data;
   const module = partial.name ?? "?";
   const what = `symbols of module ${module}`;
@@ -129,7 +151,7 @@ function* readTable(
     typetab === undefined || typetab === 0n ? undefined : new Pieces(data, typetab, count, what, report);
   const strings = new Pieces(data, strtab, MAX_STRINGS, `names of ${what}`, report);
   const { littleEndian } = memory.abi;
-  const found: KernelSymbol[] = [];
+  const found: ModuleTableEntry[] = [];
   for (let i = 0; i < count; i++) {
     const entry = yield* entries.at(i * entrySize, entrySize);
     if (entry === undefined) {
@@ -148,7 +170,9 @@ function* readTable(
     if (name === undefined || name === "") continue;
     const type = letter === undefined || letter === 0 ? "?" : String.fromCharCode(letter);
     const isExported = exported.get(name) === address;
-    found.push({ name, address, type: isExported ? type.toUpperCase() : type.toLowerCase(), module });
+    const symbol = { name, address, type: isExported ? type.toUpperCase() : type.toLowerCase(), module };
+    const size = is64 ? Number(view.getBigUint64(16, littleEndian)) : view.getUint32(8, littleEndian);
+    found.push({ symbol, size, info: letters === undefined ? undefined : view.getUint8(is64 ? 4 : 12) });
   }
   return found;
 }
