@@ -13,7 +13,8 @@ interface Shown extends SuspiciousMemory {
   readonly code: readonly Instruction[] | undefined;
 }
 
-const digits = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+const digits = (bytes: Uint8Array) =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 const COLUMNS: readonly ListColumn<Shown>[] = [
   { field: "pid", type: "integer", value: ({ pid }) => pid },

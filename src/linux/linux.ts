@@ -8,14 +8,14 @@ import type { Checked, CheckOptions } from "./checks/check.js";
 import { CHECK_NAMES, type CheckName, listChecked } from "./checks/checks.js";
 import { type CoreOptions, type ProcessCore, readCore } from "./core/process-core.js";
 import { listFiles, type OpenFile, type OpenFileOptions } from "./files/file.js";
-import { LinuxKernel } from "./kernel.js";
-import { kernelData } from "./kernel-data.js";
-import { listLog } from "./log/log.js";
 import {
   type SuspiciousMemory,
   type SuspiciousMemoryOptions,
   suspiciousMemory,
 } from "./injected/suspicious-memory.js";
+import { LinuxKernel } from "./kernel.js";
+import { kernelData } from "./kernel-data.js";
+import { listLog } from "./log/log.js";
 import type { LogRecord } from "./log/log-record.js";
 import { type LoadedModule, listModules } from "./modules/module.js";
 import { readModuleTypes } from "./modules/module-types.js";

@@ -13,7 +13,11 @@ describe("ps --scan", () => {
     expect(status).toBe(0);
     const rows = jsonLines(out);
     expect(rows.map((row) => row.status)).toEqual(["listed", "listed", "listed"]);
-    expect(rows.find((row) => row.pid === 97)).toMatchObject({ missedBy: [], against: [], cache: "task_struct" });
+    expect(rows.find((row) => row.pid === 97)).toMatchObject({
+      missedBy: [],
+      against: [],
+      cache: "task_struct",
+    });
     expect(err).toBe("memtool: 65 listed, 1 idle; none is hidden\n");
   });
 
@@ -27,7 +31,9 @@ describe("malfind", () => {
   it("shows what speaks against memory, and its bytes", async () => {
     const { out, status } = await memtool(["malfind", "--pid", "97", ...ON_DUMP]);
     expect(status).toBe(0);
-    expect(out).toMatch(/^notice {2}97 guest {2}0x430000000000 to 0x430000010000 {2}r-xp\n {2}executable memory of no file\n0000430000000000 {2}66 3f/);
+    expect(out).toMatch(
+      /^notice {2}97 guest {2}0x430000000000 to 0x430000010000 {2}r-xp\n {2}executable memory of no file\n0000430000000000 {2}66 3f/,
+    );
   });
 
   it("has all of it in an object, addresses as text", async () => {
@@ -72,7 +78,10 @@ describe("code as text", () => {
   ] as const;
   it.each(cases)("of %s, %i bits", async (architecture, bits, digits, texts) => {
     const code = Uint8Array.from(Buffer.from(digits, "hex"));
-    const found = (await Disassembler.load()).disassemble(code, 0xffff_8000_0000_1000n, { architecture, bits });
+    const found = (await Disassembler.load()).disassemble(code, 0xffff_8000_0000_1000n, {
+      architecture,
+      bits,
+    });
     expect(found.map(({ text }) => text)).toEqual(texts);
     expect(found[0]?.address).toBe(bits === 64 ? 0xffff_8000_0000_1000n : found[0]?.address);
   });

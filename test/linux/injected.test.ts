@@ -1,6 +1,12 @@
 /** Rights of pages against those of their ranges, which no program can make by itself: the fixture with entries of page tables changed. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { listVmas, memoryOfTask, findProcess, type SuspiciousMemory, suspiciousMemory } from "../../src/linux/index.js";
+import {
+  findProcess,
+  listVmas,
+  memoryOfTask,
+  type SuspiciousMemory,
+  suspiciousMemory,
+} from "../../src/linux/index.js";
 import { PatchedKernel } from "../support/patched-kernel.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
@@ -45,7 +51,15 @@ afterAll(() => patched?.close());
 
 test("a sound guest has only the executable memory that its program asked for", () => {
   expect(before).toMatchObject([
-    { pid: 97, start: CODE, end: CODE_END, rights: "r-xp", kinds: ["anonymous"], severity: "notice", resident: 16 },
+    {
+      pid: 97,
+      start: CODE,
+      end: CODE_END,
+      rights: "r-xp",
+      kinds: ["anonymous"],
+      severity: "notice",
+      resident: 16,
+    },
   ]);
 });
 

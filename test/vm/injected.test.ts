@@ -91,6 +91,11 @@ describe("a guest with injected code and ended processes", () => {
     const byShape = scanned.filter(({ evidence }) => evidence.length > 0).map(({ address }) => address);
     const threads = await linux.tasks({ threads: true }).toArray();
     expect(threads.map(({ address }) => address).filter((each) => !byShape.includes(each))).toEqual([]);
-    expect(scanned.filter(({ status }) => status === "idle").map(({ comm }) => comm).sort()).toEqual(["swapper/0", "swapper/1"]);
+    expect(
+      scanned
+        .filter(({ status }) => status === "idle")
+        .map(({ comm }) => comm)
+        .sort(),
+    ).toEqual(["swapper/0", "swapper/1"]);
   });
 });

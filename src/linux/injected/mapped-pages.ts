@@ -1,6 +1,13 @@
 /** The pages that a process's page tables map, in the ranges that it has, and what these pages are. */
 import type { Routine } from "../../io/index.js";
-import { firstPage, kindOfRow, MAPPED, PAGE_BYTES, pageAddress, pageCount } from "../../paging/maps/run-pages.js";
+import {
+  firstPage,
+  kindOfRow,
+  MAPPED,
+  PAGE_BYTES,
+  pageAddress,
+  pageCount,
+} from "../../paging/maps/run-pages.js";
 import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import type { KernelData } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";

@@ -9,8 +9,8 @@ import type { KernelData } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
 import { place, record, word } from "../objects/record.js";
-import { readEntries } from "../pagecache/file-entries.js";
 import type { CachedRun } from "../pagecache/cached-file.js";
+import { readEntries } from "../pagecache/file-entries.js";
 import type { PageArray } from "../pages/index.js";
 
 /** A page of a file mapping that the process wrote to. */

@@ -164,7 +164,9 @@ class Finder {
       memory = memoryOfTask(this.#data.kernel, task);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      this.#report(damage(`the page table of process ${task.tgid}`, task.mm ?? 0n, "invalid", 0, error.message));
+      this.#report(
+        damage(`the page table of process ${task.tgid}`, task.mm ?? 0n, "invalid", 0, error.message),
+      );
       return [];
     }
     // (With page table isolation, the kernel's table for the process says that nothing may be executed.)
@@ -310,7 +312,17 @@ function strays(runs: readonly PageRun[], ranges: readonly NamedVma[]): Suspect[
       return;
     }
     const kinds: SuspicionKind[] = ["no range"];
-    found.push({ start, end, rights, path: undefined, kinds, runs: [part], modified: [], modifiedCount: 0, wrong: [] });
+    found.push({
+      start,
+      end,
+      rights,
+      path: undefined,
+      kinds,
+      runs: [part],
+      modified: [],
+      modifiedCount: 0,
+      wrong: [],
+    });
   };
   let i = 0;
   for (const run of runs) {

@@ -64,9 +64,9 @@ beforeAll(async () => {
 afterAll(() => patched?.close());
 
 test("a sound kernel hides none, and every listed thread is found by its shape", () => {
-  expect(clean.filter(({ status }) => status !== "listed").map(({ status, comm }) => `${status} ${comm}`)).toEqual([
-    "idle swapper/0",
-  ]);
+  expect(
+    clean.filter(({ status }) => status !== "listed").map(({ status, comm }) => `${status} ${comm}`),
+  ).toEqual(["idle swapper/0"]);
   const byShape = clean.filter(({ evidence }) => evidence.length > 0).map(({ address }) => address);
   expect(threads.length).toBeGreaterThan(60);
   expect(threads.map(({ address }) => address).filter((each) => !byShape.includes(each))).toEqual([]);
@@ -111,9 +111,13 @@ test("a copy of a task is told from a task by where its lists lead", () => {
 });
 
 test("all others are listed as before, and nothing is damaged", () => {
-  const others = scanned.filter(({ pid, status }) => ![96, 98, 100, 103].includes(pid ?? -1) && status !== "copy");
+  const others = scanned.filter(
+    ({ pid, status }) => ![96, 98, 100, 103].includes(pid ?? -1) && status !== "copy",
+  );
   expect(others.map(({ status, pid }) => [status, pid])).toEqual(
-    clean.filter(({ pid }) => ![96, 98, 100, 103].includes(pid ?? -1)).map(({ status, pid }) => [status, pid]),
+    clean
+      .filter(({ pid }) => ![96, 98, 100, 103].includes(pid ?? -1))
+      .map(({ status, pid }) => [status, pid]),
   );
   expect(damage).toEqual([]);
 });
