@@ -99,6 +99,7 @@ function blockOf(each: Shown, columns: number | undefined): string {
   if (zero === true || bytes.length === 0) return text;
   const dump = new HexDump(address, { columns });
   text += dump.data(bytes) + dump.end();
+  if (code?.length === 0) text += "  (no instruction begins here)\n";
   for (const instruction of code ?? []) {
     const { address: at, text: words } = instruction;
     text += `  ${hex(at)}  ${digits(instruction.bytes).padEnd(20)}  ${escapeText(words)}\n`;

@@ -17,6 +17,7 @@ import { type NamedVma, nameVmas } from "../tasks/vma-names.js";
 import { AnonymousFrames, mappedRuns, type PageRun, pagesIn, runsWithin } from "./mapped-pages.js";
 import { CachedPages, compareWithFile, type ModifiedPage } from "./modified-pages.js";
 import { suspicionText } from "./suspicion-text.js";
+import { userRoot } from "./user-root.js";
 
 /**
  * What is unusual about memory.
@@ -168,7 +169,9 @@ class Finder {
       );
       return [];
     }
-    const runs = yield* mappedRuns(memory, `the pages of process ${task.tgid}`, this.#report);
+    // (With page table isolation, the kernel's table for the process says that nothing may be executed.)
+    const users = this.#data.kernel.addressSpace(yield* userRoot(this.#data, task.root ?? 0));
+    const runs = yield* mappedRuns(users, `the pages of process ${task.tgid}`, this.#report);
     // (Two-level tables of x86 can't keep anything from being executed.)
     const tellsExecutable = memory.mmu.entryBytes > 4;
     const suspects: Suspect[] = [];
