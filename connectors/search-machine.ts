@@ -17,9 +17,9 @@ import type { Machine } from "./machine.js";
 import { nodeSearchHost, withNode } from "./search-host.js";
 import { startWorker } from "./start-worker.js";
 
-/** A thread takes some 30 ms of CPU time to start: as much as one needs for 256 MiB, or for 4 MiB where there are expressions. */
-const WORTHWHILE = 512 * 2 ** 20;
-const WORTHWHILE_REGEX = 32 * 2 ** 20;
+/** A thread takes some 30 ms of CPU time to start: and it has to compile its code. */
+const WORTHWHILE = 2 ** 30;
+const WORTHWHILE_REGEX = 256 * 2 ** 20;
 /** What reads is one thread: more than these would wait for it. */
 const MOST_HELPERS = 7;
 

@@ -65,12 +65,7 @@ export function literalFinder(wasm: Wasm, memory: FinderMemory, form: LiteralFor
 }
 
 /** The function that finds words of that size and order in a range. @throws as {@link literalFinder}. */
-export function rangeFinder(
-  wasm: Wasm,
-  memory: FinderMemory,
-  size: 4 | 8,
-  littleEndian: boolean,
-): FindRange {
+export function rangeFinder(wasm: Wasm, memory: FinderMemory, size: 4 | 8, littleEndian: boolean): FindRange {
   return finder(wasm, memory, `range ${size} ${littleEndian}`, () => rangeCode(size, littleEndian));
 }
 
@@ -219,18 +214,13 @@ function rangeCode(size: 4 | 8, littleEndian: boolean): WasmFunction {
           ...set(starts, i64x2.splat(i64.sub(get(start), sign))),
           ...set(lasts, i64x2.splat(i64.sub(get(last), sign))),
         ]
-      : [
-          ...set(starts, i32x4.splat(i32.wrap(get(start)))),
-          ...set(lasts, i32x4.splat(i32.wrap(get(last)))),
-        ]),
+      : [...set(starts, i32x4.splat(i32.wrap(get(start)))), ...set(lasts, i32x4.splat(i32.wrap(get(last))))]),
     ...block(
       loop(
         leaveIf(1, i32.gtU(i32.add(get(at), i32.const(TURN)), get(end))),
         ...beyond.map((local, k) => set(local, isBeyond(k))),
         when(
-          v128.anyTrue(
-            v128.not(v128.and(v128.and(get(12), get(13)), v128.and(get(14), get(15)))),
-          ),
+          v128.anyTrue(v128.not(v128.and(v128.and(get(12), get(13)), v128.and(get(14), get(15))))),
           set(bits, i32.or(i32.or(mask(0), mask(1)), i32.or(mask(2), mask(3)))),
           set(bits, i32.xor(get(bits), i32.const(2 ** (4 * lanes) - 1))),
           loop(

@@ -74,8 +74,7 @@ export class HelpedSearch {
   /** The part that was taken is needed no longer. */
   release(): void {
     const first = this.#puts.shift();
-    if (first !== undefined)
-      this.#inMemory[first.memory] = (this.#inMemory[first.memory] as number) - 1;
+    if (first !== undefined) this.#inMemory[first.memory] = (this.#inMemory[first.memory] as number) - 1;
   }
 
   close(): void {

@@ -2,8 +2,9 @@
  * One search that several threads take part in, in shared memory: the parts that were read and wait to be looked through, who has
  * claimed which, and what was found. Only one thread reads, and hands out the hits; it looks through parts too.
  */
-import type { AddressSpace } from "../memory/address-space.js";
+
 import type { Address } from "../io/packet-io.js";
+import type { AddressSpace } from "../memory/address-space.js";
 import { type SharedWasmMemory, WASM_PAGE, type Wasm } from "../wasm/platform.js";
 import { SLACK } from "./find-code.js";
 import type { Matcher, MatcherHost } from "./matchers.js";
@@ -166,7 +167,9 @@ export class TaskView {
   /** Whether a part was looked through; waits so many milliseconds for it. */
   isDone(sequence: number, patience: number): boolean {
     const done = this.#part(sequence) + DONE;
-    return Atomics.load(this.#words, done) === 1 || Atomics.wait(this.#words, done, 0, patience) !== "timed-out";
+    return (
+      Atomics.load(this.#words, done) === 1 || Atomics.wait(this.#words, done, 0, patience) !== "timed-out"
+    );
   }
 
   /** Hits of a pattern in a part that is done, and where it was left: -1 if there is no more. */

@@ -131,11 +131,7 @@ function helpedBy({ patterns, compiled, host, scanned }: Plan, abi: Abi): Helped
   }
 }
 
-function* searchAlone(
-  hits: Hits,
-  parts: IoSequence<ScanPart>,
-  matchers: readonly Matcher[],
-): Routine<void> {
+function* searchAlone(hits: Hits, parts: IoSequence<ScanPart>, matchers: readonly Matcher[]): Routine<void> {
   const cursor = parts.cursor();
   try {
     for (;;) {

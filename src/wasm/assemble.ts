@@ -191,7 +191,11 @@ export function assemble(
   const list = (...items: Code[]) => [...unsigned(items.length), ...items.flat()];
   const repeated = (count: number, type: number) => [...unsigned(count), type];
   const { i32: words, i64: longs, v128: vectors = 0 } = locals;
-  const all = [repeated(words, I32), repeated(longs, I64), ...(vectors === 0 ? [] : [repeated(vectors, V128)])];
+  const all = [
+    repeated(words, I32),
+    repeated(longs, I64),
+    ...(vectors === 0 ? [] : [repeated(vectors, V128)]),
+  ];
   const code = [...list(...all), ...body, END];
   // A shared memory has a maximum always; what is imported may have a lower one. (The threads proposal, "Binary format".)
   const limits =
@@ -202,14 +206,8 @@ export function assemble(
         : [0x01, ...unsigned(pages), ...unsigned(pages)];
   return Uint8Array.from([
     ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
-    ...section(
-      1,
-      list([0x60, ...list(...Array.from({ length: parameters }, () => [I32])), ...list([I32])]),
-    ),
-    ...section(
-      2,
-      list([...text("host"), ...text("memory"), 0x02, ...limits]),
-    ),
+    ...section(1, list([0x60, ...list(...Array.from({ length: parameters }, () => [I32])), ...list([I32])])),
+    ...section(2, list([...text("host"), ...text("memory"), 0x02, ...limits])),
     ...section(3, list([0])),
     ...section(7, list([...text(name), 0x00, 0x00])),
     ...section(10, list([...unsigned(code.length), ...code])),

@@ -20,7 +20,11 @@ export interface SharedWasmMemory {
 /** What the core needs of a host's `WebAssembly`; that object itself will do. */
 export interface Wasm {
   /** (With `shared`, it is a {@link SharedWasmMemory}.) */
-  readonly Memory: new (size: { initial: number; maximum: number; shared?: boolean }) => WasmMemory;
+  readonly Memory: new (size: {
+    initial: number;
+    maximum: number;
+    shared?: boolean;
+  }) => WasmMemory;
   readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object;
   /** (Of a module and its imports. Hosts' declarations of these differ.) */
   readonly Instance: new (
@@ -33,11 +37,7 @@ export interface Wasm {
 export const WASM_PAGE = 65_536;
 
 /** An instance whose memory is imported as `host.memory`. */
-export function instantiate(
-  wasm: Wasm,
-  module: object,
-  memory: WasmMemory | SharedWasmMemory,
-): WasmExports {
+export function instantiate(wasm: Wasm, module: object, memory: WasmMemory | SharedWasmMemory): WasmExports {
   const imports = { host: { memory } };
   return new wasm.Instance(module as never, imports as never).exports as WasmExports;
 }

@@ -110,7 +110,8 @@ describe("the assembler", () => {
       fc.property(vectors, (bytes) => {
         const [one, two] = [bytes.subarray(0, 16), bytes.subarray(16)];
         const view = new DataView(bytes.buffer, bytes.byteOffset);
-        const lanes = <T>(count: number, of: (lane: number) => T) => Array.from({ length: count }, (_, i) => of(i));
+        const lanes = <T>(count: number, of: (lane: number) => T) =>
+          Array.from({ length: count }, (_, i) => of(i));
         const go = (body: Code) => run(body, 0, 0, [...bytes]);
         const each = (of: (x: number, y: number) => number) =>
           bits([...one].map((x, i) => of(x, two[i] as number) === 1));
@@ -126,7 +127,9 @@ describe("the assembler", () => {
         const u32 = (i: number) => view.getUint32(4 * i, true);
         const u64 = (i: number) => view.getBigInt64(8 * i, true);
         expect(go(i32x4.bitmask(i32x4.gtU(a, b)))).toBe(bits(lanes(4, (i) => u32(i) > u32(4 + i))));
-        expect(go(i32x4.bitmask(i32x4.sub(a, b)))).toBe(bits(lanes(4, (i) => ((u32(i) - u32(4 + i)) | 0) < 0)));
+        expect(go(i32x4.bitmask(i32x4.sub(a, b)))).toBe(
+          bits(lanes(4, (i) => ((u32(i) - u32(4 + i)) | 0) < 0)),
+        );
         expect(go(i64x2.bitmask(i64x2.gtS(a, b)))).toBe(bits(lanes(2, (i) => u64(i) > u64(2 + i))));
         expect(go(i64x2.bitmask(i64x2.sub(a, b)))).toBe(
           bits(lanes(2, (i) => BigInt.asIntN(64, u64(i) - u64(2 + i)) < 0n)),
