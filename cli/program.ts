@@ -200,7 +200,7 @@ export async function run(
     .option("--hex <bytes>", "bytes, two digits each; ? stands for any digit", several)
     .option(
       "--regex <expression>",
-      "a JavaScript regular expression over bytes; matches of up to 256 bytes",
+      "a JavaScript regular expression over bytes; matches of up to 256 bytes; ^ and $ are the ends of readable memory",
       several,
     )
     .option("--u32 <number>", "an integer of 4 bytes, aligned", several)

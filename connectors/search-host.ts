@@ -1,5 +1,6 @@
 /** What Node does for a search. */
-import { type MatcherHost, MemtoolError, type SearchHost, type SearchOptions } from "../src/index.js";
+import { MemtoolError } from "../src/io/errors.js";
+import type { MatcherHost, SearchHost, SearchOptions } from "../src/search/index.js";
 import { hostWasm } from "./host-wasm.js";
 
 /** Milliseconds that an expression has for 1 MiB of memory. One that does not go wild takes some 10 to 100. */

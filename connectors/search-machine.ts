@@ -17,14 +17,15 @@ import type { Machine } from "./machine.js";
 import { nodeSearchHost, withNode } from "./search-host.js";
 import { startWorker } from "./start-worker.js";
 
-/** A thread takes some 30 ms of CPU time to start: as much as one needs for 128 MiB. */
-const WORTHWHILE = 128 * 2 ** 20;
+/** A thread takes some 30 ms of CPU time to start: and it has to compile its code. */
+const WORTHWHILE = 2 ** 30;
+const WORTHWHILE_REGEX = 256 * 2 ** 20;
 /** What reads is one thread: more than these would wait for it. */
 const MOST_HELPERS = 7;
 
 /** Options of {@link searchMachine}. */
 export interface SearchMachineOptions extends Omit<SearchOptions, "host"> {
-  /** Threads in all, with the one that asks; default one a processor, at most 8, and 1 where there is less than 128 MiB. */
+  /** Threads in all, with the one that asks; default one a processor, at most 8, and 1 where there is too little memory. */
   readonly threads?: number | undefined;
 }
 
@@ -63,8 +64,7 @@ export function searchMachine(
       `${machine.name} is no physical memory: use search(machine.ranges, …)`,
     );
   const { threads, ...rest } = options;
-  const isSmall = physical.map.bytesPresent < WORTHWHILE;
-  const count = threads === undefined ? (isSmall ? 0 : defaultHelpers()) : threads - 1;
+  const count = threads === undefined ? defaultHelpers(physical.map.bytesPresent, patterns) : threads - 1;
   if (!(Number.isInteger(count) && count >= 0 && count <= 63))
     throw new RangeError(`searchMachine: ${threads} threads: 1 to 64`);
   const helpers = new WorkerHelpers(count);
@@ -72,8 +72,9 @@ export function searchMachine(
   return handOut(hits, helpers);
 }
 
-function defaultHelpers(): number {
-  return Math.min(MOST_HELPERS, availableParallelism() - 1);
+function defaultHelpers(bytes: number, patterns: readonly SearchPattern[]): number {
+  const least = patterns.some((pattern) => "regex" in pattern) ? WORTHWHILE_REGEX : WORTHWHILE;
+  return bytes < least ? 0 : Math.min(MOST_HELPERS, availableParallelism() - 1);
 }
 
 async function* handOut(

@@ -1,6 +1,7 @@
 /** `memtool search`: prints hits with their owners, batch by batch. */
+import { search, searchMachine } from "../../connectors/search-machine.js";
 import { hex } from "../../src/io/index.js";
-import { search } from "../../src/search/index.js";
+import type { ScanHole } from "../../src/search/index.js";
 import { EXIT, statusOf } from "../errors.js";
 import { DamageSummary } from "../linux/listing.js";
 import { escapeText, toJson } from "../render/escape.js";
@@ -48,11 +49,12 @@ export async function searchCommand(session: Session, options: SearchCommandOpti
       batch = [];
     };
     const { ranges } = place;
-    for await (const { address, length, pattern } of search(place.space, patterns, {
-      ranges,
-      onHole: holes.add,
-      onProgress,
-    })) {
+    const searched = { ranges, onHole: holes.add, onProgress };
+    const hits =
+      place.space === session.machine.physical
+        ? searchMachine(session.machine, patterns, searched)
+        : search(place.space, patterns, searched);
+    for await (const { address, length, pattern } of hits) {
       batch.push({ address: BigInt(address), length, pattern: wanted.patterns[pattern]?.name ?? "" });
       found++;
       left--;

@@ -14,10 +14,11 @@ const MAX_REGEX_LENGTH = 65_536;
  *
  * - `hex`: bytes as two digits each, `?` for any nibble, `??` for any byte; spaces are fine. All hits, overlapping ones too.
  * - `text`, `utf16`: a string's bytes as UTF-8, or UTF-16 (little-endian unless told). `ignoreCase` is of ASCII letters.
- * - `regex`: over bytes as characters U+0000 to U+00FF; hits do not overlap; of a longer match, what there is within `maxLength` bytes
- *   (default 256, at most 64 KiB). Flags: `i`, `s`, `m`. `^` and `$` are where readable memory begins and ends (with `m`, lines too), and
- *   look-around sees `maxLength` bytes to either side at least. JavaScript backtracks: each place is tried with the 4 KiB (or
- *   `maxLength`) around it at most, but an expression that repeats what it repeats, such as `(a+)+b`, may take forever even so.
+ * - `regex`: over bytes as characters U+0000 to U+00FF; hits do not overlap. Flags: `i`, `s`, `m`. `^` and `$` are where readable memory
+ *   begins and ends (with `m`, lines too), look-around sees `maxLength` bytes at least (default 256, at most 64 KiB), and never does it
+ *   matter how memory is read. Of a match that is longer, what matches within `maxLength` bytes is the hit; none is, if the expression
+ *   has `$`, `\b`, `\B` or looks ahead. JavaScript backtracks, so an expression such as `(a+)+b` may take forever: in Node, the error
+ *   `REGEX_TIME` comes after 10 seconds for 1 MiB; elsewhere, search in a worker that you can end.
  * - `number`: an integer of `size` bytes in the target's byte order, at multiples of `align` (default: its size).
  * - `pointerTo`: a pointer of the target's size and order whose value lies in the range, at multiples of `align` (default: its size).
  */

@@ -8,6 +8,7 @@ import { packets } from "./packets.js";
 import { paging } from "./paging.js";
 import { readGroup } from "./reads.js";
 import { scale } from "./scale.js";
+import { searchGroup } from "./search.js";
 import { translation } from "./translation.js";
 
 /** In the order in which they run. */
@@ -21,5 +22,6 @@ export const GROUPS: readonly Group[] = [
   convert,
   latency,
   scale,
+  searchGroup,
   linux,
 ];

@@ -1,0 +1,108 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Machine, open, search, searchMachine } from "../../connectors/connectors.js";
+import { bound, nodeSearchHost } from "../../connectors/search-host.js";
+import type { ScanHole, SearchHit, SearchPattern } from "../../src/search/index.js";
+import { writeElf } from "../support/write-elf.js";
+
+const MIB = 2 ** 20;
+const PATTERNS: readonly SearchPattern[] = [
+  { text: "needle" },
+  { regex: /[a-z]{3,}/ },
+  { hex: "00 00 00 00 00 01" },
+  { number: 0x6c6465656en, size: 8, align: 1 },
+];
+
+let folder: string;
+let machine: Machine;
+
+/** 12 MiB in two ranges: few needles, some over where pieces end, and text that runs over such places. */
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "memtool-search-"));
+  const bytes = Buffer.alloc(12 * MIB, 1);
+  for (let i = 0; i < 300; i++) bytes.write("needle", (i * 7919 * 5) % (12 * MIB - 8), "latin1");
+  for (let at = MIB; at < 12 * MIB; at += MIB) bytes.write("needleneedle", at - 7, "latin1");
+  bytes.fill("abcdefghij", 2 * MIB - 5000, 2 * MIB + 5000, "latin1");
+  bytes.fill(0, 5 * MIB, 5 * MIB + 20_000);
+  const path = join(folder, "two.elf");
+  writeFileSync(
+    path,
+    writeElf([
+      { physical: 0, bytes: bytes.subarray(0, 7 * MIB + 100) },
+      { physical: 0x10000000, bytes: bytes.subarray(7 * MIB + 100) },
+    ]),
+  );
+  machine = await open(path, { kernel: "none" });
+});
+
+afterAll(async () => {
+  await machine.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const listed = async (hits: AsyncIterable<SearchHit>): Promise<SearchHit[]> => {
+  const list: SearchHit[] = [];
+  for await (const hit of hits) list.push(hit);
+  return list;
+};
+
+describe("searchMachine", () => {
+  test("finds what one thread finds, in the same order, with the same holes", async () => {
+    const physical = machine.physical as NonNullable<Machine["physical"]>;
+    const alone: ScanHole[] = [];
+    const together: ScanHole[] = [];
+    const at: bigint[] = [];
+    const ranges = { start: 0, end: 0x20000000 };
+    const expected = await listed(search(physical, PATTERNS, { ranges, onHole: (hole) => alone.push(hole) }));
+    const found = await listed(
+      searchMachine(machine, PATTERNS, {
+        ranges,
+        threads: 3,
+        piece: MIB / 4,
+        onHole: (hole) => together.push(hole),
+        onProgress: (address) => at.push(address),
+      }),
+    );
+    expect(expected.length).toBeGreaterThan(1000);
+    expect(found).toEqual(expected);
+    expect(together).toEqual(alone);
+    expect(at).toEqual(at.toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0)));
+  });
+
+  test("tells the address as a number too", async () => {
+    const [hit] = await listed(searchMachine(machine, [{ text: "needle" }], { threads: 1 }));
+    expect(hit).toEqual({ address: 0n, physical: 0, length: 6, pattern: 0 });
+  });
+
+  test("ends its threads when the loop ends early", async () => {
+    const others = process.getActiveResourcesInfo().length;
+    for await (const hit of searchMachine(machine, PATTERNS, { threads: 2 })) {
+      expect(hit.pattern).toBeLessThan(PATTERNS.length);
+      break;
+    }
+    expect(process.getActiveResourcesInfo().length).toBeLessThanOrEqual(others);
+  });
+
+  test("refuses patterns that can't be before anything starts", () => {
+    expect(() => searchMachine(machine, [{ hex: "0" }])).toThrow(/hex digits/);
+    expect(() => searchMachine(machine, [{ hex: "00" }], { threads: 0 })).toThrow(RangeError);
+  });
+});
+
+describe("a regular expression that tries endless ways", () => {
+  const endless: readonly SearchPattern[] = [{ regex: /(?:a+)+b/ }];
+  const host = { ...nodeSearchHost, bound: (work: () => void) => bound(work, 200) };
+
+  test("ends the search with an error that says what to do", async () => {
+    const path = join(folder, "a.raw");
+    writeFileSync(path, Buffer.alloc(8192, "a"));
+    const slow = await open(path, { kernel: "none" });
+    const physical = slow.physical as NonNullable<Machine["physical"]>;
+    await expect(listed(search(physical, endless, { host }))).rejects.toThrow(
+      /more than 0.2 s .* Do not repeat/,
+    );
+    await slow.close();
+  });
+});
