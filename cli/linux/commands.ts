@@ -5,6 +5,7 @@ import type { RowChoice } from "../rows/choice.js";
 import { addRowOptions, rowsOf } from "../rows/options.js";
 import type { GlobalOptions, Session } from "../session.js";
 import { BANNER } from "./banner.js";
+import { BASH } from "./bash.js";
 import { CAPABILITIES_COMMAND } from "./capabilities.js";
 import { CGROUPS } from "./cgroups.js";
 import { CHECK } from "./check.js";
@@ -57,6 +58,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   CAPABILITIES_COMMAND,
   PTRACE,
   ENV,
+  BASH,
   KTHREADS,
   STACKS_COMMAND,
   MODULES,

@@ -1,7 +1,6 @@
 /** `memtool search`: prints hits with their owners, batch by batch. */
 import { search, searchMachine } from "../../connectors/search-machine.js";
 import { hex } from "../../src/io/index.js";
-import type { ScanHole } from "../../src/search/index.js";
 import { EXIT, statusOf } from "../errors.js";
 import { DamageSummary } from "../linux/listing.js";
 import { escapeText, toJson } from "../render/escape.js";

@@ -218,6 +218,7 @@ export type { TimerOwner } from "./time/timer-owners.js";
 export { listTtys, type Tty, type TtyOptions, type TtyUser } from "./tty/tty.js";
 export { listTtyDrivers, type TtyDriver, type TtyRange, ttyRanges } from "./tty/tty-driver.js";
 export * from "./types/index.js";
+export { type BashHistoryOptions, listBashHistory, type ShellCommand } from "./userland/bash-history.js";
 export {
   type ElfOptions,
   type FoundElf,

@@ -30,6 +30,7 @@ import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arg
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
 import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 import type { Btf } from "./types/btf/btf.js";
+import { type BashHistoryOptions, listBashHistory, type ShellCommand } from "./userland/bash-history.js";
 import { type ElfOptions, type FoundElf, listElfs } from "./userland/elf.js";
 import { type LibraryOptions, type LoadedLibrary, listLibraries } from "./userland/library.js";
 import { loadUserSymbols, type UserSymbolTable } from "./userland/process-symbols.js";
@@ -146,6 +147,11 @@ export class Linux extends LinuxKernel {
   /** What the dynamic linkers of all processes, or of one, have loaded, and what lies in their memory beside that. */
   libraries(options: LibraryOptions = {}): IoSequence<LoadedLibrary> {
     return listLibraries(this, options);
+  }
+
+  /** Commands that shells called bash remember, or the process of a number. */
+  bashHistory(options: BashHistoryOptions = {}): IoSequence<ShellCommand> {
+    return listBashHistory(this, options);
   }
 
   /**
