@@ -1,9 +1,11 @@
 /** The commands and their options. What a command does is in commands/. */
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { FORMATS } from "../src/formats/index.js";
+import { COMPARED } from "../src/linux/index.js";
 import { MMU_FORMATS, NESTED_FORMATS } from "../src/paging/index.js";
 import { type ConvertCommandOptions, convert, convertOptions } from "./commands/convert.js";
 import { type CoverageCommandOptions, coverage, parseBlock } from "./commands/coverage.js";
+import { type DiffCommandOptions, diff, diffWanted } from "./commands/diff.js";
 import { info } from "./commands/info.js";
 import { checkMapsOptions, type MapsCommandOptions, maps } from "./commands/maps.js";
 import { type ReadCommandOptions, read, readOptions } from "./commands/read.js";
@@ -39,7 +41,7 @@ import { type Environment, type GlobalOptions, type Purpose, purposeOf, Session 
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 
-const COMMANDS = `info, coverage, read, search, strings, yara, translate, maps, roots, symbols, write, convert, run, repl, completion, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
+const COMMANDS = `info, coverage, read, search, strings, yara, translate, maps, roots, symbols, write, convert, diff, run, repl, completion, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
 
 const EPILOGUE = `
 Addresses are 0x…, decimal or a kernel symbol, each with +offset or -offset: init_task+0x10.
@@ -395,6 +397,22 @@ export async function run(
     .action((path: string | undefined, options: ConvertCommandOptions) => {
       const parsed = convertOptions(path, options);
       return session((opened) => convert(opened, parsed.path, parsed.options), "convert");
+    });
+
+  addRowOptions(program.command("diff"))
+    .description(
+      "what changed from one target to another, two dumps of a machine or a dump and a live one: processes, modules, open files, " +
+        "sockets, mounts, functions' code, pages of cached files and of physical memory",
+    )
+    .argument("[before]", "a dump, or a connector such as qemu:vm1; left out where -f or -c names it")
+    .argument("[after]", "the same; options of the target (--map, --symbols) count for both")
+    .option("--only <what>", `some of it, with commas between: ${COMPARED.join(", ")}`)
+    .option("--pages", "each range of pages that differ, or that only one has, rather than their sum")
+    .addHelpText("after", example(`diff ${FIXTURE} ${FIXTURE}`))
+    .action(async (before: string | undefined, after: string | undefined, options: DiffCommandOptions) => {
+      const args = [before, after].filter((each) => each !== undefined);
+      const wanted = diffWanted(args, options, program.opts<GlobalOptions>());
+      status = await diff(wanted, environment, rowsOf(program, "diff", options));
     });
 
   program

@@ -84,7 +84,11 @@ export function targetOf(options: GlobalOptions, env: Environment["env"]): OpenT
       "no target: give a dump with -f FILE, a connector with -c (such as -c proc:1234), or set MEMTOOL_TARGET to either",
     );
   }
-  // A connector by the name in front of its first colon, else a path.
+  return targetNamed(given);
+}
+
+/** A connector by the name in front of its first colon, else a path. */
+export function targetNamed(given: string): string | { readonly connector: string } {
   const name = given.split(":", 1)[0] as string;
   return given.includes(":") && listConnectors().has(name) ? { connector: given } : given;
 }

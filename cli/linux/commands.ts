@@ -35,6 +35,7 @@ import { PTRACE } from "./ptrace.js";
 import { SLABS } from "./slabs.js";
 import { SOCKETS } from "./sockets.js";
 import { STACKS_COMMAND } from "./stacks.js";
+import { TIMELINE } from "./timeline.js";
 import { TIMERS } from "./timers.js";
 import { TTY } from "./tty.js";
 import { TYPES } from "./types.js";
@@ -64,6 +65,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   MODULES,
   EBPF,
   DMESG,
+  TIMELINE,
   IOMEM,
   CPUS,
   SLABS,

@@ -12,6 +12,31 @@ export {
 export { type Cgroup, type CgroupOptions, listCgroups } from "./cgroups/cgroup.js";
 export type { Checked, CheckNote, CheckOptions, CheckSeverity } from "./checks/check.js";
 export { CHECK_NAMES, type CheckName, checkNamed, describeCheck, listChecked } from "./checks/checks.js";
+export { type BootComparison, compareBoots, describeBoots } from "./compare/boots.js";
+export { type ChangedFile, diffCachedFiles } from "./compare/cached-files.js";
+export type {
+  ChangeKind,
+  ComparedPart,
+  ComparedValue,
+  CompareOptions,
+  Difference,
+  DifferenceKind,
+  FieldChange,
+} from "./compare/difference.js";
+export { diffFiles } from "./compare/files.js";
+export {
+  COMPARED,
+  type ComparedMachine,
+  type ComparedName,
+  type DiffMachinesOptions,
+  diffMachines,
+  type MachineDifference,
+} from "./compare/machines.js";
+export { diffModules } from "./compare/modules.js";
+export { diffMounts } from "./compare/mounts.js";
+export { diffProcesses } from "./compare/processes.js";
+export { diffSockets } from "./compare/sockets.js";
+export { type ChangedText, diffText } from "./compare/text.js";
 export {
   type ConfigOption,
   type KernelConfig,
@@ -213,8 +238,17 @@ export { TASK_STATES } from "./tasks/task-state.js";
 export { listTraced, type Traced, type TracedOptions } from "./tasks/traced.js";
 export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 export type { PageCounts } from "./tasks/vma-pages.js";
+export { isoTime, type KernelClocks, readClocks } from "./time/clocks.js";
 export { type KernelTimer, listTimers, type TimerOptions } from "./time/timer.js";
 export type { TimerOwner } from "./time/timer-owners.js";
+export {
+  TIMELINE_KINDS,
+  type TimelineClock,
+  type TimelineEntry,
+  type TimelineKind,
+  type TimelineOptions,
+} from "./timeline/entry.js";
+export { listTimeline } from "./timeline/timeline.js";
 export { listTtys, type Tty, type TtyOptions, type TtyUser } from "./tty/tty.js";
 export { listTtyDrivers, type TtyDriver, type TtyRange, ttyRanges } from "./tty/tty-driver.js";
 export * from "./types/index.js";

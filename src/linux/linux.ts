@@ -29,6 +29,9 @@ import { type ScannedTask, type ScanTasksOptions, scanTasks } from "./task-scan/
 import { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arguments.js";
 import { listTasks, memoryOfTask, needTask, type Task, type TaskOptions } from "./tasks/task.js";
 import { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
+import { type KernelClocks, readClocks } from "./time/clocks.js";
+import type { TimelineEntry, TimelineOptions } from "./timeline/entry.js";
+import { listTimeline } from "./timeline/timeline.js";
 import type { Btf } from "./types/btf/btf.js";
 import { type BashHistoryOptions, listBashHistory, type ShellCommand } from "./userland/bash-history.js";
 import { type ElfOptions, type FoundElf, listElfs } from "./userland/elf.js";
@@ -132,6 +135,16 @@ export class Linux extends LinuxKernel {
   /** Executable memory of all processes, or of one, that is not a program's file as it is. */
   suspiciousMemory(options: SuspiciousMemoryOptions = {}): IoSequence<SuspiciousMemory> {
     return suspiciousMemory(this, options);
+  }
+
+  /** What time it is in the kernel, by each of its clocks; `undefined` if nothing tells it. */
+  clocks(options: DamageOptions = {}): Io<KernelClocks | undefined> {
+    return readClocks(this, options);
+  }
+
+  /** Everything that carries a time, the oldest first: processes, the log, files, timers; see {@link listTimeline}. */
+  timeline(options: TimelineOptions = {}): IoSequence<TimelineEntry> {
+    return listTimeline(this, options);
   }
 
   /** BPF's programs, maps and links. */

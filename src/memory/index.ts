@@ -3,6 +3,12 @@
 export { PAGE_SIZE, PageSlab } from "../io/page-slab.hot.js";
 export { AddressSpace, type AddressSpaceOptions } from "./address-space.js";
 export type { Chunk } from "./chunks.js";
+export {
+  type ComparedRange,
+  type ComparedState,
+  type CompareMemoryOptions,
+  compareMemory,
+} from "./compare-memory.js";
 export { type AddressColumn, Gathered } from "./gather.js";
 export { PageCache, type PageCacheCounters, type PageCacheOptions, withPageCache } from "./page-cache.hot.js";
 export {

@@ -84,6 +84,19 @@ function* cachedFilesRoutine(
   log.end();
 }
 
+/** Addresses of every inode that is on the list of its file system, or that a process has open or maps; each once. @internal */
+export function* inodeAddresses(data: KernelData, report: OnDamage): Routine<bigint[]> {
+  const tasks = yield* readTasks(data, {}, report);
+  const users = yield* mappingUsers(data, tasks, report);
+  const found = new Set<bigint>();
+  for (const sb of yield* superBlocks(data, users, report)) {
+    for (const inode of yield* inodesOf(data, sb, report)) found.add(inode);
+  }
+  const spaces = yield* readEach(data, SPACE, [...users.keys()], "an address_space", report);
+  for (const space of spaces) if (space?.host !== undefined && space.host !== 0n) found.add(space.host);
+  return [...found];
+}
+
 /** Addresses of every `struct super_block`. */
 function* superBlocks(
   data: KernelData,

@@ -20,7 +20,7 @@ const TIMEKEEPER = record("timekeeper", {
 });
 
 /** Clocks are set up with shifts of at most 32 (include/linux/clocksource.h). */
-const MAX_SHIFT = 32;
+export const MAX_SHIFT = 32;
 
 /** The kernel's time; `undefined` for what nothing tells. */
 export interface KernelTime {
@@ -40,9 +40,8 @@ export function* readTime(data: KernelData, report: OnDamage): Routine<KernelTim
 
 function* monotonicTime(data: KernelData, report: OnDamage): Routine<bigint | undefined> {
   const { types, memory } = data;
-  const core = yield* symbolAddress(data, "timekeeper_data", "tk_core");
-  if (core === undefined || !hasStruct(types, "timekeeper")) return undefined;
-  const at = core + timekeeperOffset(data);
+  const at = yield* timekeeperAddress(data);
+  if (at === undefined) return undefined;
   const [row] = yield* TIMEKEEPER.on(types).read(memory, [at]);
   if (row?.value === undefined) {
     report(damage("the timekeeper", at, "unreadable", row?.fault));
@@ -54,6 +53,14 @@ function* monotonicTime(data: KernelData, report: OnDamage): Routine<bigint | un
     return undefined;
   }
   return base + (fraction >> BigInt(shift));
+}
+
+/** Where the timekeeper is; `undefined` if nothing names it. */
+export function* timekeeperAddress(data: KernelData): Routine<bigint | undefined> {
+  const core = yield* symbolAddress(data, "timekeeper_data", "tk_core");
+  return core === undefined || !hasStruct(data.types, "timekeeper")
+    ? undefined
+    : core + timekeeperOffset(data);
 }
 
 function timekeeperOffset({ types, kernel }: KernelData): bigint {
