@@ -347,13 +347,11 @@ export async function run(
     .option("--only <what>", `some of it, with commas between: ${COMPARED.join(", ")}`)
     .option("--pages", "each range of pages that differ, or that only one has, rather than their sum")
     .addHelpText("after", example(`diff ${FIXTURE} ${FIXTURE}`))
-    .action(
-      async (before: string | undefined, after: string | undefined, options: DiffCommandOptions) => {
-        const args = [before, after].filter((each) => each !== undefined);
-        const wanted = diffWanted(args, options, program.opts<GlobalOptions>());
-        status = await diff(wanted, environment, rowsOf(program, "diff", options));
-      },
-    );
+    .action(async (before: string | undefined, after: string | undefined, options: DiffCommandOptions) => {
+      const args = [before, after].filter((each) => each !== undefined);
+      const wanted = diffWanted(args, options, program.opts<GlobalOptions>());
+      status = await diff(wanted, environment, rowsOf(program, "diff", options));
+    });
 
   program
     .command("run")

@@ -51,7 +51,9 @@ export function diffWanted(
   }
   const [first, second] = args;
   if (first === undefined) {
-    throw new UsageError("no target to compare with: diff BEFORE AFTER, each a dump or a connector (qemu:vm1)");
+    throw new UsageError(
+      "no target to compare with: diff BEFORE AFTER, each a dump or a connector (qemu:vm1)",
+    );
   }
   const { file: _file, connector: _connector, ...rest } = globals;
   const named = (text: string): GlobalOptions => {
@@ -195,7 +197,9 @@ async function compare(
     }
   })();
   const status = await showList(before, counted, COLUMNS, damage);
-  const missing = parts.filter(({ why, notCompared, compared }) => why !== "" && (notCompared > 0 || compared === 0));
+  const missing = parts.filter(
+    ({ why, notCompared, compared }) => why !== "" && (notCompared > 0 || compared === 0),
+  );
   if (before.isForPrograms) {
     const told = missing.map((part) => `${NAMES[part.kind]}: ${notComparedText(part)}`);
     if (told.length > 0) before.warn("not everything was compared:", told);
@@ -219,10 +223,14 @@ function summaryText(
       const count = counts.get(`${kind} ${change}`);
       return count === undefined ? [] : [`${count} ${change}`];
     });
-    const unit = kind === "text" ? " (functions)" : kind === "cached-file" ? " (files)" : kind === "pages" ? "" : "";
+    const unit =
+      kind === "text" ? " (functions)" : kind === "cached-file" ? " (files)" : kind === "pages" ? "" : "";
     const found = changes.length === 0 ? "no difference" : `${changes.join(", ")}${unit}`;
     const more = part.why === "" ? "" : `; ${notComparedText(part)}`;
-    lines.push([NAMES[kind] ?? kind, `${compared} compared: ${kind === "pages" && changes.length > 0 ? "see above" : found}${more}`]);
+    lines.push([
+      NAMES[kind] ?? kind,
+      `${compared} compared: ${kind === "pages" && changes.length > 0 ? "see above" : found}${more}`,
+    ]);
   }
   return fieldLines(lines);
 }

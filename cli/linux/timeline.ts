@@ -12,7 +12,7 @@ import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<TimelineEntry>[] = [
   { field: "time", title: "TIME", value: ({ time }) => isoTime(time) },
-  { field: "nanoseconds", type: "integer", value: ({ time }) => time, cell: ({ time }) => time.toString() },
+  { field: "nanoseconds", type: "integer", value: ({ time }) => time },
   { field: "kind", title: "KIND", value: ({ kind }) => kind },
   {
     field: "pid",
@@ -23,7 +23,7 @@ const COLUMNS: readonly ListColumn<TimelineEntry>[] = [
     cell: ({ pid }) => pid?.toString() ?? "",
   },
   { field: "clock", title: "CLOCK", value: ({ clock }) => clock },
-  { field: "stamp", type: "integer", value: ({ stamp }) => stamp.toString() },
+  { field: "stamp", type: "integer", value: ({ stamp }) => stamp },
   { field: "text", title: "WHAT", value: ({ text }) => text },
   { field: "address", type: "address", value: ({ address }) => address },
   { field: "doubt", title: "DOUBT", value: ({ doubt }) => doubt, cell: ({ doubt }) => doubt ?? "" },
@@ -36,7 +36,10 @@ export const TIMELINE: KernelCommand = {
     "everything that carries a time, the oldest first (UTC): processes and threads, when they last ran, the log, files, BPF programs, timers",
   options: [
     ["--kind <kinds>", `only some, with commas between: ${TIMELINE_KINDS.join(", ")}`],
-    ["--since <time>", "not what is before: 2026-03-01T12:00:00Z, 2026-03-01 (UTC), or -10m: so long before now"],
+    [
+      "--since <time>",
+      "not what is before: 2026-03-01T12:00:00Z, 2026-03-01 (UTC), or -10m: so long before now",
+    ],
     ["--until <time>", "only what is before: the same"],
     ["--future", "timers that are still to expire, too"],
   ],
@@ -92,15 +95,22 @@ function momentOf(name: string, options: CommandOptions): ((now: bigint) => bigi
   const [, day = "", time = "00:00", fraction = "", zone = "Z"] = match ?? [];
   const seconds = Date.parse(`${day}T${time.length === 5 ? `${time}:00` : time}${zone}`) / 1000;
   if (match === null || !Number.isSafeInteger(seconds)) {
-    throw new UsageError(`--${name} ${text}: no time: 2026-03-01T12:00:00Z, 2026-03-01, or -10m (s, m, h, d before now)`);
+    throw new UsageError(
+      `--${name} ${text}: no time: 2026-03-01T12:00:00Z, 2026-03-01, or -10m (s, m, h, d before now)`,
+    );
   }
   const moment = BigInt(seconds) * SECOND + BigInt(fraction.padEnd(9, "0"));
   return () => moment;
 }
 
 /** The kernel's now, where a moment is said from it on. */
-async function needsNow(options: CommandOptions, kernel: Parameters<typeof listTimeline>[0]): Promise<bigint> {
-  const isRelative = [options.since, options.until].some((text) => typeof text === "string" && text.startsWith("-"));
+async function needsNow(
+  options: CommandOptions,
+  kernel: Parameters<typeof listTimeline>[0],
+): Promise<bigint> {
+  const isRelative = [options.since, options.until].some(
+    (text) => typeof text === "string" && text.startsWith("-"),
+  );
   if (!isRelative) return 0n;
   const damage = () => {};
   return (await readClocks(kernel, { onDamage: damage }))?.realtime ?? 0n;

@@ -220,6 +220,9 @@ export { TASK_STATES } from "./tasks/task-state.js";
 export { listTraced, type Traced, type TracedOptions } from "./tasks/traced.js";
 export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 export type { PageCounts } from "./tasks/vma-pages.js";
+export { isoTime, type KernelClocks, readClocks } from "./time/clocks.js";
+export { type KernelTimer, listTimers, type TimerOptions } from "./time/timer.js";
+export type { TimerOwner } from "./time/timer-owners.js";
 export {
   TIMELINE_KINDS,
   type TimelineClock,
@@ -228,9 +231,6 @@ export {
   type TimelineOptions,
 } from "./timeline/entry.js";
 export { listTimeline } from "./timeline/timeline.js";
-export { isoTime, type KernelClocks, readClocks } from "./time/clocks.js";
-export { type KernelTimer, listTimers, type TimerOptions } from "./time/timer.js";
-export type { TimerOwner } from "./time/timer-owners.js";
 export { listTtys, type Tty, type TtyOptions, type TtyUser } from "./tty/tty.js";
 export { listTtyDrivers, type TtyDriver, type TtyRange, ttyRanges } from "./tty/tty-driver.js";
 export * from "./types/index.js";

@@ -102,7 +102,10 @@ export function* cachedFilesOf(sink: Sink<Difference<ChangedFile>>, pair: Kernel
   });
 }
 
-function keyOf(pair: KernelPair, { address, inode, device, path, blockDevice }: CachedFile): string | undefined {
+function keyOf(
+  pair: KernelPair,
+  { address, inode, device, path, blockDevice }: CachedFile,
+): string | undefined {
   if (pair.sameBoot) return `${address} ${inode} ${device}`;
   if (typeof blockDevice === "string") return `block device ${blockDevice}`;
   return path === undefined ? undefined : `${path} ${device}`;
@@ -114,7 +117,10 @@ function* compareFile(
   before: CachedFile,
   after: CachedFile,
 ): Routine<{ ranges: FileRange[]; pages: number; compared: number }> {
-  const memories = [cachedFileMemory(pair.kernels[0], before), cachedFileMemory(pair.kernels[1], after)] as const;
+  const memories = [
+    cachedFileMemory(pair.kernels[0], before),
+    cachedFileMemory(pair.kernels[1], after),
+  ] as const;
   const ranges: { start: number; end: number }[] = [];
   let pages = 0;
   let compared = 0;
@@ -171,6 +177,8 @@ function pagesOf(ranges: readonly FileRange[]): number {
 const LISTED = 4;
 
 function textOf({ ranges }: { readonly ranges: readonly FileRange[] }): string {
-  const shown = ranges.slice(0, LISTED).map(({ start, end }) => `0x${start.toString(16)}-0x${end.toString(16)}`);
+  const shown = ranges
+    .slice(0, LISTED)
+    .map(({ start, end }) => `0x${start.toString(16)}-0x${end.toString(16)}`);
   return ranges.length > LISTED ? `${shown.join(", ")} …` : shown.join(", ");
 }

@@ -1,8 +1,16 @@
 /** What a difference between two machines is, and how two lists are compared. */
-import { type Damage, type DamageOptions, DamageLog, type OnDamage } from "../objects/damage.js";
+import { type Damage, DamageLog, type DamageOptions, type OnDamage } from "../objects/damage.js";
 
 /** What is compared. */
-export type DifferenceKind = "process" | "module" | "file" | "socket" | "mount" | "text" | "cached-file" | "pages";
+export type DifferenceKind =
+  | "process"
+  | "module"
+  | "file"
+  | "socket"
+  | "mount"
+  | "text"
+  | "cached-file"
+  | "pages";
 
 /**
  * `appeared`: only the second has it. `gone`: only the first. `changed`: both, and they are not the same. `not-compared`: of pages, only
@@ -155,7 +163,12 @@ export function* compareLists<T>(
     compared++;
     yield only("appeared", item);
   }
-  onPart?.({ kind, compared, notCompared: unknown, why: unknown === 0 ? "" : "what tells them apart can't be read" });
+  onPart?.({
+    kind,
+    compared,
+    notCompared: unknown,
+    why: unknown === 0 ? "" : "what tells them apart can't be read",
+  });
 }
 
 /** Fields that both know, and that are not equal. @internal */

@@ -8,7 +8,7 @@ import type { Mount } from "../mounts/mount.js";
 import type { KernelSocket } from "../net/socket.js";
 import type { Task } from "../tasks/task.js";
 import { type BootComparison, bootsRoutine } from "./boots.js";
-import { cachedFilesOf, type ChangedFile } from "./cached-files.js";
+import { type ChangedFile, cachedFilesOf } from "./cached-files.js";
 import type { CompareOptions, Difference, DifferenceKind } from "./difference.js";
 import { filesOf } from "./files.js";
 import { modulesOf } from "./modules.js";
@@ -68,7 +68,8 @@ export function diffMachines(
   options: DiffMachinesOptions = {},
 ): IoSequence<MachineDifference> {
   const scheduler = (before.physical ?? before.kernel?.memory)?.scheduler;
-  if (scheduler === undefined) throw new MemtoolError("NO_PHYSICAL", "the first target has no physical memory");
+  if (scheduler === undefined)
+    throw new MemtoolError("NO_PHYSICAL", "the first target has no physical memory");
   return IoSequence.of(scheduler, machinesRoutine, before, after, options);
 }
 
@@ -84,7 +85,10 @@ function* machinesRoutine(
   const needsKernel = only.some((name) => name !== "pages");
   if ((first === undefined || second === undefined) && needsKernel) {
     const side = first === undefined ? "first" : "second";
-    throw new MemtoolError("NO_KERNEL", `no kernel was found in the ${side} target: only pages can be compared`);
+    throw new MemtoolError(
+      "NO_KERNEL",
+      `no kernel was found in the ${side} target: only pages can be compared`,
+    );
   }
   let pair: KernelPair | undefined;
   if (first !== undefined && second !== undefined) {
@@ -149,7 +153,10 @@ function* pagesOf(
   const { physical: second } = after;
   if (first === undefined || second === undefined) {
     const side = first === undefined ? "first" : "second";
-    throw new MemtoolError("NO_PHYSICAL", `the ${side} target has no physical memory: pages can't be compared`);
+    throw new MemtoolError(
+      "NO_PHYSICAL",
+      `the ${side} target has no physical memory: pages can't be compared`,
+    );
   }
   const sums = { changed: 0, before: 0, after: 0, neither: 0 };
   let same = 0;

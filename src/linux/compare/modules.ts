@@ -42,7 +42,9 @@ export function* modulesOf(sink: Sink<Difference<LoadedModule>>, pair: KernelPai
       key: ({ name }) => name,
       what: ({ name }) => name ?? "?",
       fields: (module) => ({
-        ...(pair.sameBoot ? { address: module.address, module: module.module, references: module.references } : {}),
+        ...(pair.sameBoot
+          ? { address: module.address, module: module.module, references: module.references }
+          : {}),
         size: module.size,
         state: module.state,
         // (Who uses it is a list of no order.)

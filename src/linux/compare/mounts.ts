@@ -30,7 +30,9 @@ function* mountsRoutine(
 
 /** @internal */
 export function* mountsOf(sink: Sink<Difference<Mount>>, pair: KernelPair): Routine<void> {
-  const [first, second] = yield* pair.read((kernel, options) => listMounts(kernel, { ...options, all: true }));
+  const [first, second] = yield* pair.read((kernel, options) =>
+    listMounts(kernel, { ...options, all: true }),
+  );
   const differences = compareLists(
     first,
     second,

@@ -67,7 +67,9 @@ export class KernelPair {
   *processKeys(): Routine<Sides<ReadonlyMap<number, string>>> {
     const [before, after] = yield* this.tasks();
     const keys = ({ items }: ReadList<Task>) =>
-      new Map(items.flatMap((task) => (task.pid === undefined ? [] : [[task.pid, this.processKey(task) ?? "?"]])));
+      new Map(
+        items.flatMap((task) => (task.pid === undefined ? [] : [[task.pid, this.processKey(task) ?? "?"]])),
+      );
     return [keys(before), keys(after)];
   }
 

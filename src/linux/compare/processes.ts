@@ -62,7 +62,13 @@ export function* processesOf(sink: Sink<Difference<Task>>, pair: KernelPair): Ro
         const lasting = { comm, exe, uid, gid };
         if (!pair.sameBoot) return lasting;
         const { state, ppid } = task;
-        return { state, ppid, ...lasting, traced: raw.ptrace === undefined ? undefined : raw.ptrace !== 0, threads };
+        return {
+          state,
+          ppid,
+          ...lasting,
+          traced: raw.ptrace === undefined ? undefined : raw.ptrace !== 0,
+          threads,
+        };
       },
     },
     pair.options.onPart,
@@ -83,11 +89,29 @@ function* factsOf(
   report: OnDamage,
 ): Routine<ReadonlyMap<Task, Facts>> {
   const data = yield* kernelData(kernel);
-  const mms = yield* readEach(data, MM, tasks.map(({ mm }) => mm), "an mm_struct", report);
-  const files = yield* readEach(data, FILE, mms.map((mm) => mm?.exe), "a file", report);
+  const mms = yield* readEach(
+    data,
+    MM,
+    tasks.map(({ mm }) => mm),
+    "an mm_struct",
+    report,
+  );
+  const files = yield* readEach(
+    data,
+    FILE,
+    mms.map((mm) => mm?.exe),
+    "a file",
+    report,
+  );
   const pairs = files.map((file) => ({ mount: file?.mount ?? 0n, dentry: file?.dentry ?? 0n }));
   const paths = yield* new PathResolver(data, report).locate(pairs);
-  const signals = yield* readEach(data, SIGNAL, tasks.map(({ raw }) => raw.signal), "a signal_struct", report);
+  const signals = yield* readEach(
+    data,
+    SIGNAL,
+    tasks.map(({ raw }) => raw.signal),
+    "a signal_struct",
+    report,
+  );
   return new Map(
     tasks.map((task, i) => {
       const path = paths[i];

@@ -57,9 +57,16 @@ export function* socketsOf(sink: Sink<Difference<KernelSocket>>, pair: KernelPai
 }
 
 function textOf({ protocol, local, remote, path, netlink, state }: KernelSocket): string {
-  const ends = [endText(local), remote?.port === 0 ? null : endText(remote)].filter((end) => typeof end === "string");
+  const ends = [endText(local), remote?.port === 0 ? null : endText(remote)].filter(
+    (end) => typeof end === "string",
+  );
   const link = netlink === null ? [] : [netlink.protocol, `port ${netlink.portid ?? "?"}`];
-  const parts = [protocol ?? "?", ...link, ...(path === null || path === undefined ? [] : [path]), ends.join(" to ")];
+  const parts = [
+    protocol ?? "?",
+    ...link,
+    ...(path === null || path === undefined ? [] : [path]),
+    ends.join(" to "),
+  ];
   if (state !== undefined && protocol?.startsWith("tcp") === true) parts.push(state);
   return parts.filter((part) => part !== "").join(" ");
 }

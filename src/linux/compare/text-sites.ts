@@ -164,7 +164,12 @@ function jumpSize({ memory }: KernelData): bigint {
 const CALL_SIZE = 8n;
 
 /** Reads a table; nothing of one that can't be, or that has holes: what is not known explains nothing. */
-function* tableAt({ memory }: KernelData, at: bigint, size: bigint, step: bigint): Routine<DataView | undefined> {
+function* tableAt(
+  { memory }: KernelData,
+  at: bigint,
+  size: bigint,
+  step: bigint,
+): Routine<DataView | undefined> {
   if (at === 0n || size <= 0n || size / step > BigInt(MAX_SITES)) return undefined;
   const { bytes, holes } = yield* memory.readPartial(at, Number(size));
   return holes.length > 0 ? undefined : new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -215,15 +220,22 @@ function instructionOf(architecture: string, address: bigint, code: Uint8Array):
 }
 
 /** arch/x86/include/asm/nops.h; arch/x86/kernel/static_call.c (`xor5rax`, `retinsn`). */
-function x86Instruction(width: number, address: bigint, code: Uint8Array, view: DataView): Instruction | undefined {
+function x86Instruction(
+  width: number,
+  address: bigint,
+  code: Uint8Array,
+  view: DataView,
+): Instruction | undefined {
   const starts = (...bytes: number[]) => bytes.every((byte, i) => code[i] === byte);
   const to = (size: number, offset: number) => BigInt.asUintN(width, address + BigInt(size + offset));
-  if (starts(0x0f, 0x1f, 0x44, 0x00, 0x00) || starts(0x3e, 0x8d, 0x74, 0x26, 0x00)) return { kind: "nop", size: 5 };
+  if (starts(0x0f, 0x1f, 0x44, 0x00, 0x00) || starts(0x3e, 0x8d, 0x74, 0x26, 0x00))
+    return { kind: "nop", size: 5 };
   if (starts(0x66, 0x90)) return { kind: "nop", size: 2 };
   if (starts(0xe8)) return { kind: "call", size: 5, target: to(5, view.getInt32(1, true)) };
   if (starts(0xe9)) return { kind: "jump", size: 5, target: to(5, view.getInt32(1, true)) };
   if (starts(0xeb)) return { kind: "jump", size: 2, target: to(2, view.getInt8(1)) };
-  if (starts(0x2e, 0x2e, 0x2e, 0x31, 0xc0) || starts(0x66, 0x66, 0x48, 0x31, 0xc0)) return { kind: "clear", size: 5 };
+  if (starts(0x2e, 0x2e, 0x2e, 0x31, 0xc0) || starts(0x66, 0x66, 0x48, 0x31, 0xc0))
+    return { kind: "clear", size: 5 };
   if (starts(0xc3)) return { kind: "return", size: 5 };
   return undefined;
 }

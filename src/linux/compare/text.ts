@@ -165,7 +165,10 @@ class TextComparison {
       const from = at === 0n ? 0n : at - BigInt(AROUND);
       const until = at + BigInt(PIECE + AROUND) < range.size ? at + BigInt(PIECE + AROUND) : range.size;
       const length = Number(until - from);
-      const [one, other] = yield* all([a.readPartial(first + from, length), b.readPartial(second + from, length)]);
+      const [one, other] = yield* all([
+        a.readPartial(first + from, length),
+        b.readPartial(second + from, length),
+      ]);
       const isMissing = new Uint8Array(length);
       for (const { start, end } of [...one.holes, ...other.holes]) isMissing.fill(1, start, end);
       const begin = Number(at - from);

@@ -2,7 +2,17 @@
 import type { DamageOptions } from "../objects/damage.js";
 
 /** What a time is of, in the order in which `TIMELINE_KINDS` lists them. */
-export const TIMELINE_KINDS = ["boot", "now", "process", "thread", "run", "log", "file", "bpf", "timer"] as const;
+export const TIMELINE_KINDS = [
+  "boot",
+  "now",
+  "process",
+  "thread",
+  "run",
+  "log",
+  "file",
+  "bpf",
+  "timer",
+] as const;
 
 /**
  * `boot`: the kernel began. `now`: what time it was. `process`, `thread`: one began. `run`: a thread was last given a CPU. `log`: a record

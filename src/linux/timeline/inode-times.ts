@@ -64,7 +64,13 @@ export function* inodeTimes(
   for (let from = 0; from < addresses.length; from += PIECE) {
     const inodes = yield* namer.read(addresses.slice(from, from + PIECE));
     const named = yield* namer.name(inodes);
-    const rows = yield* readEach(data, TIMES, named.map(({ address }) => address), "the times of an inode", report);
+    const rows = yield* readEach(
+      data,
+      TIMES,
+      named.map(({ address }) => address),
+      "the times of an inode",
+      report,
+    );
     const made = yield* madeTimes(
       data,
       named.map(({ address, superBlock }) => ({ address, magic: superBlock?.magic ?? 0n })),
@@ -109,7 +115,9 @@ function* madeTimes(
   tables: Map<string, TypeTable | undefined>,
   report: OnDamage,
 ): Routine<(readonly [bigint | undefined, bigint | undefined] | undefined)[]> {
-  const found: (readonly [bigint | undefined, bigint | undefined] | undefined)[] = inodes.map(() => undefined);
+  const found: (readonly [bigint | undefined, bigint | undefined] | undefined)[] = inodes.map(
+    () => undefined,
+  );
   for (const [magic, { struct, module }] of MADE) {
     const mine = [...inodes.keys()].filter((i) => inodes[i]?.magic === magic);
     if (mine.length === 0) continue;

@@ -58,7 +58,10 @@ function* timelineRoutine(
   const data = yield* kernelData(kernel);
   const clocks = yield* clocksOf(data, log.report);
   if (clocks === undefined) {
-    throw new MemtoolError("NO_CLOCK", "nothing tells what time it is: the timekeeper (tk_core) is missing or damaged");
+    throw new MemtoolError(
+      "NO_CLOCK",
+      "nothing tells what time it is: the timekeeper (tk_core) is missing or damaged",
+    );
   }
   const line = new Timeline(clocks, options);
   for (const [kinds, add] of PARTS) {
@@ -151,7 +154,10 @@ function* addNow(line: Timeline): Routine<void> {
 
 function* addTasks(line: Timeline, data: KernelData, report: OnDamage): Routine<void> {
   const tasks = yield* listTasks(data.kernel, { threads: true, onDamage: report }).toArray();
-  const rows = yield* RAN.on(data.types).read(data.memory, tasks.map(({ address }) => address));
+  const rows = yield* RAN.on(data.types).read(
+    data.memory,
+    tasks.map(({ address }) => address),
+  );
   for (const [i, { pid, tgid, name, address, raw, ppid, uid }] of tasks.entries()) {
     const shown = name ?? "?";
     const more = { pid, address };
@@ -159,7 +165,14 @@ function* addTasks(line: Timeline, data: KernelData, report: OnDamage): Routine<
       if (pid === tgid) {
         const text = `process ${pid ?? "?"} (${shown}) began, of user ${uid ?? "?"}, child of ${ppid ?? "?"}`;
         line.add("process", "boottime", raw.start, text, more);
-      } else line.add("thread", "boottime", raw.start, `thread ${pid ?? "?"} (${shown}) of ${tgid ?? "?"} began`, more);
+      } else
+        line.add(
+          "thread",
+          "boottime",
+          raw.start,
+          `thread ${pid ?? "?"} (${shown}) of ${tgid ?? "?"} began`,
+          more,
+        );
     }
     const { ran, executed } = rows[i]?.partial ?? {};
     const last = ran ?? executed;

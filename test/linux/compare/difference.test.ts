@@ -29,7 +29,9 @@ describe("two lists", () => {
   test("have the differences that maps of them have", () => {
     fc.assert(
       fc.property(items, items, (before, after) => {
-        const [one, other] = [before, after].map((each) => new Map(each.map(({ key, value }) => [key, value])));
+        const [one, other] = [before, after].map(
+          (each) => new Map(each.map(({ key, value }) => [key, value])),
+        );
         const expected = ["a", "b", "c", "d"].flatMap((key) => {
           const [first, second] = [one?.get(key), other?.get(key)];
           if (first === second) return [];

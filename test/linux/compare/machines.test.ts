@@ -83,7 +83,9 @@ describe("the fixture and itself", () => {
   test("are one boot, and it is said why", async () => {
     const boots = await compareBoots(kernel, kernel);
     expect(boots).toMatchObject({ sameBuild: true, sameBoot: true, elapsed: 0n });
-    expect(describeBoots(boots)).toMatch(/^one boot of one machine \(one boot id, [0-9a-f]{32}; .*0\.000 s later$/);
+    expect(describeBoots(boots)).toMatch(
+      /^one boot of one machine \(one boot id, [0-9a-f]{32}; .*0\.000 s later$/,
+    );
   });
 });
 
@@ -107,7 +109,9 @@ describe("the fixture and an edited copy", () => {
 
   test("a place in a file that moved is the only change of open files", async () => {
     const found = await diffFiles(kernel, edited.kernel).toArray();
-    expect(new Set(found.flatMap(({ fields }) => fields.map(({ field }) => field)))).toEqual(new Set(["position"]));
+    expect(new Set(found.flatMap(({ fields }) => fields.map(({ field }) => field)))).toEqual(
+      new Set(["position"]),
+    );
     const fd = found.find(({ pid, after }) => pid === PROCESS && after?.fd === 1);
     expect(fd?.fields).toEqual([{ field: "position", before: expect.any(Number), after: 12345 }]);
   });
@@ -122,9 +126,9 @@ describe("the fixture and an edited copy", () => {
     const base = await pageOffset();
     await edited.set(base + BigInt(physical), Uint8Array.of(0x58));
     const found = await diffCachedFiles(kernel, edited.kernel).toArray();
-    expect(found.map(({ what, after }) => [what, after?.ranges.map(({ start }) => start), after?.pages])).toEqual([
-      ["/init", [0], 1],
-    ]);
+    expect(
+      found.map(({ what, after }) => [what, after?.ranges.map(({ start }) => start), after?.pages]),
+    ).toEqual([["/init", [0], 1]]);
   });
 
   test("a function whose text was patched is changed, and nothing explains it", async () => {
@@ -140,7 +144,10 @@ describe("the fixture and an edited copy", () => {
   test("a process that began at another time under the same number is another process", async () => {
     const types = await edited.kernel.types();
     const { address } = await findProcess(edited.kernel, 110);
-    await edited.set(address + BigInt(offsetOf(types, "task_struct", "start_boottime")), Uint8Array.of(1, 2, 3));
+    await edited.set(
+      address + BigInt(offsetOf(types, "task_struct", "start_boottime")),
+      Uint8Array.of(1, 2, 3),
+    );
     const found = await diffProcesses(kernel, edited.kernel).toArray();
     expect(found.filter(({ pid }) => pid === 110).map(({ change }) => change)).toEqual(["gone", "appeared"]);
   });

@@ -17,7 +17,9 @@ const SECOND = 1_000_000_000n;
 
 const truth = JSON.parse(readFileSync("fixtures/linux-6.1-x86_64.truth.json", "utf8"));
 /** Offsets of the clocks as /proc/timer_list has them. */
-const offsets = [...truth.texts["/proc/timer_list"].matchAll(/\.offset: *(\d+) nsecs/g)].map((match) => BigInt(match[1]));
+const offsets = [...truth.texts["/proc/timer_list"].matchAll(/\.offset: *(\d+) nsecs/g)].map((match) =>
+  BigInt(match[1]),
+);
 
 let machine: Machine;
 let linux: Linux;
@@ -63,7 +65,10 @@ describe("the timeline of the fixture", () => {
   });
 
   test("has every process's start as /proc/PID/stat has it, at the clocks' time of day", async () => {
-    const starts = of("process").map(({ pid, time }) => [pid, Number((time - (offsets[1] as bigint)) / 10_000_000n)]);
+    const starts = of("process").map(({ pid, time }) => [
+      pid,
+      Number((time - (offsets[1] as bigint)) / 10_000_000n),
+    ]);
     const expected = (truth.processes as { pid: number; startTime: number }[]).map(({ pid, startTime }) => [
       pid,
       startTime,
@@ -106,7 +111,9 @@ describe("the timeline of the fixture", () => {
     const notes: string[] = [];
     const without = await linux.timeline({ kinds: ["timer"], onNote: (note) => notes.push(note) }).toArray();
     expect(of("timer").length).toBeGreaterThan(without.length);
-    expect(notes).toEqual([`${of("timer").length - without.length} timers that are still to expire are left out`]);
+    expect(notes).toEqual([
+      `${of("timer").length - without.length} timers that are still to expire are left out`,
+    ]);
   });
 
   test("within two times has what is not before the first, and before the second", async () => {
