@@ -12,7 +12,7 @@ import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<TimelineEntry>[] = [
   { field: "time", title: "TIME", value: ({ time }) => isoTime(time) },
-  { field: "nanoseconds", type: "integer", value: ({ time }) => time, cell: ({ time }) => time.toString() },
+  { field: "nanoseconds", type: "integer", value: ({ time }) => time },
   { field: "kind", title: "KIND", value: ({ kind }) => kind },
   {
     field: "pid",
@@ -23,7 +23,7 @@ const COLUMNS: readonly ListColumn<TimelineEntry>[] = [
     cell: ({ pid }) => pid?.toString() ?? "",
   },
   { field: "clock", title: "CLOCK", value: ({ clock }) => clock },
-  { field: "stamp", type: "integer", value: ({ stamp }) => stamp.toString() },
+  { field: "stamp", type: "integer", value: ({ stamp }) => stamp },
   { field: "text", title: "WHAT", value: ({ text }) => text },
   { field: "address", type: "address", value: ({ address }) => address },
   { field: "doubt", title: "DOUBT", value: ({ doubt }) => doubt, cell: ({ doubt }) => doubt ?? "" },
