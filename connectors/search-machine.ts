@@ -17,7 +17,12 @@ import type { Machine } from "./machine.js";
 import { nodeSearchHost, withNode } from "./search-host.js";
 import { startWorker } from "./start-worker.js";
 
-/** A thread takes some 30 ms of CPU time to start: and it has to compile its code. */
+/**
+ * One literal is looked for in less time than memory is read in, by one thread: of 1 GiB, a second thread took twice the CPU time and
+ * gained nothing. So many literals, or an expression, take longer than that.
+ */
+const MANY_LITERALS = 4;
+/** A thread takes some 30 ms of CPU time to start, and has to compile its code. */
 const WORTHWHILE = 2 ** 30;
 const WORTHWHILE_REGEX = 256 * 2 ** 20;
 /** What reads is one thread: more than these would wait for it. */
@@ -25,7 +30,7 @@ const MOST_HELPERS = 7;
 
 /** Options of {@link searchMachine}. */
 export interface SearchMachineOptions extends Omit<SearchOptions, "host"> {
-  /** Threads in all, with the one that asks; default one a processor, at most 8, and 1 where there is too little memory. */
+  /** Threads in all, with the one that asks; default one a processor (at most 8) where that is worth it: for expressions, many patterns, and much memory. */
   readonly threads?: number | undefined;
 }
 
@@ -73,7 +78,9 @@ export function searchMachine(
 }
 
 function defaultHelpers(bytes: number, patterns: readonly SearchPattern[]): number {
-  const least = patterns.some((pattern) => "regex" in pattern) ? WORTHWHILE_REGEX : WORTHWHILE;
+  const isRegex = patterns.some((pattern) => "regex" in pattern);
+  if (!isRegex && patterns.length < MANY_LITERALS) return 0;
+  const least = isRegex ? WORTHWHILE_REGEX : WORTHWHILE;
   return bytes < least ? 0 : Math.min(MOST_HELPERS, availableParallelism() - 1);
 }
 
