@@ -26,6 +26,12 @@ function binutils(letter: string, min: number, match: RegExp): string[] {
 const mine = (out: string) => jsonLines(out).map(({ physical, text }) => `${physical} ${text}`);
 
 beforeAll(async () => {
+  writeFileSync(
+    RULES,
+    `rule found : demo { meta: author = "us" strings:
+        $text = "memtool-witness" $hex = { 7f 45 4c 46 02 ?? 01 } $regex = /memtool-[a-z]{3,20}/
+        condition: any of them }`,
+  );
   const { status } = await memtool(["convert", RAW, ...ON_DUMP]);
   expect(status).toBe(0);
 });
@@ -83,12 +89,6 @@ describe("memtool strings", () => {
 
 describe("memtool yara", () => {
   it("finds text, bytes and expressions where search does", async () => {
-    writeFileSync(
-      RULES,
-      `rule found : demo { meta: author = "us" strings:
-        $text = "memtool-witness" $hex = { 7f 45 4c 46 02 ?? 01 } $regex = /memtool-[a-z]{3,20}/
-        condition: any of them }`,
-    );
     const searches = [
       ["$text", "--text", "memtool-witness"],
       ["$hex", "--hex", "7f454c4602??01"],
