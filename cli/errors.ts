@@ -22,7 +22,6 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   "NO_SUCH_CONNECTOR",
   "UNKNOWN_FORMAT",
   "BAD_MEMORY_MAP",
-  "BAD_RULES",
 ]);
 
 /** Whether what is wrong is the command line. */

@@ -1,5 +1,6 @@
 /** The commands and their options. What a command does is in commands/. */
 import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { YaraError } from "../connectors/connectors.js";
 import { FORMATS } from "../src/formats/index.js";
 import { COMPARED } from "../src/linux/index.js";
 import { MMU_FORMATS, NESTED_FORMATS } from "../src/paging/index.js";
@@ -471,6 +472,11 @@ export async function run(
   } catch (error) {
     if (error instanceof CommanderError) {
       status = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    } else if (error instanceof YaraError) {
+      const lines = error.problems.map(({ message }) => `  ${escapeText(message)}\n`);
+      const { style, stderr } = environment;
+      stderr.write(`${style.error("memtool:")} the rules do not compile:\n${lines.join("")}`);
+      status = EXIT.usage;
     } else {
       await environment.out.flush();
       const { style, stderr } = environment;

@@ -79,10 +79,11 @@ class YaraRun {
     this.#rules = rules;
     this.#options = options;
     this.#owners = new HitOwners(session, options.owners !== false, this.#damage.add);
-    for (const { message } of rules.warnings) {
-      const [first = "", ...lines] = message.split("\n");
-      session.warn(first, lines);
-    }
+    if (rules.warnings.length > 0)
+      session.warn(
+        "what the compiler thinks of the rules:",
+        rules.warnings.map(({ message }) => message),
+      );
   }
 
   async *rows(): AsyncGenerator<Row> {

@@ -15,8 +15,10 @@ export interface YaraProblem {
   readonly name: string;
   /** 1 for the first; `undefined` where it is not told. */
   readonly line: number | undefined;
-  /** What the compiler says, in several lines. */
+  /** In one line: "rules.yar:3:13: unknown pattern `$b`: this pattern is not declared". */
   readonly message: string;
+  /** All that the compiler says, in several lines. */
+  readonly detail: string;
 }
 
 /** Rules that can't be compiled: code `BAD_RULES`. */
@@ -24,7 +26,7 @@ export class YaraError extends MemtoolError {
   readonly problems: readonly YaraProblem[];
 
   constructor(problems: readonly YaraProblem[]) {
-    super("BAD_RULES", problems.map(({ message }) => message).join("\n"));
+    super("BAD_RULES", problems.map(({ message }) => message).join("; "));
     this.problems = problems;
   }
 }
@@ -108,14 +110,20 @@ export async function compileYara(
   return { warnings, engines };
 }
 
-/** The compiler calls a text without a file "line": `--> line:3:13`. */
-function problemIn(name: string, message: string): YaraProblem {
-  const line = /^ *(?:-->|:::) line:(\d+):/m.exec(message)?.[1];
-  const named = message.replace(/^( *(?:-->|:::) )line:/gm, (_, arrow: string) => `${arrow}${name}:`);
+/**
+ * What the compiler says: `error[E025]: what`, then a line `--> FILE:3:13`, then the text, with a line `| ^^ why` below it. It calls a text
+ * without a file "line".
+ */
+function problemIn(name: string, detail: string): YaraProblem {
+  const what = detail.split("\n", 1)[0]?.replace(/^(?:.*?: )?(?:error|warning)\[\w+\]: /, "") ?? "";
+  const [, file, line, column] = /^ *--> (.*):(\d+):(\d+) *$/m.exec(detail) ?? [];
+  const why = /^ *\| *[\^-]+ (.+)$/m.exec(detail)?.[1];
+  const place = line === undefined ? name : `${file === "line" ? name : file}:${line}:${column}`;
   return {
     name,
     line: line === undefined ? undefined : Number(line),
-    message: line === undefined ? `${name}: ${named}` : named,
+    message: `${place}: ${what}${why === undefined ? "" : `: ${why}`}`,
+    detail,
   };
 }
 

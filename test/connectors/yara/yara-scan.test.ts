@@ -135,7 +135,7 @@ describe("rules that are wrong", () => {
       ["bad.yar", 3],
       ["bad.yar", 5],
     ]);
-    expect(message).toContain("--> bad.yar:3:13");
+    expect(message).toContain("bad.yar:3:13: unknown pattern `$b`: this pattern is not declared");
   });
 
   test("of two files may have the same names", async () => {
