@@ -37,6 +37,7 @@ export interface YaraOptions {
   readonly overlap?: number | undefined;
   /** Matches of one pattern in one piece at most; default 100,000. */
   readonly maxMatches?: number | undefined;
+  /** Is told of each range that could not be scanned, ascending. */
   readonly onHole?: ((hole: ScanHole) => void) | undefined;
   /** Is told up to where (exclusive) the scan has come. */
   readonly onProgress?: ((address: bigint) => void) | undefined;
