@@ -30,7 +30,7 @@ describe("two lists", () => {
     fc.assert(
       fc.property(items, items, (before, after) => {
         const [one, other] = [before, after].map(
-          (each) => new Map(each.map(({ key, value }) => [key, value])),
+          (each) => new Map<string, number>(each.map(({ key, value }) => [key, value])),
         );
         const expected = ["a", "b", "c", "d"].flatMap((key) => {
           const [first, second] = [one?.get(key), other?.get(key)];
