@@ -100,6 +100,7 @@ class Piece {
     this.#start = start;
     return this.#memory.readPartial(start, this.#bytes.subarray(0, end - start)).map(({ holes }) => {
       this.#holes = holes;
+      return holes;
     });
   }
 
