@@ -6,12 +6,12 @@ import {
   type AddressSpace,
   type IoSequence,
   MemtoolError,
-  search as plainSearch,
   type SearchHelpers,
   type SearchHit,
   type SearchOptions,
   type SearchPattern,
   type SearchTask,
+  searchSpace,
 } from "../src/index.js";
 import type { Machine } from "./machine.js";
 import { nodeSearchHost, withNode } from "./search-host.js";
@@ -35,7 +35,7 @@ export interface SearchMachineOptions extends Omit<SearchOptions, "host"> {
 }
 
 /**
- * As the core's `search`, with Node's `WebAssembly`, in one thread.
+ * As `searchSpace`, with Node's `WebAssembly`, in one thread.
  *
  * @param space `machine.physical`, `linux.memory`, a process's memory; of others, `ranges` says where to look.
  * @throws {PatternError} for a pattern that can't be; {RangeError} as `scan`; {MemtoolError} `REGEX_TIME` for an expression that
@@ -46,7 +46,7 @@ export function search(
   patterns: readonly SearchPattern[],
   options: SearchOptions = {},
 ): IoSequence<SearchHit> {
-  return plainSearch(space, patterns, withNode(options));
+  return searchSpace(space, patterns, withNode(options));
 }
 
 /**
@@ -73,7 +73,7 @@ export function searchMachine(
   if (!(Number.isInteger(count) && count >= 0 && count <= 63))
     throw new RangeError(`searchMachine: ${threads} threads: 1 to 64`);
   const helpers = new WorkerHelpers(count);
-  const hits = plainSearch(physical, patterns, { ...rest, host: { ...nodeSearchHost, helpers } });
+  const hits = searchSpace(physical, patterns, { ...rest, host: { ...nodeSearchHost, helpers } });
   return handOut(hits, helpers);
 }
 

@@ -12,7 +12,7 @@ export {
   scanMemorySize,
 } from "./scan.js";
 export type { ScanRange, ScanRanges } from "./scan-ranges.js";
-export { type SearchHit, type SearchOptions, search } from "./search.js";
+export { type SearchHit, type SearchOptions, searchSpace } from "./search.js";
 export type { SearchHelpers, SearchHost } from "./search-host.js";
 export { helpSearch, type SearchTask } from "./search-task.js";
 export {

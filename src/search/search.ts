@@ -34,21 +34,22 @@ export interface SearchHit {
   readonly pattern: number;
 }
 
-/** Options of {@link search}. */
+/** Options of {@link searchSpace}. */
 export interface SearchOptions extends Pick<ScanOptions, "ranges" | "piece" | "onHole" | "onProgress"> {
   /** What the platform does for it. */
   readonly host?: SearchHost | undefined;
 }
 
 /**
- * Every match of the patterns, ascending by address (then by pattern), streaming. A match never spans a hole.
+ * Every match of the patterns, ascending by address (then by pattern), streaming. A match never spans a hole. On Node, `search` of `memtool`
+ * gives it what the platform has.
  *
  * @param space `machine.physical`, `linux.memory`, a process's memory; of others, `ranges` says where to look.
  * @throws {PatternError} for a pattern that can't be; {RangeError} as `scan`.
  * @example
- * for await (const hit of search(machine.physical, [{ text: "password=" }])) console.log(hit.address);
+ * for await (const hit of searchSpace(machine.physical, [{ text: "password=" }])) console.log(hit.address);
  */
-export function search(
+export function searchSpace(
   space: AddressSpace<Address> | AddressSpace<number>,
   patterns: readonly SearchPattern[],
   options: SearchOptions = {},

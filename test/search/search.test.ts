@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { nodeSearchHost } from "../../connectors/search-host.js";
 import { SourceIo } from "../../src/io/index.js";
 import { AddressSpace } from "../../src/memory/index.js";
-import { PatternError, type SearchHost, type SearchPattern, search } from "../../src/search/index.js";
+import { PatternError, type SearchHost, type SearchPattern, searchSpace } from "../../src/search/index.js";
 import { testSource } from "../memory/support.js";
 
 type Holes = readonly { start: number; end: number }[];
@@ -26,7 +26,11 @@ function hits(
   const [first, ...others] = HOSTS.map((host) => {
     const io = new SourceIo(testSource(bytes, { holes }));
     const space = new AddressSpace<number>(io, { addressBits: 53, littleEndian });
-    const found = search(space, patterns, { piece, ranges: { start: 0, end: bytes.length }, host }).sync();
+    const found = searchSpace(space, patterns, {
+      piece,
+      ranges: { start: 0, end: bytes.length },
+      host,
+    }).sync();
     return [...found].map(({ address, length, pattern }) => [Number(address), length, pattern]);
   });
   for (const other of others) expect(other).toEqual(first);
@@ -214,7 +218,7 @@ describe("search", () => {
     const space = new AddressSpace<number>(new SourceIo(testSource(new Uint8Array(4096), { log })), {
       addressBits: 53,
     });
-    const found = search(space, [{ hex: "00" }], { piece: 64, ranges: { start: 0, end: 4096 } }).sync();
+    const found = searchSpace(space, [{ hex: "00" }], { piece: 64, ranges: { start: 0, end: 4096 } }).sync();
     expect(found.next().value?.address).toBe(0n);
     found.return?.();
     expect(log).toHaveLength(1);
