@@ -2,6 +2,7 @@
 import { convert, open } from "../../connectors/index.js";
 
 const PAGE = 4096;
+const PIECE = 1 << 20;
 
 /** Whether a page has the kernel's banner in it, or what else begins like it. */
 export const hasBanner = (page: Uint8Array): boolean => Buffer.from(page).includes("Linux version ");
@@ -23,9 +24,15 @@ export async function dumpWithout(
     let left = 0;
     for (const { start, end, state } of machine.physical.map.ranges()) {
       if (state !== "present") continue;
-      for (let at = start; at < end; at += PAGE) {
-        if (isLeftOut(await machine.memory.read(at, PAGE), at)) left++;
-        else keep.push({ start: at, end: at + PAGE });
+      for (let piece = start; piece < end; piece += PIECE) {
+        const bytes = await machine.physical.read(piece, Math.min(PIECE, end - piece));
+        for (let i = 0; i < bytes.length; i += PAGE) {
+          const at = piece + i;
+          const last = keep.at(-1);
+          if (isLeftOut(bytes.subarray(i, i + PAGE), at)) left++;
+          else if (last?.end === at) last.end += PAGE;
+          else keep.push({ start: at, end: at + PAGE });
+        }
       }
     }
     if (left === 0) throw new Error(`${from}: no page to leave out`);

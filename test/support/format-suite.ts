@@ -139,6 +139,16 @@ function roundTripSuite({ samples }: FormatCase): void {
 
 /** Every byte that can be read of a damaged dump; the rest is undefined. Fails on anything but a clear error. */
 export function readDamaged(input: DumpInput, size: number): (number | undefined)[] | FormatError {
+  const bytes = damagedBytes(input, size);
+  if (bytes instanceof FormatError) return bytes;
+  return Array.from(bytes, (byte) => (byte === UNREAD ? undefined : byte));
+}
+
+/** In the place of a byte that can't be read. */
+const UNREAD = -1;
+
+/** As `readDamaged`, in a form that thousands of dumps can be read in. */
+function damagedBytes(input: DumpInput, size: number): Int16Array | FormatError {
   let image: DumpImage;
   try {
     image = openInput(input).sync();
@@ -147,16 +157,17 @@ export function readDamaged(input: DumpInput, size: number): (number | undefined
     expect(error.message).toMatch(/\.(dump|vm\w+)/);
     return error;
   }
-  const out = new Array<number | undefined>(size);
+  const out = new Int16Array(size).fill(UNREAD);
   const { bytes, good, holes } = readPartial(image.io, 0, size).sync();
   let covered = 0;
   for (const { start, end } of good) {
     covered += end - start;
-    for (let i = start; i < end; i++) out[i] = bytes[i];
+    out.set(bytes.subarray(start, end), start);
   }
   for (const { start, end, state } of holes) {
     covered += end - start;
-    expect(state).not.toBe("unanswered");
+    // (`expect` takes longer than all that it is asked about here.)
+    if (state === "unanswered") expect(state).not.toBe("unanswered");
   }
   expect(covered).toBe(size);
   expectSound(image.map.ranges());
@@ -170,7 +181,8 @@ export function readDamaged(input: DumpInput, size: number): (number | undefined
     for (const range of zeros.ranges()) {
       if (range.zero !== true) continue;
       for (let i = range.start; i < Math.min(range.end, size); i++) {
-        if (out[i] !== undefined && out[i] !== 0) expect({ at: i, byte: out[i] }).toEqual({ at: i, byte: 0 });
+        const byte = out[i] as number;
+        if (byte > 0) expect({ at: i, byte }).toEqual({ at: i, byte: 0 });
       }
     }
   }
@@ -180,8 +192,7 @@ export function readDamaged(input: DumpInput, size: number): (number | undefined
 function expectSound(ranges: Iterable<{ readonly start: number; readonly end: number }>): void {
   let at = 0;
   for (const { start, end } of ranges) {
-    expect(start).toBeGreaterThanOrEqual(at);
-    expect(end).toBeGreaterThan(start);
+    if (!(start >= at && end > start)) expect.fail(`a range from ${start} to ${end}, after one to ${at}`);
     at = end;
   }
 }
@@ -201,15 +212,15 @@ function damageSuite(format: FormatCase): void {
   const step = (at: number) => (isField(at) || at < recognisedFrom ? 1 : 31);
 
   it("cut anywhere gives an error that names the file, or bytes that are the dump's", () => {
-    const whole = readDamaged(damaged(victim), size);
-    expect(whole).not.toBeInstanceOf(FormatError);
+    const whole = damagedBytes(damaged(victim), size);
+    if (whole instanceof FormatError) throw whole;
     for (let length = 1; length < victim.length; length += step(length)) {
-      const left = readDamaged(damaged(victim.subarray(0, length)), size);
+      const left = damagedBytes(damaged(victim.subarray(0, length)), size);
       if (left instanceof FormatError || length < recognisedFrom) continue;
       for (let i = 0; i < size; i++) {
-        const byte = (whole as (number | undefined)[])[i];
-        if (left[i] !== undefined && left[i] !== byte) {
-          expect({ length, i, byte: left[i] }).toEqual({ length, i, byte });
+        const byte = left[i];
+        if (byte !== UNREAD && byte !== whole[i]) {
+          expect({ length, i, byte }).toEqual({ length, i, byte: whole[i] });
         }
       }
     }
@@ -240,7 +251,7 @@ function damageSuite(format: FormatCase): void {
           const view = new DataView(file.buffer);
           if (width === 4) view.setUint32(at, Number(BigInt.asUintN(32, value)), !bigEndian);
           else view.setBigUint64(at, BigInt.asUintN(64, value), !bigEndian);
-          readDamaged(damaged(file), size);
+          damagedBytes(damaged(file), size);
         }
       }
     }
@@ -257,7 +268,7 @@ function damageSuite(format: FormatCase): void {
   it("with any bytes changed neither hangs nor crashes", () => {
     fc.assert(
       fc.property(changes, (edits) => {
-        readDamaged(changed(edits), size);
+        damagedBytes(changed(edits), size);
       }),
       { numRuns: 1000 },
     );

@@ -15,29 +15,19 @@ export const hasVmcoreinfo = (page: Uint8Array): boolean =>
  * Finds the kernel of a dump without its note, and without the pages that are gone.
  *
  * @param options What is given beside: asked once the dump is open.
- * @param isGone  By its bytes and its physical address; default: those that have VMCOREINFO's text.
+ * @param isGone  By its bytes and its physical address, the same at each call; default: those that have VMCOREINFO's text.
  */
 export async function withoutVmcoreinfo(
   target: string,
   options: (machine: Machine) => Partial<FindKernelOptions>,
   use: (linux: Linux) => Promise<void>,
-  isGone: (page: Uint8Array, at: number) => boolean = hasVmcoreinfo,
+  isGone: IsGone = hasVmcoreinfo,
 ): Promise<void> {
   const machine = await open(target, { kernel: "none" });
   try {
     const { physical, image } = machine;
     if (physical === undefined) throw new Error(`${target}: no physical memory`);
-    const gone = new Set<number>();
-    for (const { start, end, state } of physical.map.ranges()) {
-      if (state !== "present") continue;
-      for (let piece = start; piece < end; piece += PIECE) {
-        const bytes = await physical.read(piece, Math.min(PIECE, end - piece));
-        for (let i = 0; i < bytes.length; i += PAGE) {
-          if (isGone(bytes.subarray(i, i + PAGE), piece + i)) gone.add(piece + i);
-        }
-      }
-    }
-    if (gone.size === 0) throw new Error(`${target}: no page to take away`);
+    const gone = await pagesGone(target, physical, isGone);
     const found = await findKernel(blanked(physical, gone), {
       map: physical.map,
       architecture: image?.notes.architecture,
@@ -47,6 +37,36 @@ export async function withoutVmcoreinfo(
   } finally {
     await machine.close();
   }
+}
+
+type IsGone = (page: Uint8Array, at: number) => boolean;
+
+/** What was gone before, by dump: all of its memory is read to find out. */
+const goneBefore = new WeakMap<IsGone, Map<string, ReadonlySet<number>>>();
+
+/** Physical addresses of the pages that are gone, of which there are some. */
+async function pagesGone(
+  target: string,
+  physical: NonNullable<Machine["physical"]>,
+  isGone: IsGone,
+): Promise<ReadonlySet<number>> {
+  const known = goneBefore.get(isGone) ?? new Map<string, ReadonlySet<number>>();
+  goneBefore.set(isGone, known);
+  const before = known.get(target);
+  if (before !== undefined) return before;
+  const gone = new Set<number>();
+  for (const { start, end, state } of physical.map.ranges()) {
+    if (state !== "present") continue;
+    for (let piece = start; piece < end; piece += PIECE) {
+      const bytes = await physical.read(piece, Math.min(PIECE, end - piece));
+      for (let i = 0; i < bytes.length; i += PAGE) {
+        if (isGone(bytes.subarray(i, i + PAGE), piece + i)) gone.add(piece + i);
+      }
+    }
+  }
+  if (gone.size === 0) throw new Error(`${target}: no page to take away`);
+  known.set(target, gone);
+  return gone;
 }
 
 /** Memory that is zero where its pages are gone. */

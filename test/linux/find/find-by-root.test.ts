@@ -75,11 +75,13 @@ describe("a kernel without VMCOREINFO", () => {
         .map(({ address, type, name }) => `${(BigInt(address) - slide).toString(16)} ${type} ${name}\n`)
         .join(""),
     );
-    const find = async (options: Partial<FindKernelOptions>, use: (linux: Linux) => Promise<void>) => {
-      const names = await namesPages();
-      const isGone = (page: Uint8Array, at: number) => names.has(at) || hasVmcoreinfo(page);
+    let names: Set<number>;
+    beforeAll(async () => {
+      names = await namesPages();
+    });
+    const isGone = (page: Uint8Array, at: number) => names.has(at) || hasVmcoreinfo(page);
+    const find = async (options: Partial<FindKernelOptions>, use: (linux: Linux) => Promise<void>) =>
       await withoutVmcoreinfo(`${FIXTURE}.kdump`, () => ({ root, ...options }), use, isGone);
-    };
 
     it("lists its processes by its types alone", async () => {
       await find({}, async (linux) => {
