@@ -7,7 +7,7 @@ import { MMU_FORMATS, NESTED_FORMATS } from "../src/paging/index.js";
 import { type ConvertCommandOptions, convert, convertOptions } from "./commands/convert.js";
 import { type CoverageCommandOptions, coverage, parseBlock } from "./commands/coverage.js";
 import { type DiffCommandOptions, diff, diffWanted } from "./commands/diff.js";
-import { info } from "./commands/info.js";
+import { type InfoCommandOptions, info } from "./commands/info.js";
 import { checkMapsOptions, type MapsCommandOptions, maps } from "./commands/maps.js";
 import { type ReadCommandOptions, read, readOptions } from "./commands/read.js";
 import { reverse, reverseTargets } from "./commands/reverse.js";
@@ -151,8 +151,9 @@ export async function run(
   program
     .command("info")
     .description("what the target is: format, ranges, CPUs, kernel, and how it was found")
+    .option("--svg <file>", "write a picture of it and of its memory as well")
     .addHelpText("after", example(`info -f ${FIXTURE}`))
-    .action(() => session((opened) => info(opened), "info"));
+    .action((options: InfoCommandOptions) => session((opened) => info(opened, options), "info"));
 
   program
     .command("coverage")

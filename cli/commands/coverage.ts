@@ -116,6 +116,7 @@ async function writeJson(session: Session, extent: Extent, block: number | undef
   out.text("]}\n");
 }
 
+/** The picture in a file. */
 function saveSvg(
   session: Session,
   extent: Extent,
@@ -123,14 +124,26 @@ function saveSvg(
   path: string,
   json: boolean,
 ): void {
+  const { svg, blockSize } = coveragePicture(session, extent, block);
+  writeWhole(path, svg);
+  if (!json) session.out.text(`${escapeText(path)}: ${bytesText(blockSize)} a block\n`);
+}
+
+/** The target's memory as a picture. @param facts What is told of it beside: names, and what they are. */
+export function coveragePicture(
+  session: Session,
+  extent: Extent,
+  block: number | undefined,
+  facts: readonly (readonly [string, string])[] = [],
+): { readonly svg: string; readonly blockSize: number } {
   const { machine } = session;
   const measured = measure(extent, block, SVG_PER_ROW, SVG_ROWS, SVG_BLOCKS);
   const svg = coverageSvg(measured, {
     title: `Memory in ${machine.name.replace(/^file:/, "")}`,
     subtitle: machine.image?.description ?? machine.format,
+    facts,
     totals: extent.totals,
     words: wordsOf(session),
   });
-  writeWhole(path, svg);
-  if (!json) session.out.text(`${escapeText(path)}: ${bytesText(measured.blockSize)} a block\n`);
+  return { svg, blockSize: measured.blockSize };
 }

@@ -5,22 +5,37 @@ import { KallsymsError, type LinuxKernel } from "../../src/linux/index.js";
 import type { PhysicalMap } from "../../src/memory/index.js";
 import { GuestMemory } from "../../src/paging/index.js";
 import { describeError, EXIT } from "../errors.js";
+import { checkPicturePath } from "../picture-file.js";
 import { totalsFields } from "../render/coverage.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { bytesText, hex, hex16 } from "../render/numbers.js";
 import { fields, table } from "../render/table.js";
 import type { Session } from "../session.js";
-import { ramOf, totalsOf } from "../totals.js";
+import { ramOf, readExtent, totalsOf } from "../totals.js";
+import { writeWhole } from "../write-file.js";
+import { coveragePicture } from "./coverage.js";
 
 /** Rows that a table shows; `--json` has more. */
 const SHOWN = 32;
 /** Ranges in one JSON object, so that it stays one that programs can take. */
 const JSON_RANGES = 65_536;
 
+/** Options as the command line has them. */
+export interface InfoCommandOptions {
+  readonly svg?: string;
+}
+
 /** `memtool info`. @returns the exit status. */
-export async function info(session: Session): Promise<number> {
+export async function info(session: Session, { svg }: InfoCommandOptions = {}): Promise<number> {
   const { out, options } = session;
+  if (svg !== undefined) checkPicturePath(session, svg);
   const facts = await collect(session);
+  if (svg !== undefined) {
+    writeWhole(
+      svg,
+      coveragePicture(session, await readExtent(session.machine), undefined, pictured(facts)).svg,
+    );
+  }
   if (options.json === true) out.text(`${toJson(facts)}\n`);
   else out.text(infoText(facts, session.environment.style.heading));
   return EXIT.ok;
@@ -208,6 +223,30 @@ async function kernelFacts(kernel: LinuxKernel): Promise<KernelFacts> {
 
 function signedHex(value: number): string {
   return value < 0 ? `-${hex(-value)}` : hex(value);
+}
+
+/** CPUs that a picture names. */
+const PICTURED_CPUS = 8;
+
+/** What the picture of a target says beside its memory. */
+function pictured(facts: InfoFacts): (readonly [string, string])[] {
+  const { kernel, cpus = [], paging } = facts;
+  const counters = cpus.flatMap((cpu) => cpu.rip ?? cpu.eip ?? cpu.pc ?? cpu.nip ?? cpu.psw_addr ?? []);
+  const more = counters.length > PICTURED_CPUS ? " …" : "";
+  const rows: (readonly [string, string | undefined])[] = [
+    ["size", facts.size === undefined ? undefined : bytesText(facts.size)],
+    ["architecture", facts.architecture],
+    ["page tables", paging === undefined ? undefined : `${paging.format} (${paging.source})`],
+    ["kernel", kernel?.release ?? facts.noKernel],
+    ["build id", kernel?.buildId],
+    ["KASLR offset", kernel?.kaslrOffset],
+    ["root", kernel?.root],
+    ["symbols", kernel === undefined ? undefined : String(kernel.symbols)],
+    ["CPUs", cpus.length === 0 ? undefined : String(cpus.length)],
+    ["they were at", counters.length === 0 ? undefined : counters.slice(0, PICTURED_CPUS).join(" ") + more],
+    ...facts.warnings.slice(0, SHOWN).map((warning) => ["warning", warning] as const),
+  ];
+  return rows.filter((row): row is readonly [string, string] => row[1] !== undefined);
 }
 
 /** The same for people. */

@@ -1,4 +1,4 @@
-/** The picture of `memtool coverage` as SVG: a file that stands by itself, with its title, addresses and legend in it. */
+/** The picture of `memtool coverage` and `memtool info` as SVG: a file that stands by itself, with its title, addresses and legend in it. */
 import { type Block, type BlockKind, type Coverage, kindOf, type Row } from "../coverage.js";
 import { ramOf, type Totals } from "../totals.js";
 import type { CoverageWords } from "./coverage.js";
@@ -27,6 +27,8 @@ const CELL = 7;
 const ROW = 14;
 const ROW_GAP = 2;
 const MARGIN = 24;
+/** Of the column of facts' names. */
+const NAME_WIDTH = 130;
 /** Width of a digit in the font of addresses, 12 pixels high. */
 const DIGIT = 7.3;
 
@@ -35,6 +37,8 @@ export interface SvgText {
   readonly title: string;
   /** A line below it: the format. */
   readonly subtitle: string;
+  /** Facts below that: names, and what they are. */
+  readonly facts?: readonly (readonly [string, string])[];
   readonly totals: Totals;
   readonly words: CoverageWords;
 }
@@ -70,6 +74,7 @@ class Picture {
     this.#y = MARGIN + 16;
     this.#line(title, 18, TEXT, "600");
     this.#line(subtitle, 13, FAINT);
+    this.#facts(this.#text.facts ?? []);
     this.#line(
       `each square is ${bytesText(blockSize)}, each row ${bytesText(blockSize * this.#perRow)}`,
       13,
@@ -98,6 +103,19 @@ ${this.#parts.join("\n")}
   #line(text: string, size: number, fill: string, weight = "400"): void {
     this.#parts.push(textAt(MARGIN, this.#y, shorten(text), { size, fill, weight }));
     this.#y += Math.round(size * 1.5);
+  }
+
+  #facts(facts: readonly (readonly [string, string])[]): void {
+    if (facts.length === 0) return;
+    this.#y += 6;
+    for (const [name, value] of facts) {
+      this.#parts.push(
+        textAt(MARGIN, this.#y, shorten(name), { size: 13, fill: FAINT }),
+        textAt(MARGIN + NAME_WIDTH, this.#y, shorten(value), { size: 13, fill: TEXT }),
+      );
+      this.#y += 19;
+    }
+    this.#y += 12;
   }
 
   /** How far each quarter of a row is from its beginning. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { jsonLines, memtool } from "../support/cli.js";
 import { DUMP, ON_DUMP, ROOT, testFolder, truth } from "../support/cli-dump.js";
+import { expectWellFormed } from "../support/xml.js";
 
 const { file, folder } = testFolder();
 
@@ -16,6 +17,30 @@ describe("info", () => {
       expect(status).toBe(0);
       expect(jsonLines(out)[0]).toMatchObject({ kernel: { release: truth.kernel.release } });
     }
+  });
+
+  it("--svg draws what it says, and memory below, and does not replace the dump", async () => {
+    const path = join(folder, "info.svg");
+    const { out, status } = await memtool(["info", "--svg", path, ...ON_DUMP]);
+    expect(status).toBe(0);
+    expect(out).toContain(truth.kernel.release);
+    const svg = readFileSync(path, "utf8");
+    expectWellFormed(svg);
+    expect(svg).toContain(`>${truth.kernel.release}</text>`);
+    expect(svg).toContain(">present, all zero</text>");
+    const dump = file("precious.raw", new Uint8Array(8192).fill(7));
+    expect(await memtool(["info", "--svg", dump, "-f", dump])).toMatchObject({ status: 2, out: "" });
+    expect(readFileSync(dump)[0]).toBe(7);
+  });
+
+  it("--svg escapes what the dump says, and draws a target without a kernel", async () => {
+    const path = join(folder, "none.svg");
+    const raw = file("a<b&c.raw", new Uint8Array(8192).fill(7));
+    expect(await memtool(["info", "--svg", path, "-f", raw])).toMatchObject({ status: 0, err: "" });
+    const svg = readFileSync(path, "utf8");
+    expectWellFormed(svg);
+    expect(svg).toContain("a&lt;b&amp;c.raw");
+    expect(svg).toContain("no Linux kernel found");
   });
 
   it("says once that there is no kernel", async () => {
