@@ -13,6 +13,15 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["--text", "memtool", "--utf16", "root", "--all-processes"],
     ["--pointer-to", "init_task"],
   ],
+  strings: [
+    ["--owners", "--limit", "3000"],
+    ["--pid", "98", "--encoding", "utf8"],
+  ],
+  yara: [["DIR/rules.yar", "--all-processes"]],
+  diff: [["fixtures/linux-6.1-x86_64.kdump"]],
+  timeline: [["--kind", "process,file,log,now"]],
+  malfind: [["--no-disassembly"]],
+  modules: [[], ["--extract", "DIR/modules"]],
   translate: [
     ["init_task", "--walk"],
     ["--reverse", "0x2a1aa40"],
@@ -20,7 +29,7 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   maps: [["--pid", "98"], ["--summary"]],
   roots: [[]],
   symbols: [["*_list"], ["--pid", "98", "*time*"], ["--near", "init_task+8"]],
-  ps: [["--tree"], ["--threads"]],
+  ps: [["--tree"], ["--threads"], ["--scan"]],
   vmas: [[], ["--pid", "98"]],
   dump: [
     ["--pid", "98", "-o", "DIR/core", "--force"],
@@ -34,8 +43,8 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   check: [[], ["--all"]],
 };
 
-/** Not asked: they change the target, write all of it, or run a program of the user's. */
-export const LEFT_OUT: ReadonlySet<string> = new Set(["write", "convert", "run"]);
+/** Not asked: they change the target, write all of it, run a program of the user's, or ask nothing of it. */
+export const LEFT_OUT: ReadonlySet<string> = new Set(["write", "convert", "run", "repl", "completion"]);
 
 /** All command lines, without the target. */
 export function commandLines(folder: string): string[][] {

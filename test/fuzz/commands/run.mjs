@@ -2,7 +2,7 @@
 // No command may hang, end the program, throw a mistake of its own, or take memory that only the dump speaks of. A line that is
 // printed for a failure says how to run it again (`--seed N --seconds 1` runs that round whole).
 import { fork } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -43,6 +43,10 @@ const failures = new Set();
 let commands = 0;
 let rounds = 0;
 const dump = join(folder, "dump.elf");
+writeFileSync(
+  join(folder, "rules.yar"),
+  'rule words { strings: $a = "memtool" $b = /r[a-z]{2}t/ condition: any of them }\n',
+);
 /** An ELF core, as its pages lie in the file as they are. */
 async function writeDump() {
   const { convert, open } = await import(`${bundle}/convert.mjs`);
