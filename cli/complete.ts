@@ -77,8 +77,13 @@ export function completeWords(program: Command, words: readonly string[]): Compl
 
 const NONE: Completions = { words: [], files: false };
 
-/** bash splits `--output=csv` into three words; what it completes is the value alone then. */
-function splitValue(words: readonly string[]) {
+/** bash splits `--output=csv` and `file:dump` into three words each; what it completes is the last of them alone then. */
+function splitValue(given: readonly string[]) {
+  const words: string[] = [];
+  for (const word of given) {
+    if (word !== ":" && words.at(-1)?.endsWith(":") !== true) words.push(word);
+    else words.push(`${words.pop() ?? ""}${word}`);
+  }
   const last = words.at(-1) ?? "";
   const before = words.slice(0, -1).filter((word) => word !== "=");
   return { before, last: last === "=" && before.at(-1)?.startsWith("--") ? "" : last };

@@ -406,7 +406,7 @@ export async function run(
       "what changed from one target to another, two dumps of a machine or a dump and a live one: processes, modules, open files, " +
         "sockets, mounts, functions' code, pages of cached files and of physical memory",
     )
-    .argument("[before]", "a dump, or a connector such as qemu:vm1; left out where -f or -c names it")
+    .argument("[before]", "a dump, or a connector (NAME:TARGET); left out where -f or -c names it")
     .argument("[after]", "the same; options of the target (--map, --symbols) count for both")
     .option("--only <what>", `some of it, with commas between: ${COMPARED.join(", ")}`)
     .option("--pages", "each range of pages that differ, or that only one has, rather than their sum")

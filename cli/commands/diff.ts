@@ -52,7 +52,7 @@ export function diffWanted(
   const [first, second] = args;
   if (first === undefined) {
     throw new UsageError(
-      "no target to compare with: diff BEFORE AFTER, each a dump or a connector (qemu:vm1)",
+      "no target to compare with: diff BEFORE AFTER, each a dump or a connector (NAME:TARGET)",
     );
   }
   const { file: _file, connector: _connector, ...rest } = globals;
@@ -223,8 +223,7 @@ function summaryText(
       const count = counts.get(`${kind} ${change}`);
       return count === undefined ? [] : [`${count} ${change}`];
     });
-    const unit =
-      kind === "text" ? " (functions)" : kind === "cached-file" ? " (files)" : kind === "pages" ? "" : "";
+    const unit = kind === "text" ? " (functions)" : kind === "cached-file" ? " (files)" : "";
     const found = changes.length === 0 ? "no difference" : `${changes.join(", ")}${unit}`;
     const more = part.why === "" ? "" : `; ${notComparedText(part)}`;
     lines.push([

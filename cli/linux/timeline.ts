@@ -94,7 +94,9 @@ function momentOf(name: string, options: CommandOptions): ((now: bigint) => bigi
   const match = ISO.exec(text);
   const [, day = "", time = "00:00", fraction = "", zone = "Z"] = match ?? [];
   const seconds = Date.parse(`${day}T${time.length === 5 ? `${time}:00` : time}${zone}`) / 1000;
-  if (match === null || !Number.isSafeInteger(seconds)) {
+  // (`Date` takes February 30th for March 2nd.)
+  const isDay = new Date(Date.parse(day)).toJSON()?.startsWith(day) === true;
+  if (match === null || !isDay || !Number.isSafeInteger(seconds)) {
     throw new UsageError(
       `--${name} ${text}: no time: 2026-03-01T12:00:00Z, 2026-03-01, or -10m (s, m, h, d before now)`,
     );

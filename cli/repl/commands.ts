@@ -129,9 +129,11 @@ export function parseWords(
     if (flag === undefined || long === undefined) {
       throw new UsageError(`unknown option '${name}' of ${command.name}`);
     }
-    const key = long.slice(2).replace(/-(.)/g, (_all, letter: string) => letter.toUpperCase());
+    const isNo = long.startsWith("--no-");
+    const key = long.slice(isNo ? 5 : 2).replace(/-(.)/g, (_all, letter: string) => letter.toUpperCase());
     if (!flag.includes("<")) {
-      options[key] = true;
+      // As commander has it: `--no-x` says that x is false.
+      options[key] = !isNo;
       continue;
     }
     const value = joined ?? words[++i];

@@ -14,6 +14,7 @@ import { escapeText } from "../render/escape.js";
 import type { ScriptContext } from "../script/context.js";
 import { hookModules } from "../script/hook-modules.js";
 import { contextOf, type Opened, openTarget } from "../script/target.js";
+import { watchForWaiting } from "../script/waiting.js";
 import type { Environment, GlobalOptions } from "../session.js";
 import { DOT_COMMANDS, helpText } from "./commands.js";
 import { complete } from "./complete.js";
@@ -143,6 +144,7 @@ class Repl {
     let good = false;
     let bad = false;
     let text = "";
+    const isOver = watchForWaiting(stderr, "the session");
     const run = () => new Promise<Outcome>((resolve) => evaluate(text, "stdin", resolve));
     reading: for await (const group of readLines(stdin)) {
       for (const line of group) {
@@ -177,6 +179,7 @@ class Repl {
       stderr.write("memtool: the input ends amid an expression\n");
       bad = true;
     }
+    isOver();
     server.close();
     return statusOf(good, bad);
   }

@@ -1,4 +1,5 @@
 /** Rows of a command, written as `--output` or `--json` says. */
+import { MemtoolError } from "../../src/io/index.js";
 import { NewFile } from "../new-file.js";
 import { checkPicturePath } from "../picture-file.js";
 import { escapeText } from "../render/escape.js";
@@ -30,18 +31,29 @@ export async function writeRows<T>(
   columns: readonly RowColumn<T>[],
 ): Promise<{ readonly count: number; readonly misfits: number }> {
   const fields = columns.map(({ field, type = "text" }) => ({ name: field, type }));
-  const writer = openRows(session, fields);
+  const { writer, file } = openRows(session, fields);
   let count = 0;
+  let isWriting = false;
   try {
     for await (const item of items) {
       count++;
-      await writer.write(columns.map(({ value }) => value(item)));
+      const row = columns.map(({ value }) => value(item));
+      isWriting = true;
+      await writer.write(row);
+      isWriting = false;
     }
+    isWriting = true;
+    await writer.end();
   } catch (error) {
-    writer.discard();
-    throw error;
+    try {
+      writer.discard();
+    } catch {
+      // It was closed already, and could not be given its name.
+    }
+    file?.discard();
+    // What the system says of a full disk names no file.
+    throw isWriting && file !== undefined && !(error instanceof MemtoolError) ? file.failure(error) : error;
   }
-  await writer.end();
   const { path } = session.rows ?? {};
   if (path !== undefined) {
     session.clearProgress();
@@ -56,13 +68,19 @@ export async function writeRows<T>(
   return { count, misfits };
 }
 
-function openRows(session: Session, fields: readonly RowField[]): RowWriter {
+/** @returns what writes, and its file, if there is one. */
+function openRows(
+  session: Session,
+  fields: readonly RowField[],
+): { readonly writer: RowWriter; readonly file?: NewFile } {
   const choice = session.rows;
-  if (choice?.path === undefined) return textWriter(choice?.format, fields, outputTarget(session.out));
+  if (choice?.path === undefined) {
+    return { writer: textWriter(choice?.format, fields, outputTarget(session.out)) };
+  }
   checkPicturePath(session, choice.path, "--output");
   const file = new NewFile(choice.path, choice.force);
   try {
-    return fileWriter(choice, fields, file);
+    return { writer: fileWriter(choice, fields, file), file };
   } catch (error) {
     file.discard();
     const { code } = error as NodeJS.ErrnoException;

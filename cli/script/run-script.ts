@@ -12,6 +12,7 @@ import type { Environment, GlobalOptions, Session } from "../session.js";
 import type { ScriptFunction } from "./context.js";
 import { hookModules } from "./hook-modules.js";
 import { contextOf, openTarget } from "./target.js";
+import { watchForWaiting } from "./waiting.js";
 
 /** Runs a script over the target. @returns the exit status. */
 export async function runScript(
@@ -20,13 +21,7 @@ export async function runScript(
   options: GlobalOptions,
   environment: Environment,
 ): Promise<number> {
-  let isOver = false;
-  // Where nothing is left to do, Node ends also a program that waits.
-  process.once("exit", (code) => {
-    if (isOver || code !== 0) return;
-    environment.stderr.write("memtool: the script waits for something that never comes\n");
-    process.exitCode = EXIT.failed;
-  });
+  const isOver = watchForWaiting(environment.stderr, "the script");
   const fail = (error: unknown) => environment.stderr.write(`${describeFailure(error)}\n`);
   // What is thrown where nobody waits for it.
   process.on("uncaughtException", (error) => {
@@ -59,7 +54,7 @@ export async function runScript(
     } else fail(error);
     return EXIT.failed;
   } finally {
-    isOver = true;
+    isOver();
     await session?.close();
   }
 }

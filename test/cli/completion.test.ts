@@ -43,6 +43,9 @@ describe("what may come", () => {
     [["read", "--format", "=", "r"], ["raw"]],
     [["maps", "--output", "p"], ["parquet"].concat(":files")],
     [["-f", ""], [":files"]],
+    [["-c", "file", ":", "in"], []],
+    [["-c", "file", ":", "dump", "inf"], ["info"]],
+    [["ps", "-o", "csv", ":", "na"], [":files"]],
     [["check", "afinfo", "sysc"], ["syscalls"]],
     [["help", "conv"], ["convert"]],
     [

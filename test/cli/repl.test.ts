@@ -2,6 +2,7 @@
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { MALFIND } from "../../cli/linux/malfind.js";
 import { PAGECACHE } from "../../cli/linux/pagecache.js";
 import { parseWords } from "../../cli/repl/commands.js";
 import { type Completion, complete } from "../../cli/repl/complete.js";
@@ -20,6 +21,11 @@ const { folder } = testFolder();
 function repl(input: string, ...more: string[]): Promise<CliResult> {
   return memtool(["repl", ...more], { input });
 }
+
+it("a session that waits for what never comes has failed", async () => {
+  const { out, err, status } = await repl("await new Promise(() => {})\n5\n", ...ON_DUMP);
+  expect([out, err, status]).toEqual(["", "memtool: the session waits for something that never comes\n", 1]);
+});
 
 describe("memtool repl", () => {
   let session: CliResult;
@@ -243,5 +249,6 @@ describe("words of a command", () => {
       options: { deleted: true, inode: "3", pid: "4" },
     });
     expect(() => parseWords(PAGECACHE, ["--inode"])).toThrow("needs a value");
+    expect(parseWords(MALFIND, ["--no-disassembly"]).options).toEqual({ disassembly: false });
   });
 });

@@ -1,15 +1,17 @@
 /** Values of hostile dumps in each format of rows. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, expect, it, vi } from "vitest";
 import { NewFile } from "../../cli/new-file.js";
 import { CsvWriter, csvCell } from "../../cli/rows/csv.js";
 import { ParquetRows } from "../../cli/rows/parquet.js";
 import { FileTarget } from "../../cli/rows/text-target.js";
+import { writeRows } from "../../cli/rows/write-rows.js";
+import type { Session } from "../../cli/session.js";
 
 const folder = mkdtempSync(join(tmpdir(), "memtool-rows-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -105,4 +107,37 @@ it("nothing stays of a file that was given up", async () => {
   await writer.write(["x"]);
   writer.discard();
   expect(readdirSync(folder).filter((name) => name.startsWith("gone"))).toEqual([]);
+});
+
+it.each(["csv", "parquet"] as const)("nothing stays of a %s that can't be given its name", async (format) => {
+  const path = join(folder, `late.${format}`);
+  const rows = { format, path, force: false, table: "late" };
+  const session = { rows, machine: { paths: [] } } as unknown as Session;
+  const items = (function* () {
+    yield "x";
+    writeFileSync(path, "another's");
+  })();
+  const column = { field: "a", value: (item: string) => item };
+  await expect(writeRows(session, items, [column])).rejects.toMatchObject({ code: "WRITE_FAILED" });
+  expect(readdirSync(folder).filter((name) => name.startsWith(`late.${format}`))).toEqual([`late.${format}`]);
+});
+
+it("a disk that is full is told with the file's name, and nothing stays", async () => {
+  const path = join(folder, "full.csv");
+  const rows = { format: "csv", path, force: false, table: "full" };
+  const session = { rows, machine: { paths: [] } } as unknown as Session;
+  const full = Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
+  const write = vi.spyOn(FileTarget.prototype, "end").mockImplementation(() => {
+    throw full;
+  });
+  const column = { field: "a", value: (item: string) => item };
+  try {
+    await expect(writeRows(session, ["x"], [column])).rejects.toMatchObject({
+      code: "WRITE_FAILED",
+      message: expect.stringContaining(path),
+    });
+  } finally {
+    write.mockRestore();
+  }
+  expect(readdirSync(folder).filter((name) => name.startsWith("full"))).toEqual([]);
 });

@@ -56,7 +56,8 @@ export function* cachedFilesOf(sink: Sink<Difference<ChangedFile>>, pair: Kernel
     if (key !== undefined) known.set(key, file);
   }
   let compared = 0;
-  let notCompared = 0;
+  let onlyOne = 0;
+  let unread = 0;
   const others = listCachedFiles(second, { onDamage: pair.damage.of("second") }).cursor();
   try {
     for (;;) {
@@ -66,13 +67,14 @@ export function* cachedFilesOf(sink: Sink<Difference<ChangedFile>>, pair: Kernel
       const key = keyOf(pair, after);
       const before = key === undefined ? undefined : known.get(key);
       if (key === undefined || before === undefined) {
-        notCompared += pagesOf(after.ranges);
+        onlyOne += pagesOf(after.ranges);
         continue;
       }
       known.delete(key);
-      const found = yield* compareFile(pair, before, after);
+      const { unread: missing, ...found } = yield* compareFile(pair, before, after);
       compared += found.compared;
-      notCompared += pagesOf(before.ranges) + pagesOf(after.ranges) - 2 * found.compared;
+      unread += missing;
+      onlyOne += pagesOf(before.ranges) + pagesOf(after.ranges) - 2 * (found.compared + missing);
       const fields = changedFields(
         { size: before.size, deleted: before.deleted },
         { size: after.size, deleted: after.deleted },
@@ -93,13 +95,12 @@ export function* cachedFilesOf(sink: Sink<Difference<ChangedFile>>, pair: Kernel
   } finally {
     yield* others.end();
   }
-  for (const file of known.values()) notCompared += pagesOf(file.ranges);
-  pair.options.onPart?.({
-    kind: "cached-file",
-    compared,
-    notCompared,
-    why: notCompared === 0 ? "" : "only one has them in memory",
-  });
+  for (const file of known.values()) onlyOne += pagesOf(file.ranges);
+  const why = [
+    ...(onlyOne > 0 ? [`${onlyOne} are in memory in only one`] : []),
+    ...(unread > 0 ? [`${unread} are missing in a dump`] : []),
+  ].join(", ");
+  pair.options.onPart?.({ kind: "cached-file", compared, notCompared: onlyOne + unread, why });
 }
 
 function keyOf(
@@ -111,12 +112,12 @@ function keyOf(
   return path === undefined ? undefined : `${path} ${device}`;
 }
 
-/** Compares the pages that both have. */
+/** Compares the pages that both have; those of which the bytes are missing in one are `unread`. */
 function* compareFile(
   pair: KernelPair,
   before: CachedFile,
   after: CachedFile,
-): Routine<{ ranges: FileRange[]; pages: number; compared: number }> {
+): Routine<{ ranges: FileRange[]; pages: number; compared: number; unread: number }> {
   const memories = [
     cachedFileMemory(pair.kernels[0], before),
     cachedFileMemory(pair.kernels[1], after),
@@ -124,6 +125,7 @@ function* compareFile(
   const ranges: { start: number; end: number }[] = [];
   let pages = 0;
   let compared = 0;
+  let unread = 0;
   for (const range of shared(before.ranges, after.ranges)) {
     for (let at = range.start; at < range.end; ) {
       const end = Math.min(range.end, at - (at % PIECE) + PIECE);
@@ -137,7 +139,10 @@ function* compareFile(
         const [from, to] = [page - at, next - at];
         const [start, stop] = [page, next];
         page = next;
-        if (holes.some((hole) => hole.start < to && hole.end > from)) continue;
+        if (holes.some((hole) => hole.start < to && hole.end > from)) {
+          unread++;
+          continue;
+        }
         compared++;
         if (isSame(one.bytes, other.bytes, from, to)) continue;
         pages++;
@@ -148,7 +153,7 @@ function* compareFile(
       at = end;
     }
   }
-  return { ranges, pages, compared };
+  return { ranges, pages, compared, unread };
 }
 
 function isSame(a: Uint8Array, b: Uint8Array, from: number, to: number): boolean {
