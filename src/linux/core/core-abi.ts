@@ -80,8 +80,7 @@ const ABIS: Readonly<Record<LinuxKernel["architecture"], CoreAbi>> = {
 /**
  * The kind of a process.
  *
- * @param auxv What the kernel told the program when it started: pairs of words, whose width is the program's. No key is larger than
- * some dozens: two of 32 bits, read as one of 64, are.
+ * @param auxv What the kernel told the program when it started: pairs of words, whose width is the program's.
  * @throws {MemtoolError} `UNSUPPORTED` for 32-bit programs of a 64-bit kernel that is not x86-64's, and for x32.
  * @internal
  */
@@ -92,16 +91,30 @@ export function abiOfProcess(
 ): CoreAbi {
   const own = ABIS[kernel.architecture];
   if (own.word === 4) return own;
-  const isNarrow =
-    auxv !== undefined && auxv.length >= 8
-      ? new DataView(auxv.buffer, auxv.byteOffset).getUint32(4, true) !== 0
-      : cs === USER32_CS;
+  const [narrow, wide] = [hasKeys(auxv, 4), hasKeys(auxv, 8)];
+  // (What is damaged tells nothing: then the code segment does.)
+  const isNarrow = narrow === wide ? cs === USER32_CS : narrow;
   if (!isNarrow) return own;
   if (own === X86_64 && (cs === undefined || cs === USER32_CS)) return I386_ON_64;
   throw new MemtoolError(
     "UNSUPPORTED",
     `a 32-bit process of ${kernel.architecture}${own === X86_64 ? " in 64-bit mode (x32)" : ""}: no core of such is written (--format raw writes its memory)`,
   );
+}
+
+/** Keys of the vector are some dozens (include/uapi/linux/auxvec.h). */
+const MAX_KEY = 127;
+
+/** Whether the vector, as pairs of words of this size, has a key at least and an end, and all keys are such that there are. */
+function hasKeys(auxv: Uint8Array | undefined, word: 4 | 8): boolean {
+  if (auxv === undefined) return false;
+  const view = new DataView(auxv.buffer, auxv.byteOffset, auxv.length);
+  for (let at = 0; at + 2 * word <= auxv.length; at += 2 * word) {
+    const [low, high] = [view.getUint32(at, true), word === 8 ? view.getUint32(at + 4, true) : 0];
+    if (low === 0 && high === 0) return at > 0;
+    if (low > MAX_KEY || high !== 0) return false;
+  }
+  return false;
 }
 
 /** x86-64's code segment of 32-bit programs (arch/x86/include/asm/segment.h). */

@@ -8,7 +8,7 @@ import { type Cpu, listCpus } from "../cpus/cpu.js";
 import type { CpuRegisters } from "../cpus/cpu-states.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
-import { DamageLog, type DamageOptions, type OnDamage } from "../objects/damage.js";
+import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
 import { MappedFiles } from "../pagecache/mapped-files.js";
 import { readFloatingStates } from "../registers/floating-state.js";
 import { readThreadStates, type UserRegisters } from "../registers/user-registers.js";
@@ -28,7 +28,7 @@ import {
   type PieceReceiver,
   readRanges,
 } from "./memory-pieces.js";
-import { coreNotes, type NotedThread } from "./notes.js";
+import { coreNotes, type MappedFile, type NotedThread } from "./notes.js";
 import { readProcessFacts } from "./process-facts.js";
 
 /** Options of {@link readCore}. */
@@ -225,10 +225,13 @@ function* readParts(
       ? []
       : [{ task, registers, facts: facts.tasks[i] ?? {}, floating: floating[i] }];
   });
-  const files = vmas.flatMap(({ value: { start, end, pageOffset, file }, path }) =>
-    file === 0n || path === undefined
-      ? []
-      : [{ start, end, path, offset: BigInt.asUintN(64, pageOffset * BigInt(pageSize)) }],
+  const files = fitting(
+    vmas.flatMap(({ value: { start, end, pageOffset, file }, path }) =>
+      file === 0n || path === undefined
+        ? []
+        : [{ start, end, path, offset: BigInt.asUintN(64, pageOffset * BigInt(pageSize)) }],
+    ),
+    report,
   );
   const notes = coreNotes({ abi, leader, process: facts, threads: noted, files, pageSize });
   const threads = tasks.map(({ pid, comm, state, address }, i): CoreThread => {
@@ -250,6 +253,23 @@ function* readParts(
     maxBytes: options.maxBytes ?? DEFAULT_MAX_BYTES,
     options,
   };
+}
+
+/** The kernel's own cores have no NT_FILE beyond this (fs/binfmt_elf.c, MAX_FILE_NOTE_SIZE). */
+const MAX_FILES_BYTES = 4 << 20;
+
+/** As many mapped files as a note may name. */
+function fitting(files: readonly MappedFile[], report: OnDamage): readonly MappedFile[] {
+  let size = 0;
+  const count = files.findIndex(({ path }) => {
+    // (Characters of a path take 3 bytes at most: pairs of surrogates 4.)
+    size += 3 * 8 + 3 * path.length + 1;
+    return size > MAX_FILES_BYTES;
+  });
+  if (count < 0) return files;
+  const more = `the core names ${count} of ${files.length} mapped files: no list of more than 4 MiB is one`;
+  report(damage("the mapped files of the process", files[count]?.start ?? 0n, "too long", 0, more));
+  return files.slice(0, count);
 }
 
 function rangesOf(
