@@ -46,6 +46,10 @@ it("CSV tells a text without characters from nothing, and nothing is never 0", (
   expect([csvCell(""), csvCell(null), csvCell(undefined), csvCell(0)]).toEqual(['""', "", "", "0"]);
 });
 
+it("a whole number below 0 has its sign in front", () => {
+  expect([csvCell(-5n), csvCell(5n)]).toEqual(["-0x5", "0x5"]);
+});
+
 it("any text comes back out of a cell of CSV", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), (text) => {
