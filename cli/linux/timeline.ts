@@ -1,3 +1,4 @@
+/** `memtool timeline`: everything in a kernel that carries a time. */
 import {
   isoTime,
   listTimeline,
@@ -10,9 +11,10 @@ import { UsageError } from "../errors.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
+/** Times are no addresses: JSON has them as text, in decimal, as those of `timers`. */
 const COLUMNS: readonly ListColumn<TimelineEntry>[] = [
   { field: "time", title: "TIME", value: ({ time }) => isoTime(time) },
-  { field: "nanoseconds", type: "integer", value: ({ time }) => time },
+  { field: "nanoseconds", type: "integer", value: ({ time }) => time.toString() },
   { field: "kind", title: "KIND", value: ({ kind }) => kind },
   {
     field: "pid",
@@ -23,7 +25,7 @@ const COLUMNS: readonly ListColumn<TimelineEntry>[] = [
     cell: ({ pid }) => pid?.toString() ?? "",
   },
   { field: "clock", title: "CLOCK", value: ({ clock }) => clock },
-  { field: "stamp", type: "integer", value: ({ stamp }) => stamp },
+  { field: "stamp", type: "integer", value: ({ stamp }) => stamp.toString() },
   { field: "text", title: "WHAT", value: ({ text }) => text },
   { field: "address", type: "address", value: ({ address }) => address },
   { field: "doubt", title: "DOUBT", value: ({ doubt }) => doubt, cell: ({ doubt }) => doubt ?? "" },

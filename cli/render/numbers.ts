@@ -1,8 +1,8 @@
 /** Numbers for people and programs. */
 
-/** `0x…` without leading zeros: every address and 64-bit value in JSON. */
+/** `0x…` without leading zeros: every address and 64-bit value in JSON; `-0x…` below 0. */
 export function hex(value: bigint | number): string {
-  return `0x${value.toString(16)}`;
+  return value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
 }
 
 /** `0x…` with 16 digits: a column of addresses. */

@@ -37,7 +37,7 @@ export function showResult(result: unknown, options: ShowOptions = {}): string {
   if (isPartial(value)) return showBytes(value.bytes, value.holes, options);
   const owner = nameOf(value);
   if (owner !== undefined) return escapeText(owner);
-  if (typeof value === "bigint") return showBigint(value);
+  if (typeof value === "bigint") return hex(value);
   if (typeof value === "string") return lines(inspect(value, { maxStringLength: 10_000 }));
   return lines(inspectValue(value, { breakLength: options.columns ?? 100 }));
 }
@@ -100,7 +100,7 @@ function isScalar(value: unknown): boolean {
 function cellOf(value: unknown): string {
   if (value === undefined) return "?";
   if (value === null) return "";
-  if (typeof value === "bigint") return showBigint(value);
+  if (typeof value === "bigint") return hex(value);
   if (typeof value === "boolean") return value ? "yes" : "no";
   return escapeText(String(value).slice(0, CELL));
 }
@@ -152,14 +152,10 @@ function isPartial(value: unknown): value is { readonly bytes: Uint8Array; reado
   return bytes instanceof Uint8Array && Array.isArray(holes);
 }
 
-function showBigint(value: bigint): string {
-  return value < 0n ? `-${hex(-value)}` : hex(value);
-}
-
 /** As `console.log` shows it, with bigints in hex: Node takes the function that colours values, and has no other door. */
 function inspectValue(value: unknown, options: { readonly breakLength: number; readonly depth?: number }) {
   const stylize = (text: string, kind: string) =>
-    kind === "bigint" ? showBigint(BigInt(text.replace(/n$/, ""))) : text;
+    kind === "bigint" ? hex(BigInt(text.replace(/n$/, ""))) : text;
   return inspect(value, { maxArrayLength: 100, maxStringLength: 1000, ...options, stylize } as object);
 }
 

@@ -73,9 +73,12 @@ export class Misfits {
 const UNSIGNED_END = 1n << 64n;
 const INTEGER_END = 1n << 63n;
 
-/** A whole number that its column can hold. */
+const DECIMAL = /^-?\d{1,20}$/;
+
+/** A whole number that its column can hold; a text is one in decimal. */
 export function wholeNumber(value: ListValue, field: RowField, misfits: Misfits): bigint | null {
-  const whole = typeof value === "number" && Number.isInteger(value) ? BigInt(value) : value;
+  const isWhole = typeof value === "string" ? DECIMAL.test(value) : Number.isInteger(value);
+  const whole = isWhole ? BigInt(value as string | number) : value;
   if (typeof whole !== "bigint") return misfits.add(value, field);
   const [least, end] = field.type === "integer" ? [-INTEGER_END, INTEGER_END] : [0n, UNSIGNED_END];
   return whole >= least && whole < end ? whole : misfits.add(value, field);

@@ -46,6 +46,10 @@ it("CSV tells a text without characters from nothing, and nothing is never 0", (
   expect([csvCell(""), csvCell(null), csvCell(undefined), csvCell(0)]).toEqual(['""', "", "", "0"]);
 });
 
+it("a whole number below 0 has its sign in front", () => {
+  expect([csvCell(-5n), csvCell(5n)]).toEqual(["-0x5", "0x5"]);
+});
+
 it("any text comes back out of a cell of CSV", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), (text) => {
@@ -92,11 +96,11 @@ it("Parquet keeps every text, the largest address, and null for what is not know
 it("a number that a typed column can't hold is left empty and counted, and the rest is written", async () => {
   const path = join(folder, "misfit.parquet");
   const writer = new ParquetRows([{ name: "size", type: "integer" }], new NewFile(path, false));
-  for (const value of [1, 2 ** 63, 1.5, -5]) await writer.write([value]);
+  for (const value of [1, 2 ** 63, 1.5, -5, "-7", "7x"]) await writer.write([value]);
   await writer.end();
-  expect(writer.misfits).toMatchObject({ count: 2, first: expect.stringContaining("size") });
+  expect(writer.misfits).toMatchObject({ count: 3, first: expect.stringContaining("size") });
   const read = await parquetReadObjects({ file: await asyncBufferFromFile(path) });
-  expect(read.map(({ size }) => size ?? null)).toEqual([1n, null, null, -5n]);
+  expect(read.map(({ size }) => size ?? null)).toEqual([1n, null, null, -5n, -7n, null]);
 });
 
 it("nothing stays of a file that was given up", async () => {
