@@ -11,7 +11,6 @@ import {
   type Vma,
 } from "../../src/linux/index.js";
 import { Intervals } from "../../src/linux/owners/intervals.js";
-import { userEnd } from "../../src/linux/tasks/user-end.js";
 import { describeError } from "../errors.js";
 import type { Session } from "../session.js";
 import type { Place } from "./places.js";
@@ -50,8 +49,7 @@ export class HitOwners {
   /** The owners of each address of a place, one at least. */
   async of(place: Place, addresses: readonly bigint[]): Promise<HitOwner[][]> {
     const physical = await physicalOf(place, addresses);
-    const end =
-      place.task === undefined || place.virtual === undefined ? undefined : userEnd(place.virtual.mmu);
+    const end = place.task === undefined ? undefined : place.ownEnd;
     if (end === undefined) return await this.#outside(place, addresses, physical);
     // (A process's page tables have the kernel too, which is not the process's.)
     const isOwn = addresses.map((address) => address < end);

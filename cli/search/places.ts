@@ -25,6 +25,8 @@ export interface Place {
   readonly virtual?: VirtualMemory | undefined;
   /** Whose it is, where it is a process's. */
   readonly task?: Task | undefined;
+  /** Where the process's own part of it ends: the kernel's lies above. */
+  readonly ownEnd?: bigint | undefined;
   readonly ranges?: { readonly start: bigint; readonly end: bigint } | undefined;
   /** Where it ends, for the progress bar; 0 if that says nothing. */
   readonly end: number;
@@ -43,19 +45,22 @@ export async function* placesOf(
     yield* everyProcess(await machine.linux(), onDamage);
     return;
   }
-  const ranges = options.from === undefined ? undefined : await rangeOf(session, options);
+  const asked = options.from === undefined ? undefined : await rangeOf(session, options);
   if (pid !== undefined && space.virtual !== undefined) {
     const kernel = await machine.linux();
     const [task] = await listTasks(kernel, { pid, onDamage: () => {} }).toArray();
-    yield { name: space.name, space: space.virtual, virtual: space.virtual, task, ranges, end: 0 };
+    // (Its page tables have the kernel too, which `--from` reaches.)
+    const ownEnd = userEnd(kernel);
+    const ranges = asked ?? { start: 0n, end: ownEnd };
+    yield { name: space.name, space: space.virtual, virtual: space.virtual, task, ownEnd, ranges, end: 0 };
     return;
   }
-  const chosen = session.options.root !== undefined || ranges !== undefined ? space.virtual : undefined;
+  const chosen = session.options.root !== undefined || asked !== undefined ? space.virtual : undefined;
   const whole = chosen ?? machine.physical ?? machine.ranges;
   if (whole === undefined) throw new UsageError(`${machine.name}: nothing tells what memory there is`);
   const name = whole === chosen ? space.name : whole === machine.physical ? "physical memory" : machine.name;
   const end = whole instanceof PhysicalMemory ? whole.map.end : 0;
-  yield { name, space: whole, virtual: chosen, ranges, end };
+  yield { name, space: whole, virtual: chosen, ranges: asked, end };
 }
 
 /** The own part of each address space, once: a process that was just forked by vfork has its parent's. */
@@ -65,8 +70,9 @@ async function* everyProcess(kernel: LinuxKernel, onDamage: OnDamage): AsyncGene
     if (task.root === undefined || seen.has(task.root)) continue;
     seen.add(task.root);
     const virtual = memoryOfTask(kernel, task);
-    const ranges = { start: 0n, end: userEnd(virtual.mmu) };
-    yield { name: `process ${task.pid ?? "?"}`, space: virtual, virtual, task, ranges, end: 0 };
+    const ownEnd = userEnd(kernel);
+    const ranges = { start: 0n, end: ownEnd };
+    yield { name: `process ${task.pid ?? "?"}`, space: virtual, virtual, task, ownEnd, ranges, end: 0 };
   }
 }
 

@@ -1,6 +1,7 @@
 /** `memtool search`: prints hits with their owners, batch by batch. */
 import { search, searchMachine } from "../../connectors/search-machine.js";
 import { hex } from "../../src/io/index.js";
+import type { SearchHit } from "../../src/search/index.js";
 import { EXIT, statusOf } from "../errors.js";
 import { DamageSummary } from "../linux/listing.js";
 import { escapeText, toJson } from "../render/escape.js";
@@ -10,6 +11,7 @@ import { Holes } from "./holes.js";
 import { type HitOwner, HitOwners } from "./owners.js";
 import { type SearchCommandOptions, type SearchWanted, searchWanted } from "./patterns.js";
 import { type Place, placesOf } from "./places.js";
+import { Stopping } from "./stopping.js";
 
 /** Hits whose owners are asked for together: each time takes a second, and a pass over all page tables. */
 const BATCH = 16_384;
@@ -27,6 +29,7 @@ export async function searchCommand(session: Session, options: SearchCommandOpti
   const owners = new HitOwners(session, options.owners !== false, damage.add);
   const printer = new HitPrinter(session, wanted);
   const holes = new Holes();
+  const stopping = new Stopping(session);
   const patterns = [];
   for (const { make } of wanted.patterns)
     patterns.push(await make((expression) => session.resolve(expression)));
@@ -53,7 +56,7 @@ export async function searchCommand(session: Session, options: SearchCommandOpti
       place.space === session.machine.physical
         ? searchMachine(session.machine, patterns, searched)
         : search(place.space, patterns, searched);
-    for await (const { address, length, pattern } of hits) {
+    for await (const { address, length, pattern } of stopping.over<SearchHit>(hits)) {
       batch.push({ address: BigInt(address), length, pattern: wanted.patterns[pattern]?.name ?? "" });
       found++;
       left--;
@@ -61,17 +64,18 @@ export async function searchCommand(session: Session, options: SearchCommandOpti
       if (batch.length === BATCH) await show();
     }
     await show();
-    if (left === 0) break;
+    if (left === 0 || stopping.isStopped) break;
   }
   session.clearProgress();
   await session.out.flush();
+  stopping.report();
   holes.report(session);
   damage.report(session);
   if (found === 0) {
-    session.warn("nothing was found");
+    if (!stopping.isStopped) session.warn("nothing was found");
     return EXIT.failed;
   }
-  return statusOf(true, holes.isFailure || owners.failed || damage.count > 0);
+  return statusOf(true, stopping.isStopped || holes.isFailure || owners.failed || damage.count > 0);
 }
 
 /** Prints hits: an object for each owner, or a line for people. */

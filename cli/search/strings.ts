@@ -7,11 +7,13 @@ import { parseSize } from "../parse.js";
 import { escapeText } from "../render/escape.js";
 import { type RowColumn, writeRows } from "../rows/write-rows.js";
 import type { Session } from "../session.js";
+import { grepTexts } from "./grep.js";
 import { Holes } from "./holes.js";
 import { withOwners } from "./owned.js";
 import { type HitOwner, HitOwners } from "./owners.js";
 import { checkPlaces, limitOf, type PlaceOptions } from "./place-options.js";
 import { type Place, placesOf } from "./places.js";
+import { Stopping } from "./stopping.js";
 
 /** Texts whose owners are asked for together. */
 const BATCH = 16_384;
@@ -79,19 +81,22 @@ export async function stringsCommand(session: Session, options: StringsCommandOp
   const owners = options.owners === true ? new HitOwners(session, true, damage.add) : undefined;
   const holes = new Holes();
   const wanted = stringsWanted(options);
-  const rows = rowsOf(session, options, wanted, owners, holes, damage);
+  const stopping = new Stopping(session);
+  const rows = rowsOf(session, options, wanted, owners, holes, damage, stopping);
   const { count, misfits } = session.isForPrograms
     ? await writeRows(session, rows, COLUMNS)
     : { count: await printLines(session, rows, options, wanted), misfits: 0 };
   session.clearProgress();
   await session.out.flush();
+  stopping.report();
   holes.report(session);
   damage.report(session);
   if (count === 0) {
-    session.warn("nothing was found");
+    if (!stopping.isStopped) session.warn("nothing was found");
     return EXIT.failed;
   }
-  return statusOf(true, holes.isFailure || owners?.failed === true || damage.count > 0 || misfits > 0);
+  const isPart = stopping.isStopped || owners?.failed === true || damage.count > 0 || misfits > 0;
+  return statusOf(true, holes.isFailure || isPart);
 }
 
 async function* rowsOf(
@@ -101,6 +106,7 @@ async function* rowsOf(
   owners: HitOwners | undefined,
   holes: Holes,
   damage: DamageSummary,
+  stopping: Stopping,
 ): AsyncGenerator<Row> {
   let left = limit;
   for await (const place of placesOf(session, options, damage.add)) {
@@ -115,8 +121,7 @@ async function* rowsOf(
       onProgress,
     });
     let batch: FoundString[] = [];
-    for await (const each of found) {
-      if (grep !== undefined && !grep.test(each.text)) continue;
+    for await (const each of stopping.over(grepTexts(found, grep))) {
       left--;
       if (owners === undefined) yield { ...each, ...whereIn(place, each) };
       else batch.push(each);
@@ -127,17 +132,17 @@ async function* rowsOf(
       }
     }
     if (owners !== undefined) yield* withOwners(owners, place, batch);
-    if (left === 0) return;
+    if (left === 0 || stopping.isStopped) return;
   }
 }
 
 /** What is known of a text's place without looking anything up. */
-function whereIn({ virtual, space, task }: Place, { address }: FoundString): HitOwner {
+function whereIn({ virtual, space, task, ownEnd = 0n }: Place, { address }: FoundString): HitOwner {
   const isPhysical = virtual === undefined && "map" in space;
   return {
     physical: isPhysical ? BigInt(address) : null,
     virtual: isPhysical ? null : address,
-    pid: task?.pid ?? null,
+    pid: address < ownEnd ? (task?.pid ?? null) : null,
     kind: null,
     owner: null,
   };

@@ -2,7 +2,6 @@
 import { type YaraHit, type YaraRules, yaraScan } from "../../connectors/connectors.js";
 import { hex } from "../../src/io/index.js";
 import { listVmas, type OnDamage } from "../../src/linux/index.js";
-import { userEnd } from "../../src/linux/tasks/user-end.js";
 import { EXIT, statusOf } from "../errors.js";
 import { DamageSummary } from "../linux/listing.js";
 import { escapeText } from "../render/escape.js";
@@ -134,11 +133,11 @@ class YaraRun {
 /** Of a process, its mappings and what lies between them; else what was asked for. */
 async function regionsOf(
   { machine }: Session,
-  { ranges, task, virtual }: Place,
+  { ranges, task }: Place,
   onDamage: OnDamage,
 ): Promise<{ start: bigint; end: bigint }[] | undefined> {
-  if (task?.pid === undefined || virtual === undefined) return ranges === undefined ? undefined : [ranges];
-  const { start, end } = ranges ?? { start: 0n, end: userEnd(virtual.mmu) };
+  if (task?.pid === undefined || ranges === undefined) return ranges === undefined ? undefined : [ranges];
+  const { start, end } = ranges;
   const vmas = await listVmas(await machine.linux(), { pid: task.pid, pages: false, onDamage }).toArray();
   const borders = new Set([start, end]);
   for (const vma of vmas) {

@@ -1,8 +1,9 @@
 /** The side of a search with helpers that reads, and hands out the hits. */
 import type { Wasm } from "../wasm/platform.js";
 import type { Matcher, MatcherHost } from "./matchers.js";
+import { RegexTimeError } from "./regex-matcher.js";
 import type { ScanPart } from "./scan.js";
-import { type SearchTask, TaskView } from "./search-task.js";
+import { type ListedHits, type SearchTask, TaskView } from "./search-task.js";
 
 /** Milliseconds that a helper may be at a part: more than a host gives an expression. Then it is taken for dead. */
 const PATIENCE = 30_000;
@@ -106,6 +107,7 @@ class ListedMatcher implements Matcher {
   #hits: Int32Array = NOTHING;
   #at = 0;
   #rest = 0;
+  #stuck = -1;
   /** Whether it is this thread's own that looks; and, whether it does until it comes to what is listed. */
   #isOwn = false;
   #isCatchingUp = false;
@@ -117,9 +119,10 @@ class ListedMatcher implements Matcher {
   }
 
   /** What is listed of the next part; `undefined`: nothing is known of it. */
-  expect(list: { readonly hits: Int32Array; readonly rest: number } | undefined): void {
+  expect(list: ListedHits | undefined): void {
     this.#hits = list?.hits ?? NOTHING;
     this.#rest = list?.rest ?? 0;
+    this.#stuck = list?.stuck ?? -1;
     this.#at = 0;
   }
 
@@ -147,6 +150,7 @@ class ListedMatcher implements Matcher {
     if (!this.#isOwn) {
       const place = this.#listed();
       if (place >= 0 || this.#rest < 0) return place;
+      if (this.#stuck >= 0) throw new RegexTimeError((this.#part as ScanPart).address + BigInt(this.#stuck));
       this.#useOwn();
     }
     const place = this.#own.next(from);

@@ -18,7 +18,7 @@ export interface Matcher {
 
 /** What a host may do for regular expressions. @internal */
 export interface MatcherHost {
-  /** Does the work, which returns within seconds or is given up: then it throws. */
+  /** Does the work, which returns within seconds or is given up: then it throws a `MemtoolError` with the code `REGEX_TIME`. */
   readonly bound?: ((work: () => void) => void) | undefined;
   /** Bytes as text, one character each. */
   readonly decodeLatin1?: ((bytes: Uint8Array) => string) | undefined;

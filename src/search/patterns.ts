@@ -18,7 +18,7 @@ const MAX_REGEX_LENGTH = 65_536;
  *   begins and ends (with `m`, lines too), look-around sees `maxLength` bytes at least (default 256, at most 64 KiB), and never does it
  *   matter how memory is read. Of a match that is longer, what matches within `maxLength` bytes is the hit; none is, if the expression
  *   has `$`, `\b`, `\B` or looks ahead. JavaScript backtracks, so an expression such as `(a+)+b` may take forever: in Node, the error
- *   `REGEX_TIME` comes after 10 seconds for 1 MiB; elsewhere, search in a worker that you can end.
+ *   `REGEX_TIME`, with the `address` that it came to, comes after 10 seconds for 1 MiB; elsewhere, search in a worker that you can end.
  * - `number`: an integer of `size` bytes in the target's byte order, at multiples of `align` (default: its size).
  * - `pointerTo`: a pointer of the target's size and order whose value lies in the range, at multiples of `align` (default: its size).
  */

@@ -1,4 +1,5 @@
 /** Regular expressions over bytes, whose matches do not depend on where memory was cut into pieces. */
+import { hex, MemtoolError } from "../io/errors.js";
 import { decodeLatin1 } from "../memory/text.js";
 import type { Matcher, MatcherHost } from "./matchers.js";
 import type { RegexPattern } from "./patterns.js";
@@ -12,6 +13,22 @@ const BLOCK = 4096;
 /** Matches, and bytes that are looked through, at a time: what a host gives so much time for. */
 const TURN_MATCHES = 256;
 const TURN_BYTES = 1 << 20;
+
+/** An expression that tries endless ways to match: code `REGEX_TIME`. @internal */
+export class RegexTimeError extends MemtoolError {
+  /** Of the memory that it does not get through. */
+  readonly address: bigint;
+
+  constructor(address: bigint, options?: { cause?: unknown }) {
+    super(
+      "REGEX_TIME",
+      `the regular expression takes too long for the memory from ${hex(address)} on: it tries endless ways to match. ` +
+        "Do not repeat what is repeated, as in (a+)+, and bound what is long, as in .{0,64}",
+      options,
+    );
+    this.address = address;
+  }
+}
 
 /** Bytes of a block, for matches of up to `length` bytes: a power of 2. */
 function blockOf(length: number): number {
@@ -57,6 +74,10 @@ export class RegexMatcher implements Matcher {
   #count = 0;
   #next = 0;
   #searched = 0;
+  /** The place in the part that it is at. */
+  #at = 0;
+  /** Why nothing is found behind what was found ahead. */
+  #failure: RegexTimeError | undefined;
   readonly #turn = () => this.#findSome();
 
   constructor({ regex, length }: RegexPattern, host: MatcherHost) {
@@ -80,6 +101,7 @@ export class RegexMatcher implements Matcher {
     this.#count = 0;
     this.#next = 0;
     this.#searched = from;
+    this.#failure = undefined;
   }
 
   /** (Places that were passed over are not gone back to.) */
@@ -91,9 +113,24 @@ export class RegexMatcher implements Matcher {
         this.#next++;
         if (place >= at) return place;
       }
+      if (this.#failure !== undefined) throw this.#failure;
       if (this.#searched >= this.#until) return -1;
-      if (this.#host.bound === undefined) this.#turn();
-      else this.#host.bound(this.#turn);
+      this.#takeTurn();
+    }
+  }
+
+  #takeTurn(): void {
+    const { bound } = this.#host;
+    if (bound === undefined) {
+      this.#turn();
+      return;
+    }
+    try {
+      bound(this.#turn);
+    } catch (cause) {
+      if (!(cause instanceof MemtoolError && cause.code === "REGEX_TIME")) throw cause;
+      // (What was found before is told first.)
+      this.#failure = new RegexTimeError(this.#address + BigInt(this.#at), { cause });
     }
   }
 
@@ -104,6 +141,7 @@ export class RegexMatcher implements Matcher {
     let at = Math.max(taken, this.#searched);
     const until = Math.min(this.#until, at + TURN_BYTES);
     while (at < until && this.#count < TURN_MATCHES) {
+      this.#at = at;
       if (at >= this.#end || at < this.#start) this.#enter(at);
       const end = Math.min(this.#end, until);
       const length = this.#find(at, end);

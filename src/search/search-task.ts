@@ -9,6 +9,7 @@ import { type SharedWasmMemory, WASM_PAGE, type Wasm } from "../wasm/platform.js
 import { SLACK } from "./find-code.js";
 import type { Matcher, MatcherHost } from "./matchers.js";
 import { type CompiledPattern, compilePattern, type SearchPattern } from "./patterns.js";
+import { RegexTimeError } from "./regex-matcher.js";
 import type { ScanPart } from "./scan.js";
 import { tablesSize, wasmMatchers } from "./wasm-matchers.js";
 
@@ -24,6 +25,16 @@ export interface SearchTask {
   readonly parts: number;
   /** Hits of a pattern in a part that there is room for; further ones are looked for by the thread that hands them out. */
   readonly room: number;
+}
+
+/** What a thread found of a pattern in a part. */
+export interface ListedHits {
+  /** Place and length of each. */
+  readonly hits: Int32Array;
+  /** Where it was left: -1 if there is no more. */
+  readonly rest: number;
+  /** Where the expression took too long, behind the hits: -1 if nowhere. */
+  readonly stuck: number;
 }
 
 // Words at the beginning of what is shared.
@@ -42,10 +53,11 @@ const LENGTH = 4;
 const FROM = 5;
 const UNTIL = 6;
 const PART_WORDS = 8;
-/** Words of a pattern in a part: hits, and where to go on; then place and length of each. */
+/** Words of a pattern in a part: hits, where to go on, and where it took too long (-1: nowhere); then place and length of each. */
 const COUNT = 0;
 const REST = 1;
-const LIST_WORDS = 2;
+const STUCK = 2;
+const LIST_WORDS = 3;
 
 /** Memory for hits that a search begins with. */
 const HIT_BYTES = 2 ** 20;
@@ -172,14 +184,15 @@ export class TaskView {
     );
   }
 
-  /** Hits of a pattern in a part that is done, and where it was left: -1 if there is no more. */
-  listed(sequence: number, pattern: number): { readonly hits: Int32Array; readonly rest: number } {
+  /** What was found of a pattern in a part that is done. */
+  listed(sequence: number, pattern: number): ListedHits {
     const list = this.#listAt(sequence, pattern);
     const count = this.#words[list + COUNT] as number;
     const start = list + LIST_WORDS;
     return {
       hits: this.#words.subarray(start, start + 2 * count),
       rest: this.#words[list + REST] as number,
+      stuck: this.#words[list + STUCK] as number,
     };
   }
 
@@ -218,6 +231,7 @@ export class TaskView {
     const { room } = this.task;
     let count = 0;
     let rest = part.from;
+    let stuck = -1;
     try {
       matcher.reset(0n);
       matcher.begin(part);
@@ -232,11 +246,13 @@ export class TaskView {
         count++;
         rest = at + 1;
       }
-    } catch {
-      // Whoever hands out the hits comes to it, and gets the error.
+    } catch (error) {
+      // Whoever hands out the hits comes to it, and gets the error; but need not wait for it again where it takes long.
+      if (error instanceof RegexTimeError) stuck = Number(error.address - part.address);
     }
     words[list + COUNT] = count;
     words[list + REST] = rest;
+    words[list + STUCK] = stuck;
   }
 }
 

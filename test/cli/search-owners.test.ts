@@ -3,11 +3,28 @@ import { jsonLines, memtool } from "../support/cli.js";
 
 const ON_DUMP = ["-f", "fixtures/linux-6.1-x86_64.kdump"];
 
+test("the kernel's memory, which page tables of a process have too, is not searched with --pid alone", async () => {
+  const wanted = ["--text", "Linux version 6", ...ON_DUMP];
+  expect((await memtool(["search", "--pid", "100", ...wanted])).status).toBe(1);
+});
+
+test("texts of the kernel's memory are not told as the process's", async () => {
+  const where = ["--pid", "100", "--from", "0xffff000000000000"];
+  const wanted = ["--grep", "^Linux version 6", "--json", ...ON_DUMP];
+  const own = await memtool(["strings", "--pid", "100", ...wanted]);
+  expect(own.status).toBe(1);
+  const texts = jsonLines((await memtool(["strings", ...where, ...wanted])).out) as { pid: number | null }[];
+  expect(texts.length).toBeGreaterThan(0);
+  expect(texts.every(({ pid }) => pid === null)).toBe(true);
+});
+
 test("the kernel's memory, which page tables of a process have too, is not told as the process's", async () => {
   const { out } = await memtool([
     "search",
     "--pid",
     "100",
+    "--from",
+    "0xffff000000000000",
     "--text",
     "Linux version 6",
     "--json",

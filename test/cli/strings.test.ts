@@ -67,6 +67,15 @@ describe("memtool strings", () => {
     });
   });
 
+  it("ends where an expression takes too long, and tells where, and what it found before", async () => {
+    const path = join(folder, "endless.raw");
+    writeFileSync(path, `found aab\0${"a".repeat(60_000)}\0`);
+    const { out, err, status } = await memtool(["strings", "--grep", "(a+)+b", "--json", "-f", path]);
+    expect(jsonLines(out).map(({ text }) => text)).toEqual(["found aab"]);
+    expect(err).toMatch(/takes too long for the memory from 0xa on/);
+    expect(status).toBe(3);
+  }, 60_000);
+
   it("writes rows as --output says, and lines for people, up to --limit", async () => {
     const csv = await memtool(["strings", "--limit", "3", "-o", "csv", ...ON_DUMP]);
     expect(csv.out.split("\n")[0]).toBe("physical,virtual,pid,owner,kind,encoding,length,continues,text");

@@ -120,9 +120,45 @@ describe("a regular expression that tries endless ways", () => {
     writeFileSync(path, Buffer.alloc(8192, "a"));
     const slow = await open(path, { kernel: "none" });
     const physical = slow.physical as NonNullable<Machine["physical"]>;
-    await expect(listed(search(physical, endless, { host }))).rejects.toThrow(
-      /more than 0.2 s .* Do not repeat/,
-    );
+    const error = await listed(search(physical, endless, { host })).catch((each: unknown) => each);
+    expect(error).toMatchObject({
+      code: "REGEX_TIME",
+      address: 0n,
+      message: expect.stringMatching(/from 0x0 on.* Do not repeat/),
+      cause: { message: expect.stringMatching(/more than 0.2 s/) },
+    });
+    await slow.close();
+  });
+
+  test("tells first what was found before, and where it ended, also if another thread came to it", async () => {
+    const path = join(folder, "late.raw");
+    const bytes = Buffer.alloc(3 * MIB, "x");
+    bytes.write("needle", 5000, "latin1");
+    bytes.fill("a", MIB + 4096 + 512, MIB + 8192);
+    writeFileSync(path, bytes);
+    const slow = await open(path, { kernel: "none" });
+    const physical = slow.physical as NonNullable<Machine["physical"]>;
+    let times = 0;
+    const counted = {
+      ...host,
+      bound: (work: () => void) => {
+        times++;
+        bound(work, 200);
+      },
+    };
+    const nobody = { ...counted, helpers: { count: 1, start: () => {} } };
+    for (const each of [counted, nobody]) {
+      times = 0;
+      const found: SearchHit[] = [];
+      const run = async () => {
+        for await (const hit of search(physical, [{ regex: /needle|(?:a+)+b/ }], { host: each }))
+          found.push(hit);
+      };
+      await expect(run()).rejects.toMatchObject({ code: "REGEX_TIME", address: BigInt(MIB + 4096) });
+      expect(found.map(({ address }) => address)).toEqual([5000n]);
+      // (Nobody waits for it twice.)
+      expect(times).toBeLessThanOrEqual(3);
+    }
     await slow.close();
   });
 });

@@ -185,7 +185,7 @@ function inOrder(
 ): Row<Values<typeof VMA.fields>>[] {
   const pageSize = BigInt(kernel.vmcoreinfo.pageSize ?? 4096);
   // (What leads into the kernel's half would give its memory out as the process's.)
-  const most = userEnd(kernel.memory.mmu);
+  const most = userEnd(kernel);
   let last = 0n;
   return rows.filter(({ address, value }) => {
     if (value === undefined) return false;

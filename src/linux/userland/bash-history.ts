@@ -93,17 +93,19 @@ function* readHeap(
         if (from < range.start) from = range.start;
         if (to > range.end) to = range.end;
         if (from >= to) continue;
-        if (to - from > BigInt(left)) {
+        const isTooLong = to - from > BigInt(left);
+        if (isTooLong) {
           report(
             damage(what, from, "too long", 0, `more than ${MAX_BYTES >> 20} MiB: the rest is not looked at`),
           );
-          return blocks;
+          to = from + BigInt(left);
         }
         left -= Number(to - from);
         const { bytes, good, holes } = yield* memory.readPartial(from, Number(to - from));
         for (const each of holes) report(damage(what, from + BigInt(each.start), "unreadable", each.fault));
         for (const each of good)
           blocks.push({ address: from + BigInt(each.start), bytes: bytes.subarray(each.start, each.end) });
+        if (isTooLong) return joined(blocks);
       }
     } finally {
       yield* areas.end();
