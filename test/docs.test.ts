@@ -23,8 +23,12 @@ const files = ["README.md", ...markdownBelow("docs")];
 const work = resolve("tmp", `docs-${process.pid}`);
 mkdirSync(join(work, "bin"), { recursive: true });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
-/** What examples compare the fixture with. */
-beforeAll(() => writeLaterDump("tmp/later.elf"));
+beforeAll(async () => {
+  // What is extracted replaces nothing: what a run before this one left there would give files other names.
+  rmSync("tmp/modules", { recursive: true, force: true });
+  // What examples compare the fixture with.
+  await writeLaterDump("tmp/later.elf");
+});
 
 const environment: NodeJS.ProcessEnv = {
   ...process.env,
