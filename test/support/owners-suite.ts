@@ -20,8 +20,11 @@ const KPF = {
   mapped: 11n,
   anonymous: 12n,
   swapCache: 13n,
+  head: 15n,
+  tail: 16n,
   hugetlb: 17n,
   none: 20n,
+  huge: 22n,
   zero: 24n,
   table: 26n,
   reserved: 32n,
@@ -242,12 +245,16 @@ export function ownersSuite(name: string, get: () => Promise<LinuxSubject>): voi
       const others = new Map<string, number>();
       let all = 0;
       let wrong = 0;
+      let head = "";
       for (const { start, end, flags } of runs) {
+        // Of a huge page, only the first says that it is a file's: the others are what it is.
+        if (((flags >> KPF.head) & 1n) !== 0n) head = guestsUse(flags);
+        const isTail = ((flags >> KPF.tail) & (flags >> KPF.huge) & 1n) !== 0n;
         for (let frame = start; frame < end; frame++) {
           const found = owners.get(frame);
           if (found === undefined) continue;
           all++;
-          const guests = guestsUse(flags);
+          const guests = isTail ? head : guestsUse(flags);
           const mine = usesOf(found);
           if (mine.has(guests)) continue;
           wrong++;
