@@ -7,7 +7,7 @@ import type { LinuxSubject } from "./linux-suite.js";
 
 /** What the guest needs to print the rest of /proc, and to end: these go on after /proc/slabinfo was printed. */
 const MOVES =
-  /inode|^(dentry|cred_jar|filp|kmalloc-.*|numa_policy|vm_area_struct|anon_vma.*|names_cache|seq_file|pid|maple_node|radix_tree_node|skbuff.*|tw_sock_.*)$/;
+  /inode|^(dentry|cred_jar|filp|kmalloc-.*|numa_policy|shared_policy_node|vm_area_struct|anon_vma.*|names_cache|seq_file|pid|maple_node|radix_tree_node|skbuff.*|tw_sock_.*)$/;
 
 /** Columns of /proc/slabinfo, as far as they say something of SLUB. */
 interface Line {
