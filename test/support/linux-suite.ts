@@ -103,7 +103,9 @@ export function linuxSuite(name: string, get: () => Promise<LinuxSubject>): void
       const described = tasks.map(({ name = "" }) => workOf(name)).filter((work) => work !== undefined);
       expect(described.length).toBeGreaterThan(2);
 
-      for (const work of described) if (!/^flush-\d+:\d+$/.test(work)) expect(queues).toContain(work);
+      // (Linux 6.12 checks what ftrace found in a queue that it takes away as it comes up; a worker may still be called by it.)
+      const gone = /^(flush-\d+:\d+|ftrace_check_wq)$/;
+      for (const work of described) if (!gone.test(work)) expect(queues).toContain(work);
     });
 
     it("lists every thread of every process", async () => {
