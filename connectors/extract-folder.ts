@@ -1,6 +1,6 @@
 /**
  * A folder that files out of a dump are written into, and nothing beside it: names are made safe (`extractNames`), links that lie in the
- * folder are not followed, and nothing that is there is replaced.
+ * folder are not followed, nothing that is there is replaced, and no more is written than a limit allows.
  */
 import {
   closeSync,
@@ -23,6 +23,36 @@ const TRIES = 10_000;
 const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
 const MAX_CALL = 2 ** 30;
+/** What a file or a folder counts for besides its bytes: a block of a file system. */
+const ENTRY_BYTES = 4096;
+
+/**
+ * Bytes that are written below a folder if nobody says how many: a dump may have any number of files, and one page in any number of them.
+ */
+export const DEFAULT_MAX_BYTES = 64 * 2 ** 30;
+
+/** What may still be written. */
+class Budget {
+  readonly #path: string;
+  readonly #most: number;
+  #left: number;
+
+  constructor(path: string, most: number) {
+    this.#path = path;
+    this.#most = most;
+    this.#left = most;
+  }
+
+  /** @throws {ExtractError} `LIMIT` */
+  take(bytes: number): void {
+    if (bytes > this.#left) {
+      // (What is smaller would fit still: but then some of what comes later is there, and some is not.)
+      this.#left = 0;
+      throw new ExtractError("LIMIT", this.#path, `no more than ${this.#most} bytes are written below it`);
+    }
+    this.#left -= bytes;
+  }
+}
 
 /** A folder as it is known: which names were given in it, and what by. */
 interface Folder {
@@ -53,13 +83,15 @@ export class ExtractFolder {
   /** Without links. */
   readonly path: string;
   readonly #top: Folder;
+  readonly #budget: Budget;
 
   /**
    * Opens a folder, or makes it; the folder above must be there. (It may be a link itself: whoever names it trusts it.)
    *
+   * @param maxBytes Of all that is written below it; each file and folder counts as 4096 more.
    * @throws {ExtractError} `NO_SUCH_FOLDER`, `NOT_A_FOLDER`, `WRITE_FAILED`.
    */
-  constructor(path: string) {
+  constructor(path: string, maxBytes = DEFAULT_MAX_BYTES) {
     try {
       mkdirSync(path, { mode: FOLDER_MODE });
     } catch (cause) {
@@ -78,13 +110,14 @@ export class ExtractFolder {
       throw cause instanceof ExtractError ? cause : failed(path, "could not be opened", cause);
     }
     this.#top = folderAt(this.path, "");
+    this.#budget = new Budget(path, maxBytes);
   }
 
   /**
    * Makes a new, empty file by an untrusted path, and the folders that lead to it. Where something has its name already, or one that
    * differs only in case, it gets another: `name~2`.
    *
-   * @throws {ExtractError} `WRITE_FAILED`.
+   * @throws {ExtractError} `LIMIT`, `WRITE_FAILED`.
    */
   create(untrusted: string): ExtractedFile {
     const names = extractNames(untrusted);
@@ -96,6 +129,7 @@ export class ExtractFolder {
         path,
         relative,
         openSync(path, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, FILE_MODE),
+        this.#budget,
       );
     });
   }
@@ -121,6 +155,7 @@ export class ExtractFolder {
 
   /** Makes something by a name that is free. @param make Throws EEXIST if the name is none. */
   #make<T>(folder: Folder, name: string, make: (path: string, relative: string) => T): T {
+    this.#budget.take(ENTRY_BYTES);
     const first = collisionKey(name);
     for (let i = folder.next.get(first) ?? 1; i <= TRIES; i++) {
       const tried = i === 1 ? name : `${name}~${i}`;
@@ -148,17 +183,20 @@ export class ExtractedFile {
   readonly path: string;
   /** Below the folder, with "/" between names: for lists of what was written. */
   readonly relative: string;
+  readonly #budget: Budget;
   #fd: number;
 
   /** Use {@link ExtractFolder.create}. @internal */
-  constructor(path: string, relative: string, fd: number) {
+  constructor(path: string, relative: string, fd: number, budget: Budget) {
     this.path = path;
     this.relative = relative;
     this.#fd = fd;
+    this.#budget = budget;
   }
 
-  /** @throws {ExtractError} `NO_SPACE`, `TOO_LARGE`, `WRITE_FAILED`. */
+  /** @throws {ExtractError} `LIMIT` before anything of it is written; `NO_SPACE`, `TOO_LARGE`, `WRITE_FAILED`. */
   write(offset: number, bytes: Uint8Array): void {
+    this.#budget.take(bytes.length);
     try {
       for (let at = 0; at < bytes.length; ) {
         const written = writeSync(this.#fd, bytes, at, Math.min(bytes.length - at, MAX_CALL), offset + at);

@@ -2,6 +2,7 @@ import { type FoundElf, listElfs, listPhysicalElfs } from "../../src/linux/index
 import { UsageError } from "../errors.js";
 import type { KernelCommand } from "./command.js";
 import { extractElfs } from "./extract-elfs.js";
+import { MAX_BYTES_OPTION, maxBytesOf } from "./extract-limit.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 const COLUMNS: readonly ListColumn<FoundElf>[] = [
@@ -39,9 +40,14 @@ export const ELFS: KernelCommand = {
       "--extract <directory>",
       "write each as a file, as far as it is there, and a manifest of what is missing",
     ],
+    MAX_BYTES_OPTION,
   ],
   examples: ["elfs --pid 98", "elfs --physical"],
   ofProcess: true,
+  check: (_args, options) => {
+    if (options.extract === "") throw new UsageError("elfs: --extract needs a directory");
+    maxBytesOf(options);
+  },
   async run({ session, kernel, pid, options }) {
     const damage = new DamageSummary();
     const directory = options.extract as string | undefined;
@@ -68,7 +74,7 @@ export const ELFS: KernelCommand = {
     if (directory === undefined) return await showList(session, found, COLUMNS, damage, none);
     const images: FoundElf[] = [];
     for await (const each of found) images.push(each);
-    return await extractElfs(session, images, directory, damage, none);
+    return await extractElfs(session, images, { directory, maxBytes: maxBytesOf(options) }, damage, none);
   },
 };
 

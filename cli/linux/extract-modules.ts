@@ -4,6 +4,7 @@ import { type ExtractedModule, extractModules, type LinuxKernel } from "../../sr
 import { EXIT, statusOf } from "../errors.js";
 import { hex } from "../render/numbers.js";
 import type { Session } from "../session.js";
+import { isOverLimit, limitText } from "./extract-limit.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
 /** A module whose file was written, or why not. */
@@ -54,12 +55,14 @@ export async function extractModuleFiles(
   kernel: LinuxKernel,
   names: readonly string[],
   path: string,
+  maxBytes: number | undefined,
 ): Promise<number> {
   const damage = new DamageSummary();
-  const folder = new ExtractFolder(path);
+  const folder = new ExtractFolder(path, maxBytes);
   const seen = new Set<string | undefined>();
   let failed = 0;
   let incomplete = 0;
+  let isStopped = false;
   async function* written(): AsyncGenerator<Written> {
     const wanted = names.length === 0 ? undefined : names;
     for await (const module of extractModules(kernel, { names: wanted, onDamage: damage.add })) {
@@ -74,15 +77,18 @@ export async function extractModuleFiles(
       } catch (error) {
         if (!(error instanceof ExtractError) || error.code === "NO_SPACE") throw error;
         failed++;
-        session.warn(error.message);
-        yield { module, file: undefined };
+        isStopped = isOverLimit(error);
+        session.warn(isStopped ? limitText(error) : error.message);
+        yield { module, file: file?.relative };
+        if (isStopped) return;
       } finally {
         file?.close();
       }
     }
   }
   const status = await showList(session, written(), COLUMNS, damage, "no module was found");
-  const unknown = names.filter((name) => !seen.has(name.replaceAll("-", "_")));
+  // (Once it was stopped, what was not come to is not known.)
+  const unknown = isStopped ? [] : names.filter((name) => !seen.has(name.replaceAll("-", "_")));
   for (const name of unknown) session.warn(`no module ${name} is loaded (memtool modules lists them)`);
   if (incomplete > 0) {
     session.warn(

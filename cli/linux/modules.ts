@@ -1,6 +1,7 @@
 import { type LoadedModule, listModules } from "../../src/linux/index.js";
 import { UsageError } from "../errors.js";
 import type { KernelCommand } from "./command.js";
+import { MAX_BYTES_OPTION, maxBytesOf } from "./extract-limit.js";
 import { extractModuleFiles } from "./extract-modules.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 
@@ -30,16 +31,18 @@ export const MODULES: KernelCommand = {
   description:
     "loaded modules, who uses them, and what their parameters are now; with --extract, as ELF files with their sections and symbols",
   arguments: [["[name...]", "with --extract: only these"]],
-  options: [["--extract <directory>", "write each as an ELF file, as it is in memory now"]],
+  options: [["--extract <directory>", "write each as an ELF file, as it is in memory now"], MAX_BYTES_OPTION],
   examples: ["modules", "modules --extract tmp/modules zram"],
-  check: (args, { extract }) => {
+  check: (args, options) => {
+    const { extract } = options;
+    maxBytesOf(options);
     if (args.length > 0 && extract === undefined)
       throw new UsageError("modules: names are for --extract DIRECTORY; without it, all are listed");
     if (extract === "") throw new UsageError("modules: --extract needs a directory");
   },
   run: async ({ session, kernel, args, options }) => {
     if (typeof options.extract === "string")
-      return await extractModuleFiles(session, kernel, args, options.extract);
+      return await extractModuleFiles(session, kernel, args, options.extract, maxBytesOf(options));
     const damage = new DamageSummary();
     return await showList(session, listModules(kernel, { onDamage: damage.add }), COLUMNS, damage);
   },

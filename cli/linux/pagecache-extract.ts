@@ -9,6 +9,7 @@ import {
   type LinuxKernel,
 } from "../../src/linux/index.js";
 import type { Session } from "../session.js";
+import { isOverLimit, limitText } from "./extract-limit.js";
 
 /** Bytes that are read at a time. */
 const PIECE = 1 << 20;
@@ -35,6 +36,8 @@ export interface Extracted {
   /** Ascending. */
   readonly missing: readonly MissingRange[];
   readonly error: string | undefined;
+  /** Whether no file may be written after it. */
+  readonly isLast: boolean;
 }
 
 /** Something of a file. */
@@ -42,19 +45,25 @@ type Piece =
   | { readonly at: number; readonly bytes: Uint8Array }
   | { readonly start: number; readonly end: number; readonly why: string };
 
-/** Writes files below a folder, one after the other. @param note Is told of each. */
+/**
+ * Writes files below a folder, one after the other, until there are no more or the limit is reached.
+ *
+ * @param note Is told of each.
+ */
 export async function* extractFiles(
   kernel: LinuxKernel,
   files: AsyncIterable<CachedFile>,
   path: string,
+  maxBytes: number | undefined,
   note: (file: Extracted) => void,
 ): AsyncGenerator<Extracted> {
   let folder: ExtractFolder | undefined;
   for await (const file of files) {
-    folder ??= new ExtractFolder(path);
+    folder ??= new ExtractFolder(path, maxBytes);
     const extracted = await extractFile(kernel, file, folder);
     note(extracted);
     yield extracted;
+    if (extracted.isLast) return;
   }
 }
 
@@ -63,6 +72,7 @@ async function extractFile(kernel: LinuxKernel, file: CachedFile, folder: Extrac
   let written = 0;
   let out: ExtractedFile | undefined;
   let error: string | undefined;
+  let isLast = false;
   try {
     out = folder.create(extractName(file));
     for await (const piece of piecesOf(kernel, file)) {
@@ -77,11 +87,12 @@ async function extractFile(kernel: LinuxKernel, file: CachedFile, folder: Extrac
   } catch (cause) {
     // Of a full disk, the next file has none of either.
     if (!(cause instanceof ExtractError) || cause.code === "NO_SPACE") throw cause;
-    error = cause.message;
+    isLast = isOverLimit(cause);
+    error = isLast ? limitText(cause) : cause.message;
   } finally {
     out?.close();
   }
-  return { file, name: out?.relative, written, missing, error };
+  return { file, name: out?.relative, written, missing, error, isLast };
 }
 
 /** What it is called below the folder. */

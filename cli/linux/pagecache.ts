@@ -3,6 +3,7 @@ import { matchesGlob } from "../../src/linux/names.js";
 import { statusOf, UsageError } from "../errors.js";
 import { parseByte } from "../parse.js";
 import type { CommandOptions, KernelCommand, KernelContext } from "./command.js";
+import { MAX_BYTES_OPTION, maxBytesOf } from "./extract-limit.js";
 import { exact } from "./files.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
 import { type Extracted, extractFiles, writeRaw } from "./pagecache-extract.js";
@@ -105,6 +106,7 @@ export const PAGECACHE: KernelCommand = {
     ["--deleted", "only files that were deleted and are still open or mapped"],
     ["--inode <number>", "only inodes of this number"],
     ["--extract <dir>", "write the files below DIR by their paths; what is not in memory are holes"],
+    MAX_BYTES_OPTION,
     ["--format <format>", "raw: one file's bytes to standard output"],
     ["--fill <byte>", "with --format raw: stands for bytes that are missing"],
   ],
@@ -120,6 +122,7 @@ export const PAGECACHE: KernelCommand = {
     if (fill !== undefined && format === undefined) throw new UsageError("--fill is for --format raw");
     if (extract === "") throw new UsageError("--extract: the name of the folder is empty");
     if (typeof fill === "string") parseByte(fill);
+    maxBytesOf(options);
   },
   run: async (context) => {
     const { session, kernel, options, pid } = context;
@@ -137,11 +140,19 @@ export const PAGECACHE: KernelCommand = {
     }
     if (typeof options.extract === "string") {
       let lacking = false;
+      let failed = 0;
       const note = (each: Extracted) => {
         lacking ||= each.missing.length > 0 || each.error !== undefined;
+        if (each.error !== undefined) failed++;
+        if (each.isLast) session.warn(each.error ?? "");
       };
-      const extracted = extractFiles(kernel, files, options.extract, note);
+      const extracted = extractFiles(kernel, files, options.extract, maxBytesOf(options), note);
       const status = await showList(session, extracted, EXTRACTED, damage, none);
+      if (failed > 0) {
+        session.warn(
+          `${failed} ${failed === 1 ? "file" : "files"} could not be written whole (--json tells why)`,
+        );
+      }
       return status === 0 && lacking ? statusOf(true, true) : status;
     }
     return await showList(session, files, COLUMNS, damage, none);

@@ -102,6 +102,19 @@ describe("memtool pagecache", () => {
     expect(err).toMatch(/more than one file matches: .*; --inode tells them apart/);
   });
 
+  it("stops at --max-bytes, says so, and leaves nothing more", async () => {
+    const dir = join(folder, "limited");
+    const limited = ["pagecache", "--extract", dir, "--max-bytes", "300K", "--json", ...ON_DUMP];
+    const { out, err, status } = await memtool(limited);
+    expect(status).toBe(3);
+    expect(err).toContain("no more than 307200 bytes are written below it");
+    const rows = jsonLines(out);
+    const last = rows.at(-1);
+    expect(last?.error).toContain("--max-bytes SIZE allows more");
+    expect(rows.slice(0, -1).map(({ error }) => error)).toEqual(rows.slice(0, -1).map(() => null));
+    expect(rows.reduce((sum, { written }) => sum + (written as number), 0)).toBeLessThanOrEqual(307_200);
+  });
+
   it("says that nothing matches, and makes no folder then", async () => {
     const dir = join(folder, "none");
     const { err, status } = await memtool(["pagecache", "/no/such", "--extract", dir, ...ON_DUMP]);
@@ -116,6 +129,8 @@ describe("memtool pagecache", () => {
     [["--format", "raw", "--extract", "x"], /exclude each other/],
     [["--fill", "0"], /--fill is for --format raw/],
     [["--extract", ""], /the name of the folder is empty/],
+    [["--max-bytes", "1G"], /--max-bytes is for --extract/],
+    [["--extract", "x", "--max-bytes", "much"], /not a length: "much"/],
   ])("refuses %j before the target is opened", async (args, message) => {
     const { err, status } = await memtool(["pagecache", ...args, "-f", "/no/such/dump"]);
     expect(status).toBe(2);

@@ -55,10 +55,26 @@ describe("elfs", () => {
       expect(holes.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(line.missing);
     }
     writeFileSync(join(directory, files[0] as string), "mine");
-    const second = await memtool(extract);
-    expect(second.err).toContain("file already exists");
-    expect(second.out).toBe("");
+    const second = jsonLines((await memtool(extract)).out).map(({ file }) => file as string);
+    expect(second).toEqual(files.map((file) => `${file}~2`));
+    expect(readdirSync(directory).sort()).toEqual(
+      [...files, ...second, "manifest.jsonl", "manifest.jsonl~2"].sort(),
+    );
     expect(readFileSync(join(directory, files[0] as string), "utf8")).toBe("mine");
+  });
+
+  it("--extract stops at --max-bytes, and its manifest has what is missing so", async () => {
+    const below = join(directory, "limited");
+    const { out, err, status } = await memtool([
+      ...["elfs", "--pid", "98", "--extract", below, "--max-bytes", "100K", "--json"],
+      ...ON_DUMP,
+    ]);
+    expect(status).toBe(3);
+    expect(err).toContain("no more than 102400 bytes are written below it");
+    expect(err).toContain("--max-bytes SIZE allows more");
+    expect(jsonLines(out)).toHaveLength(1);
+    const [line] = jsonLines(readFileSync(join(below, "manifest.jsonl"), "utf8"));
+    expect((line?.size as number) - (line?.missing as number)).toBeLessThanOrEqual(102_400);
   });
 
   it("--extract is refused with --physical, which knows only first pages", async () => {

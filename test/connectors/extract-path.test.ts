@@ -193,6 +193,30 @@ describe("a folder that files are extracted into", () => {
     expect(stats.blocks * 512).toBeLessThan(2 ** 20);
   });
 
+  test("no more is written than its limit, and nothing after that was reached", () => {
+    const folder = new ExtractFolder(join(base, "out"), 3 * 4096 + 10);
+    const file = folder.create("/sub/a");
+    file.write(0, Buffer.alloc(10));
+    expect(() => file.write(10, Buffer.alloc(4097))).toThrow(
+      expect.objectContaining({ code: "LIMIT", message: expect.stringContaining("12298 bytes") }),
+    );
+    // (It would fit.)
+    expect(() => file.write(10, Buffer.alloc(1))).toThrow(/no more than/);
+    expect(() => folder.create("/b")).toThrow(/no more than/);
+    file.close();
+    expect(statSync(file.path).size).toBe(10);
+    expect(readdirSync(join(base, "out"))).toEqual(["sub"]);
+  });
+
+  test("files without a byte reach the limit too", () => {
+    const folder = new ExtractFolder(join(base, "out"), 3 * 4096);
+    const make = () => {
+      for (let i = 0; i < 10; i++) folder.create(`/${i}`).close();
+    };
+    expect(make).toThrow(/no more than/);
+    expect(readdirSync(join(base, "out"))).toHaveLength(3);
+  });
+
   test("a folder that can't be is said to be none", () => {
     writeFileSync(join(base, "file"), "");
     expect(() => new ExtractFolder(join(base, "file"))).toThrow(/no folder/);
