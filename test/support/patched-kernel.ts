@@ -89,6 +89,14 @@ export class PatchedKernel {
     this.kernel.memory.flush();
   }
 
+  /** Undoes all that was done to the memory. (What the kernel keeps of it, such as page tables that it walked, is not read anew.) */
+  restore(): void {
+    this.#io.pages.clear();
+    this.#bytes.clear();
+    this.#splits = 0;
+    this.kernel.memory.flush();
+  }
+
   /** Takes away the page that an address lies in. */
   async remove(address: bigint): Promise<void> {
     this.#io.pages.set(Math.floor((await this.#physical(address)) / PAGE), undefined);

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Checked, type CheckNote, listChecked, listTasks, type Task } from "../../../src/linux/index.js";
 import { offsetOf } from "../../../src/linux/objects/record.js";
 import { memoryOfTask } from "../../../src/linux/tasks/task.js";
@@ -6,11 +6,12 @@ import { PatchedKernel } from "../../support/patched-kernel.js";
 
 let patched: PatchedKernel;
 let tasks: Task[];
-beforeEach(async () => {
+beforeAll(async () => {
   patched = await PatchedKernel.open("fixtures/linux-6.1-x86_64.kdump");
   tasks = await listTasks(patched.kernel).toArray();
 });
-afterEach(() => patched.close());
+afterEach(() => patched.restore());
+afterAll(() => patched?.close());
 
 async function run(all = false) {
   const found: Checked[] = [];

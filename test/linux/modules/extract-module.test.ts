@@ -1,6 +1,6 @@
 /** Modules of the dump that ships as ELF files: what is in them against what their guest printed, and against the kernel's memory. */
 import { readFileSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type ExtractedModule, extractModules } from "../../../src/linux/index.js";
 import { offsetOf } from "../../../src/linux/objects/record.js";
 import { PatchedKernel } from "../../support/patched-kernel.js";
@@ -11,10 +11,11 @@ const truth: {
 } = JSON.parse(readFileSync("fixtures/linux-6.1-x86_64.truth.json", "utf8"));
 
 let patched: PatchedKernel;
-beforeEach(async () => {
+beforeAll(async () => {
   patched = await PatchedKernel.open("fixtures/linux-6.1-x86_64.kdump");
 });
-afterEach(() => patched.close());
+afterEach(() => patched.restore());
+afterAll(() => patched?.close());
 
 async function extract(name: string) {
   const damage: string[] = [];
