@@ -6,8 +6,8 @@ import { findShapes } from "./task-shape.hot.js";
 
 /** Bytes read at once. */
 const PIECE = 1 << 20;
-/** Candidates that are kept: a machine with more is made to have them. */
-const MAX_CANDIDATES = 1 << 20;
+/** Candidates that are kept, with some KiB each: a machine with more is most likely made to have them. */
+export const MAX_CANDIDATES = 1 << 18;
 
 /** A place, and its bytes. @internal */
 export interface Candidate {

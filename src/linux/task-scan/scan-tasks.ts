@@ -15,7 +15,7 @@ import { findPageArray } from "../pages/index.js";
 import { type PerCpu, perCpuAreas } from "../per-cpu.js";
 import { readCaches } from "../slab/slab-caches.js";
 import { readTasksAt, type Task } from "../tasks/task.js";
-import { findCandidates } from "./find-candidates.js";
+import { findCandidates, MAX_CANDIDATES } from "./find-candidates.js";
 import { type Weighed, weigh } from "./task-evidence.js";
 import { type TaskHome, taskHomes } from "./task-homes.js";
 import { taskPlaces } from "./task-layout.js";
@@ -24,6 +24,7 @@ import {
   globalLists,
   type ListPlaces,
   listPlaces,
+  type Membership,
   type OwnLists,
   ownLists,
   type QueuedTasks,
@@ -99,7 +100,7 @@ function* scanRoutine(
   const { physical } = kernel.memory;
   const pass = yield* findCandidates(physical, ranges, places, step, options.onProgress);
   if (pass.stopped !== undefined) {
-    const more = "more look like tasks than any machine has; the rest of memory was not looked at";
+    const more = `more than ${MAX_CANDIDATES} places look like tasks; the rest of memory was not looked at`;
     report(damage("physical memory", BigInt(pass.stopped), "too long", 0, more));
   }
   const known = new Set([global.init, ...global.tasks.members, ...(global.numbers?.members ?? [])]);
@@ -220,28 +221,21 @@ class Judge {
   #listsOf({ address, fields }: Weighed): { listed: TaskList[]; missed: TaskList[] } {
     const listed: TaskList[] = [];
     const missed: TaskList[] = [];
-    const note = (name: TaskList, members: ReadonlySet<bigint>, isWhole: boolean) => {
-      if (members.has(address)) listed.push(name);
-      else if (isWhole) missed.push(name);
+    const note = (name: TaskList, ...lists: readonly Membership[]) => {
+      if (lists.some(({ members }) => members.has(address))) listed.push(name);
+      else if (lists.every(({ isWhole }) => isWhole)) missed.push(name);
     };
     const { tasks, numbers } = this.#global;
     const isFirst = fields.leader === address;
-    if (isFirst || tasks.members.has(address)) note("tasks", tasks.members, tasks.isWhole);
-    if (numbers !== undefined) note("numbers", numbers.members, numbers.isWhole);
+    if (isFirst || tasks.members.has(address)) note("tasks", tasks);
+    if (numbers !== undefined) note("numbers", numbers);
     const children = this.#own.of(fields.realParent + this.#places.children);
-    if (isFirst && children !== undefined) note("children", children.members, children.isWhole);
+    if (isFirst && children !== undefined) note("children", children);
     const threads = this.#own.of(fields.signal + this.#places.threadHead);
-    if (threads !== undefined) note("threads", threads.members, threads.isWhole);
+    if (threads !== undefined) note("threads", threads);
     const { cgroups = 0n, flags, exitState } = fields;
     const groups = this.#places.cgroupHeads.flatMap((head) => this.#own.of(cgroups + head) ?? []);
-    if (groups.length > 0 && (flags & EXITING) === 0 && exitState === 0) {
-      const members = new Set(groups.flatMap((group) => [...group.members]));
-      note(
-        "cgroup",
-        members,
-        groups.every(({ isWhole }) => isWhole),
-      );
-    }
+    if (groups.length > 0 && (flags & EXITING) === 0 && exitState === 0) note("cgroup", ...groups);
     if (this.#queues.queued.has(address)) listed.push("run queue");
     return { listed, missed };
   }

@@ -7,7 +7,7 @@
  */
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
-import type { OnDamage } from "../objects/damage.js";
+import { damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { maybe, needStruct, offsetOf, place, record, word } from "../objects/record.js";
 import type { PerCpu } from "../per-cpu.js";
@@ -64,16 +64,30 @@ class Watch {
   }
 }
 
+/** Tasks that may not have been found, and are on lists all the same: their pages are missing. */
+const UNFOUND = 1 << 17;
+
 /** Each task's own lists: by what they hang from. @internal */
 export class OwnLists {
   readonly #lists = new Map<bigint, Membership>();
+  readonly #tasks: number;
+
+  /** @param tasks How many there are: of lists of one kind, each task is on one. */
+  constructor(tasks: number) {
+    this.#tasks = tasks;
+  }
 
   /** The list from a head. */
   of(head: bigint): Membership | undefined {
     return this.#lists.get(head);
   }
 
-  /** Follows lists, each once. @param node Bytes from a task to its node. */
+  /**
+   * Follows lists, each once, until they have more members than there can be: whoever makes tasks may let all of them share one ring, which
+   * each would then be followed through.
+   *
+   * @param node Bytes from a task to its node.
+   */
   *load(
     { memory }: KernelData,
     heads: Iterable<bigint>,
@@ -81,12 +95,26 @@ export class OwnLists {
     what: string,
     report: OnDamage,
   ): Routine<void> {
+    let left = 2 * this.#tasks + UNFOUND;
     for (const head of heads) {
       if (this.#lists.has(head)) continue;
+      if (left < 0) {
+        report(
+          damage(
+            what,
+            head,
+            "too long",
+            0,
+            "such lists have more tasks than there are; no more are followed",
+          ),
+        );
+        return;
+      }
       const watch = new Watch(report);
       const nodes = yield* walkList(memory, head, what, watch.report);
       const members = new Set(nodes.map((each) => BigInt.asUintN(8 * memory.pointerSize, each - node)));
       this.#lists.set(head, { members, isWhole: watch.isWhole });
+      left -= members.size;
     }
   }
 }
@@ -128,7 +156,7 @@ export function* ownLists(
   tasks: readonly Weighed[],
   report: OnDamage,
 ): Routine<OwnLists> {
-  const lists = new OwnLists();
+  const lists = new OwnLists(tasks.length);
   const fields = tasks.map((task) => task.fields);
   const parents = fields.map(({ realParent }) => realParent + places.children);
   yield* lists.load(data, parents, places.sibling, "the children of a task", report);
