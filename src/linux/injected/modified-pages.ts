@@ -30,6 +30,7 @@ export class CachedPages {
   readonly #data: KernelData;
   readonly #array: PageArray;
   readonly #report: OnDamage;
+  /** By the address of a `struct file`; ascending. */
   readonly #runs = new Map<bigint, readonly CachedRun[]>();
 
   constructor(data: KernelData, array: PageArray, report: OnDamage) {
@@ -45,8 +46,14 @@ export class CachedPages {
       runs = yield* this.#read(file);
       this.#runs.set(file, runs);
     }
-    const run = runs.find(({ start, end, uptodate }) => uptodate && start <= offset && offset < end);
-    return run === undefined ? undefined : run.physical + offset - run.start;
+    let [low, high] = [0, runs.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((runs[middle] as CachedRun).end <= offset) low = middle + 1;
+      else high = middle;
+    }
+    const run = runs[low];
+    return run?.uptodate === true && run.start <= offset ? run.physical + offset - run.start : undefined;
   }
 
   *#read(file: bigint): Routine<readonly CachedRun[]> {

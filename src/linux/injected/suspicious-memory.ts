@@ -103,6 +103,11 @@ const MAY_SHARE = 0x80n;
 const PAGE = 4096n;
 const MOST_BYTES = 4096;
 const MOST_MODIFIED = 1024;
+/** Pages of one process whose owner is asked for: of code of 4 GiB. Page tables that repeat map any number. */
+const MOST_OWNERS = 1 << 20;
+/** Pages of one process that are looked at for what is not zeros; and of one range. */
+const MOST_CONTENTS = 1 << 20;
+const MOST_CONTENTS_OF_RANGE = 1 << 16;
 
 function* suspiciousRoutine(
   sink: Sink<SuspiciousMemory>,
@@ -148,6 +153,9 @@ class Finder {
   readonly #report: OnDamage;
   readonly #frames: AnonymousFrames;
   readonly #cached: CachedPages;
+  // Of the process that is looked at.
+  #ownersLeft = 0;
+  #contentsLeft = 0;
 
   constructor(data: KernelData, array: PageArray, bytes: number, report: OnDamage) {
     this.#data = data;
@@ -172,6 +180,8 @@ class Finder {
     // (With page table isolation, the kernel's table for the process says that nothing may be executed.)
     const users = this.#data.kernel.addressSpace(yield* userRoot(this.#data, task.root ?? 0));
     const runs = yield* mappedRuns(users, `the pages of process ${task.tgid}`, this.#report);
+    this.#ownersLeft = MOST_OWNERS;
+    this.#contentsLeft = MOST_CONTENTS;
     // (Two-level tables of x86 can't keep anything from being executed.)
     const tellsExecutable = memory.mmu.entryBytes > 4;
     const suspects: Suspect[] = [];
@@ -234,10 +244,22 @@ class Finder {
     const pages: { address: bigint; physical: number }[] = [];
     for (const { start, end, physical } of runs) {
       for (let at = 0; at < Number(end - start); at += size) {
+        if (this.#ownersLeft === 0) {
+          // (Once for a process.)
+          this.#ownersLeft = -1;
+          const more = `more than ${MOST_OWNERS} pages of code are mapped: whether the rest was written to is not known`;
+          this.#report(damage("the pages of a process", start + BigInt(at), "too long", 0, more));
+        }
+        if (this.#ownersLeft < 0) return yield* this.#anonymous(pages);
+        this.#ownersLeft--;
         pages.push({ address: start + BigInt(at), physical: physical + at });
       }
     }
-    const frame = ({ physical }: { physical: number }) => Math.floor(physical / size);
+    return yield* this.#anonymous(pages);
+  }
+
+  *#anonymous<T extends { readonly physical: number }>(pages: readonly T[]): Routine<T[]> {
+    const frame = ({ physical }: T) => Math.floor(physical / this.#pageSize);
     yield* this.#frames.load(pages.map(frame), this.#report);
     return pages.filter((page) => this.#frames.has(frame(page)));
   }
@@ -260,7 +282,7 @@ class Finder {
     const first = modified.find((page) => page.first !== undefined) ?? modified[0];
     // What speaks is shown: what was written over, what has rights of its own, else what is not zeros.
     const shown = wrong.length > 0 ? wrong : runs;
-    const content = first === undefined ? yield* firstContent(memory, shown) : undefined;
+    const content = first === undefined ? yield* this.#contentOf(memory, shown) : undefined;
     const differs = first?.first ?? 0;
     const address =
       first === undefined
@@ -290,6 +312,25 @@ class Finder {
       bytes: read.slice(),
       bits: memory.pointerSize === 4 || isNarrow(task) ? 32 : 64,
     };
+  }
+
+  /** The first page that is not zeros, and whether all are. */
+  *#contentOf(
+    memory: VirtualMemory,
+    runs: readonly PageRun[],
+  ): Routine<{ address: bigint | undefined; zero: boolean | undefined }> {
+    let left = Math.min(MOST_CONTENTS_OF_RANGE, this.#contentsLeft);
+    let isWhole = runs.length > 0;
+    for (const { start, end } of runs) {
+      for (let at = start; at < end; at += PAGE) {
+        if (left-- <= 0) return { address: undefined, zero: undefined };
+        this.#contentsLeft--;
+        const { bytes, holes } = yield* memory.readPartial(at, Number(PAGE));
+        if (holes.length > 0) isWhole = false;
+        else if (bytes.some((byte) => byte !== 0)) return { address: at, zero: false };
+      }
+    }
+    return { address: undefined, zero: isWhole ? true : undefined };
   }
 }
 
@@ -338,25 +379,4 @@ function strays(runs: readonly PageRun[], ranges: readonly NamedVma[]): Suspect[
     add(run, at, run.end);
   }
   return found;
-}
-
-/** Pages that are looked at for what is not zeros. */
-const MOST_PAGES = 1 << 16;
-
-/** The first page that is not zeros, and whether all are. */
-function* firstContent(
-  memory: VirtualMemory,
-  runs: readonly PageRun[],
-): Routine<{ address: bigint | undefined; zero: boolean | undefined } | undefined> {
-  let left = MOST_PAGES;
-  let isWhole = runs.length > 0;
-  for (const { start, end } of runs) {
-    for (let at = start; at < end; at += PAGE) {
-      if (left-- === 0) return { address: undefined, zero: undefined };
-      const { bytes, holes } = yield* memory.readPartial(at, Number(PAGE));
-      if (holes.length > 0) isWhole = false;
-      else if (bytes.some((byte) => byte !== 0)) return { address: at, zero: false };
-    }
-  }
-  return { address: undefined, zero: isWhole ? true : undefined };
 }
