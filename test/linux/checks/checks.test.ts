@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import {
   type Checked,
   type CheckName,
@@ -15,10 +15,11 @@ const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
 const NOWHERE = 0xffff_ffff_fe00_1230n;
 
 let patched: PatchedKernel;
-beforeEach(async () => {
+beforeAll(async () => {
   patched = await PatchedKernel.open(FIXTURE);
 });
-afterEach(() => patched.close());
+afterEach(() => patched.restore());
+afterAll(() => patched?.close());
 
 async function run(name?: CheckName, all = false) {
   const found: Checked[] = [];
