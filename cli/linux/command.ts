@@ -1,6 +1,6 @@
 /** What a command is that answers about the kernel in a target; those of this folder are registered by `commands.ts`. */
 import type { LinuxKernel } from "../../src/linux/index.js";
-import type { Session } from "../session.js";
+import type { GlobalOptions, Session } from "../session.js";
 
 /** Options of a command, as commander has them. */
 export type CommandOptions = Readonly<Record<string, unknown>>;
@@ -22,7 +22,7 @@ export interface KernelCommand {
   /** Command lines behind `memtool`, without the target. */
   readonly examples: readonly string[];
   /** @throws {UsageError} for arguments that can't be, before the target is opened. */
-  check?(args: readonly string[], options: CommandOptions): void;
+  check?(args: readonly string[], options: CommandOptions, globals: GlobalOptions): void;
   /** @returns the exit status. */
   run(context: KernelContext): Promise<number>;
 }

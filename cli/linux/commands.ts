@@ -106,7 +106,7 @@ export function addKernelCommands(
         .slice(0, -2)
         .flat()
         .filter((each): each is string => typeof each === "string");
-      command.check?.(args, options);
+      command.check?.(args, options, program.opts<GlobalOptions>());
       if (command.needsProcess === true && program.opts<GlobalOptions>().pid === undefined) {
         throw new UsageError(`${command.name}: of which process? Give --pid NUMBER (memtool ps lists them)`);
       }

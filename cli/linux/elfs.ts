@@ -44,7 +44,12 @@ export const ELFS: KernelCommand = {
   ],
   examples: ["elfs --pid 98", "elfs --physical"],
   ofProcess: true,
-  check: (_args, options) => {
+  check: (_args, options, { physical }) => {
+    if (physical === true && options.extract !== undefined) {
+      throw new UsageError(
+        "elfs --physical: where the pages behind a header lie, physical memory does not tell: --extract is for processes",
+      );
+    }
     if (options.extract === "") throw new UsageError("elfs: --extract needs a directory");
     maxBytesOf(options);
   },
@@ -52,11 +57,6 @@ export const ELFS: KernelCommand = {
     const damage = new DamageSummary();
     const directory = options.extract as string | undefined;
     if (session.options.physical === true) {
-      if (directory !== undefined) {
-        throw new UsageError(
-          "elfs --physical: where the pages behind a header lie, physical memory does not tell: --extract is for processes",
-        );
-      }
       const { physical } = session.machine;
       if (physical === undefined) throw new UsageError(`${session.machine.name} has no physical memory`);
       const ranges = [...physical.map.ranges()].filter(({ state }) => state === "present");

@@ -79,7 +79,8 @@ export async function extractModuleFiles(
         failed++;
         isStopped = isOverLimit(error);
         session.warn(isStopped ? limitText(error) : error.message);
-        yield { module, file: file?.relative };
+        if (file !== undefined) session.warn(`${file.path} is not whole`);
+        yield { module, file: undefined };
         if (isStopped) return;
       } finally {
         file?.close();

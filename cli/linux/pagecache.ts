@@ -112,11 +112,13 @@ export const PAGECACHE: KernelCommand = {
   ],
   examples: ["pagecache", "pagecache --deleted --extract /tmp/files", "pagecache /init --format raw"],
   ofProcess: true,
-  check: (_args, options) => {
+  check: (_args, options, { json }) => {
     inodeOf(options);
     const { format, fill, extract } = options;
     if (format !== undefined && format !== "raw")
       throw new UsageError(`--format ${String(format)}: raw is the only one`);
+    if (format !== undefined && json === true)
+      throw new UsageError("--json and --format raw exclude each other");
     if (format !== undefined && extract !== undefined)
       throw new UsageError("--format and --extract exclude each other");
     if (fill !== undefined && format === undefined) throw new UsageError("--fill is for --format raw");
@@ -126,9 +128,6 @@ export const PAGECACHE: KernelCommand = {
   },
   run: async (context) => {
     const { session, kernel, options, pid } = context;
-    if (options.format !== undefined && session.options.json === true) {
-      throw new UsageError("--json and --format raw exclude each other");
-    }
     const damage = new DamageSummary();
     const files = listCachedFiles(kernel, { pid, where: filterOf(context), onDamage: damage.add });
     const none = "no file that is cached matches";

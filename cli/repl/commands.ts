@@ -95,7 +95,7 @@ async function runKernelCommand(
   if (given !== undefined && !ofProcess) {
     throw new UsageError(`${command.name}: what it lists is the kernel's, not a process's`);
   }
-  command.check?.(args, options);
+  command.check?.(args, options, session.options);
   return await command.run({ session, kernel, args, options, pid, version });
 }
 

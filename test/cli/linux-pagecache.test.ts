@@ -127,6 +127,7 @@ describe("memtool pagecache", () => {
     [["--inode", "x"], /--inode x: not a number/],
     [["--format", "hex"], /raw is the only one/],
     [["--format", "raw", "--extract", "x"], /exclude each other/],
+    [["--format", "raw", "--json"], /--json and --format raw exclude each other/],
     [["--fill", "0"], /--fill is for --format raw/],
     [["--extract", ""], /the name of the folder is empty/],
     [["--max-bytes", "1G"], /--max-bytes is for --extract/],
