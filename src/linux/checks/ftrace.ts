@@ -13,7 +13,8 @@ import { hasStruct, needStruct, record, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
 import { SymbolError } from "../symbols/symbol.js";
 import { type Check, type Examination, ownerName } from "./check.js";
-import { kprobes, tracedFunctions, traceOps } from "./trace-state.js";
+import { kprobes } from "./kprobes.js";
+import { tracedFunctions, traceOps } from "./trace-state.js";
 
 const TRACEPOINT = record("tracepoint", { name: word("name"), functions: word("funcs") });
 const FUNCTION = record("tracepoint_func", { func: word("func") });

@@ -6,7 +6,8 @@
  */
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
-import { kprobeAddresses, traceTrampolines } from "./trace-state.js";
+import { ProbeTexts } from "./kprobes.js";
+import { traceTrampolines } from "./trace-state.js";
 
 const BYTES = 16;
 
@@ -31,7 +32,7 @@ export interface Patches {
 /** Looks at the first instruction of each function. */
 export function* readPatches(data: KernelData, functions: readonly bigint[]): Routine<Patches> {
   const gathered = yield* data.memory.gather(BigUint64Array.from(functions), BYTES);
-  const probes = yield* kprobeAddresses(data);
+  const probes = yield* ProbeTexts.read(data);
   const trampolines = yield* traceTrampolines(data);
   const found = new Map<number, Patch>();
   let unread = 0;
@@ -44,7 +45,7 @@ export function* readPatches(data: KernelData, functions: readonly bigint[]): Ro
     const patch = patchIn(data.kernel.architecture, address, bytes);
     if (patch === undefined) continue;
     const { target, at } = patch;
-    if (probes.has(address) || probes.has(at)) continue;
+    if (probes.at(at, bytes.subarray(Number(at - address))) !== undefined) continue;
     if (target !== undefined && (yield* isTracing(data, target, trampolines))) continue;
     found.set(i, patch);
   }

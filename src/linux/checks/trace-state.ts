@@ -1,15 +1,15 @@
 /**
- * What ftrace and kprobes have registered: what explains text that is patched.
+ * What ftrace has registered: what explains text that is patched.
  *
  * Facts: include/linux/ftrace.h (`struct ftrace_ops`: `trampoline`, `next`), kernel/trace/ftrace.c (`ftrace_ops_list`,
- * `ftrace_list_end`, `struct ftrace_hash`), kernel/kprobes.c (`kprobe_table`, KPROBE_HASH_BITS is 6).
+ * `ftrace_list_end`, `struct ftrace_hash`).
  */
 import type { Routine } from "../../io/index.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { walkChain } from "../objects/list.js";
 import { pointersAt } from "../objects/pointers.js";
-import { int, maybe, offsetOf, place, record, word } from "../objects/record.js";
+import { int, maybe, offsetOf, record, word } from "../objects/record.js";
 
 const OPS = record("ftrace_ops", {
   func: word("func"),
@@ -26,14 +26,6 @@ const HASH = record("ftrace_hash", {
   count: word("count"),
 });
 const ENTRY = record("ftrace_func_entry", { ip: word("ip") });
-const PROBE = record("kprobe", {
-  at: word("addr"),
-  pre: word("pre_handler"),
-  post: word("post_handler"),
-  list: place("list"),
-});
-/** KPROBE_TABLE_SIZE. */
-const BUCKETS = 64;
 const MAX_OPS = 4096;
 const MAX_BITS = 16;
 
@@ -122,43 +114,4 @@ export function* traceTrampolines(data: KernelData): Routine<{ start: bigint; en
   return ops
     .filter(({ trampoline }) => trampoline !== 0n)
     .map(({ trampoline, trampolineSize }) => ({ start: trampoline, end: trampoline + trampolineSize }));
-}
-
-/** A kprobe. */
-export interface Probe {
-  readonly address: bigint;
-  readonly at: bigint;
-  readonly pre: bigint;
-  readonly post: bigint;
-}
-
-/** The kprobes of the table, and those that share an address behind one of them; `undefined` if nothing names the table. */
-export function* kprobes(data: KernelData, report: OnDamage): Routine<Probe[] | undefined> {
-  const layout = PROBE.onIf(data.types);
-  const table = yield* symbolAddress(data, "kprobe_table");
-  if (layout === undefined || table === undefined) return undefined;
-  const heads = yield* pointersAt(data.memory, table, BUCKETS);
-  if (typeof heads === "number") {
-    report(damage("the table of kprobes", table, "unreadable", heads));
-    return undefined;
-  }
-  const seen = new Set<bigint>();
-  const offset = BigInt(offsetOf(data.types, "kprobe", "hlist"));
-  const addresses: bigint[] = [];
-  for (const head of heads) {
-    for (const node of yield* walkChain(data.memory, head, "the table of kprobes", report, 0, seen)) {
-      addresses.push(node - offset);
-    }
-  }
-  const found: Probe[] = [];
-  for (const { address, value, fault } of yield* layout.read(data.memory, addresses)) {
-    if (value === undefined) report(damage("a kprobe", address, "unreadable", fault));
-    else found.push({ address, at: value.at, pre: value.pre, post: value.post });
-  }
-  return found;
-}
-
-/** Where kprobes are. */
-export function* kprobeAddresses(data: KernelData): Routine<ReadonlySet<bigint>> {
-  return new Set((yield* kprobes(data, () => {}))?.map(({ at }) => at));
 }

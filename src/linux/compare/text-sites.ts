@@ -5,11 +5,12 @@
  * CONFIG_HAVE_ARCH_JUMP_LABEL_RELATIVE; `__start___jump_table`), arch/x86/kernel/jump_label.c and arch/arm64/kernel/jump_label.c (a jump
  * or a nop), include/linux/static_call_types.h (`struct static_call_site`: the low bits of `key` are flags), include/linux/static_call.h,
  * arch/x86/kernel/static_call.c (a call, a jump, a nop, a return, or what clears EAX), kernel/trace/ftrace.c and
- * arch/x86/kernel/ftrace.c, kernel/kprobes.c, arch/x86/kernel/alternative.c (`alternatives_smp_lock`: a lock prefix, or DS instead).
+ * arch/x86/kernel/ftrace.c, arch/x86/kernel/alternative.c (`alternatives_smp_lock`, `__smp_locks`: a lock prefix, or DS instead).
  */
 import type { Routine } from "../../io/index.js";
+import { type ProbeText, ProbeTexts } from "../checks/kprobes.js";
 import { isTracing, patchIn } from "../checks/patched-text.js";
-import { kprobeAddresses, traceTrampolines } from "../checks/trace-state.js";
+import { traceTrampolines } from "../checks/trace-state.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { readModules } from "../modules/module-parts.js";
@@ -29,19 +30,20 @@ const LONGEST = 8;
 /** What a table says of a site. */
 type Site =
   | { readonly kind: "static key"; readonly target: bigint }
-  | { readonly kind: "static call"; readonly key: bigint };
+  | { readonly kind: "static call"; readonly key: bigint }
+  | { readonly kind: "lock prefix" };
 
 /** The sites of one kernel, and what tracing has registered in it. @internal */
 export class TextSites {
   readonly #data: KernelData;
   readonly #sites: ReadonlyMap<bigint, Site>;
-  readonly #probes: ReadonlySet<bigint>;
+  readonly #probes: ProbeTexts;
   readonly #trampolines: readonly { readonly start: bigint; readonly end: bigint }[];
 
   private constructor(
     data: KernelData,
     sites: ReadonlyMap<bigint, Site>,
-    probes: ReadonlySet<bigint>,
+    probes: ProbeTexts,
     trampolines: readonly { readonly start: bigint; readonly end: bigint }[],
   ) {
     this.#data = data;
@@ -65,7 +67,14 @@ export class TextSites {
       const { at: from = 0n, count: calls = 0 } = call?.partial ?? {};
       yield* addCalls(data, from, BigInt(calls) * CALL_SIZE, sites);
     }
-    return new TextSites(data, sites, yield* kprobeAddresses(data), yield* traceTrampolines(data));
+    const locks = yield* boundsOf(data, "__smp_locks", "__smp_locks_end");
+    if (locks !== undefined) yield* addLocks(data, locks.start, locks.end - locks.start, sites);
+    return new TextSites(data, sites, yield* ProbeTexts.read(data), yield* traceTrampolines(data));
+  }
+
+  /** What a kprobe wrote at an address, if what stands there is that. @param code The text from there on. */
+  probeAt(address: bigint, code: Uint8Array): ProbeText | undefined {
+    return this.#probes.at(address, code);
   }
 
   /**
@@ -102,7 +111,9 @@ export class TextSites {
     if (site?.kind === "static call" && known !== undefined && (yield* this.#isCall(site.key, known))) {
       return { why: "static call", size: known.size };
     }
-    if (this.#probes.has(address)) return { why: "kprobe", size: 5 };
+    if (site?.kind === "lock prefix" && (code[0] === 0xf0 || code[0] === 0x3e)) {
+      return { why: "lock prefix", size: 1 };
+    }
     if (yield* this.#isTrampoline(address, code)) return { why: "static call", size: 5 };
     return yield* this.#tracedAt(address, code);
   }
@@ -193,6 +204,17 @@ function* addCalls(data: KernelData, at: bigint, size: bigint, sites: Map<bigint
     const relative = (k: number) =>
       BigInt.asUintN(8 * pointerSize, at + BigInt(i + k) + BigInt(table.getInt32(i + k, littleEndian)));
     sites.set(relative(0), { kind: "static call", key: relative(4) & ~3n });
+  }
+}
+
+/** x86: places of lock prefixes, relative to themselves. Freed as the machine comes up where there is one CPU: nothing is changed then. */
+function* addLocks(data: KernelData, at: bigint, size: bigint, sites: Map<bigint, Site>): Routine<void> {
+  const table = yield* tableAt(data, at, size, 4n);
+  const { littleEndian, pointerSize } = data.memory;
+  for (let i = 0; table !== undefined && i + 4 <= table.byteLength; i += 4) {
+    const place = at + BigInt(i) + BigInt(table.getInt32(i, littleEndian));
+    const address = BigInt.asUintN(8 * pointerSize, place);
+    if (!sites.has(address)) sites.set(address, { kind: "lock prefix" });
   }
 }
 

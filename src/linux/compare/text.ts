@@ -235,7 +235,7 @@ class TextComparison {
     }
   }
 
-  /** What explains a byte, in both. */
+  /** What explains a byte that differs. */
   *#explain(
     texts: Sides<Uint8Array>,
     bases: Sides<bigint>,
@@ -247,6 +247,8 @@ class TextComparison {
       const moved = relocationAt(a, b, at, Number(slide));
       if (moved !== undefined) return { why: "address", end: moved };
     }
+    const probed = this.#probedAt(texts, bases, at);
+    if (probed !== undefined) return { why: "kprobe", end: probed };
     const one = yield* this.#sites[0].explain(bases[0] + BigInt(at), a, bases[0]);
     const other = one && (yield* this.#sites[1].explain(bases[1] + BigInt(at), b, bases[1]));
     if (one !== undefined && other !== undefined) {
@@ -254,11 +256,22 @@ class TextComparison {
       // What stands there in the second, if it is tracing that explains it, says more than a nop.
       return { why: one.why === "ftrace" ? other.why : one.why, end };
     }
+    // Where one boot had a single CPU and the other more, the table of lock prefixes is gone from both.
     const pair = [a[at], b[at]];
-    if (pair.includes(0xf0) && pair.includes(0x3e) && a[at + 1] === b[at + 1]) {
-      return { why: "lock prefix", end: at + 1 };
+    const isPrefix = !this.#pair.sameBoot && pair.includes(0xf0) && pair.includes(0x3e);
+    return isPrefix && a[at + 1] === b[at + 1] ? { why: "lock prefix", end: at + 1 } : undefined;
+  }
+
+  /** Where what kprobes wrote at a byte ends, if both texts are the same without it. */
+  #probedAt(texts: Sides<Uint8Array>, bases: Sides<bigint>, at: number): number | undefined {
+    const codes = texts.map((text) => text.subarray(at)) as unknown as Sides<Uint8Array>;
+    const one = this.#sites[0].probeAt(bases[0] + BigInt(at), codes[0])?.replaced ?? [];
+    const other = this.#sites[1].probeAt(bases[1] + BigInt(at), codes[1])?.replaced ?? [];
+    const size = Math.max(one.length, other.length);
+    for (let i = 0; i < size; i++) {
+      if ((one[i] ?? codes[0][i]) !== (other[i] ?? codes[1][i])) return undefined;
     }
-    return undefined;
+    return size === 0 ? undefined : at + size;
   }
 
   *#emit(sink: Sink<Difference<ChangedText>>): Routine<void> {

@@ -1,4 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { Io } from "../../../src/io/index.js";
+import { readPatches } from "../../../src/linux/checks/patched-text.js";
 import {
   type Checked,
   type CheckName,
@@ -7,7 +9,9 @@ import {
   listModules,
   listTasks,
 } from "../../../src/linux/index.js";
+import { kernelData } from "../../../src/linux/kernel-data.js";
 import { offsetOf } from "../../../src/linux/objects/record.js";
+import { presentText, registerKprobe } from "../../support/forged-kprobe.js";
 import { PatchedKernel } from "../../support/patched-kernel.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
@@ -255,6 +259,26 @@ describe("what can't be read is no finding, and not examined either", () => {
       },
     ]);
   });
+});
+
+test("at a function's beginning, what a kprobe writes there is no patch, and any other jump is one", async () => {
+  const { kernel } = patched;
+  const { address: at } = await presentText(kernel);
+  const data = await Io.of(kernel.memory.scheduler, kernelData, kernel);
+  const patchOf = async (code: Uint8Array) => {
+    await patched.set(at, code);
+    const patches = await Io.of(kernel.memory.scheduler, readPatches, data, [at]);
+    expect(patches.unread).toBe(0);
+    return patches.at(0)?.kind;
+  };
+  const code = (await kernel.memory.read(at, 5)).slice();
+  const jump = Uint8Array.of(0xe9, 0x34, 0x12, 0, 0);
+  expect(await patchOf(code.with(0, 0xcc))).toBe("breakpoint");
+  expect(await patchOf(jump)).toBe("jump");
+  await registerKprobe(patched, at, code, at + 5n + 0x1234n);
+  expect(await patchOf(code.with(0, 0xcc))).toBeUndefined();
+  expect(await patchOf(jump)).toBeUndefined();
+  expect(await patchOf(jump.with(1, 0x35))).toBe("jump");
 });
 
 async function unlink(node: bigint): Promise<void> {

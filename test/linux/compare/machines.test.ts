@@ -19,6 +19,7 @@ import {
   listModules,
 } from "../../../src/linux/index.js";
 import { offsetOf } from "../../../src/linux/objects/record.js";
+import { presentText, registerKprobe } from "../../support/forged-kprobe.js";
 import { PatchedKernel } from "../../support/patched-kernel.js";
 
 const FIXTURE = "fixtures/linux-6.1-x86_64.kdump";
@@ -134,13 +135,32 @@ describe("the fixture and an edited copy", () => {
   });
 
   test("a function whose text was patched is changed, and nothing explains it", async () => {
-    const { address, name } = await presentText();
+    const { address, name } = await presentText(kernel);
     const code = await edited.kernel.memory.read(address, 16);
     await edited.set(address + 5n, Uint8Array.of((code[5] as number) ^ 0xff, (code[6] as number) ^ 0xff));
     const found = await diffText(kernel, edited.kernel).toArray();
     expect(found.map(({ what, note, after }) => ({ what, note, bytes: after?.bytes }))).toEqual([
       { what: name, note: null, bytes: 2 },
     ]);
+  });
+
+  test("a kprobe explains its breakpoint and the jump to its slot, and no other change of the byte", async () => {
+    const { address, name } = await presentText(kernel, 1);
+    const at = address + 4n;
+    const code = await edited.kernel.memory.read(at, 5);
+    const slot = at + 5n + 0x1234n;
+    await registerKprobe(edited, at, code, slot);
+    const noteOf = async (bytes: Uint8Array) => {
+      await edited.set(at, bytes);
+      const found = await diffText(kernel, edited.kernel).toArray();
+      return found.find(({ what }) => what === name)?.note;
+    };
+    expect(await noteOf(code.with(0, 0xcc))).toBe("the kernel's own doing: kprobe");
+    expect(await noteOf(Uint8Array.of(0xe9, 0x34, 0x12, 0, 0))).toBe("the kernel's own doing: kprobe");
+    expect(await noteOf(Uint8Array.of(0xe9, 0x35, 0x12, 0, 0))).toBeNull();
+    expect(await noteOf(code.with(0, 0xcc).with(1, (code[1] as number) ^ 1))).toBeNull();
+    expect(await noteOf(code.with(0, (code[0] as number) ^ 1))).toBeNull();
+    expect(await noteOf(code)).toBeUndefined();
   });
 
   test("a process that began at another time under the same number is another process", async () => {
@@ -168,15 +188,4 @@ async function pageOffset(): Promise<bigint> {
   const at = await kernel.symbol("page_offset_base");
   const bytes = await kernel.memory.read(at.address, 8);
   return new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
-}
-
-/** A function of modules whose text the fixture has. */
-async function presentText(): Promise<{ address: bigint; name: string }> {
-  const { all } = await kernel.moduleSymbols();
-  for (const { address, name, module, type } of all) {
-    if (module === undefined || module === "bpf" || !/^t$/i.test(type)) continue;
-    const { holes } = await kernel.memory.readPartial(address, 32);
-    if (holes.length === 0 && address % 4096n < 4000n) return { address, name: `${module}:${name}` };
-  }
-  throw new Error("the fixture has no text of a module");
 }
