@@ -1,5 +1,6 @@
 import type { MapArea, MapRun, VirtualMemory, VirtualRange } from "../../src/paging/index.js";
 import { EXIT, statusOf, UsageError } from "../errors.js";
+import { noteIsolation } from "../page-table-isolation.js";
 import { END_OF_SPACE, parseAddress, parseRoot, parseSize } from "../parse.js";
 import { checkPicturePath } from "../picture-file.js";
 import { AREA_HEADING, areaJson, areaText } from "../render/area.js";
@@ -62,6 +63,7 @@ export async function maps(
   const view = VIEWS.find((name) => options[name] !== undefined) ?? (options.wx === true ? "wx" : undefined);
   if (ranges !== undefined && view === undefined) return rangeMaps(session, ranges, start, end);
   const memory = pageTablesOf(session, view === undefined ? "maps" : `maps --${view}`);
+  await noteIsolation(session, memory);
   const range = { start, end };
   if (options.summary === true) return mapsSummary(session, memory, range);
   if (options.diff !== undefined) return mapsDiff(session, memory, parseRoot(options.diff), range);

@@ -4,6 +4,7 @@ import type { TranslationColumns, VirtualMemory, Walk } from "../../src/paging/i
 import { AddressLines, MORE, OTHER } from "../address-lines.js";
 import { statusOf, UsageError } from "../errors.js";
 import { readLines } from "../lines.js";
+import { noteIsolation } from "../page-table-isolation.js";
 import { parseAddress } from "../parse.js";
 import { toJson } from "../render/escape.js";
 import { type TranslationMore, translationJson, translationText, walkText } from "../render/translation.js";
@@ -52,6 +53,7 @@ export async function translate(
   if (ranges !== undefined && options.walk !== true)
     return rangeTranslate(session, ranges, addresses, options.stdin === true);
   const memory = pageTablesOf(session, "translate");
+  await noteIsolation(session, memory);
   let good = false;
   let bad = false;
   let zeros: ZeroPages | undefined;

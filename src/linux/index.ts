@@ -236,6 +236,7 @@ export { type ProcessStrings, readArguments, readEnvironment } from "./tasks/arg
 export { findProcess, listTasks, memoryOfTask, type Task, type TaskOptions } from "./tasks/task.js";
 export { TASK_STATES } from "./tasks/task-state.js";
 export { listTraced, type Traced, type TracedOptions } from "./tasks/traced.js";
+export { findUserRoot } from "./tasks/user-root.js";
 export { listVmas, type Vma, type VmaOptions } from "./tasks/vma.js";
 export type { PageCounts } from "./tasks/vma-pages.js";
 export { isoTime, type KernelClocks, readClocks } from "./time/clocks.js";

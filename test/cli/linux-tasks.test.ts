@@ -160,6 +160,19 @@ describe("--pid", () => {
     }
   });
 
+  it("maps and translate name the table of user mode, which alone tells what a process may execute", async () => {
+    const rights = async (target: string[]) => {
+      const { out, err } = await memtool(["translate", "0x401000", "--json", ...target, ...ON_DUMP]);
+      return { executable: JSON.parse(out).executable, note: err };
+    };
+    const { executable, note } = await rights(["--pid", String(truth.pid)]);
+    expect(executable).toBe(false);
+    const root = /page table isolation: .* --root (0x[0-9a-f]+) in the place of --pid/.exec(note)?.[1];
+    expect(await rights(["--root", root as string])).toEqual({ executable: true, note: "" });
+    const { err } = await memtool(["maps", "0x400000", "-l", "1M", "--pid", String(truth.pid), ...ON_DUMP]);
+    expect(err).toContain(`--root ${root}`);
+  });
+
   it.each([
     ["no process has that number", "4000000", "there is no process 4000000 (memtool ps lists them)"],
     [

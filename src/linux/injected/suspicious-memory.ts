@@ -12,12 +12,12 @@ import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage, once } from "../objects/damage.js";
 import { findPageArray, type PageArray } from "../pages/index.js";
 import { memoryOfTask, needTasks, type Task } from "../tasks/task.js";
+import { userRoot } from "../tasks/user-root.js";
 import { readVmas, vmaRights } from "../tasks/vma.js";
 import { type NamedVma, nameVmas } from "../tasks/vma-names.js";
 import { AnonymousFrames, mappedRuns, type PageRun, pagesIn, runsWithin } from "./mapped-pages.js";
 import { CachedPages, compareWithFile, type ModifiedPage } from "./modified-pages.js";
 import { suspicionText } from "./suspicion-text.js";
-import { userRoot } from "./user-root.js";
 
 /**
  * What is unusual about memory.
@@ -178,7 +178,7 @@ class Finder {
       return [];
     }
     // (With page table isolation, the kernel's table for the process says that nothing may be executed.)
-    const users = this.#data.kernel.addressSpace(yield* userRoot(this.#data, task.root ?? 0));
+    const users = this.#data.kernel.addressSpace(yield* userRoot(this.#data.kernel, task.root ?? 0));
     const runs = yield* mappedRuns(users, `the pages of process ${task.tgid}`, this.#report);
     this.#ownersLeft = MOST_OWNERS;
     this.#contentsLeft = MOST_CONTENTS;
