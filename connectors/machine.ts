@@ -30,10 +30,10 @@ import { swapTypesRoutine } from "../src/linux/swap/read-swap-types.js";
 import {
   AddressSpace,
   type PhysicalMap,
-  type PhysicalMemory,
   RangeSpace,
   type SpaceRange,
 } from "../src/memory/index.js";
+import type { PhysicalMemory } from "../src/memory/physical-memory.js";
 import {
   alignRoot,
   type FoundRoots,

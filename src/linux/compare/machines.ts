@@ -1,6 +1,7 @@
 /** Everything that changed between two machines: each list in its turn. */
 import { IoSequence, MemtoolError, type Routine, type Sink } from "../../io/index.js";
-import { type ComparedRange, compareMemory, type PhysicalMemory } from "../../memory/index.js";
+import { type ComparedRange, compareMemory } from "../../memory/index.js";
+import type { PhysicalMemory } from "../../memory/physical-memory.js";
 import type { OpenFile } from "../files/file.js";
 import type { LinuxKernel } from "../kernel.js";
 import type { LoadedModule } from "../modules/module.js";
