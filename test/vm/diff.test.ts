@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Machine, open } from "../../connectors/index.js";
 import { bootTwice, type TwiceGuest } from "../../fixtures/vm/twice.mjs";
-import { diffMachines, type MachineDifference, readClocks } from "../../src/linux/index.js";
+import { diffMachines, listChecked, type MachineDifference, readClocks } from "../../src/linux/index.js";
 
 describe("a guest that was dumped twice", () => {
   let guest: TwiceGuest;
@@ -80,8 +80,35 @@ describe("a guest that was dumped twice", () => {
     if (turned === 1) expect(text.length).toBeGreaterThan(0);
     expect(text.filter(({ note }) => note === null).map(({ what }) => what)).toEqual([]);
     for (const { note } of text)
-      expect(note).toMatch(/^the kernel's own doing: (static key|static call|ftrace)/);
+      expect(note).toMatch(/^the kernel's own doing: (static key|static call|ftrace|kprobe)/);
   });
+
+  it("tells the kprobes that the guest set, by breakpoint and by jump, as the kernel's own doing", async () => {
+    const text = new Map(of("text").map(({ what, note }) => [what, note]));
+    const told = probes().map(({ name, isTraced }) => [name, isTraced, text.get(name)]);
+    expect(told.filter(([, isTraced]) => isTraced === false).length).toBeGreaterThan(3);
+    for (const [, isTraced, note] of told) expect(note).toContain(isTraced === true ? "ftrace" : "kprobe");
+  });
+
+  it("lists the kprobes that the guest has, and finds nothing amiss in them", async () => {
+    const rows = await listChecked(after.kernel as NonNullable<Machine["kernel"]>, "ftrace", {
+      all: true,
+    }).toArray();
+    const mine = rows.filter(({ what }) => what.startsWith("kprobe of "));
+    expect(new Set(mine.map(({ what }) => /^kprobe of ([^:+]+)/.exec(what)?.[1]))).toEqual(
+      new Set(probes().map(({ name }) => name)),
+    );
+    expect(mine.filter(({ severity }) => severity !== null)).toEqual([]);
+  });
+
+  /** Those of /sys/kernel/debug/kprobes/list. */
+  function probes(): { name: string; isTraced: boolean }[] {
+    const lines = (guest.texts.get("kprobes") ?? "").trim().split("\n");
+    return lines.map((line) => ({
+      name: /\s([A-Za-z_]\w+)\+0x/.exec(line)?.[1] ?? line,
+      isTraced: line.includes("[FTRACE]"),
+    }));
+  }
 
   it("has the clocks that the guest printed, within a second", async () => {
     const [real = "", boot = ""] = (guest.texts.get("clocks second") ?? "").trim().split(" ");

@@ -7,7 +7,7 @@
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import { ProbeTexts } from "./kprobes.js";
-import { traceTrampolines } from "./trace-state.js";
+import { traceOps, trampolinesOf } from "./trace-state.js";
 
 const BYTES = 16;
 
@@ -33,7 +33,7 @@ export interface Patches {
 export function* readPatches(data: KernelData, functions: readonly bigint[]): Routine<Patches> {
   const gathered = yield* data.memory.gather(BigUint64Array.from(functions), BYTES);
   const probes = yield* ProbeTexts.read(data);
-  const trampolines = yield* traceTrampolines(data);
+  const trampolines = trampolinesOf((yield* traceOps(data, () => {})) ?? []);
   const found = new Map<number, Patch>();
   let unread = 0;
   for (const [i, address] of functions.entries()) {

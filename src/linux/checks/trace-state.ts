@@ -109,8 +109,7 @@ export function* tracedFunctions(data: KernelData, ops: TraceOps, report: OnDama
 }
 
 /** Where the trampolines of what is registered are. */
-export function* traceTrampolines(data: KernelData): Routine<{ start: bigint; end: bigint }[]> {
-  const ops = (yield* traceOps(data, () => {})) ?? [];
+export function trampolinesOf(ops: readonly TraceOps[]): { start: bigint; end: bigint }[] {
   return ops
     .filter(({ trampoline }) => trampoline !== 0n)
     .map(({ trampoline, trampolineSize }) => ({ start: trampoline, end: trampoline + trampolineSize }));

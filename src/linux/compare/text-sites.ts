@@ -10,7 +10,7 @@
 import type { Routine } from "../../io/index.js";
 import { type ProbeText, ProbeTexts } from "../checks/kprobes.js";
 import { isTracing, patchIn } from "../checks/patched-text.js";
-import { traceTrampolines } from "../checks/trace-state.js";
+import { type TraceOps, traceOps, trampolinesOf } from "../checks/trace-state.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { readModules } from "../modules/module-parts.js";
@@ -27,6 +27,9 @@ const MAX_SITES = 1 << 18;
 /** Bytes of the longest instruction that is changed. */
 const LONGEST = 8;
 
+/** Instructions of ftrace's entry that it changes (arch/x86/kernel/ftrace_64.S, arch/arm64/kernel/entry-ftrace.S). */
+const TRACE_CALLS = new Set(["ftrace_call", "ftrace_regs_call", "ftrace_graph_call"]);
+
 /** What a table says of a site. */
 type Site =
   | { readonly kind: "static key"; readonly target: bigint }
@@ -38,18 +41,21 @@ export class TextSites {
   readonly #data: KernelData;
   readonly #sites: ReadonlyMap<bigint, Site>;
   readonly #probes: ProbeTexts;
+  /** What ftrace calls, and from where. */
+  readonly #traced: ReadonlySet<bigint>;
   readonly #trampolines: readonly { readonly start: bigint; readonly end: bigint }[];
 
   private constructor(
     data: KernelData,
     sites: ReadonlyMap<bigint, Site>,
     probes: ProbeTexts,
-    trampolines: readonly { readonly start: bigint; readonly end: bigint }[],
+    ops: readonly TraceOps[],
   ) {
     this.#data = data;
     this.#sites = sites;
     this.#probes = probes;
-    this.#trampolines = trampolines;
+    this.#traced = new Set(ops.map(({ func }) => func));
+    this.#trampolines = trampolinesOf(ops);
   }
 
   static *read(kernel: LinuxKernel): Routine<TextSites> {
@@ -69,7 +75,8 @@ export class TextSites {
     }
     const locks = yield* boundsOf(data, "__smp_locks", "__smp_locks_end");
     if (locks !== undefined) yield* addLocks(data, locks.start, locks.end - locks.start, sites);
-    return new TextSites(data, sites, yield* ProbeTexts.read(data), yield* traceTrampolines(data));
+    const ops = (yield* traceOps(data, () => {})) ?? [];
+    return new TextSites(data, sites, yield* ProbeTexts.read(data), ops);
   }
 
   /** What a kprobe wrote at an address, if what stands there is that. @param code The text from there on. */
@@ -139,7 +146,7 @@ export class TextSites {
     return (yield* this.#data.kernel.nameOf(target))?.name.startsWith("__SCT__") === true;
   }
 
-  /** A function's first instruction: a nop, or a call of what traces. */
+  /** A function's first instruction, a nop or a call of what traces; and where ftrace's own entry calls what is registered. */
   *#tracedAt(address: bigint, code: Uint8Array): Routine<{ why: string; size: number } | undefined> {
     const { kernel } = this.#data;
     const known = instructionOf(kernel.architecture, address, code);
@@ -148,6 +155,11 @@ export class TextSites {
     // (Behind endbr64, bti and the like, and behind the two nops of arm64.)
     if (named === undefined || named.offset > 16n) return undefined;
     if (known.kind === "nop") return { why: "ftrace", size: known.size };
+    if (named.offset === 0n && TRACE_CALLS.has(named.name) && known.target !== undefined) {
+      const callee = yield* kernel.nameOf(known.target);
+      const isOwn = callee?.module === undefined && /^(arch_)?ftrace_/.test(callee?.name ?? "");
+      return isOwn || this.#traced.has(known.target) ? { why: "ftrace", size: known.size } : undefined;
+    }
     const patch = code.length < 16 ? undefined : patchIn(kernel.architecture, address, code);
     if (patch?.target === undefined || patch.at !== address) return undefined;
     return (yield* isTracing(this.#data, patch.target, this.#trampolines))
