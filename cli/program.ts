@@ -193,8 +193,7 @@ export async function run(
     });
 
   const several = (value: string, list: string[] = []) => [...list, value];
-  program
-    .command("search")
+  addRowOptions(program.command("search"))
     .description(
       "where text, bytes, numbers or pointers are, and whose memory that is: in physical memory, a process (--pid), " +
         "every process, or a range (--from)",
@@ -230,7 +229,7 @@ export async function run(
       const { usesSymbols } = searchWanted(options);
       const isVirtual = usesSymbols || needsKernel(options, program.opts<GlobalOptions>().pid);
       const purpose = isVirtual ? "virtual" : options.owners === false ? "coverage" : "memory";
-      return session((opened) => searchCommand(opened, options), purpose);
+      return session((opened) => searchCommand(opened, options), purpose, rowsOf(program, "search", options));
     });
 
   /** What `strings` and `yara` are opened for. */

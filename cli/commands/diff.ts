@@ -1,17 +1,18 @@
 /** `memtool diff`: what changed from one target to another. */
+
+import { MemtoolError } from "../../src/io/index.js";
 import {
   COMPARED,
   type ComparedName,
   type ComparedPart,
-  type ComparedValue,
   describeBoots,
   diffMachines,
-  type FieldChange,
+  KernelNotFoundError,
   type MachineDifference,
 } from "../../src/linux/index.js";
 import { statusOf, UsageError } from "../errors.js";
-import { DamageSummary, type ListColumn, type ListValue, showList } from "../linux/listing.js";
-import { hex } from "../render/numbers.js";
+import { DamageSummary, type ListColumn, showList } from "../linux/listing.js";
+import { changeText, factsOf, fieldsOf } from "../render/changes.js";
 import { fields as fieldLines } from "../render/table.js";
 import type { RowChoice } from "../rows/choice.js";
 import { type Environment, type GlobalOptions, Session, targetNamed } from "../session.js";
@@ -96,43 +97,17 @@ const COLUMNS: readonly ListColumn<MachineDifference>[] = [
     field: "fields",
     type: "json",
     title: "FROM, TO",
-    value: ({ fields }) =>
-      fields.map(({ field, before, after }) => ({
-        field,
-        before: before as ListValue,
-        after: after as ListValue,
-      })),
-    cell: ({ fields }) => fields.map(changeText).join(", "),
+    value: fieldsOf,
+    cell: (difference) => fieldsOf(difference).map(changeText).join(", "),
   },
   {
     field: "before",
     type: "json",
-    value: ({ before }) => factsOf(before),
+    value: ({ kind, before }) => factsOf(kind, before),
   },
-  { field: "after", type: "json", value: ({ after }) => factsOf(after) },
+  { field: "after", type: "json", value: ({ kind, after }) => factsOf(kind, after) },
   { field: "note", title: "NOTE", value: ({ note }) => note, cell: ({ note }) => note ?? "" },
 ];
-
-/** Plain values of an item of a list: what other commands' `--json` has of it has more. */
-function factsOf(item: object | undefined): ListValue {
-  if (item === undefined) return null;
-  const facts: [string, ListValue][] = [];
-  for (const [name, value] of Object.entries(item)) {
-    if (["string", "number", "bigint", "boolean"].includes(typeof value)) facts.push([name, value]);
-  }
-  return Object.fromEntries(facts);
-}
-
-function changeText({ field, before, after }: FieldChange): string {
-  return `${field} ${valueText(before)} → ${valueText(after)}`;
-}
-
-function valueText(value: ComparedValue): string {
-  if (value === null) return "none";
-  if (typeof value === "bigint") return hex(value);
-  if (Array.isArray(value)) return `[${value.map(valueText).join(" ")}]`;
-  return String(value);
-}
 
 const NAMES: Readonly<Record<string, string>> = {
   process: "processes",
@@ -153,11 +128,16 @@ export async function diff(
 ): Promise<number> {
   const needsKernel = only.some((name) => name !== "pages");
   const purpose = needsKernel ? "kernel" : "info";
-  const before = await Session.open({ ...targets[0], rows }, environment, purpose);
+  const openOne = (side: "first" | "second", target: GlobalOptions) =>
+    ofSide(side, () => Session.open({ ...target, rows }, environment, purpose));
+  const before = await openOne("first", targets[0]);
   try {
-    const after = await Session.open({ ...targets[1], rows }, environment, purpose);
+    const after = await openOne("second", targets[1]);
     try {
-      if (needsKernel) for (const { machine } of [before, after]) await machine.linux();
+      if (needsKernel) {
+        await ofSide("first", () => before.machine.linux());
+        await ofSide("second", () => after.machine.linux());
+      }
       before.clearProgress();
       return await compare(before, after, only, pages);
     } finally {
@@ -165,6 +145,22 @@ export async function diff(
     }
   } finally {
     await before.close();
+  }
+}
+
+/** What goes wrong with one of the targets says which, as damage does. */
+async function ofSide<T>(side: "first" | "second", work: () => PromiseLike<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof UsageError) throw new UsageError(`${side}: ${error.message}`);
+    if (!(error instanceof MemtoolError)) throw error;
+    // (What else one would do without a kernel, `diff` refuses.)
+    const message =
+      error instanceof KernelNotFoundError
+        ? `${error.message.replace(/[;:] use --physical, .*$/, "")} (--only pages compares memory without one)`
+        : error.message;
+    throw new MemtoolError(error.code, `${side}: ${message}`, { cause: error.cause });
   }
 }
 

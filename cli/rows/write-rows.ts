@@ -38,6 +38,8 @@ export async function writeRows<T>(
     for await (const item of items) {
       count++;
       const row = columns.map(({ value }) => value(item));
+      // (On a terminal, rows would be written over the bar.)
+      if (file === undefined) session.clearProgress();
       isWriting = true;
       await writer.write(row);
       isWriting = false;

@@ -32,6 +32,13 @@ export interface Place {
   readonly end: number;
 }
 
+/** An `onProgress` that draws a bar, where it is known how far there is to go. */
+export function barOf(session: Session, { end }: Place, what: string): (at: bigint) => void {
+  return (at) => {
+    if (end > 0) session.progress(what, at, end);
+  };
+}
+
 /** The spaces that the options name, one after the other. @throws {UsageError} */
 export async function* placesOf(
   session: Session,

@@ -1,20 +1,17 @@
-/** `memtool search`: prints hits with their owners, batch by batch. */
+/** `memtool search`: hits with their owners, as they come. */
 import { search, searchMachine } from "../../connectors/search-machine.js";
 import { hex } from "../../src/io/index.js";
 import type { SearchHit } from "../../src/search/index.js";
-import { EXIT, statusOf } from "../errors.js";
-import { DamageSummary } from "../linux/listing.js";
-import { escapeText, toJson } from "../render/escape.js";
+import { escapeText } from "../render/escape.js";
 import { HexDump } from "../render/hexdump.js";
+import { type RowColumn, writeRows } from "../rows/write-rows.js";
 import type { Session } from "../session.js";
-import { Holes } from "./holes.js";
+import { Limit } from "./limit.js";
+import { eachWithOwners, OWNER_COLUMNS, ownerText } from "./owned.js";
 import { type HitOwner, HitOwners } from "./owners.js";
 import { type SearchCommandOptions, type SearchWanted, searchWanted } from "./patterns.js";
-import { type Place, placesOf } from "./places.js";
-import { Stopping } from "./stopping.js";
-
-/** Hits whose owners are asked for together: each time takes a second, and a pass over all page tables. */
-const BATCH = 16_384;
+import { barOf, type Place, placesOf } from "./places.js";
+import { Unseen } from "./unseen.js";
 
 interface Hit {
   readonly address: bigint;
@@ -22,95 +19,102 @@ interface Hit {
   readonly pattern: string;
 }
 
+/** A hit, and whose it is: several, where a page is mapped several times. */
+interface Found {
+  readonly place: Place;
+  readonly hit: Hit;
+  readonly owners: readonly HitOwner[];
+}
+
+interface Row extends Hit, HitOwner {}
+
+const COLUMNS: readonly RowColumn<Row>[] = [
+  ...OWNER_COLUMNS,
+  { field: "pattern", value: ({ pattern }) => pattern },
+  { field: "length", type: "integer", value: ({ length }) => length },
+];
+
 /** @returns the exit status. */
 export async function searchCommand(session: Session, options: SearchCommandOptions): Promise<number> {
   const wanted = searchWanted(options);
-  const damage = new DamageSummary();
-  const owners = new HitOwners(session, options.owners !== false, damage.add);
-  const printer = new HitPrinter(session, wanted);
-  const holes = new Holes();
-  const stopping = new Stopping(session);
+  const unseen = new Unseen(session);
+  const owners = new HitOwners(session, options.owners !== false, unseen.damage.add);
+  const found = findAll(session, options, wanted, owners, unseen);
+  const { count, misfits } = session.isForPrograms
+    ? await writeRows(session, rowsOf(found), COLUMNS)
+    : { count: await new HitPrinter(session, wanted).printAll(found), misfits: 0 };
+  return await unseen.report(count, "nothing was found", owners.failed || misfits > 0);
+}
+
+async function* findAll(
+  session: Session,
+  options: SearchCommandOptions,
+  wanted: SearchWanted,
+  owners: HitOwners,
+  { damage, holes, stopping }: Unseen,
+): AsyncGenerator<Found, void, void> {
   const patterns = [];
   for (const { make } of wanted.patterns)
     patterns.push(await make((expression) => session.resolve(expression)));
-  let left = wanted.limit;
-  let found = 0;
+  const limit = new Limit(wanted.limit);
   for await (const place of placesOf(session, options, damage.add)) {
-    const onProgress = (at: bigint) => {
-      if (place.end > 0) session.progress("searching", at, place.end);
-    };
-    let batch: Hit[] = [];
-    const show = async () => {
-      if (batch.length === 0) return;
-      const list = await owners.of(
-        place,
-        batch.map(({ address }) => address),
-      );
-      session.clearProgress();
-      for (const [i, hit] of batch.entries()) await printer.print(place, hit, list[i] ?? []);
-      batch = [];
-    };
     const { ranges } = place;
-    const searched = { ranges, onHole: holes.add, onProgress };
+    const searched = { ranges, onHole: holes.add, onProgress: barOf(session, place, "searching") };
     const hits =
       place.space === session.machine.physical
         ? searchMachine(session.machine, patterns, searched)
         : search(place.space, patterns, searched);
-    for await (const { address, length, pattern } of stopping.over<SearchHit>(hits)) {
-      batch.push({ address: BigInt(address), length, pattern: wanted.patterns[pattern]?.name ?? "" });
-      found++;
-      left--;
-      if (left === 0) break;
-      if (batch.length === BATCH) await show();
-    }
-    await show();
-    if (left === 0 || stopping.isStopped) break;
+    const named = namedHits(limit.over(stopping.over<SearchHit>(hits)), wanted);
+    for await (const [hit, all] of eachWithOwners(owners, place, named)) yield { place, hit, owners: all };
+    if (limit.isReached || stopping.isStopped) return;
   }
-  session.clearProgress();
-  await session.out.flush();
-  stopping.report();
-  holes.report(session);
-  damage.report(session);
-  if (found === 0) {
-    if (!stopping.isStopped) session.warn("nothing was found");
-    return EXIT.failed;
-  }
-  return statusOf(true, stopping.isStopped || holes.isFailure || owners.failed || damage.count > 0);
 }
 
-/** Prints hits: an object for each owner, or a line for people. */
+async function* namedHits(
+  hits: AsyncIterable<SearchHit>,
+  { patterns }: SearchWanted,
+): AsyncGenerator<Hit, void, void> {
+  for await (const { address, length, pattern } of hits)
+    yield { address: BigInt(address), length, pattern: patterns[pattern]?.name ?? "" };
+}
+
+/** A row for each owner. */
+async function* rowsOf(found: AsyncIterable<Found>): AsyncGenerator<Row, void, void> {
+  for await (const { hit, owners } of found) for (const owner of owners) yield { ...hit, ...owner };
+}
+
+/** Prints hits for people: a line for each owner. */
 class HitPrinter {
   readonly #session: Session;
   readonly #wanted: SearchWanted;
-  #printed = 0;
 
   constructor(session: Session, wanted: SearchWanted) {
     this.#session = session;
     this.#wanted = wanted;
   }
 
-  async print(place: Place, hit: Hit, owners: readonly HitOwner[]): Promise<void> {
-    const { out, options } = this.#session;
-    for (const owner of owners) {
-      if (options.json === true) out.text(jsonOf(hit, owner));
-      else {
-        if (this.#printed++ === 0)
-          out.text(`${this.#line("PHYSICAL", "VIRTUAL", "PID", "PATTERN", "OWNER")}\n`);
-        out.text(`${this.#lineOf(hit, owner)}\n`);
-      }
+  /** @returns how many there are. */
+  async printAll(found: AsyncIterable<Found>): Promise<number> {
+    const { out } = this.#session;
+    let count = 0;
+    for await (const { place, hit, owners } of found) {
+      this.#session.clearProgress();
+      if (count++ === 0) out.text(`${this.#line("PHYSICAL", "VIRTUAL", "PID", "PATTERN", "OWNER")}\n`);
+      for (const owner of owners) out.text(`${this.#lineOf(hit, owner)}\n`);
+      if (this.#wanted.context > 0) out.text(await this.#around(place, hit));
+      await out.settle();
     }
-    if (options.json !== true && this.#wanted.context > 0) out.text(await this.#around(place, hit));
-    await out.settle();
+    return count;
   }
 
-  #lineOf({ pattern }: Hit, { physical, virtual, pid, kind, owner }: HitOwner): string {
-    const who = [kind, owner].filter((each) => each !== null && each !== "").join("  ");
+  #lineOf({ pattern }: Hit, owner: HitOwner): string {
+    const { physical, virtual, pid } = owner;
     return this.#line(
       physical === null ? "" : hex(physical),
       virtual === null ? "" : hex(virtual),
       pid === null ? "" : String(pid),
       pattern,
-      who === "" ? "?" : who,
+      ownerText(owner),
     );
   }
 
@@ -119,7 +123,7 @@ class HitPrinter {
     const names = this.#wanted.patterns.map(({ name }) => escapeText(name).length);
     const cells = [physical.padStart(14), virtual.padStart(18), pid.padStart(7)];
     if (names.length > 1) cells.push(escapeText(pattern).padEnd(Math.max(7, ...names)));
-    return [...cells, escapeText(owner)].join("  ").trimEnd();
+    return [...cells, owner].join("  ").trimEnd();
   }
 
   /** The bytes before and behind a hit. */
@@ -143,9 +147,4 @@ class HitPrinter {
     }
     return `${text}${dump.end()}\n`;
   }
-}
-
-function jsonOf({ length, pattern }: Hit, { physical, virtual, pid, kind, owner }: HitOwner): string {
-  const address = (value: bigint | null) => (value === null ? null : hex(value));
-  return `${toJson({ physical: address(physical), virtual: address(virtual), pid, owner, kind, pattern, length })}\n`;
 }

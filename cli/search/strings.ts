@@ -1,22 +1,18 @@
 /** `memtool strings`: texts in memory, as they come. */
 import { hex } from "../../src/io/index.js";
 import { type FoundString, STRING_ENCODINGS, type StringEncoding, strings } from "../../src/search/index.js";
-import { EXIT, statusOf, UsageError } from "../errors.js";
-import { DamageSummary } from "../linux/listing.js";
+import { UsageError } from "../errors.js";
 import { parseSize } from "../parse.js";
 import { escapeText } from "../render/escape.js";
 import { type RowColumn, writeRows } from "../rows/write-rows.js";
 import type { Session } from "../session.js";
 import { grepTexts } from "./grep.js";
-import { Holes } from "./holes.js";
-import { withOwners } from "./owned.js";
+import { Limit } from "./limit.js";
+import { OWNER_COLUMNS, ownerText, withOwners } from "./owned.js";
 import { type HitOwner, HitOwners } from "./owners.js";
 import { checkPlaces, limitOf, type PlaceOptions } from "./place-options.js";
-import { type Place, placesOf } from "./places.js";
-import { Stopping } from "./stopping.js";
-
-/** Texts whose owners are asked for together. */
-const BATCH = 16_384;
+import { barOf, type Place, placesOf } from "./places.js";
+import { Unseen } from "./unseen.js";
 
 /** Options as the command line has them. */
 export interface StringsCommandOptions extends PlaceOptions {
@@ -38,11 +34,7 @@ interface StringsWanted {
 interface Row extends FoundString, HitOwner {}
 
 const COLUMNS: readonly RowColumn<Row>[] = [
-  { field: "physical", type: "address", value: ({ physical }) => physical },
-  { field: "virtual", type: "address", value: ({ virtual }) => virtual },
-  { field: "pid", type: "integer", value: ({ pid }) => pid },
-  { field: "owner", value: ({ owner }) => owner },
-  { field: "kind", value: ({ kind }) => kind },
+  ...OWNER_COLUMNS,
   { field: "encoding", value: ({ encoding }) => encoding },
   { field: "length", type: "integer", value: ({ length }) => length },
   { field: "continues", type: "boolean", value: ({ continues }) => continues },
@@ -77,62 +69,36 @@ function grepOf({ grep, ignoreCase }: StringsCommandOptions): RegExp | undefined
 
 /** @returns the exit status. */
 export async function stringsCommand(session: Session, options: StringsCommandOptions): Promise<number> {
-  const damage = new DamageSummary();
-  const owners = options.owners === true ? new HitOwners(session, true, damage.add) : undefined;
-  const holes = new Holes();
   const wanted = stringsWanted(options);
-  const stopping = new Stopping(session);
-  const rows = rowsOf(session, options, wanted, owners, holes, damage, stopping);
+  const unseen = new Unseen(session);
+  const owners = options.owners === true ? new HitOwners(session, true, unseen.damage.add) : undefined;
+  const rows = rowsOf(session, options, wanted, owners, unseen);
   const { count, misfits } = session.isForPrograms
     ? await writeRows(session, rows, COLUMNS)
     : { count: await printLines(session, rows, options, wanted), misfits: 0 };
-  session.clearProgress();
-  await session.out.flush();
-  stopping.report();
-  holes.report(session);
-  damage.report(session);
-  if (count === 0) {
-    if (!stopping.isStopped) session.warn("nothing was found");
-    return EXIT.failed;
-  }
-  const isPart = stopping.isStopped || owners?.failed === true || damage.count > 0 || misfits > 0;
-  return statusOf(true, holes.isFailure || isPart);
+  return await unseen.report(count, "nothing was found", owners?.failed === true || misfits > 0);
 }
 
 async function* rowsOf(
   session: Session,
   options: StringsCommandOptions,
-  { min, encodings, grep, limit }: StringsWanted,
+  { min, encodings, grep, limit: most }: StringsWanted,
   owners: HitOwners | undefined,
-  holes: Holes,
-  damage: DamageSummary,
-  stopping: Stopping,
+  { damage, holes, stopping }: Unseen,
 ): AsyncGenerator<Row> {
-  let left = limit;
+  const limit = new Limit(most);
   for await (const place of placesOf(session, options, damage.add)) {
-    const onProgress = (at: bigint) => {
-      if (place.end > 0) session.progress("looking for texts", at, place.end);
-    };
     const found = strings(place.space, {
       min,
       encodings,
       ranges: place.ranges,
       onHole: holes.add,
-      onProgress,
+      onProgress: barOf(session, place, "looking for texts"),
     });
-    let batch: FoundString[] = [];
-    for await (const each of stopping.over(grepTexts(found, grep))) {
-      left--;
-      if (owners === undefined) yield { ...each, ...whereIn(place, each) };
-      else batch.push(each);
-      if (left === 0) break;
-      if (owners !== undefined && batch.length === BATCH) {
-        yield* withOwners(owners, place, batch);
-        batch = [];
-      }
-    }
-    if (owners !== undefined) yield* withOwners(owners, place, batch);
-    if (left === 0 || stopping.isStopped) return;
+    const texts = limit.over(stopping.over(grepTexts(found, grep)));
+    if (owners !== undefined) yield* withOwners(owners, place, texts);
+    else for await (const each of texts) yield { ...each, ...whereIn(place, each) };
+    if (limit.isReached || stopping.isStopped) return;
   }
 }
 
@@ -184,8 +150,7 @@ function lineOf(
   if (owners === true || allProcesses === true) cells.push(cell("PID", row?.pid?.toString(), 7));
   if (withEncoding) cells.push(cell("ENCODING", row?.encoding, 0).padEnd(8));
   if (owners === true) {
-    const who = [row?.kind, row?.owner].filter((each) => each !== null && each !== "").join("  ");
-    cells.push(cell("OWNER", who === "" ? "?" : escapeText(who), 0).padEnd(32));
+    cells.push((row === undefined ? "OWNER" : ownerText(row)).padEnd(32));
   }
   // (A tab is text here; all else that a terminal would obey is escaped.)
   const text = row?.text.split("\t").map(escapeText).join("\t");

@@ -2,20 +2,16 @@
 import { type YaraHit, type YaraRules, yaraScan } from "../../connectors/connectors.js";
 import { hex } from "../../src/io/index.js";
 import { listVmas, type OnDamage } from "../../src/linux/index.js";
-import { EXIT, statusOf } from "../errors.js";
-import { DamageSummary } from "../linux/listing.js";
 import { escapeText } from "../render/escape.js";
 import type { ListValue } from "../rows/value.js";
 import { type RowColumn, writeRows } from "../rows/write-rows.js";
 import type { Session } from "../session.js";
-import { Holes } from "./holes.js";
-import { withOwners } from "./owned.js";
+import { Limit } from "./limit.js";
+import { OWNER_COLUMNS, ownerText, withOwners } from "./owned.js";
 import { type HitOwner, HitOwners } from "./owners.js";
 import { checkPlaces, limitOf, type PlaceOptions } from "./place-options.js";
-import { type Place, placesOf } from "./places.js";
-
-/** Hits whose owners are asked for together. */
-const BATCH = 16_384;
+import { barOf, type Place, placesOf } from "./places.js";
+import { Unseen } from "./unseen.js";
 
 /** Options as the command line has them. */
 export interface YaraCommandOptions extends PlaceOptions {
@@ -26,11 +22,7 @@ export interface YaraCommandOptions extends PlaceOptions {
 interface Row extends YaraHit, HitOwner {}
 
 const COLUMNS: readonly RowColumn<Row>[] = [
-  { field: "physical", type: "address", value: ({ physical }) => physical },
-  { field: "virtual", type: "address", value: ({ virtual }) => virtual },
-  { field: "pid", type: "integer", value: ({ pid }) => pid },
-  { field: "owner", value: ({ owner }) => owner },
-  { field: "kind", value: ({ kind }) => kind },
+  ...OWNER_COLUMNS,
   { field: "rule", value: ({ rule }) => rule },
   { field: "pattern", value: ({ pattern }) => pattern ?? null },
   { field: "length", type: "integer", value: ({ length }) => length },
@@ -58,9 +50,7 @@ export async function yaraCommand(
   const { count, misfits } = session.isForPrograms
     ? await writeRows(session, rows, COLUMNS)
     : { count: await printLines(session, rows), misfits: 0 };
-  session.clearProgress();
-  await session.out.flush();
-  return run.report(count, misfits);
+  return await run.report(count, misfits);
 }
 
 /** One scan, and what it could not see. */
@@ -68,8 +58,7 @@ class YaraRun {
   readonly #session: Session;
   readonly #rules: YaraRules;
   readonly #options: YaraCommandOptions;
-  readonly #damage = new DamageSummary();
-  readonly #holes = new Holes();
+  readonly #unseen: Unseen;
   readonly #limits = new Set<string>();
   readonly #owners: HitOwners;
 
@@ -77,7 +66,8 @@ class YaraRun {
     this.#session = session;
     this.#rules = rules;
     this.#options = options;
-    this.#owners = new HitOwners(session, options.owners !== false, this.#damage.add);
+    this.#unseen = new Unseen(session);
+    this.#owners = new HitOwners(session, options.owners !== false, this.#unseen.damage.add);
     if (rules.warnings.length > 0)
       session.warn(
         "what the compiler thinks of the rules:",
@@ -86,47 +76,30 @@ class YaraRun {
   }
 
   async *rows(): AsyncGenerator<Row> {
-    let left = limitOf(this.#options);
-    for await (const place of placesOf(this.#session, this.#options, this.#damage.add)) {
+    const limit = new Limit(limitOf(this.#options));
+    const { damage, holes } = this.#unseen;
+    for await (const place of placesOf(this.#session, this.#options, damage.add)) {
       const hits = yaraScan(place.space, this.#rules, {
-        regions: await regionsOf(this.#session, place, this.#damage.add),
-        onHole: this.#holes.add,
+        regions: await regionsOf(this.#session, place, damage.add),
+        onHole: holes.add,
         onLimit: ({ rule, pattern }) => this.#limits.add(`${rule} ${pattern}`),
-        onProgress: (at) => {
-          if (place.end > 0) this.#session.progress("scanning", at, place.end);
-        },
+        onProgress: barOf(this.#session, place, "scanning"),
       });
-      let batch: YaraHit[] = [];
-      for await (const hit of hits) {
-        batch.push(hit);
-        left--;
-        if (left === 0) break;
-        if (batch.length === BATCH) {
-          yield* withOwners(this.#owners, place, batch);
-          batch = [];
-        }
-      }
-      yield* withOwners(this.#owners, place, batch);
-      if (left === 0) return;
+      yield* withOwners(this.#owners, place, limit.over(hits));
+      if (limit.isReached) return;
     }
   }
 
   /** Says what is missing. @returns the exit status. */
-  report(count: number, misfits: number): number {
-    const session = this.#session;
-    this.#holes.report(session);
-    this.#damage.report(session);
+  async report(count: number, misfits: number): Promise<number> {
+    const isPart = this.#limits.size > 0 || misfits > 0 || this.#owners.failed;
+    const status = await this.#unseen.report(count, "no rule matched", isPart);
     if (this.#limits.size > 0) {
-      session.warn("patterns with so many matches that there may be more, which were not told:", [
+      this.#session.warn("patterns with so many matches that there may be more, which were not told:", [
         ...this.#limits,
       ]);
     }
-    if (count === 0) {
-      session.warn("no rule matched");
-      return EXIT.failed;
-    }
-    const isPart = this.#limits.size > 0 || misfits > 0 || this.#damage.count > 0 || this.#owners.failed;
-    return statusOf(true, this.#holes.isFailure || isPart);
+    return status;
   }
 }
 
@@ -152,10 +125,10 @@ async function printLines(session: Session, rows: AsyncIterable<Row>): Promise<n
   const line = (physical: string, virtual: string, pid: string, rule: string, pattern: string, who: string) =>
     `${[physical.padStart(14), virtual.padStart(18), pid.padStart(7), rule.padEnd(20), pattern.padEnd(8), who].join("  ").trimEnd()}\n`;
   let count = 0;
-  for await (const { physical, virtual, pid, rule, pattern, kind, owner } of rows) {
+  for await (const row of rows) {
+    const { physical, virtual, pid, rule, pattern } = row;
     session.clearProgress();
     if (count === 0) out.text(line("PHYSICAL", "VIRTUAL", "PID", "RULE", "PATTERN", "OWNER"));
-    const who = [kind, owner].filter((each) => each !== null && each !== "").join("  ");
     const address = (value: bigint | null) => (value === null ? "" : hex(value));
     const name = pattern ?? "(none)";
     out.text(
@@ -165,7 +138,7 @@ async function printLines(session: Session, rows: AsyncIterable<Row>): Promise<n
         `${pid ?? ""}`,
         escapeText(rule),
         escapeText(name),
-        escapeText(who === "" ? "?" : who),
+        ownerText(row),
       ),
     );
     count++;

@@ -145,3 +145,11 @@ it("a disk that is full is told with the file's name, and nothing stays", async 
   }
   expect(readdirSync(folder).filter((name) => name.startsWith("full"))).toEqual([]);
 });
+
+it("a bar is taken away before a row is written to the same terminal", async () => {
+  const seen: string[] = [];
+  const out = { columns: 80, text: (text: string) => seen.push(text), settle: async () => {} };
+  const session = { out, clearProgress: () => seen.push("(no bar)") } as unknown as Session;
+  await writeRows(session, ["x", "y"], [{ field: "a", value: (item: string) => item }]);
+  expect(seen).toEqual(["(no bar)", '{"a":"x"}\n', "(no bar)", '{"a":"y"}\n']);
+});

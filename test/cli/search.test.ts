@@ -1,9 +1,12 @@
 /** `memtool search` on the dump that ships, against grep over its raw form, and against each process's memory read page by page. */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
+import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { beforeAll, describe, expect, it, test } from "vitest";
 import { UsageError } from "../../cli/errors.js";
 import { searchWanted } from "../../cli/search/patterns.js";
+import { barOf, type Place } from "../../cli/search/places.js";
+import type { Session } from "../../cli/session.js";
 import { type Machine, open } from "../../connectors/index.js";
 import type { VirtualMemory } from "../../src/paging/index.js";
 import { jsonLines, memtool } from "../support/cli.js";
@@ -58,6 +61,21 @@ describe("memtool search", () => {
     expect(await found("--pointer-to", "init_task")).toEqual(wanted);
     const within = await found("--pointer-to", "init_task+64");
     expect(within).toEqual(expect.arrayContaining(wanted));
+  });
+
+  it("--output writes the columns of --json, addresses exact", async () => {
+    const args = ["search", "--text", "Linux version", ...ON_DUMP];
+    const path = join(folder, "hits.parquet");
+    const [json, file] = [await memtool([...args, "--json"]), await memtool([...args, "-o", path])];
+    const hits = jsonLines(json.out);
+    expect(hits.length).toBeGreaterThan(1);
+    expect([file.status, file.out]).toEqual([json.status, `${path}: ${hits.length} rows\n`]);
+    const rows = await parquetReadObjects({ file: await asyncBufferFromFile(path) });
+    expect(rows.map((row) => Object.keys(row))).toEqual(hits.map((hit) => Object.keys(hit)));
+    const exact = (address: unknown) => (typeof address === "string" ? BigInt(address) : address);
+    expect(rows.map(({ physical, virtual, owner }) => [physical, virtual, owner])).toEqual(
+      hits.map(({ physical, virtual, owner }) => [exact(physical), exact(virtual), owner]),
+    );
   });
 
   describe("in processes", () => {
@@ -184,4 +202,13 @@ test.each([
   ["half a byte", { hex: ["7f4"] }],
 ])("search refuses %s before the target is opened", (_, options) => {
   expect(() => searchWanted(options)).toThrow(UsageError);
+});
+
+test("a bar is drawn where it is known how far there is to go", () => {
+  const drawn: unknown[] = [];
+  const session = { progress: (...bar: unknown[]) => drawn.push(bar) } as unknown as Session;
+  const place = { name: "", space: undefined, end: 0 } as unknown as Place;
+  barOf(session, place, "searching")(4096n);
+  barOf(session, { ...place, end: 8192 }, "searching")(4096n);
+  expect(drawn).toEqual([["searching", 4096n, 8192]]);
 });

@@ -4,14 +4,14 @@ import { type Machine, open } from "../../connectors/index.js";
 import { bootTwice, type TwiceGuest } from "../../fixtures/vm/twice.mjs";
 import { diffMachines, listChecked, type MachineDifference, readClocks } from "../../src/linux/index.js";
 
-describe("a guest that was dumped twice", () => {
+describe.each(["amd64", "amd64-612"] as const)("a guest that was dumped twice: %s", (name) => {
   let guest: TwiceGuest;
   let before: Machine;
   let after: Machine;
   let found: MachineDifference[];
   let elapsed: bigint | undefined;
   beforeAll(async () => {
-    guest = await bootTwice();
+    guest = await bootTwice({ machine: name });
     before = await open(guest.first, { kernel: "search" });
     after = await open(guest.second, { kernel: "search" });
     found = await diffMachines(before, after, {

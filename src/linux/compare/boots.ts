@@ -11,6 +11,7 @@ import { maybe, record, word } from "../objects/record.js";
 import { readBanner } from "../system/banner.js";
 import { listTasks } from "../tasks/task.js";
 import { clocksOf, SECOND } from "../time/clocks.js";
+import { onSide } from "./difference.js";
 
 const TASK = record("task_struct", { canary: maybe(word("stack_canary")) });
 const BOOT_ID = 16;
@@ -46,8 +47,8 @@ interface Identity {
 
 /** @internal */
 export function* bootsRoutine(before: LinuxKernel, after: LinuxKernel): Routine<BootComparison> {
-  const a = yield* identityOf(before);
-  const b = yield* identityOf(after);
+  const a = yield* onSide("first", identityOf(before));
+  const b = yield* onSide("second", identityOf(after));
   const evidence: string[] = [];
   const sameBuild = buildsAreSame(a, b, evidence);
   const sameBoot = sameBuild === false ? false : bootsAreSame(a, b, evidence);

@@ -4,7 +4,7 @@ import type { LinuxKernel } from "../kernel.js";
 import type { CachedFile, FileRange } from "../pagecache/cached-file.js";
 import { cachedFileMemory } from "../pagecache/file-bytes.js";
 import { listCachedFiles } from "../pagecache/list-cached-files.js";
-import { type CompareOptions, changedFields, type Difference } from "./difference.js";
+import { type CompareOptions, changedFields, type Difference, onSide } from "./difference.js";
 import { KernelPair } from "./pair.js";
 
 const PAGE = 4096;
@@ -50,7 +50,8 @@ function* cachedRoutine(
 export function* cachedFilesOf(sink: Sink<Difference<ChangedFile>>, pair: KernelPair): Routine<void> {
   const [first, second] = pair.kernels;
   const known = new Map<string, CachedFile>();
-  const files = yield* listCachedFiles(first, { onDamage: pair.damage.of("first") }).toArray();
+  const list = listCachedFiles(first, { onDamage: pair.damage.of("first") });
+  const files = yield* onSide("first", list.toArray());
   for (const file of files) {
     const key = keyOf(pair, file);
     if (key !== undefined) known.set(key, file);
@@ -61,7 +62,7 @@ export function* cachedFilesOf(sink: Sink<Difference<ChangedFile>>, pair: Kernel
   const others = listCachedFiles(second, { onDamage: pair.damage.of("second") }).cursor();
   try {
     for (;;) {
-      const next = yield* others.next();
+      const next = yield* onSide("second", others.next());
       if (next.done === true) break;
       const after = next.value;
       const key = keyOf(pair, after);

@@ -1,4 +1,5 @@
 /** What a difference between two machines is, and how two lists are compared. */
+import { MemtoolError, type Routine } from "../../io/index.js";
 import { type Damage, DamageLog, type DamageOptions, type OnDamage } from "../objects/damage.js";
 
 /** What is compared. */
@@ -193,6 +194,19 @@ function isEqual(a: ComparedValue, b: ComparedValue): boolean {
 function joined(one: string | null, other: string | null): string | null {
   if (one === null || other === null) return one ?? other;
   return `${one}; ${other}`;
+}
+
+/** Runs what is about one side: what goes wrong with it says which. @throws {MemtoolError} `message` with the side in front. @internal */
+export function* onSide<T>(
+  side: "first" | "second",
+  work: Iterable<unknown> & { [Symbol.iterator](): Routine<T> },
+): Routine<T> {
+  try {
+    return yield* work;
+  } catch (error) {
+    if (!(error instanceof MemtoolError)) throw error;
+    throw new MemtoolError(error.code, `${side}: ${error.message}`, { cause: error });
+  }
 }
 
 /** Takes the damage of both sides: says which it is of, and remembers that there was some. @internal */

@@ -4,7 +4,7 @@ import type { LinuxKernel } from "../kernel.js";
 import type { DamageOptions } from "../objects/damage.js";
 import { listTasks, type Task } from "../tasks/task.js";
 import { bootsRoutine } from "./boots.js";
-import { type CompareOptions, type ReadList, SideDamage } from "./difference.js";
+import { type CompareOptions, onSide, type ReadList, SideDamage } from "./difference.js";
 
 /** The first and the second. @internal */
 export type Sides<T> = readonly [before: T, after: T];
@@ -50,7 +50,7 @@ export class KernelPair {
     list: (kernel: LinuxKernel, options: Required<DamageOptions>) => IoSequence<T>,
   ): Routine<ReadList<T>> {
     const known = this.damage.count(side);
-    const items = yield* list(kernel, { onDamage: this.damage.of(side) }).toArray();
+    const items = yield* onSide(side, list(kernel, { onDamage: this.damage.of(side) }).toArray());
     return { items, isWhole: this.damage.count(side) === known };
   }
 

@@ -7,7 +7,7 @@ import type { OnDamage } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
 import { int, maybe, record, word } from "../objects/record.js";
 import type { Task } from "../tasks/task.js";
-import { type CompareOptions, compareLists, type Difference } from "./difference.js";
+import { type CompareOptions, compareLists, type Difference, onSide } from "./difference.js";
 import { KernelPair } from "./pair.js";
 
 const MM = record("mm_struct", { exe: maybe(word("exe_file")) });
@@ -45,8 +45,8 @@ export function* processesOf(sink: Sink<Difference<Task>>, pair: KernelPair): Ro
   const [first, second] = yield* pair.tasks();
   const [before, after] = pair.kernels;
   const facts = {
-    before: yield* factsOf(before, first.items, pair.damage.of("first")),
-    after: yield* factsOf(after, second.items, pair.damage.of("second")),
+    before: yield* onSide("first", factsOf(before, first.items, pair.damage.of("first"))),
+    after: yield* onSide("second", factsOf(after, second.items, pair.damage.of("second"))),
   };
   const differences = compareLists(
     first,

@@ -6,7 +6,7 @@ import { kernelData, symbolAddress } from "../kernel-data.js";
 import { readModules } from "../modules/module-parts.js";
 import { int, maybe, record, word } from "../objects/record.js";
 import type { NamedAddress } from "../symbols/symbol.js";
-import { type CompareOptions, changedFields, type Difference } from "./difference.js";
+import { type CompareOptions, changedFields, type Difference, onSide } from "./difference.js";
 import { KernelPair, type Sides } from "./pair.js";
 import { TextSites } from "./text-sites.js";
 
@@ -78,8 +78,8 @@ interface TextRange {
 export function* textOf(sink: Sink<Difference<ChangedText>>, pair: KernelPair): Routine<void> {
   const { ranges, skipped } = yield* textRanges(pair);
   const comparison = new TextComparison(pair, [
-    yield* TextSites.read(pair.kernels[0]),
-    yield* TextSites.read(pair.kernels[1]),
+    yield* onSide("first", TextSites.read(pair.kernels[0])),
+    yield* onSide("second", TextSites.read(pair.kernels[1])),
   ]);
   for (const range of ranges) yield* comparison.compare(sink, range);
   const why = [...skipped];
@@ -110,7 +110,10 @@ function* textRanges(pair: KernelPair): Routine<{ ranges: TextRange[]; skipped: 
   }
   const ranges: TextRange[] = [{ module: null, starts: [first.start, second.start], size }];
   if (!pair.sameBoot) return { ranges, skipped: ["modules' text has addresses of its boot"] };
-  const [before, after] = [yield* moduleTexts(pair.kernels[0]), yield* moduleTexts(pair.kernels[1])];
+  const [before, after] = [
+    yield* onSide("first", moduleTexts(pair.kernels[0])),
+    yield* onSide("second", moduleTexts(pair.kernels[1])),
+  ];
   const moved: string[] = [];
   for (const [name, one] of before) {
     const other = after.get(name);

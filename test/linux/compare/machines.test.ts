@@ -174,6 +174,14 @@ describe("the fixture and an edited copy", () => {
     expect(found.filter(({ pid }) => pid === 110).map(({ change }) => change)).toEqual(["gone", "appeared"]);
   });
 
+  test("what one of them lacks is said of it", async () => {
+    const other = await open("fixtures/linux-6.1-i386.kdump");
+    const untyped = await other.linux();
+    await expect(diffModules(kernel, untyped).toArray()).rejects.toThrow(/^second: this kernel has no BTF/);
+    await expect(diffModules(untyped, kernel).toArray()).rejects.toThrow(/^first: this kernel has no BTF/);
+    await other.close();
+  });
+
   test("as two boots, a process is known by its name, and addresses say nothing", async () => {
     const found = await diffProcesses(kernel, edited.kernel, { sameBoot: false }).toArray();
     expect(found.map(({ change, what }) => [change, what])).toEqual([
