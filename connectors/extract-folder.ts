@@ -217,11 +217,32 @@ export class ExtractedFile {
     }
   }
 
-  /** Idempotent. */
+  /**
+   * Idempotent, also where it throws. Some file systems tell only now that what was written is not there.
+   *
+   * @throws {ExtractError} `NO_SPACE`, `TOO_LARGE`, `WRITE_FAILED`
+   */
   close(): void {
-    if (this.#fd < 0) return;
-    closeSync(this.#fd);
+    const fd = this.#fd;
+    if (fd < 0) return;
+    // (It is closed then, whatever is said.)
     this.#fd = -1;
+    try {
+      closeSync(fd);
+    } catch (cause) {
+      throw failed(
+        this.path,
+        "could not be closed: it may not be whole; extract it anew, on another disk",
+        cause,
+      );
+    }
+  }
+
+  /** Closes it behind another error, which says more than one of this. Idempotent; throws nothing. */
+  abandon(): void {
+    try {
+      this.close();
+    } catch {}
   }
 }
 
@@ -229,9 +250,13 @@ function folderAt(path: string, relative: string): Folder {
   return { path, relative, folders: new Map(), taken: new Set(), next: new Map() };
 }
 
-/** Whether it is a folder, and no link to one. */
+/** Whether it is a folder, and no link to one. What can't be looked at is none. */
 function isFolder(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  try {
+    return lstatSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 function failed(path: string, what: string, cause: unknown): ExtractError {

@@ -6,6 +6,7 @@ import { DamageSummary, type ListColumn, showList } from "./listing.js";
 const COLUMNS: readonly ListColumn<LogRecord>[] = [
   { field: "sequence", type: "integer", value: ({ sequence }) => sequence },
   { field: "time", type: "number", value: ({ time }) => time },
+  { field: "nanoseconds", type: "integer", value: ({ nanoseconds }) => nanoseconds.toString() },
   { field: "level", value: ({ level }) => LOG_LEVELS[level] ?? level },
   { field: "facility", value: ({ facility }) => LOG_FACILITIES[facility] ?? facility },
   { field: "text", value: ({ text }) => text },
@@ -25,10 +26,17 @@ export const DMESG: KernelCommand = {
     // As dmesg shows it: no table.
     for await (const record of records) {
       for (const line of record.text.split("\n")) {
-        session.out.text(`[${record.time.toFixed(6).padStart(12)}] ${escapeText(line)}\n`);
+        session.out.text(`[${secondsOf(record)}] ${escapeText(line)}\n`);
       }
       await session.out.settle();
     }
     return await showList(session, [], COLUMNS, damage);
   },
 };
+
+/** As dmesg shows them: microseconds are cut off, not rounded (kernel/printk/printk.c, `print_time`). */
+function secondsOf({ nanoseconds }: LogRecord): string {
+  const microseconds = nanoseconds / 1000n;
+  const fraction = (microseconds % 1_000_000n).toString().padStart(6, "0");
+  return `${microseconds / 1_000_000n}.${fraction}`.padStart(12);
+}

@@ -108,12 +108,13 @@ function writeManifest(
       file.write(at, line);
       at += line.length;
     }
+    file.close();
     return join(directory, file.relative);
   } catch (error) {
     fail(error);
     return undefined;
   } finally {
-    file?.close();
+    file?.abandon();
   }
 }
 
@@ -141,8 +142,9 @@ async function writeElf(
       error = cause;
     }
     out.resize(size);
-  } finally {
     out.close();
+  } finally {
+    out.abandon();
   }
   const ranges = AddressRanges.from(there);
   const holes: { start: number; end: number }[] = [];

@@ -73,6 +73,7 @@ export async function extractModuleFiles(
         file = folder.create(`${module.name ?? hex(module.module)}.elf`.replaceAll("/", "%2F"));
         for (const { offset, bytes } of module.pieces) file.write(offset, bytes);
         file.resize(module.size);
+        file.close();
         yield { module, file: file.relative };
       } catch (error) {
         if (!(error instanceof ExtractError) || error.code === "NO_SPACE") throw error;
@@ -83,7 +84,7 @@ export async function extractModuleFiles(
         yield { module, file: undefined };
         if (isStopped) return;
       } finally {
-        file?.close();
+        file?.abandon();
       }
     }
   }

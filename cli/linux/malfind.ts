@@ -22,7 +22,8 @@ const COLUMNS: readonly ListColumn<Shown>[] = [
   { field: "start", type: "address", value: ({ start }) => start },
   { field: "end", type: "address", value: ({ end }) => end },
   { field: "rights", value: ({ rights }) => rights },
-  { field: "path", value: ({ path }) => path ?? null },
+  // ("" is of what has none.)
+  { field: "path", value: ({ path }) => (path === "" ? null : (path ?? null)) },
   { field: "kinds", type: "json", value: ({ kinds }) => kinds },
   { field: "severity", value: ({ severity }) => severity },
   { field: "evidence", type: "json", value: ({ evidence }) => evidence },

@@ -84,13 +84,14 @@ async function extractFile(kernel: LinuxKernel, file: CachedFile, folder: Extrac
       }
     }
     if (file.size !== undefined && file.size <= MAX_LENGTH) out.resize(file.size);
+    out.close();
   } catch (cause) {
     // Of a full disk, the next file has none of either.
     if (!(cause instanceof ExtractError) || cause.code === "NO_SPACE") throw cause;
     isLast = isOverLimit(cause);
     error = isLast ? limitText(cause) : cause.message;
   } finally {
-    out?.close();
+    out?.abandon();
   }
   return { file, name: out?.relative, written, missing, error, isLast };
 }

@@ -39,7 +39,15 @@ describe("malfind", () => {
   it("has all of it in an object, addresses as text", async () => {
     const { out } = await memtool(["malfind", "--pid", "97", "--json", ...ON_DUMP]);
     expect(jsonLines(out)).toMatchObject([
-      { pid: 97, start: "0x430000000000", kinds: ["anonymous"], zero: false, resident: 16, disassembly: [] },
+      {
+        pid: 97,
+        start: "0x430000000000",
+        path: null,
+        kinds: ["anonymous"],
+        zero: false,
+        resident: 16,
+        disassembly: [],
+      },
     ]);
   });
 

@@ -74,6 +74,8 @@ export interface BpfProgram extends BpfCommon {
   readonly tag: string | undefined;
   /** Seconds since boot. */
   readonly loaded: number | undefined;
+  /** The same as the kernel has it: nanoseconds. */
+  readonly loadedNanoseconds: bigint | undefined;
   /** Who loaded it. */
   readonly uid: number | undefined;
   /** Number of its instructions. */
@@ -236,6 +238,7 @@ function* programsOf(
       name: aux.partial.name,
       tag: partial.tag === undefined ? undefined : tagText(partial.tag),
       loaded: aux.partial.loadTime === undefined ? undefined : Number(aux.partial.loadTime) / 1e9,
+      loadedNanoseconds: aux.partial.loadTime,
       uid: user.value?.uid,
       instructions: partial.length,
       jited: isJited ? partial.jitedLength : 0,

@@ -9,7 +9,7 @@ import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
-import { walkList } from "../objects/list.js";
+import { DisjointLists } from "../objects/list.js";
 import { pointersAt } from "../objects/pointers.js";
 import { readEach } from "../objects/read-each.js";
 import {
@@ -149,8 +149,9 @@ function* groupsOfSets(
   const node = BigInt(offsetOf(types, "cgrp_cset_link", "cgrp_link"));
   const rows = yield* readEach(data, SET, sets, "a css_set", report);
   const ofSets: bigint[][] = [];
+  const lists = new DisjointLists(memory, "the groups of a css_set", report);
   for (const [i, set] of sets.entries()) {
-    const nodes = yield* walkList(memory, set + head, "the groups of a css_set", report);
+    const nodes = yield* lists.walk(set + head);
     const links = yield* readEach(
       data,
       LINK,

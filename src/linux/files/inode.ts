@@ -7,7 +7,7 @@
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
-import { walkList } from "../objects/list.js";
+import { DisjointLists } from "../objects/list.js";
 import { readEach } from "../objects/read-each.js";
 import { int, maybe, needStruct, offsetOf, place, record, type Values, word } from "../objects/record.js";
 import { findPlace } from "../types/member-path.js";
@@ -77,6 +77,7 @@ export class InodeNamer {
   readonly #preferred: bigint | undefined;
   /** By super block: the mount that paths are told by. */
   readonly #mounts = new Map<bigint, bigint | undefined>();
+  readonly #mountLists: DisjointLists;
 
   /** @param preferred Address of the mount namespace whose mounts are preferred. */
   constructor(data: KernelData, report: OnDamage, preferred?: bigint) {
@@ -84,6 +85,7 @@ export class InodeNamer {
     this.#report = report;
     this.#preferred = preferred;
     this.#resolver = new PathResolver(data, report);
+    this.#mountLists = new DisjointLists(data.memory, "the mounts of a file system", report);
   }
 
   /** Reads the inodes at some addresses; those of which nothing can be read are left out. */
@@ -151,7 +153,7 @@ export class InodeNamer {
     // (Since 6.18 it is no list any more.)
     if (findPlace(needStruct(types, "mount"), "mnt_instance") === undefined) return undefined;
     const offset = BigInt(offsetOf(types, "mount", "mnt_instance"));
-    const nodes = yield* walkList(memory, head, "the mounts of a file system", this.#report);
+    const nodes = yield* this.#mountLists.walk(head);
     const rows = yield* MOUNT.on(types).read(
       memory,
       nodes.map((node) => node - offset),

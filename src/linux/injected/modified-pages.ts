@@ -30,8 +30,11 @@ export class CachedPages {
   readonly #data: KernelData;
   readonly #array: PageArray;
   readonly #report: OnDamage;
-  /** By the address of a `struct file`; ascending. */
+  /** Of each `struct file`, which any number of may be of one file: its `address_space`. */
+  readonly #mappings = new Map<bigint, bigint>();
+  /** By the address of an `address_space`; ascending. */
   readonly #runs = new Map<bigint, readonly CachedRun[]>();
+  readonly #taken = new Set<bigint>();
 
   constructor(data: KernelData, array: PageArray, report: OnDamage) {
     this.#data = data;
@@ -41,10 +44,11 @@ export class CachedPages {
 
   /** Physical address of a file's page at an offset; `undefined` if it is not in memory. */
   *at(file: bigint, offset: number): Routine<number | undefined> {
-    let runs = this.#runs.get(file);
+    const mapping = this.#mappings.get(file) ?? (yield* this.#mappingOf(file));
+    let runs = this.#runs.get(mapping);
     if (runs === undefined) {
-      runs = yield* this.#read(file);
-      this.#runs.set(file, runs);
+      runs = yield* this.#read(mapping);
+      this.#runs.set(mapping, runs);
     }
     let [low, high] = [0, runs.length];
     while (low < high) {
@@ -56,9 +60,14 @@ export class CachedPages {
     return run?.uptodate === true && run.start <= offset ? run.physical + offset - run.start : undefined;
   }
 
-  *#read(file: bigint): Routine<readonly CachedRun[]> {
+  *#mappingOf(file: bigint): Routine<bigint> {
     const [fields] = yield* readEach(this.#data, FILE, [file], "a struct file", this.#report);
     const mapping = fields?.mapping ?? 0n;
+    this.#mappings.set(file, mapping);
+    return mapping;
+  }
+
+  *#read(mapping: bigint): Routine<readonly CachedRun[]> {
     const [space] = yield* readEach(this.#data, SPACE, [mapping], "an address_space", this.#report);
     if (space?.pages === undefined) return [];
     const of = {
@@ -72,7 +81,7 @@ export class CachedPages {
       size: Number.MAX_SAFE_INTEGER,
       what: "the pages of a mapped file",
     };
-    return (yield* readEntries(this.#data, this.#array, of, this.#report)).runs;
+    return (yield* readEntries(this.#data, this.#array, of, this.#report, this.#taken)).runs;
   }
 }
 

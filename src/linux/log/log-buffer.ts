@@ -97,9 +97,11 @@ export function* readLogBuffer(
     const end = body.holes[0]?.start ?? body.bytes.length;
     if (body.holes[0] !== undefined) report(damage(what, address, "unreadable", body.holes[0].fault));
     const mixed = view.getUint8(layout.facility + 1);
+    const nanoseconds = view.getBigUint64(layout.time, littleEndian);
     records.push({
       sequence: records.length,
-      time: Number(view.getBigUint64(layout.time, littleEndian)) / 1e9,
+      time: Number(nanoseconds) / 1e9,
+      nanoseconds,
       level: littleEndian ? mixed >>> 5 : mixed & 7,
       facility: view.getUint8(layout.facility),
       text: logText(body.bytes.subarray(0, Math.min(end, textLength))),

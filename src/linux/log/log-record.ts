@@ -7,6 +7,8 @@ export interface LogRecord {
   readonly sequence: number;
   /** Seconds since boot, by the processor's clock. */
   readonly time: number;
+  /** The same as the kernel has it: nanoseconds, which a `number` of seconds loses after some weeks. */
+  readonly nanoseconds: bigint;
   /** 0 (emergency) to 7 (debug). */
   readonly level: number;
   /** As syslog counts them: 0 is the kernel, 1 what a program wrote to /dev/kmsg. */

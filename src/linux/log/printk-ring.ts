@@ -243,9 +243,11 @@ function* withTexts(ring: Ring, blocks: readonly Block[], report: OnDamage): Rou
     }
     // u8 facility, then u8 flags:5, level:3, behind the length; on big-endian machines bit-fields begin with the highest bit.
     const mixed = view.getUint8(textLength + 3);
+    const nanoseconds = view.getBigUint64(time, littleEndian);
     return {
       sequence: number,
-      time: Number(view.getBigUint64(time, littleEndian)) / 1e9,
+      time: Number(nanoseconds) / 1e9,
+      nanoseconds,
       level: littleEndian ? mixed >>> 5 : mixed & 7,
       facility: view.getUint8(textLength + 2),
       text: logText(bytes.subarray(0, hole?.start ?? bytes.length)),

@@ -30,6 +30,7 @@ export interface ModuleFilePiece {
 /** What the file is made of. @internal */
 export interface ModuleFacts {
   readonly sections: readonly ModuleSection[];
+  /** Ascending; none overlaps another. */
   readonly runs: readonly ModuleRun[];
   readonly symbols: readonly ModuleTableEntry[];
   readonly pointerSize: 4 | 8;
@@ -58,7 +59,7 @@ interface Header {
   readonly entry?: number;
 }
 
-/** Sections out of where they begin. @internal */
+/** Sections out of where they begin. @param holes Ascending; none overlaps another. @internal */
 export function sectionsOf(
   places: readonly SectionPlace[],
   parts: readonly { readonly address: bigint; readonly size: number }[],
@@ -76,7 +77,7 @@ export function sectionsOf(
       );
       if (part === undefined) return { name, address, size: 0, state: "freed" };
       const partEnd = part.address + BigInt(part.size);
-      const next = firstAbove(starts, address);
+      const next = starts[indexAbove(starts.length, address, (i) => starts[i] as bigint)];
       const end = next === undefined || next > partEnd ? partEnd : next;
       return { name, address, size: Number(end - address), state: stateOf(address, end, holes) };
     });
@@ -91,20 +92,20 @@ export function sectionsOf(
 }
 
 function stateOf(start: bigint, end: bigint, holes: readonly ModuleHole[]): ModuleSectionState {
-  const within = holes.filter((hole) => hole.start < end && hole.end > start);
-  if (within.length === 0) return "present";
-  return within.some((hole) => hole.start <= start && hole.end >= end) ? "missing" : "partial";
+  const first = holes[indexAbove(holes.length, start, (i) => (holes[i] as ModuleHole).end)];
+  if (first === undefined || first.start >= end) return "present";
+  return first.start <= start && first.end >= end ? "missing" : "partial";
 }
 
-/** By halves. */
-function firstAbove(sorted: readonly bigint[], address: bigint): bigint | undefined {
-  let [from, to] = [0, sorted.length];
+/** The index of the first of some ascending numbers that is above one, by halves. */
+function indexAbove(count: number, address: bigint, at: (i: number) => bigint): number {
+  let [from, to] = [0, count];
   while (from < to) {
     const middle = (from + to) >> 1;
-    if ((sorted[middle] as bigint) <= address) from = middle + 1;
+    if (at(middle) <= address) from = middle + 1;
     else to = middle;
   }
-  return sorted[from];
+  return from;
 }
 
 /** The file: its pieces ascending, and its length. Sections are cut where memory is missing: the rest has no bytes. @internal */
@@ -169,6 +170,10 @@ function headersOf(section: ModuleSection, runs: readonly ModuleRun[], offsets: 
   const found: Header[] = [];
   const { address: start } = section;
   const end = start + BigInt(section.size);
+  const endOf = (i: number) => {
+    const { address, bytes } = runs[i] as ModuleRun;
+    return address + BigInt(bytes.length);
+  };
   const push = (from: bigint, to: bigint, run: number | undefined) => {
     const isFirst = from === start;
     const suffix = isFirst ? "" : `.${(from - start).toString(16)}`;
@@ -180,9 +185,10 @@ function headersOf(section: ModuleSection, runs: readonly ModuleRun[], offsets: 
     found.push({ name, type: run === undefined ? NOBITS : PROGBITS, flags, address: from, offset, size });
   };
   let at = start;
-  for (const [i, { address, bytes }] of runs.entries()) {
-    const runEnd = address + BigInt(bytes.length);
-    if (runEnd <= at || address >= end) continue;
+  for (let i = indexAbove(runs.length, start, endOf); i < runs.length; i++) {
+    const { address } = runs[i] as ModuleRun;
+    if (address >= end) break;
+    const runEnd = endOf(i);
     if (address > at) {
       push(at, address, undefined);
       at = address;
@@ -251,7 +257,7 @@ function symbolTable(
   words.u8(...new Array<number>(is64 ? 24 : 16).fill(0));
   for (const { symbol, size, info } of ordered) {
     const name = strings.add(symbol.name);
-    const at = lastAtOrBelow(starts, symbol.address);
+    const at = indexAbove(starts.length, symbol.address, (i) => starts[i] as bigint) - 1;
     const [index, section] = sections[at] ?? [SHN_ABS, undefined];
     const isIn = section !== undefined && symbol.address < section.address + BigInt(section.size);
     const place = isIn ? index : SHN_ABS;
@@ -260,16 +266,6 @@ function symbolTable(
     else words.word(symbol.address).word(size).u8(info, 0).u16(place);
   }
   return { table: words.bytes(), strings: strings.bytes(), locals: 1 + all.filter(isLocal).length };
-}
-
-function lastAtOrBelow(sorted: readonly bigint[], address: bigint): number {
-  let [from, to] = [0, sorted.length];
-  while (from < to) {
-    const middle = (from + to) >> 1;
-    if ((sorted[middle] as bigint) <= address) from = middle + 1;
-    else to = middle;
-  }
-  return from - 1;
 }
 
 /** STB_GLOBAL for what is exported, STB_LOCAL else; STT_FUNC for text, STT_OBJECT else. */

@@ -9,7 +9,7 @@ import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, nameOfFunction } from "../kernel-data.js";
 import { CodeOwners } from "../modules/code-owner.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
-import { walkList } from "../objects/list.js";
+import { DisjointLists } from "../objects/list.js";
 import { readEach } from "../objects/read-each.js";
 import { int, maybe, offsetOf, place, type Row, record, text, type Values, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
@@ -114,14 +114,12 @@ function* interfacesRoutine(
   const owners = yield* CodeOwners.read(data, log.report);
   const nets = yield* needNetworkNamespaces(data, log.report);
   const offset = BigInt(offsetOf(types, "net_device", "dev_list"));
-  const seen = new Set<bigint>();
+  const lists = new DisjointLists(memory, "the list of network devices", log.report);
   for (const { address, partial, fault } of yield* NET.on(types).read(memory, nets)) {
     if (fault !== 0) log.report(damage("a network namespace", address, "unreadable", fault));
     const head = partial.devices as bigint;
-    const nodes = yield* walkList(memory, head, "the list of network devices", log.report);
-    // (Their lists may be one ring, in which each namespace's leads through all others'.)
-    const own = nodes.map((node) => node - offset).filter((device) => !seen.has(device));
-    for (const device of own) seen.add(device);
+    const nodes = yield* lists.walk(head);
+    const own = nodes.map((node) => node - offset);
     for (const found of yield* readInterfaces(data, own, partial.inode, owners, log.report)) {
       yield sink.emit(found);
     }

@@ -11,6 +11,8 @@ import { pointersAt } from "./pointers.js";
 
 /** Longer lists are not believed. */
 const MAX_NODES = 1 << 22;
+/** Nodes of all lists that have none in common: what is kept of them takes half a gigabyte. */
+const MAX_SEEN = 1 << 23;
 
 /**
  * Follows a ring from its head, and, where it can't be followed on, also the other way round from the head: all nodes but the
@@ -20,14 +22,16 @@ const MAX_NODES = 1 << 22;
  *
  * @param head Address of the `list_head` that stands for the list.
  * @param what For reports: "the list of tasks".
+ * @param seen Nodes that are on other lists, and so not on this. It gets this one's, and its head.
  */
 export function* walkList(
   memory: AddressSpace,
   head: bigint,
   what: string,
   report: OnDamage,
+  seen = new Set<bigint>(),
 ): Routine<bigint[]> {
-  const seen = new Set<bigint>([head]);
+  seen.add(head);
   const nodes: bigint[] = [];
   const broken = yield* follow(memory, head, what, report, nodes, seen, 0);
   if (broken) {
@@ -36,6 +40,35 @@ export function* walkList(
     for (const node of back.reverse()) nodes.push(node);
   }
   return nodes;
+}
+
+/**
+ * Follows rings that have no node in common, one after the other. Where the heads of many lie in one ring, each would lead through all of
+ * it: the first one does, and the others have nothing, which is told once. So no more is walked than there is.
+ */
+export class DisjointLists {
+  readonly #memory: AddressSpace;
+  readonly #what: string;
+  readonly #report: OnDamage;
+  readonly #seen = new Set<bigint>();
+  #isTold = false;
+
+  /** @param what For reports: "the inodes of a file system". */
+  constructor(memory: AddressSpace, what: string, report: OnDamage) {
+    this.#memory = memory;
+    this.#what = what;
+    this.#report = report;
+  }
+
+  /** As {@link walkList}. @param what For reports, where it is not that of all. */
+  *walk(head: bigint, what = this.#what): Routine<bigint[]> {
+    if (!this.#seen.has(head)) return yield* walkList(this.#memory, head, what, this.#report, this.#seen);
+    if (!this.#isTold) {
+      this.#isTold = true;
+      this.#report(damage(what, head, "mismatch", 0, "another such list leads through its head (told once)"));
+    }
+    return [];
+  }
 }
 
 /** Whether a fault says that an address is none of the kernel's, rather than that a page is missing. */
@@ -62,12 +95,12 @@ function* follow(
     if (typeof links === "number") {
       report(damage(what, at, "unreadable", links));
       // Its page may be missing, and the rest of it be there; where nothing is mapped at all, it is none.
-      if (from !== undefined && isWild(links)) nodes.pop();
+      if (from !== undefined && isWild(links)) drop(nodes, seen);
       return true;
     }
     if (from !== undefined && links[1 - way] !== from) {
       report(damage(what, at, "mismatch", 0, "it does not point back to where it was come from"));
-      nodes.pop();
+      drop(nodes, seen);
       return true;
     }
     last ??= links[1 - way];
@@ -82,7 +115,7 @@ function* follow(
       report(damage(what, next, "loop"));
       return true;
     }
-    if (nodes.length >= MAX_NODES) {
+    if (nodes.length >= MAX_NODES || seen.size >= MAX_SEEN) {
       report(damage(what, next, "too long"));
       return true;
     }
@@ -91,6 +124,12 @@ function* follow(
     from = at;
     at = next;
   }
+}
+
+/** The last node is none of the list's: it may be another's. */
+function drop(nodes: bigint[], seen: Set<bigint>): void {
+  const node = nodes.pop();
+  if (node !== undefined) seen.delete(node);
 }
 
 /**

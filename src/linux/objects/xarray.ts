@@ -105,6 +105,8 @@ interface Pending {
 const PIECE = 2048;
 /** More nodes than that are not believed: 64 million entries, if all are full. */
 const MAX_NODES = 1 << 20;
+/** Nodes of all arrays that have none in common. */
+const MAX_TAKEN = 1 << 23;
 /** Entries of an xarray up to here are no nodes: siblings, `XA_RETRY_ENTRY`, `XA_ZERO_ENTRY` (include/linux/xarray.h). */
 const LAST_MARK = 4096;
 
@@ -119,6 +121,8 @@ const LAST_MARK = 4096;
  *
  * @param root Address of the `struct xarray` or `radix_tree_root`.
  * @param what For reports: "the inodes of a file system".
+ * @param taken Nodes of other arrays, which this one may not have; it gets this one's. Needed only where nodes don't name the array that they
+ * belong to (before 4.20): there, any number of arrays could lead to the same ones.
  * @throws {TypesError} `NO_TYPE` or `NO_MEMBER`, if the kernel's types have neither of both.
  */
 export function* walkXarray(
@@ -127,6 +131,7 @@ export function* walkXarray(
   root: bigint,
   what: string,
   report: OnDamage,
+  taken?: Set<bigint>,
 ): Routine<XarrayEntry[]> {
   const layout = layoutOf(types);
   const found: XarrayEntry[] = [];
@@ -143,7 +148,8 @@ export function* walkXarray(
     if (entry !== 0n && (entry & 3n) !== BigInt(layout.internal)) found.push({ index: 0, entry });
     return found;
   }
-  const walk = new Walk(memory, layout, root, what, report, found);
+  const seen = layout.owner < 0 ? taken : undefined;
+  const walk = new Walk(memory, layout, root, what, report, found, seen);
   let level: Pending[] = [{ node: top, index: 0, shift: -1, parent: 0n, slot: 0 }];
   while (level.length > 0) {
     const next: Pending[] = [];
@@ -186,7 +192,10 @@ class Walk {
   readonly #what: string;
   readonly #report: OnDamage;
   readonly #found: XarrayEntry[];
-  readonly #seen = new Set<bigint>();
+  readonly #seen: Set<bigint>;
+  /** Nodes that are its own. */
+  #count = 0;
+  #isTold = false;
 
   constructor(
     memory: AddressSpace,
@@ -195,7 +204,9 @@ class Walk {
     what: string,
     report: OnDamage,
     found: XarrayEntry[],
+    seen = new Set<bigint>(),
   ) {
+    this.#seen = seen;
     this.#memory = memory;
     this.#layout = layout;
     this.#root = root;
@@ -343,12 +354,16 @@ class Walk {
   /** Whether a node is one that is read now, and only now. Those that are not what they should be don't count. */
   #isNew({ node }: Pending): boolean {
     if (this.#seen.has(node)) {
-      this.#report(damage(this.#what, node, "loop"));
+      this.#report(damage(this.#what, node, "loop", 0, "the node is in a place before, or in another array"));
       return false;
     }
+    const isFull = this.#count >= MAX_NODES || this.#seen.size >= MAX_TAKEN;
     // Told once.
-    if (this.#seen.size === MAX_NODES) this.#report(damage(this.#what, node, "too long"));
-    if (this.#seen.size <= MAX_NODES) this.#seen.add(node);
-    return this.#seen.size <= MAX_NODES;
+    if (isFull && !this.#isTold) this.#report(damage(this.#what, node, "too long"));
+    this.#isTold ||= isFull;
+    if (isFull) return false;
+    this.#seen.add(node);
+    this.#count++;
+    return true;
   }
 }

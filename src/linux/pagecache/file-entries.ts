@@ -53,14 +53,15 @@ const PIECE = 8192;
 /** `MAX_SWAPFILES_SHIFT`. */
 const AREA_BITS = 5n;
 
-/** Reads all entries. @internal */
+/** Reads all entries. @param others Nodes of other files' arrays: see `walkXarray`. @internal */
 export function* readEntries(
   data: KernelData,
   array: PageArray,
   file: EntriesOf,
   report: OnDamage,
+  others?: Set<bigint>,
 ): Routine<FileEntries> {
-  const entries = yield* walkXarray(data.memory, data.types, file.pages, file.what, report);
+  const entries = yield* walkXarray(data.memory, data.types, file.pages, file.what, report, others);
   const runs = new Runs(file.size);
   const swapped = new SwappedRuns(file.size);
   const pages: XarrayEntry[] = [];

@@ -10,7 +10,7 @@ import { type InodeFields, InodeNamer, type NamedInode } from "../files/inode.js
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, symbolAddress } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage, once } from "../objects/damage.js";
-import { walkList } from "../objects/list.js";
+import { DisjointLists, walkList } from "../objects/list.js";
 import { readEach } from "../objects/read-each.js";
 import { offsetOf, record, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
@@ -67,19 +67,19 @@ function* cachedFilesRoutine(
   const [proxy] = yield* readEach(data, NSPROXY, [init?.raw.nsproxy], "an nsproxy", report);
   const lister = new Lister(data, array, users, new InodeNamer(data, report, proxy?.mounts), options, report);
   if (options.pid === undefined) {
-    for (const sb of yield* superBlocks(data, users, report)) {
-      const inodes = yield* inodesOf(data, sb, report);
-      for (let from = 0; from < inodes.length; from += PIECE) {
-        yield* lister.list(sink, inodes.slice(from, from + PIECE), sb);
-      }
+    const systems = yield* superBlocks(data, users, report);
+    const lists = new InodeLists(data, report);
+    const known = new Set(systems);
+    for (const sb of systems) {
+      for (const piece of pieces(yield* lists.of(sb))) yield* lister.list(sink, piece, { sb, known });
     }
+    for (const piece of pieces(lister.others)) yield* lister.list(sink, piece);
   }
   // What is on no list.
   const spaces = yield* readEach(data, SPACE, [...users.keys()], "an address_space", report);
   yield* lister.list(
     sink,
     spaces.map((space) => space?.host ?? 0n),
-    undefined,
   );
   log.end();
 }
@@ -89,8 +89,9 @@ export function* inodeAddresses(data: KernelData, report: OnDamage): Routine<big
   const tasks = yield* readTasks(data, {}, report);
   const users = yield* mappingUsers(data, tasks, report);
   const found = new Set<bigint>();
+  const lists = new InodeLists(data, report);
   for (const sb of yield* superBlocks(data, users, report)) {
-    for (const inode of yield* inodesOf(data, sb, report)) found.add(inode);
+    for (const inode of yield* lists.of(sb)) found.add(inode);
   }
   const spaces = yield* readEach(data, SPACE, [...users.keys()], "an address_space", report);
   for (const space of spaces) if (space?.host !== undefined && space.host !== 0n) found.add(space.host);
@@ -125,16 +126,38 @@ function* superBlocks(
   return [first, ...nodes.filter((node) => !isHead(node)).map((node) => node - offset)];
 }
 
-/** Addresses of the inodes of a file system. */
-function* inodesOf({ types, memory }: KernelData, sb: bigint, report: OnDamage): Routine<bigint[]> {
-  const head = sb + BigInt(offsetOf(types, "super_block", "s_inodes"));
-  const offset = BigInt(offsetOf(types, "inode", "i_sb_list"));
-  const nodes = yield* walkList(memory, head, "the inodes of a file system", report);
-  return nodes.map((node) => node - offset);
+/** Addresses of the inodes of file systems, each once. @internal */
+export class InodeLists {
+  readonly #lists: DisjointLists;
+  readonly #head: bigint;
+  readonly #node: bigint;
+
+  constructor({ types, memory }: KernelData, report: OnDamage) {
+    this.#lists = new DisjointLists(memory, "the inodes of a file system", report);
+    this.#head = BigInt(offsetOf(types, "super_block", "s_inodes"));
+    this.#node = BigInt(offsetOf(types, "inode", "i_sb_list"));
+  }
+
+  /** Those on the list of a file system. */
+  *of(sb: bigint): Routine<bigint[]> {
+    return (yield* this.#lists.walk(sb + this.#head)).map((node) => node - this.#node);
+  }
+}
+
+function* pieces(addresses: readonly bigint[]): Iterable<readonly bigint[]> {
+  for (let from = 0; from < addresses.length; from += PIECE) yield addresses.slice(from, from + PIECE);
+}
+
+/** The file system whose list inodes are from, and all that there are. */
+interface Origin {
+  readonly sb: bigint;
+  readonly known: ReadonlySet<bigint>;
 }
 
 /** Lists inodes, each once. */
 class Lister {
+  /** Inodes on the list of another file system than their own: where lists are mixed up, they may be on no other. */
+  readonly others: bigint[] = [];
   readonly #data: KernelData;
   readonly #array: PageArray;
   readonly #users: ReadonlyMap<bigint, ReadonlySet<number>>;
@@ -142,6 +165,7 @@ class Lister {
   readonly #options: CachedFileOptions;
   readonly #report: OnDamage;
   readonly #seen = new Set<bigint>();
+  readonly #taken = new Set<bigint>();
   readonly #types = new Map<bigint, string | undefined>();
 
   constructor(
@@ -160,17 +184,24 @@ class Lister {
     this.#report = report;
   }
 
-  /** @param sb The file system that they must be of. */
-  *list(sink: Sink<CachedFile>, addresses: readonly bigint[], sb: bigint | undefined): Routine<void> {
+  /** @param origin The list that they are from, and whose file system they must be of. */
+  *list(sink: Sink<CachedFile>, addresses: readonly bigint[], origin?: Origin): Routine<void> {
     const fresh = [...new Set(addresses)].filter((address) => address !== 0n && !this.#seen.has(address));
     const kept = new Map<bigint, InodeFields>();
+    const wrong: bigint[] = [];
     for (const [address, fields] of yield* this.#namer.read(fresh)) {
-      if (sb !== undefined && fields.superBlock !== undefined && fields.superBlock !== sb) {
-        this.#report(damage("an inode", address, "mismatch", 0, "it is of another file system"));
+      const { superBlock = origin?.sb } = fields;
+      if (origin !== undefined && superBlock !== undefined && superBlock !== origin.sb) {
+        wrong.push(address);
+        if (origin.known.has(superBlock)) this.others.push(address);
         continue;
       }
       this.#seen.add(address);
       if (this.#isWanted(fields)) kept.set(address, fields);
+    }
+    if (wrong[0] !== undefined) {
+      const more = wrong.length === 1 ? "" : `, and so are ${wrong.length - 1} more`;
+      this.#report(damage("an inode", wrong[0], "mismatch", 0, `it is of another file system${more}`));
     }
     for (const inode of yield* this.#namer.name(kept)) {
       const name = yield* this.#nameOf(inode);
@@ -222,7 +253,16 @@ class Lister {
   *#fileOf({ address, fields, superBlock }: NamedInode, name: CachedName): Routine<CachedFile> {
     const what = `the pages of inode ${name.inode ?? "?"} (${name.path ?? `at 0x${address.toString(16)}`})`;
     const magic = superBlock?.magic;
-    const content = yield* readContent(this.#data, this.#array, fields, name.size, magic, what, this.#report);
+    const content = yield* readContent(
+      this.#data,
+      this.#array,
+      fields,
+      name.size,
+      magic,
+      what,
+      this.#report,
+      this.#taken,
+    );
     const ranges = joined(content.runs.filter(({ uptodate }) => uptodate));
     const cached = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
     return { ...name, ...content, cached, ranges };

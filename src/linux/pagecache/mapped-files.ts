@@ -34,6 +34,7 @@ export class MappedFiles {
   /** By the address of the `struct file`, and by that of the `address_space`. */
   readonly #files = new Map<bigint, MappedFile | undefined>();
   readonly #spaces = new Map<bigint, MappedFile | undefined>();
+  readonly #taken = new Set<bigint>();
   /** `null` if it is not known where page structures are. */
   #array: PageArray | null | undefined;
 
@@ -76,7 +77,8 @@ export class MappedFiles {
     // (Of a file without an end nothing says which pages are its own.)
     if (size === undefined) return undefined;
     const what = `the pages of inode ${fields.number ?? "?"}`;
-    const content = yield* readContent(data, array, fields, size, sb?.magic, what, this.#report);
+    const magic = sb?.magic;
+    const content = yield* readContent(data, array, fields, size, magic, what, this.#report, this.#taken);
     const parts = wholePages(content, array.pageSize);
     const there = parts.filter(({ kind }) => kind === "memory" || kind === "swap");
     return there.length === 0 ? undefined : { memory: partsMemory(data.kernel, parts, what), there };

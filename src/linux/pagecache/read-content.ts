@@ -29,6 +29,7 @@ export function sizeOfInode(fields: InodeFields, address: bigint, report: OnDama
  *
  * @param magic Of its file system.
  * @param what For reports.
+ * @param taken Nodes of other files' arrays: see `walkXarray`.
  * @internal
  */
 export function* readContent(
@@ -39,6 +40,7 @@ export function* readContent(
   magic: bigint | undefined,
   what: string,
   report: OnDamage,
+  taken: Set<bigint>,
 ): Routine<CachedContent> {
   let whole = fields.firstPage !== undefined;
   const inMemory = magic !== undefined && IN_MEMORY.has(magic);
@@ -60,6 +62,7 @@ export function* readContent(
       whole = false;
       report(found);
     },
+    taken,
   );
   return { size, ...entries, inMemory, whole };
 }

@@ -9,7 +9,7 @@ import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { type Damage, DamageLog, type DamageOptions, damage, type OnDamage } from "../objects/damage.js";
-import { walkList } from "../objects/list.js";
+import { DisjointLists, walkList } from "../objects/list.js";
 import { readEach } from "../objects/read-each.js";
 import { int, maybe, offsetOf, type Row, record, text, type Values, word } from "../objects/record.js";
 import { TypesError } from "../types/type-table.js";
@@ -250,6 +250,7 @@ function* withThreads(data: KernelData, leaders: readonly TaskRow[], report: OnD
   const head = BigInt(offsetOf(types, "signal_struct", "thread_head"));
   const addresses: bigint[] = [];
   const walked = new Set<bigint>();
+  const lists = new DisjointLists(memory, "the list of threads of a process", report);
   for (const { address, partial } of leaders) {
     // (A list that several processes claim is one's.)
     if (partial.signal === undefined || partial.signal === 0n || walked.has(partial.signal)) {
@@ -258,13 +259,14 @@ function* withThreads(data: KernelData, leaders: readonly TaskRow[], report: OnD
     }
     walked.add(partial.signal);
     const what = `the list of threads of process ${partial.pid ?? "?"}`;
-    const nodes = yield* walkList(memory, partial.signal + head, what, report);
+    const nodes = yield* lists.walk(partial.signal + head, what);
     const found = nodes.map((each) => each - node);
     // A list that can't be read must not take the process along.
     if (!found.includes(address)) found.unshift(address);
     for (const each of found) addresses.push(each);
   }
-  return yield* TASK.on(types).read(memory, addresses);
+  // (One process's list may lead through another's.)
+  return yield* TASK.on(types).read(memory, [...new Set(addresses)]);
 }
 
 /** Reads what tasks point to. */

@@ -189,9 +189,9 @@ function* addLog(line: Timeline, { kernel }: KernelData, report: OnDamage): Rout
     for (;;) {
       const next = yield* records.next();
       if (next.done === true) return;
-      const { time, text, caller } = next.value;
+      const { nanoseconds, text, caller } = next.value;
       const pid = caller?.startsWith("T") === true ? Number(caller.slice(1)) : undefined;
-      line.add("log", "scheduler", BigInt(Math.round(time * 1e9)), text, { pid });
+      line.add("log", "scheduler", nanoseconds, text, { pid });
     }
   } finally {
     yield* records.end();
@@ -210,9 +210,9 @@ function* addFiles(line: Timeline, data: KernelData, report: OnDamage): Routine<
 function* addPrograms(line: Timeline, { kernel }: KernelData, report: OnDamage): Routine<void> {
   const items: BpfItem[] = yield* listBpf(kernel, { onDamage: report }).toArray();
   for (const item of items) {
-    if (item.kind !== "program" || item.loaded === undefined) continue;
+    if (item.kind !== "program" || item.loadedNanoseconds === undefined) continue;
     const text = `BPF program ${item.id} (${item.name ?? "?"}, ${item.type ?? "?"}) was loaded by user ${item.uid ?? "?"}`;
-    line.add("bpf", "boottime", BigInt(Math.round(item.loaded * 1e9)), text, { address: item.address });
+    line.add("bpf", "boottime", item.loadedNanoseconds, text, { address: item.address });
   }
 }
 

@@ -8,10 +8,10 @@ import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
-import { maybe, raw, record, word } from "../objects/record.js";
+import { raw, record } from "../objects/record.js";
 import type { Task } from "../tasks/task.js";
 
-const MM = record("mm_struct", { vector: raw("saved_auxv"), taskSize: maybe(word("task_size")) });
+const MM = record("mm_struct", { vector: raw("saved_auxv") });
 
 /** Where its program headers are, and how many; where its linker is loaded; where it begins; its name as it was given; where the vDSO is. */
 export const AT_PHDR = 3n;
@@ -27,8 +27,6 @@ const MAX_NUMBER = 1000n;
 /** What is read of a process's memory descriptor. */
 export interface Auxv {
   readonly values: ReadonlyMap<bigint, bigint>;
-  /** The end of its part of the address space, where the kernel says it. */
-  readonly taskSize: bigint | undefined;
 }
 
 /** Of each task; those without memory have nothing. */
@@ -48,7 +46,7 @@ export function* readAuxv(
   return rows.map((row) => {
     if (row === undefined) return undefined;
     const values = row.vector === undefined ? new Map() : parseAuxv(row.vector, pointerSize, littleEndian);
-    return { values, taskSize: row.taskSize };
+    return { values };
   });
 }
 

@@ -68,7 +68,9 @@ function* historyRoutine(
     const heap = ranges.filter(({ file, flags }) => file === 0n && (flags & WRITE) !== 0n);
     const what = `memory of process ${task.tgid}`;
     const blocks = yield* readHeap(memoryOfTask(kernel, task), heap, what, log.report);
-    for (const { line, ...entry } of findHistory(blocks, pointerSize))
+    const onCut = (at: bigint, more: string) =>
+      log.report(damage(`the history of process ${task.tgid}`, at, "too long", 0, more));
+    for (const { line, ...entry } of findHistory(blocks, pointerSize, onCut))
       yield sink.emit({ pid: task.tgid, comm: task.comm, command: line, ...entry });
   }
   log.end();

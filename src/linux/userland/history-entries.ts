@@ -33,18 +33,39 @@ const MAX_DIGITS = 10;
 const MAX_LINE = 1 << 17;
 /** Text of all lines together: entries of hostile memory may all lead to one line. */
 const MAX_TEXT = 1 << 24;
+/** Texts of times, and entries, of one process: shells keep some hundreds, and those that are told to, some hundred thousands. */
+const MAX_STAMPS = 1 << 19;
+const MAX_ENTRIES = 1 << 19;
 
-/** All entries, by time and place in the list. Blocks ascend. */
-export function findHistory(blocks: readonly HeapBlock[], pointerSize: 4 | 8): HistoryEntry[] {
+/** Is told from where on something is left out, and what. */
+export type OnCut = (address: bigint, what: string) => void;
+
+/**
+ * All entries, by time and place in the list.
+ *
+ * @param blocks Ascending.
+ * @param onCut  Is told where there are more than any shell has.
+ */
+export function findHistory(
+  blocks: readonly HeapBlock[],
+  pointerSize: 4 | 8,
+  onCut: OnCut = () => {},
+): HistoryEntry[] {
   const stamps = new Map<number, number>();
-  for (const block of blocks) findStamps(block, stamps);
+  for (const block of blocks) if (!findStamps(block, stamps, onCut)) break;
   if (stamps.size === 0) return [];
-  const places = findEntries(blocks, pointerSize, stamps);
+  const places = findEntries(blocks, pointerSize, stamps, onCut);
   const order = listOrder(blocks, pointerSize, new Set(places.map(({ address }) => address)));
   const entries: HistoryEntry[] = [];
   let left = MAX_TEXT;
   for (const { address, time, line } of places) {
-    if (left <= 0) break;
+    if (left <= 0) {
+      onCut(
+        BigInt(address),
+        `commands of more than ${MAX_TEXT >> 20} million characters: the rest is left out`,
+      );
+      break;
+    }
     const text = textOf(blocks, line);
     if (text === undefined) continue;
     left -= text.line.length;
@@ -57,8 +78,8 @@ export function findHistory(blocks: readonly HeapBlock[], pointerSize: 4 | 8): H
   );
 }
 
-/** Texts such as "#1700000000", by their addresses. */
-function findStamps({ address, bytes }: HeapBlock, stamps: Map<number, number>): void {
+/** Texts such as "#1700000000", by their addresses. @returns whether there may be more. */
+function findStamps({ address, bytes }: HeapBlock, stamps: Map<number, number>, onCut: OnCut): boolean {
   const base = Number(address);
   for (let at = bytes.indexOf(0x23); at >= 0; at = bytes.indexOf(0x23, at + 1)) {
     let end = at + 1;
@@ -70,8 +91,17 @@ function findStamps({ address, bytes }: HeapBlock, stamps: Map<number, number>):
       end++;
     }
     const digits = end - at - 1;
-    if (bytes[end] === 0 && digits >= MIN_DIGITS && digits <= MAX_DIGITS) stamps.set(base + at, time);
+    if (bytes[end] !== 0 || digits < MIN_DIGITS || digits > MAX_DIGITS) continue;
+    if (stamps.size === MAX_STAMPS) {
+      onCut(
+        address + BigInt(at),
+        `more than ${MAX_STAMPS} times: commands of those from here on are left out`,
+      );
+      return false;
+    }
+    stamps.set(base + at, time);
   }
+  return true;
 }
 
 interface EntryPlace {
@@ -85,15 +115,22 @@ function findEntries(
   blocks: readonly HeapBlock[],
   pointerSize: 4 | 8,
   stamps: ReadonlyMap<number, number>,
+  onCut: OnCut,
 ): EntryPlace[] {
   const found: EntryPlace[] = [];
+  let isCut = false;
   for (const block of blocks) {
     const base = Number(block.address);
     let before = 0;
     eachWord(block, pointerSize, (at, value) => {
       const time = stamps.get(value);
-      if (time !== undefined && before !== 0 && at >= pointerSize)
-        found.push({ address: base + at - pointerSize, line: before, time });
+      if (time !== undefined && before !== 0 && at >= pointerSize) {
+        if (found.length < MAX_ENTRIES) found.push({ address: base + at - pointerSize, line: before, time });
+        else if (!isCut) {
+          isCut = true;
+          onCut(BigInt(base + at - pointerSize), `more than ${MAX_ENTRIES} commands: the rest is left out`);
+        }
+      }
       before = value;
     });
   }
@@ -111,6 +148,7 @@ function listOrder(
     let run: number[] = [];
     let seen = new Set<number>();
     const end = () => {
+      if (run.length === 0) return;
       if (run.length > longest.length) longest = run;
       run = [];
       seen = new Set();

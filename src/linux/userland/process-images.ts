@@ -4,6 +4,7 @@ import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import type { KernelData } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { memoryOfTask, type Task } from "../tasks/task.js";
+import { userEnd } from "../tasks/user-end.js";
 import { readVmas } from "../tasks/vma.js";
 import { nameVmas } from "../tasks/vma-names.js";
 import { AT_BASE, AT_PHDR, AT_SYSINFO_EHDR, type Auxv, readAuxv } from "./auxv.js";
@@ -74,6 +75,8 @@ export interface ProcessSpace {
   readonly memory: VirtualMemory;
   readonly source: MemoryBytes;
   readonly auxv: Auxv;
+  /** Where its own part of the address space ends. */
+  readonly end: bigint;
   readonly ranges: readonly MappedRange[];
 }
 
@@ -92,13 +95,15 @@ export function* readSpaces(
     report,
   );
   const pageSize = BigInt(data.kernel.vmcoreinfo.pageSize ?? 4096);
+  const end = userEnd(data.kernel);
   return found.map(({ task }, i) => {
     const memory = memoryOfTask(data.kernel, task);
     return {
       task,
       memory,
       source: new MemoryBytes(memory),
-      auxv: auxv[i] ?? { values: new Map(), taskSize: undefined },
+      auxv: auxv[i] ?? { values: new Map() },
+      end,
       ranges: (named[i] ?? []).map(({ value, path }) => ({
         start: value.start,
         end: value.end,
@@ -121,9 +126,10 @@ export function* findImages(
   everywhere: boolean,
   report: OnDamage,
 ): Routine<ProcessImage[]> {
+  const own = space.ranges.filter(({ start }) => start < space.end);
   const starts = yield* magicAt(
     space,
-    BigUint64Array.from(space.ranges.filter(({ start }) => start < endOf(space)).map(({ start }) => start)),
+    BigUint64Array.from(own, ({ start }) => start),
   );
   const addresses = everywhere ? [...new Set([...starts, ...(yield* scanPages(space, report))])] : starts;
   addresses.sort(compare);
@@ -171,22 +177,13 @@ function firstBehind(ranges: readonly MappedRange[], address: bigint): number {
   return low;
 }
 
-/** The end of a process's part of the address space. */
-function endOf({ auxv, memory, ranges }: ProcessSpace): bigint {
-  const half = 1n << BigInt(memory.mmu.splits.reduce((sum, bits) => sum + bits) - 1);
-  const { taskSize } = auxv;
-  if (taskSize !== undefined && taskSize > 0n && taskSize <= 2n * half) return taskSize;
-  const user = ranges.filter(({ end }) => end <= half).at(-1);
-  return user?.end ?? half;
-}
-
 /** Pages of the process that begin as ELF files do. */
 function* scanPages(space: ProcessSpace, report: OnDamage): Routine<bigint[]> {
   const found: bigint[] = [];
   const batch = new BigUint64Array(BATCH);
   let count = 0;
   let left = MAX_SCANNED;
-  const areas = space.memory.areas({ start: 0n, end: endOf(space) }).cursor();
+  const areas = space.memory.areas({ start: 0n, end: space.end }).cursor();
   for (;;) {
     const next = yield* areas.next();
     if (next.done === true) break;

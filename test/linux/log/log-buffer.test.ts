@@ -21,7 +21,7 @@ interface Written {
   readonly text: string;
   readonly level: number;
   readonly facility: number;
-  readonly nanoseconds: number;
+  readonly nanoseconds: bigint;
   readonly dictionary: string;
 }
 
@@ -56,7 +56,7 @@ class Writer {
       this.next = 0;
     }
     const at = this.next;
-    this.#view.setBigUint64(at, BigInt(record.nanoseconds), true);
+    this.#view.setBigUint64(at, record.nanoseconds, true);
     this.#view.setUint16(at + 8, length, true);
     this.#view.setUint16(at + 10, text.length, true);
     this.#view.setUint16(at + 12, dictionary.length, true);
@@ -91,7 +91,7 @@ const written = fc.record({
   text: fc.string({ maxLength: 60 }),
   level: fc.integer({ min: 0, max: 7 }),
   facility: fc.integer({ min: 0, max: 23 }),
-  nanoseconds: fc.integer({ min: 0, max: 2 ** 50 }),
+  nanoseconds: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
   dictionary: fc.constantFrom("", "SUBSYSTEM=pci", "SUBSYSTEM=pci\0DEVICE=+pci:0000:00:1f.0"),
 });
 
@@ -106,12 +106,21 @@ describe("a log of before 5.10", () => {
           for (const record of list) writer.add(record);
           const { records, damage } = read(writer.bytes, writer.first, writer.next);
           expect(damage).toEqual([]);
-          expect(records.map(({ text, level, facility, time }) => ({ text, level, facility, time }))).toEqual(
+          expect(
+            records.map(({ text, level, facility, nanoseconds, time }) => ({
+              text,
+              level,
+              facility,
+              nanoseconds,
+              time,
+            })),
+          ).toEqual(
             writer.kept.map(({ record: { text, level, facility, nanoseconds } }) => ({
               text,
               level,
               facility,
-              time: nanoseconds / 1e9,
+              nanoseconds,
+              time: Number(nanoseconds) / 1e9,
             })),
           );
         },
@@ -140,13 +149,14 @@ describe("a log of before 5.10", () => {
       text: "hello",
       level: 6,
       facility: 3,
-      nanoseconds: 5,
+      nanoseconds: 5n,
       dictionary: "SUBSYSTEM=pci\0DEVICE=+pci:1",
     });
     expect(read(writer.bytes, writer.first, writer.next).records).toEqual([
       {
         sequence: 0,
         time: 5e-9,
+        nanoseconds: 5n,
         level: 6,
         facility: 3,
         text: "hello",

@@ -42,6 +42,9 @@ const OFFSETS = {
 const COUNT_BITS = 6;
 const TEXT_BITS = 10;
 
+/** More than a year, which a `number` of seconds has to some 4 ns. */
+const STAMP = 40_000_000_000_000_001n;
+
 type Block = readonly [begin: number, next: number, text: string];
 
 /** A ring of these records. */
@@ -63,6 +66,7 @@ function ringOf(blocks: readonly Block[]): { memory: HandMemory; at: bigint } {
     memory.put(desc + 16n, next);
     const info = infos + BigInt(88 * i);
     memory.put(info, i);
+    memory.put(info + 8n, STAMP + BigInt(i));
     memory.put(info + 16n, content.length, 2);
     memory.bytes(text + BigInt(begin) + 8n, new TextEncoder().encode(content));
   }
@@ -87,10 +91,10 @@ function read(
   function* all() {
     return yield* list.toArray();
   }
+  const records = Io.of(scheduler, all).sync();
   return {
-    records: Io.of(scheduler, all)
-      .sync()
-      .map((each) => each.text),
+    records: records.map((each) => each.text),
+    stamps: records.map((each) => each.nanoseconds),
     damage,
   };
 }
@@ -103,7 +107,11 @@ const SOUND: Block[] = [
 
 describe("a ring of records", () => {
   it("gives its texts in order", () => {
-    expect(read(ringOf(SOUND))).toEqual({ records: ["first", "the second", "third"], damage: [] });
+    expect(read(ringOf(SOUND))).toMatchObject({ records: ["first", "the second", "third"], damage: [] });
+  });
+
+  it("gives stamps to the nanosecond, however long the machine has run", () => {
+    expect(read(ringOf(SOUND)).stamps).toEqual([STAMP, STAMP + 1n, STAMP + 2n]);
   });
 
   it.each(Object.keys(SIZES) as (keyof typeof SIZES)[])(

@@ -2,14 +2,21 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { Io, type Routine } from "../../../src/io/index.js";
 import type { Damage } from "../../../src/linux/objects/damage.js";
+import { DisjointLists } from "../../../src/linux/objects/list.js";
 import { walkMapleRanges } from "../../../src/linux/objects/maple-tree.js";
 import { makeObject } from "../../../src/linux/objects/object.js";
 import { referenceAt } from "../../../src/linux/objects/reference.js";
 import type { Unlisted } from "../../../src/linux/objects/schema.js";
 import { walkXarray } from "../../../src/linux/objects/xarray.js";
 import { typeNamed } from "../../../src/linux/types/type-name.js";
-import { buildMapleTree, buildXarray, containerTypes } from "../../support/kernel-containers.js";
-import { EXCLUDED, HandMemory, type HandTypes } from "../../support/kernel-memory.js";
+import {
+  buildList,
+  buildMapleTree,
+  buildXarray,
+  containerTypes,
+  radixTypes,
+} from "../../support/kernel-containers.js";
+import { EXCLUDED, HandMemory, HandTypes } from "../../support/kernel-memory.js";
 
 const MAX = (1n << 64n) - 1n;
 
@@ -25,6 +32,102 @@ function run<T>(routine: (report: (damage: Damage) => void) => Routine<T>): { fo
   const found = Io.of(memory.space.scheduler, routine, (each: Damage) => damage.push(each)).sync();
   return { found, damage };
 }
+
+/** Pages that are looked up while something runs. */
+function lookups<T>(work: () => T): { result: T; count: number } {
+  const { pages } = memory;
+  let count = 0;
+  const get = pages.get.bind(pages);
+  pages.get = (page) => {
+    count++;
+    return get(page);
+  };
+  const result = work();
+  pages.get = get;
+  return { result, count };
+}
+
+describe("lists whose heads lie in one ring", () => {
+  const [heads, nodes] = [60, 400];
+  /** Nodes, with a head behind every few of them. */
+  function ring(): { heads: bigint[]; nodes: bigint[] } {
+    const all = Array.from({ length: heads + nodes }, () => memory.take(16));
+    for (const [i, at] of all.entries()) {
+      const next = all[(i + 1) % all.length] as bigint;
+      memory.put(at, next);
+      memory.put(next + 8n, at);
+    }
+    const isHead = (i: number) => i % 7 === 0 && i / 7 < heads;
+    return { heads: all.filter((_, i) => isHead(i)), nodes: all.filter((_, i) => !isHead(i)) };
+  }
+
+  it("are walked once, in no more reads than there are nodes, which is told once", () => {
+    const made = ring();
+    const { result, count } = lookups(() =>
+      run(function* (report) {
+        const lists = new DisjointLists(memory.space, "a list", report);
+        const found: bigint[] = [];
+        for (const head of made.heads) for (const node of yield* lists.walk(head)) found.push(node);
+        return found;
+      }),
+    );
+    expect(result.found).toEqual(expect.arrayContaining(made.nodes));
+    expect(new Set(result.found).size).toBe(result.found.length);
+    expect(count).toBeLessThanOrEqual(2 * (heads + nodes));
+    expect(result.damage).toMatchObject([{ what: "a list", reason: "mismatch", address: made.heads[1] }]);
+  });
+
+  it("lose nothing where a pointer of another list leads into them", () => {
+    const wild = buildList(memory, [memory.take(16), memory.take(16)]);
+    const sound = buildList(
+      memory,
+      Array.from({ length: 5 }, () => memory.take(16)),
+    );
+    memory.put(wild.nodes[0] as bigint, sound.nodes[2] as bigint);
+    const { found, damage } = run(function* (report) {
+      const lists = new DisjointLists(memory.space, "a list", report);
+      return [yield* lists.walk(wild.root), yield* lists.walk(sound.root)];
+    });
+    expect(found).toEqual([wild.nodes, sound.nodes]);
+    expect(damage).toMatchObject([{ reason: "mismatch", address: sound.nodes[2] }]);
+  });
+});
+
+it("arrays of nodes that don't name theirs are not read again by each that leads to them", () => {
+  const entries = Array.from({ length: 200 }, (_, i) => ({
+    index: 16 * i,
+    entry: BigInt(0x10000 + 16 * i),
+    slots: 1,
+  }));
+  const { root, nodes } = buildXarray(memory, radixTypes(), entries);
+  const nameless = new HandTypes()
+    .struct("radix_tree_root", ["gfp_mask", "unsigned int"], ["rnode", "void *"])
+    .struct(
+      "radix_tree_node",
+      ["shift", "unsigned char"],
+      ["offset", "unsigned char"],
+      ["parent", "void *"],
+      ["unused", "void *"],
+      ["slots", "void *[16]"],
+    );
+  const at = BigInt(nameless.offset("radix_tree_root", "rnode"));
+  const roots = Array.from({ length: 50 }, () => memory.take(16));
+  for (const each of roots) memory.put(each + at, (nodes[0] as bigint) | 1n);
+  const { result, count } = lookups(() =>
+    run(function* (report) {
+      const taken = new Set<bigint>();
+      const found: number[] = [];
+      for (const each of [root, ...roots]) {
+        found.push((yield* walkXarray(memory.space, nameless, each, "it", report, taken)).length);
+      }
+      return found;
+    }),
+  );
+  expect(result.found).toEqual([200, ...roots.map(() => 0)]);
+  // (Each root, and the top node that it leads to.)
+  expect(count).toBeLessThan(2 * nodes.length + 4 * roots.length);
+  expect(new Set(result.damage.map(({ message }) => message)).size).toBe(1);
+});
 
 describe("an xarray", () => {
   const array = (root: bigint) => run((report) => walkXarray(memory.space, types, root, "it", report));

@@ -129,6 +129,26 @@ describe("the timeline of the fixture", () => {
   });
 });
 
+test("a stamp of the log is to the nanosecond, however long the machine has run", async () => {
+  const patched = await PatchedKernel.open(FIXTURE);
+  try {
+    const { kernel } = patched;
+    const types = await kernel.types();
+    const word = async (at: bigint) => {
+      const bytes = await kernel.memory.read(at, 8);
+      return new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+    };
+    const ring = await word((await kernel.symbol("prb")).address);
+    const infos = await word(ring + BigInt(offsetOf(types, "printk_ringbuffer", "desc_ring.infos")));
+    const stamp = 40_000_000_000_000_001n;
+    await patched.setPointer(infos + BigInt(offsetOf(types, "printk_info", "ts_nsec")), stamp);
+    const found = await listTimeline(kernel, { kinds: ["log"] }).toArray();
+    expect(found.at(-1)).toMatchObject({ stamp, doubt: "more than a day after now" });
+  } finally {
+    await patched.close();
+  }
+});
+
 describe("a kernel with a damaged", () => {
   test("start of a process has it last, with the doubt", async () => {
     const patched = await PatchedKernel.open(FIXTURE);

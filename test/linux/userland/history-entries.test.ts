@@ -93,13 +93,45 @@ test("what hostile memory makes of entries ends, and is bounded", () => {
   );
 });
 
-test("entries that all lead to one long line are not all given", () => {
+test("more times than any shell has are looked at up to a number, which is told", () => {
+  // 64 MiB of them, side by side; the first entry is in front of all, and one of the last leads to the last.
+  const bytes = Buffer.alloc(1 << 26);
+  const base = 0x5555_5555_6000;
+  const stamp = Buffer.from("#123456789\0");
+  for (let at = 64; at + stamp.length < bytes.length - 64; at += stamp.length) stamp.copy(bytes, at);
+  bytes.writeBigUInt64LE(BigInt(base + 65), 0);
+  bytes.writeBigUInt64LE(BigInt(base + 64), 8);
+  const cuts: string[] = [];
+  const found = findHistory([{ address: BigInt(base), bytes }], 8, (_, what) => cuts.push(what));
+  expect(found).toMatchObject([{ line: "123456789", time: 123_456_789 }]);
+  expect(cuts).toEqual([expect.stringMatching(/^more than 524288 times/)]);
+});
+
+test("more entries than any shell has are given up to a number, which is told", () => {
+  const heap = new Heap(4, 1 << 23);
+  const line = heap.text("l");
+  const stamp = heap.text("#1700000000");
+  const first = heap.words(line, stamp) - heap.base;
+  for (let at = first; at + 8 <= heap.bytes.length; at += 8)
+    heap.bytes.copy(heap.bytes, at, first, first + 8);
+  const cuts: [bigint, string][] = [];
+  const found = findHistory(heap.blocks, 4, (...cut) => cuts.push(cut));
+  expect(found).toHaveLength(1 << 19);
+  expect(cuts).toEqual([
+    [BigInt(heap.base + first + 8 * (1 << 19)), "more than 524288 commands: the rest is left out"],
+  ]);
+});
+
+test("entries that all lead to one long line are not all given, which is told", () => {
   const heap = new Heap(8, 1 << 22);
   const line = heap.text("x".repeat(1 << 16));
   const stamp = heap.text("#1700000000");
   for (let i = 0; i < 10_000; i++) heap.words(line, stamp, 0);
-  const total = findHistory(heap.blocks, 8).reduce((sum, each) => sum + each.line.length, 0);
+  const cuts: string[] = [];
+  const found = findHistory(heap.blocks, 8, (_, what) => cuts.push(what));
+  const total = found.reduce((sum, each) => sum + each.line.length, 0);
   expect(total).toBeLessThanOrEqual((1 << 24) + (1 << 16));
+  expect(cuts).toEqual([expect.stringMatching(/^commands of more than 16 million characters/)]);
 });
 
 describe("an entry", () => {

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import type { Routine } from "../../../src/io/index.js";
-import type { Damage } from "../../../src/linux/index.js";
+import { type Damage, findProcess, listElfs } from "../../../src/linux/index.js";
+import { offsetOf } from "../../../src/linux/objects/record.js";
 import { type ByteSource, readTable, type SourceBytes } from "../../../src/linux/userland/byte-source.js";
 import { readElfImage } from "../../../src/linux/userland/elf-image.js";
 import { fileEnd, filePartsOf } from "../../../src/linux/userland/image-file.js";
@@ -9,6 +10,7 @@ import {
   type MappedRange,
   type ProcessSpace,
 } from "../../../src/linux/userland/process-images.js";
+import { PatchedKernel } from "../../support/patched-kernel.js";
 import { PieceSource, runNow, writeUserElf } from "../../support/write-user-elf.js";
 
 const BASE = 0x7f00_0000_0000n;
@@ -39,8 +41,9 @@ function spaceOf(page: Uint8Array, ranges: readonly MappedRange[]): ProcessSpace
       return { bytes, faultOf: () => 0 };
     },
   };
-  const auxv = { values: new Map(), taskSize: undefined };
-  return { task: { tgid: 7 }, memory, source: new SamePage(page), auxv, ranges } as unknown as ProcessSpace;
+  const auxv = { values: new Map() };
+  const source = new SamePage(page);
+  return { task: { tgid: 7 }, memory, source, auxv, end: 1n << 47n, ranges } as unknown as ProcessSpace;
 }
 
 function rangesOf(count: number, isCode: (i: number) => boolean): MappedRange[] {
@@ -124,4 +127,22 @@ it("pages are looked at for images up to a point, which is told, where page tabl
   const images = runNow(findImages(space, true, (each) => damage.push(each)));
   expect(images).toEqual([]);
   expect(damage).toMatchObject([{ what: "the pages of process 7", reason: "too long", address: 1n << 37n }]);
+});
+
+it("what a process says is the end of its addresses hides no image, and shows nothing of the kernel's part", async () => {
+  const patched = await PatchedKernel.open("fixtures/linux-6.1-x86_64.kdump");
+  try {
+    const { kernel } = patched;
+    const addresses = async () => (await listElfs(kernel, { pid: 97 }).toArray()).map(({ base }) => base);
+    const sound = await addresses();
+    expect(sound.length).toBeGreaterThan(0);
+    const { mm } = await findProcess(kernel, 97);
+    const at = (mm ?? 0n) + BigInt(offsetOf(await kernel.types(), "mm_struct", "task_size"));
+    for (const size of [4096n, 1n << 48n]) {
+      await patched.setPointer(at, size);
+      expect(await addresses()).toEqual(sound);
+    }
+  } finally {
+    await patched.close();
+  }
 });
