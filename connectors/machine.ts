@@ -27,12 +27,7 @@ import {
   type ZeroPages,
 } from "../src/linux/index.js";
 import { swapTypesRoutine } from "../src/linux/swap/read-swap-types.js";
-import {
-  AddressSpace,
-  type PhysicalMap,
-  RangeSpace,
-  type SpaceRange,
-} from "../src/memory/index.js";
+import { AddressSpace, type PhysicalMap, RangeSpace, type SpaceRange } from "../src/memory/index.js";
 import type { PhysicalMemory } from "../src/memory/physical-memory.js";
 import {
   alignRoot,
