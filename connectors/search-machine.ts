@@ -12,6 +12,7 @@ import {
   type SearchPattern,
   type SearchTask,
   searchSpace,
+  type Wait,
 } from "../src/index.js";
 import type { Machine } from "./machine.js";
 import { nodeSearchHost, withNode } from "./search-host.js";
@@ -98,6 +99,8 @@ async function* handOut(
 class WorkerHelpers implements SearchHelpers {
   readonly count: number;
   readonly #workers: Worker[] = [];
+  /** How many have not ended. */
+  running = 0;
 
   constructor(count: number) {
     this.count = count;
@@ -117,8 +120,22 @@ class WorkerHelpers implements SearchHelpers {
       }
       worker.unref();
       worker.on("error", () => {});
+      worker.once("exit", () => {
+        this.running--;
+      });
       this.#workers.push(worker);
+      this.running++;
     }
+  }
+
+  /** (`handOut` alone drives the search, and not synchronously.) */
+  turn(): Wait {
+    return {
+      park: (waker) => {
+        setImmediate(() => waker.wake());
+        return true;
+      },
+    };
   }
 
   async close(): Promise<void> {

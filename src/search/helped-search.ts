@@ -1,12 +1,16 @@
 /** The side of a search with helpers that reads, and hands out the hits. */
+import type { Routine } from "../io/wait.js";
 import type { Wasm } from "../wasm/platform.js";
 import type { Matcher, MatcherHost } from "./matchers.js";
 import { RegexTimeError } from "./regex-matcher.js";
 import type { ScanPart } from "./scan.js";
+import type { SearchHelpers } from "./search-host.js";
 import { type ListedHits, type SearchTask, TaskView } from "./search-task.js";
 
 /** Milliseconds that a helper may be at a part: more than a host gives an expression. Then it is taken for dead. */
 const PATIENCE = 30_000;
+/** Milliseconds between two looks at whether the helpers are still there. */
+const SLICE = 10;
 
 /** A part under way. */
 interface Put {
@@ -20,6 +24,7 @@ export class HelpedSearch {
   /** Of the part that was taken last: what others found in it, else this thread's own. */
   readonly matchers: readonly ListedMatcher[];
   readonly #view: TaskView;
+  readonly #helpers: SearchHelpers;
   readonly #puts: Put[] = [];
   /** Parts in each memory. */
   readonly #inMemory: number[];
@@ -31,7 +36,8 @@ export class HelpedSearch {
   #isAlone = false;
 
   /** @throws where there is no room, or no such code. */
-  constructor(task: SearchTask, wasm: Wasm, host: MatcherHost) {
+  constructor(task: SearchTask, wasm: Wasm, host: MatcherHost, helpers: SearchHelpers) {
+    this.#helpers = helpers;
     this.#view = new TaskView(task, wasm, host);
     this.#inMemory = new Array<number>(task.memories).fill(0);
     const { compiled, matchers } = this.#view;
@@ -62,11 +68,11 @@ export class HelpedSearch {
   }
 
   /** The first part, once it was looked through; `undefined` if there is none. */
-  take(): ScanPart | undefined {
+  *take(): Routine<ScanPart | undefined> {
     const first = this.#puts[0];
     if (first === undefined) return undefined;
     const sequence = this.#taken++;
-    if (!this.#isAlone) this.#isAlone = !this.#isLookedThrough(sequence);
+    if (!this.#isAlone) this.#isAlone = !(yield* this.#isLookedThrough(sequence));
     for (const [i, matcher] of this.matchers.entries())
       matcher.expect(this.#isAlone ? undefined : this.#view.listed(sequence, i));
     return first.part;
@@ -82,14 +88,25 @@ export class HelpedSearch {
     this.#view.close();
   }
 
-  #isLookedThrough(sequence: number): boolean {
+  /**
+   * Waits for a helper's part. One that throws says so in the shared memory, which is seen whoever drives the search; one that is ended (out
+   * of memory, terminated) only its host learns of, and only while the event loop runs: a search that is driven synchronously runs out of
+   * patience instead.
+   */
+  *#isLookedThrough(sequence: number): Routine<boolean> {
     const view = this.#view;
+    const helpers = this.#helpers;
+    let left = PATIENCE / SLICE;
     while (!view.isDone(sequence, 0)) {
       // What nobody has claimed is done here, this part or a later one, rather than to wait.
       if (view.work()) continue;
-      if (view.isDone(sequence, PATIENCE)) return true;
-      view.close();
-      return false;
+      if (view.isDone(sequence, SLICE)) return true;
+      if (view.hasLost(helpers.running) || left-- <= 0) {
+        view.close();
+        return false;
+      }
+      const turn = helpers.turn?.();
+      if (turn !== undefined) yield turn;
     }
     return true;
   }

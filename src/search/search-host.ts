@@ -1,4 +1,5 @@
 /** What a search takes of the platform that it runs on. */
+import type { Wait } from "../io/wait.js";
 import type { Wasm } from "../wasm/platform.js";
 import type { MatcherHost } from "./matchers.js";
 import type { SearchTask } from "./search-task.js";
@@ -20,4 +21,14 @@ export interface SearchHelpers {
   readonly count: number;
   /** Starts them: each calls `helpSearch` with the task. What starts late, or never, costs nothing but its help. */
   start(task: SearchTask): void;
+  /**
+   * How many of those that were started have not ended, as far as is known. One that ended amid its work is then not waited for; without
+   * this, it is for half a minute.
+   */
+  readonly running?: number | undefined;
+  /**
+   * Lets the platform's event loop run, by which it learns that one has ended. Only of a host of searches that nobody drives synchronously:
+   * `.sync()` can't wait for it.
+   */
+  turn?(): Wait;
 }

@@ -43,7 +43,10 @@ const CLAIMED = 1;
 const CLOSED = 2;
 /** Changes whenever a helper has a reason to look. */
 const BELL = 3;
-const HEADER_WORDS = 4;
+/** Helpers that have begun and not ended; one that threw has set the other word. */
+const INSIDE = 4;
+const THREW = 5;
+const HEADER_WORDS = 6;
 /** Words of a part: whether it is done, its address, where its bytes are, and which of them are new. */
 const DONE = 0;
 const ADDRESS_LOW = 1;
@@ -169,11 +172,26 @@ export class TaskView {
 
   /** Takes part until the search is over. */
   help(): void {
-    for (;;) {
-      const bell = Atomics.load(this.#words, BELL);
-      if (this.isClosed) return;
-      if (!this.work()) Atomics.wait(this.#words, BELL, bell);
+    const words = this.#words;
+    Atomics.add(words, INSIDE, 1);
+    try {
+      for (;;) {
+        const bell = Atomics.load(words, BELL);
+        if (this.isClosed) return;
+        if (!this.work()) Atomics.wait(words, BELL, bell);
+      }
+    } catch (error) {
+      Atomics.store(words, THREW, 1);
+      throw error;
+    } finally {
+      Atomics.sub(words, INSIDE, 1);
     }
+  }
+
+  /** Whether a helper has ended amid its work. @param running How many have not ended, if that is known. */
+  hasLost(running: number | undefined): boolean {
+    if (Atomics.load(this.#words, THREW) !== 0) return true;
+    return running !== undefined && Atomics.load(this.#words, INSIDE) > running;
   }
 
   /** Whether a part was looked through; waits so many milliseconds for it. */

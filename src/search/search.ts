@@ -123,7 +123,7 @@ function helpedBy({ patterns, compiled, host, scanned }: Plan, abi: Abi): Helped
   try {
     const partBytes = scanMemorySize(scanned);
     const task = newTask(wasm, { patterns, compiled, abi, partBytes, helpers: helpers.count });
-    const helped = new HelpedSearch(task, wasm, host);
+    const helped = new HelpedSearch(task, wasm, host, helpers);
     helpers.start(task);
     return helped;
   } catch {
@@ -155,7 +155,7 @@ function* searchTogether(hits: Hits, parts: IoSequence<ScanPart>, helped: Helped
         if (next.done === true) isOver = true;
         else helped.put(next.value);
       }
-      const part = helped.take();
+      const part = yield* helped.take();
       if (part === undefined) return;
       yield* hits.of(part, helped.matchers);
       helped.release();
