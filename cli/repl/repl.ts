@@ -285,7 +285,8 @@ class Repl {
       this.#opened = opened;
       this.#context = contextOf(opened, []);
       stderr.write("memtool: the target was opened again: what was got from it before is not to be used\n");
-      await session.machine.close();
+      // (It may never be: what was cut off amid a transfer is waited for.)
+      session.machine.close().catch(() => {});
     } catch (failed) {
       stderr.write(`${failureText(failed)}\n`);
     }
