@@ -11,7 +11,7 @@ import {
   type MachineDifference,
 } from "../../src/linux/index.js";
 import { statusOf, UsageError } from "../errors.js";
-import { DamageSummary, type ListColumn, showList } from "../linux/listing.js";
+import { DamageSummary, type ListColumn, PID_COLUMN, showList } from "../linux/listing.js";
 import { changeText, factsOf, fieldsOf } from "../render/changes.js";
 import { fields as fieldLines } from "../render/table.js";
 import type { RowChoice } from "../rows/choice.js";
@@ -84,14 +84,7 @@ function onlyOf(text: string | undefined): readonly ComparedName[] {
 const COLUMNS: readonly ListColumn<MachineDifference>[] = [
   { field: "kind", title: "KIND", value: ({ kind }) => kind },
   { field: "change", title: "CHANGE", value: ({ change }) => change },
-  {
-    field: "pid",
-    type: "integer",
-    title: "PID",
-    right: true,
-    value: ({ pid }) => pid,
-    cell: ({ pid }) => pid?.toString() ?? "",
-  },
+  PID_COLUMN,
   { field: "what", title: "WHAT", value: ({ what }) => what },
   {
     field: "fields",

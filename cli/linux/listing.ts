@@ -26,6 +26,16 @@ export interface ListColumn<T> {
   readonly cell?: (item: T) => string | undefined;
 }
 
+/** The process that an item is, or is of; an empty cell where there is none. */
+export const PID_COLUMN: ListColumn<{ readonly pid: number | null | undefined }> = {
+  field: "pid",
+  type: "integer",
+  title: "PID",
+  right: true,
+  value: ({ pid }) => pid,
+  cell: ({ pid }) => pid?.toString() ?? "",
+};
+
 /** Lines about damage that are shown; the rest is counted. */
 const LISTED = 16;
 

@@ -9,21 +9,14 @@ import {
 } from "../../src/linux/index.js";
 import { UsageError } from "../errors.js";
 import type { CommandOptions, KernelCommand } from "./command.js";
-import { DamageSummary, type ListColumn, showList } from "./listing.js";
+import { DamageSummary, type ListColumn, PID_COLUMN, showList } from "./listing.js";
 
 /** Times are no addresses: JSON has them as text, in decimal, as those of `timers`. */
 const COLUMNS: readonly ListColumn<TimelineEntry>[] = [
   { field: "time", title: "TIME", value: ({ time }) => isoTime(time) },
   { field: "nanoseconds", type: "integer", value: ({ time }) => time.toString() },
   { field: "kind", title: "KIND", value: ({ kind }) => kind },
-  {
-    field: "pid",
-    type: "integer",
-    title: "PID",
-    right: true,
-    value: ({ pid }) => pid,
-    cell: ({ pid }) => pid?.toString() ?? "",
-  },
+  PID_COLUMN,
   { field: "clock", title: "CLOCK", value: ({ clock }) => clock },
   { field: "stamp", type: "integer", value: ({ stamp }) => stamp.toString() },
   { field: "text", title: "WHAT", value: ({ text }) => text },

@@ -104,9 +104,16 @@ function some(words: readonly string[], usage: string): readonly string[] {
   return words;
 }
 
-/** Words; quotes hold several together. */
-function wordsOf(text: string): string[] {
-  return [...text.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, a, b, c]) => a ?? b ?? c ?? "");
+/** Words; quotes hold several together, also behind what they belong to: `--name="a b"`. @throws {UsageError} for one that is not closed. */
+export function wordsOf(text: string): string[] {
+  const words = text.match(/(?:[^\s"']|"[^"]*"|'[^']*'|["'].*$)+/gs) ?? [];
+  return words.map((word) =>
+    word.replace(/"([^"]*)"|'([^']*)'|["'].*$/gs, (whole, a?: string, b?: string) => {
+      const inside = a ?? b;
+      if (inside === undefined) throw new UsageError(`the quote is not closed: ${whole}`);
+      return inside;
+    }),
+  );
 }
 
 /** A command's words, as its table of options has them. @throws {UsageError} */

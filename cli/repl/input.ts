@@ -57,12 +57,14 @@ function importsAsExpressions(text: string): string {
   });
 }
 
+/** Names what nobody needs to drive, and takes its own name from where it stands. */
+const FUNCTION = /^\s*(?:async\b\s*)?(?:function\b|class\b|[\w$]+\s*=>|\([^()]*\)\s*=>)/;
 const DECLARATION = /^(\s*(?:const|let|var)\s+[\w$]+\s*=)(?!=)([\s\S]+?);?\s*$/;
 
 /** `const task = linux.object("init_task")` names the object, not the operation that would find it. */
 function drivenDeclaration(code: string): string {
   const [, head, value] = DECLARATION.exec(code) ?? [];
-  if (head === undefined || value === undefined) return code;
+  if (head === undefined || value === undefined || FUNCTION.test(value)) return code;
   // One expression, without a comma: what `for … of` takes.
   if (!isScript(`(async () => {for (const _ of ${value}\n);})`)) return code;
   return `${head} globalThis[Symbol.for("${DRIVE}")](${value}\n)`;

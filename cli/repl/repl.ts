@@ -7,12 +7,14 @@ import { once } from "node:events";
 import type { CompleterResult } from "node:readline";
 import { type REPLServer, Recoverable, start } from "node:repl";
 import { PassThrough } from "node:stream";
+import { setImmediate as turn } from "node:timers/promises";
 import { MemtoolError } from "../../src/io/index.js";
 import { describeError, EXIT, isUsage, statusOf, UsageError } from "../errors.js";
 import { readLines } from "../lines.js";
 import { escapeText } from "../render/escape.js";
 import type { ScriptContext } from "../script/context.js";
 import { hookModules } from "../script/hook-modules.js";
+import { cutOwnFrames } from "../script/own-frames.js";
 import { contextOf, type Opened, openTarget } from "../script/target.js";
 import { watchForWaiting } from "../script/waiting.js";
 import type { Environment, GlobalOptions } from "../session.js";
@@ -21,7 +23,7 @@ import { complete } from "./complete.js";
 import { driveForMembers, driven } from "./drive.js";
 import { historyFile } from "./history.js";
 import { DRIVE, prepareInput } from "./input.js";
-import { interruptible, isInterrupt } from "./interrupt.js";
+import { interruptible, isInterrupt, untilInterrupt } from "./interrupt.js";
 import { type ShowOptions, showResult } from "./show.js";
 
 /** Options of `memtool repl`. */
@@ -44,6 +46,7 @@ export async function runRepl(
     return isUsage(error) ? EXIT.usage : EXIT.failed;
   }
   hookModules();
+  cutOwnFrames(new URL(".", import.meta.url).href, environment.env);
   const repl = new Repl(opened, globals, environment, version);
   try {
     const isTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
@@ -72,6 +75,10 @@ class Repl {
   #context: ScriptContext;
   /** What ends the evaluation under way. */
   #ended: Ended | undefined;
+  /** Errors until now, also those that nobody waited for. */
+  #failures = 0;
+  /** Once the last line was answered: whether one went well. */
+  #over: { readonly good: boolean } | undefined;
 
   constructor(opened: Opened, globals: GlobalOptions, environment: Environment, version: string) {
     this.#opened = opened;
@@ -112,7 +119,12 @@ class Repl {
         action: (text) => {
           server.clearBufferedCommand();
           server.pause();
-          void this.#command(name, text).then(() => server.displayPrompt());
+          // (In raw mode, Ctrl-C would be a character that nobody reads.)
+          process.stdin.setRawMode(false);
+          void this.#stoppable(name, text).then(() => {
+            process.stdin.setRawMode(true);
+            server.displayPrompt();
+          });
         },
       });
     }
@@ -164,12 +176,15 @@ class Repl {
         text += `${line.text}\n`;
         if (text.trim() === "") text = "";
         if (text === "") continue;
+        const known = this.#failures;
         const outcome = await run();
         if (outcome === "incomplete") continue;
         text = "";
-        good ||= outcome !== "failed";
-        bad ||= outcome === "failed";
-        if (outcome === "failed" || outcome.value === undefined) continue;
+        // (A promise that was rejected, and for which nobody waits, is told behind the line.)
+        await turn();
+        const isRejection = this.#failures > known && outcome !== "failed" && isPromise(outcome.value);
+        good ||= outcome !== "failed" && !isRejection;
+        if (outcome === "failed" || isRejection || outcome.value === undefined) continue;
         if (!internals.underscoreAssigned) internals.last = outcome.value;
         out.text(`${this.#shown(outcome.value, { columns: out.columns, dim: style.dim })}\n`);
         await out.flush();
@@ -181,7 +196,8 @@ class Repl {
     }
     isOver();
     server.close();
-    return statusOf(good, bad);
+    this.#over = { good };
+    return statusOf(good, bad || this.#failures > 0);
   }
 
   /** The names in reach: of the target that is open now. */
@@ -244,6 +260,8 @@ class Repl {
   }
 
   #failed(error: unknown): void {
+    this.#failures++;
+    if (this.#over !== undefined) process.exitCode = statusOf(this.#over.good, true);
     this.#environment.stderr.write(`${failureText(error)}\n`);
     void this.#repair(error).then(() => this.#end("failed"));
   }
@@ -267,14 +285,30 @@ class Repl {
       this.#opened = opened;
       this.#context = contextOf(opened, []);
       stderr.write("memtool: the target was opened again: what was got from it before is not to be used\n");
-      await session.machine.close();
+      // (It may never be: what was cut off amid a transfer is waited for.)
+      session.machine.close().catch(() => {});
     } catch (failed) {
       stderr.write(`${failureText(failed)}\n`);
     }
   }
 
+  /** A command on a terminal: Ctrl-C ends it. */
+  async #stoppable(name: string, text: string): Promise<void> {
+    const { session } = this.#opened;
+    const onStack = session?.machine.source.source.transferSync !== undefined;
+    // (Also while the target is opened again: the signal would end the session.)
+    const ignore = () => {};
+    process.on("SIGINT", ignore);
+    await this.#command(name, text, (run) => untilInterrupt(run, onStack));
+    process.off("SIGINT", ignore);
+  }
+
   /** @returns whether all went well. */
-  async #command(name: string, text: string): Promise<boolean> {
+  async #command(
+    name: string,
+    text: string,
+    through = (run: () => Promise<number>): Promise<number> => run(),
+  ): Promise<boolean> {
     const { out, stderr } = this.#environment;
     try {
       if (name === "help") {
@@ -285,9 +319,12 @@ class Repl {
       if (command === undefined) throw new UsageError(`.${name} is no command (.help)`);
       const { session, linux, none } = this.#opened;
       if (session === undefined || linux === undefined) throw none;
-      return (await command.run({ session, linux, version: this.#version }, text.trim())) === EXIT.ok;
+      const target = { session, linux, version: this.#version };
+      return (await through(async () => await command.run(target, text.trim()))) === EXIT.ok;
     } catch (error) {
+      this.#opened.session?.clearProgress();
       stderr.write(`${failureText(error)}\n`);
+      await this.#repair(error);
       return false;
     } finally {
       this.#opened.session?.clearProgress();
@@ -309,6 +346,10 @@ class Repl {
       }
     };
   }
+}
+
+function isPromise(value: unknown): boolean {
+  return value instanceof Promise;
 }
 
 /** As the command line says what went wrong; errors of JavaScript with their names. */

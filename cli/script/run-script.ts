@@ -11,6 +11,7 @@ import { escapeText } from "../render/escape.js";
 import type { Environment, GlobalOptions, Session } from "../session.js";
 import type { ScriptFunction } from "./context.js";
 import { hookModules } from "./hook-modules.js";
+import { cutOwnFrames } from "./own-frames.js";
 import { contextOf, openTarget } from "./target.js";
 import { watchForWaiting } from "./waiting.js";
 
@@ -22,6 +23,7 @@ export async function runScript(
   environment: Environment,
 ): Promise<number> {
   const isOver = watchForWaiting(environment.stderr, "the script");
+  cutOwnFrames(new URL(".", import.meta.url).href, environment.env);
   const fail = (error: unknown) => environment.stderr.write(`${describeFailure(error)}\n`);
   // What is thrown where nobody waits for it.
   process.on("uncaughtException", (error) => {
@@ -76,18 +78,13 @@ async function readAll(input: Environment["stdin"]): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-/** Frames of Node and of what runs the script. */
-const OURS = /^\s+at .*(\bnode:|\/dist\/(run-script\.js|command\.cjs))/;
-
 /** An error with its stack and its causes; text of a dump may be in it. */
 function describeFailure(error: unknown): string {
   const lines: string[] = [];
   let each = error;
   for (let depth = 0; depth < 5 && each !== undefined; depth++) {
     const text = each instanceof Error ? (each.stack ?? String(each)) : `the script threw ${String(each)}`;
-    lines.push(
-      ...`${depth === 0 ? "" : "caused by: "}${text}`.split("\n").filter((line) => !OURS.test(line)),
-    );
+    lines.push(...`${depth === 0 ? "" : "caused by: "}${text}`.split("\n"));
     each = each instanceof Error ? each.cause : undefined;
   }
   return lines.map(escapeText).join("\n");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { MALFIND } from "../../cli/linux/malfind.js";
 import { PAGECACHE } from "../../cli/linux/pagecache.js";
-import { parseWords } from "../../cli/repl/commands.js";
+import { parseWords, wordsOf } from "../../cli/repl/commands.js";
 import { type Completion, complete } from "../../cli/repl/complete.js";
 import { historyFile } from "../../cli/repl/history.js";
 import { prepareInput } from "../../cli/repl/input.js";
@@ -107,12 +107,31 @@ linux.symbol("linux_banner").address
   });
 });
 
+it.each([
+  ["a promise that was rejected", 'Promise.reject(new Error("x"))\n', "", 1],
+  ["one that is not the line's result", 'Promise.reject(new Error("x")); 1\n2\n', "1\n2\n", 3],
+  ["an error behind the last line", 'setTimeout(() => { throw new Error("x") }, 1); 1\n', "1\n", 3],
+])("%s is an error, as what is thrown", async (_, input, shown, expected) => {
+  const { out, err, status } = await repl(input);
+  expect([out, err, status]).toEqual([shown, "memtool: Error: x\n", expected]);
+});
+
+it("stacks have the lines that were typed, and none of what runs them", async () => {
+  const { out } = await repl('const f = () => new Error("x")\nf()\n[1].map(f)[0]\n');
+  expect(out).toBe(
+    "Error: x\n    at f (stdin:1:17)\n    at stdin:1:1\n" +
+      "Error: x\n    at f (stdin:1:17)\n    at Array.map (<anonymous>)\n    at stdin:1:5\n",
+  );
+});
+
 describe("what is typed", () => {
   it.each([
     ["1 + 1", "1 + 1"],
     ["let a: number = 1", /^let a\s+= globalThis\[.*\]\( 1\n\)$/],
     ["const a = f(1), b = 2", "const a = f(1), b = 2"],
     ["a = f(1)", "a = f(1)"],
+    ["const f = async (a, b) => a", "const f = async (a, b) => a"],
+    ["const g = function () {}", "const g = function () {}"],
     ['import * as m from "m"', /^const m =.* await import\("m"\)/],
     ['import d, { a as b, type C } from "m"', 'const { default: d, a: b } = await import("m");'],
     ['import type { A } from "m"', ""],
@@ -243,6 +262,21 @@ describe("the history", () => {
 });
 
 describe("words of a command", () => {
+  it.each([
+    ["a  b", ["a", "b"]],
+    ['"a b" c', ["a b", "c"]],
+    ['--opt="a b" c', ["--opt=a b", "c"]],
+    [`--opt='say "a"'x`, ['--opt=say "a"x']],
+    [`"" ''`, ["", ""]],
+    ["", []],
+  ])("of %j are %j", (text, words) => {
+    expect(wordsOf(text)).toEqual(words);
+  });
+
+  it.each(['a "b c', "--opt='b"])("a quote that is not closed is told: %s", (text) => {
+    expect(() => wordsOf(text)).toThrow("the quote is not closed");
+  });
+
   it("are arguments and options as the command line has them", () => {
     expect(parseWords(PAGECACHE, ["a", "--deleted", "--inode=3", "--pid", "4"])).toEqual({
       args: ["a"],
