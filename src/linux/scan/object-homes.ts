@@ -1,4 +1,4 @@
-/** What the memory is in which something that looks like a task lies. */
+/** What the memory is in which something lies that looks like a structure of the kernel's. */
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
 import type { OnDamage } from "../objects/damage.js";
@@ -7,58 +7,61 @@ import { readFacts } from "../owners/page-facts.js";
 import { readSlabInfos } from "../owners/slab-objects.js";
 import { findPageArray, pageNames } from "../pages/index.js";
 import type { PerCpu } from "../per-cpu.js";
-import type { Weighed } from "./task-evidence.js";
 
 /**
- * `slab`: a slab of tasks, or of what the kernel asks objects for. `image`: the kernel's own. `free`: pages that are nobody's. `other`: anything else, such
- * as a copy in a file or a process. `unknown`: its page says nothing that can be read.
+ * `slab`: a slab, of what the kernel asks objects for. `image`: the kernel's own. `free`: pages that are nobody's. `other`: anything else, such
+ * as a copy in a file or a process, or what is too large for a slab. `unknown`: its page says nothing that can be read.
  */
-export type TaskHomeKind = "slab" | "image" | "free" | "other" | "unknown";
+export type HomeKind = "slab" | "image" | "free" | "other" | "unknown";
 
 /** @internal */
-export interface TaskHome {
-  readonly kind: TaskHomeKind;
+export interface ObjectHome {
+  readonly kind: HomeKind;
   /** The slab's cache. */
   readonly cache: string | undefined;
   /** Whether it is a free object; `undefined` if that can't be told. */
   readonly isFree: boolean | undefined;
 }
 
-const UNKNOWN: TaskHome = { kind: "unknown", cache: undefined, isFree: undefined };
+const UNKNOWN: ObjectHome = { kind: "unknown", cache: undefined, isFree: undefined };
 
-/** Looks at the pages of tasks, in their order. @internal */
-export function* taskHomes(
+/** Looks at the pages of objects, in their order. @internal */
+export function* objectHomes(
   data: KernelData,
-  tasks: readonly Weighed[],
+  objects: readonly { readonly physical: number }[],
   cpus: PerCpu | undefined,
   linear: bigint,
   report: OnDamage,
-): Routine<TaskHome[]> {
+): Routine<ObjectHome[]> {
   const array = yield* attempt("the structures of pages", report, findPageArray(data, report));
-  if (array === undefined) return tasks.map(() => UNKNOWN);
+  if (array === undefined) return objects.map(() => UNKNOWN);
   const { pageSize } = array;
-  const pfnOf = ({ physical }: Weighed) => Math.floor(physical / pageSize);
-  const pfns = [...new Set(tasks.map(pfnOf))].sort((a, b) => a - b);
-  // (Where free pages' neighbours can't be read is no damage of the tasks'.)
+  const pfnOf = ({ physical }: { readonly physical: number }) => Math.floor(physical / pageSize);
+  const pfns = [...new Set(objects.map(pfnOf))].sort((a, b) => a - b);
+  // (Where free pages' neighbours can't be read is no damage of the objects'.)
   const silent = () => {};
   const facts = yield* attempt(
     "the structures of pages",
     report,
     readFacts(data, array, pageNames(data), pfns, silent),
   );
-  if (facts === undefined) return tasks.map(() => UNKNOWN);
+  if (facts === undefined) return objects.map(() => UNKNOWN);
   const slabs = new Map<bigint, bigint>();
   for (const { use, head } of facts.pages.values()) {
     if (use === "slab" && head !== undefined) slabs.set(head.address, BigInt(head.pfn * pageSize) + linear);
   }
   const places = [...slabs].map(([address, start]) => ({ address, start }));
-  const infos = yield* attempt("the slabs of tasks", report, readSlabInfos(data, places, cpus, silent));
-  return tasks.map((task) => {
-    const page = facts.pages.get(pfnOf(task));
+  const infos = yield* attempt(
+    "the slabs of what was found",
+    report,
+    readSlabInfos(data, places, cpus, silent),
+  );
+  return objects.map((one) => {
+    const page = facts.pages.get(pfnOf(one));
     switch (page?.use) {
       case "slab": {
         const info = infos?.get(page.head?.address ?? 0n);
-        const object = info?.objectAt(BigInt(task.physical) + linear);
+        const object = info?.objectAt(BigInt(one.physical) + linear);
         // (What lies within an object, not at its beginning, is none that the kernel made there.)
         const isWhole = object?.objectOffset === undefined ? undefined : object.objectOffset === 0;
         return {
