@@ -188,6 +188,12 @@ export type { UserRegisters } from "./registers/user-registers.js";
 export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";
 export { listSlabs, type SlabCache, type SlabConstructor } from "./slab/slab.js";
 export {
+  type ScannedSocket,
+  type ScanSocketsOptions,
+  type SocketStatus,
+  scanSockets,
+} from "./socket-scan/scan-sockets.js";
+export {
   type KernelStack,
   type KernelStackOptions,
   listKernelStacks,

@@ -19,11 +19,13 @@ export interface ObjectHome {
   readonly kind: HomeKind;
   /** The slab's cache. */
   readonly cache: string | undefined;
-  /** Whether it is a free object; `undefined` if that can't be told. */
+  /** Of a slab: whether an object begins there; `undefined` if that can't be told. */
+  readonly isWhole: boolean | undefined;
+  /** Whether it is a free object, or part of one; `undefined` if that can't be told. */
   readonly isFree: boolean | undefined;
 }
 
-const UNKNOWN: ObjectHome = { kind: "unknown", cache: undefined, isFree: undefined };
+const UNKNOWN: ObjectHome = { kind: "unknown", cache: undefined, isWhole: undefined, isFree: undefined };
 
 /** Looks at the pages of objects, in their order. @internal */
 export function* objectHomes(
@@ -67,21 +69,27 @@ export function* objectHomes(
         return {
           kind: "slab",
           cache: info?.cache,
+          isWhole,
           isFree: isWhole === false ? true : object?.isFree,
         };
       }
       case "free":
-        return { kind: "free", cache: undefined, isFree: true };
+        return { kind: "free", cache: undefined, isWhole: undefined, isFree: true };
       case "unreferenced":
-        return { kind: "free", cache: undefined, isFree: facts.free.has(page.pfn) ? true : undefined };
+        return {
+          kind: "free",
+          cache: undefined,
+          isWhole: undefined,
+          isFree: facts.free.has(page.pfn) ? true : undefined,
+        };
       case "reserved":
-        return { kind: "image", cache: undefined, isFree: false };
+        return { kind: "image", cache: undefined, isWhole: undefined, isFree: false };
       case undefined:
       case "none":
       case "unreadable":
         return UNKNOWN;
       default:
-        return { kind: "other", cache: undefined, isFree: undefined };
+        return { kind: "other", cache: undefined, isWhole: undefined, isFree: undefined };
     }
   });
 }
