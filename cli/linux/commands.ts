@@ -30,6 +30,7 @@ import { NAMESPACES } from "./namespaces.js";
 import { NETFILTER } from "./netfilter.js";
 import { OWNERS } from "./owners.js";
 import { PAGECACHE } from "./pagecache.js";
+import { PERF_EVENTS } from "./perf-events.js";
 import { KTHREADS, PS } from "./ps.js";
 import { PTRACE } from "./ptrace.js";
 import { SLABS } from "./slabs.js";
@@ -64,6 +65,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   STACKS_COMMAND,
   MODULES,
   EBPF,
+  PERF_EVENTS,
   DMESG,
   TIMELINE,
   IOMEM,

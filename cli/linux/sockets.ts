@@ -2,8 +2,10 @@ import { type KernelSocket, listSockets, type SocketAddress } from "../../src/li
 import type { KernelCommand } from "./command.js";
 import { exact } from "./files.js";
 import { DamageSummary, type ListColumn, type ListValue, showList } from "./listing.js";
+import { scannedSockets } from "./sockets-scan.js";
 
-const COLUMNS: readonly ListColumn<KernelSocket>[] = [
+/** Of every list of sockets. */
+export const COLUMNS: readonly ListColumn<KernelSocket>[] = [
   { field: "protocol", title: "PROTO", value: (socket) => socket.protocol },
   { field: "family", title: "FAMILY", value: (socket) => socket.family },
   { field: "type", title: "TYPE", value: (socket) => socket.type },
@@ -42,9 +44,17 @@ const COLUMNS: readonly ListColumn<KernelSocket>[] = [
 export const SOCKETS: KernelCommand = {
   name: "sockets",
   description: "sockets of every network namespace, by the kernel's tables and by processes' open files",
-  examples: ["sockets", "sockets --pid 1"],
+  options: [
+    [
+      "--scan",
+      "every socket that lies in memory, by what it looks like: hidden and closed ones too, and which tables miss them",
+    ],
+  ],
+  examples: ["sockets", "sockets --pid 1", "sockets --scan"],
   ofProcess: true,
-  run: async ({ session, kernel, pid }) => {
+  run: async (context) => {
+    if (context.options.scan === true) return await scannedSockets(context);
+    const { session, kernel, pid } = context;
     const damage = new DamageSummary();
     const sockets = listSockets(kernel, { pid, onDamage: damage.add });
     return await showList(session, sockets, COLUMNS, damage, "no sockets");

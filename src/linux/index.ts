@@ -75,6 +75,7 @@ export {
   type OpenFileOptions,
 } from "./files/file.js";
 export { deviceText, type FileType, fileFlagNames, fileType } from "./files/file-flags.js";
+export type { FileHolder } from "./files/file-holders.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find/find-kernel.js";
 export { KERNEL_MAP } from "./find/image.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./find/vmcoreinfo.js";
@@ -182,11 +183,19 @@ export type {
 export { cachedFileMemory, type FilePart, fileParts, readCachedFile } from "./pagecache/file-bytes.js";
 export { type CachedFileOptions, listCachedFiles } from "./pagecache/list-cached-files.js";
 export type { KeptColumn, Need, PagedBytes } from "./paged-bytes.js";
+export type { PerfEventSource } from "./perf/find-events.js";
+export { listPerfEvents, type PerfEvent, type PerfEventOptions, type PerfTask } from "./perf/perf-event.js";
 export { type KernelProfiles, ProfileError } from "./profile/profile.js";
 export type { NamedRegisters } from "./registers/saved-frames.js";
 export type { UserRegisters } from "./registers/user-registers.js";
 export { listResources, type Resource, type ResourceOptions } from "./resources/resource.js";
 export { listSlabs, type SlabCache, type SlabConstructor } from "./slab/slab.js";
+export {
+  type ScannedSocket,
+  type ScanSocketsOptions,
+  type SocketStatus,
+  scanSockets,
+} from "./socket-scan/scan-sockets.js";
 export {
   type KernelStack,
   type KernelStackOptions,

@@ -50,6 +50,37 @@ describe("memtool sockets", () => {
   });
 });
 
+describe("memtool sockets --scan", () => {
+  it("prints an object a line, with the tables that miss it and the evidence of each", async () => {
+    const { out, err, status } = await memtool(["sockets", "--scan", "--json", ...TARGET]);
+    expect(status).toBe(0);
+    const rows = new Map(jsonLines(out).map((row) => [row.sock, row]));
+    const [first] = TRUTH.sockets.tcp;
+    expect(rows.get(first?.kernelAddress)).toMatchObject({
+      status: "listed",
+      physical: expect.stringMatching(/^0x/),
+      missedBy: [],
+      cache: "TCP",
+      prot: "tcp_prot",
+      against: [],
+    });
+    expect(err).toMatch(/^memtool: \d+ listed, \d+ kernel, \d+ freed; none is hidden\n$/);
+  });
+
+  it("shows people what is listed in few words, and all evidence of what is not", async () => {
+    const { out } = await memtool(["sockets", "--scan", ...TARGET]);
+    expect(out).toMatch(/\[::1\]:4244 .* listed +10 of 10\n/);
+    expect(out).toMatch(/ kernel +10 of 10: leads to udp_prot, empty queues lead to itself, /);
+  });
+
+  it("shows with --pid what the process has open", async () => {
+    const { out } = await memtool(["sockets", "--scan", "--json", "--pid", `${TRUTH.pid}`, ...TARGET]);
+    const plain = await memtool(["sockets", "--json", "--pid", `${TRUTH.pid}`, ...TARGET]);
+    const places = (text: string) => jsonLines(text).map(({ sock }) => sock);
+    expect(places(out).sort()).toEqual(places(plain.out).sort());
+  });
+});
+
 function endOf(text: string): { address: string; port: number } {
   const at = text.lastIndexOf(":");
   return { address: text.slice(0, at).replace(/[[\]]/g, ""), port: Number(text.slice(at + 1)) };

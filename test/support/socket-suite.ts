@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Machine, open } from "../../connectors/index.js";
 import type { Truth } from "../../fixtures/vm/truth.mjs";
 import { internetAddress, TCP_STATES } from "../../fixtures/vm/truth.mjs";
-import { type KernelSocket, listSockets, type SocketAddress } from "../../src/linux/index.js";
+import { type KernelSocket, listSockets, type SocketAddress, scanSockets } from "../../src/linux/index.js";
 
 /** Protocols with a table of lines as /proc/net/tcp has them, each for IPv4 and IPv6. */
 const INTERNET = { tcp: "tcp", udp: "udp", udplite: "udplite", raw: "raw", icmp: "ping" } as const;
@@ -175,6 +175,15 @@ export function socketSuite(name: string, load: () => Promise<{ target: string; 
               : protocol;
         expect(seen).toEqual([table, ...(owners.length > 0 ? ["files"] : [])]);
       }
+    });
+
+    it("has each where a scan of memory finds it too, and none that is hidden", async () => {
+      const scanned = await scanSockets(await machine.linux(), { onDamage: () => {} }).toArray();
+      const found = scanned.filter(({ evidence, against }) => evidence.length > 0 && against.length === 0);
+      const places = new Set(found.map(({ address }) => address));
+      expect(sockets.filter(({ address }) => !places.has(address))).toEqual([]);
+      const odd = scanned.filter(({ status }) => ["hidden", "unsure", "copy"].includes(status));
+      expect(odd).toEqual([]);
     });
 
     it("knows the other end of a pair of unix sockets", () => {

@@ -13,6 +13,7 @@ import { pointersAt, pointersIn } from "../objects/pointers.js";
 import { hasStruct, int, maybe, offsetOf, raw, record, text, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
 import { walkXarray } from "../objects/xarray.js";
+import { constantName } from "../types/constant-name.js";
 import { tagText, translatedPrograms } from "./bpf-symbols.js";
 
 const PROGRAM = record("bpf_prog", {
@@ -234,7 +235,7 @@ function* programsOf(
     found.push({
       kind: "program",
       id: index,
-      type: constantOf(data, "bpf_prog_type", "BPF_PROG_TYPE_", partial.type),
+      type: constantName(data.types, "bpf_prog_type", "BPF_PROG_TYPE_", partial.type),
       name: aux.partial.name,
       tag: partial.tag === undefined ? undefined : tagText(partial.tag),
       loaded: aux.partial.loadTime === undefined ? undefined : Number(aux.partial.loadTime) / 1e9,
@@ -290,7 +291,7 @@ function* mapsOf(data: KernelData, entries: readonly Numbered[], report: OnDamag
     return {
       kind: "map",
       id: index,
-      type: constantOf(data, "bpf_map_type", "BPF_MAP_TYPE_", partial.type),
+      type: constantName(data.types, "bpf_map_type", "BPF_MAP_TYPE_", partial.type),
       name: partial.name,
       keySize: partial.keySize,
       valueSize: partial.valueSize,
@@ -319,7 +320,7 @@ function* linksOf(
     return {
       kind: "link",
       id: index,
-      type: constantOf(data, "bpf_link_type", "BPF_LINK_TYPE_", partial.type),
+      type: constantName(data.types, "bpf_link_type", "BPF_LINK_TYPE_", partial.type),
       program: partial.prog === undefined ? undefined : programs.get(partial.prog),
       address: entry,
     };
@@ -332,20 +333,7 @@ function attachTypeOf(
   type: number | undefined,
   value: number | undefined,
 ): string | undefined {
-  const name = constantOf(data, "bpf_prog_type", "BPF_PROG_TYPE_", type);
+  const name = constantName(data.types, "bpf_prog_type", "BPF_PROG_TYPE_", type);
   if (value === 0 && name?.startsWith("cgroup_") !== true) return undefined;
-  return constantOf(data, "bpf_attach_type", "BPF_", value);
-}
-
-/** The name of a constant, without what begins all of them; its number, if it has none. */
-function constantOf(
-  { types }: KernelData,
-  name: string,
-  prefix: string,
-  value: number | undefined,
-): string | undefined {
-  if (value === undefined) return undefined;
-  const type = types.find("enum", name);
-  const constant = type?.kind === "enum" ? type.nameOf(BigInt(value)) : undefined;
-  return constant === undefined ? `${value}` : constant.replace(prefix, "").toLowerCase();
+  return constantName(data.types, "bpf_attach_type", "BPF_", value);
 }

@@ -6,7 +6,7 @@
  * (`struct socket_alloc`, `SOCK_INODE`).
  */
 import type { Routine } from "../../io/index.js";
-import { Descriptors } from "../files/file.js";
+import { type FileHolder, fileHolders } from "../files/file-holders.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
@@ -18,11 +18,7 @@ const OPERATIONS = record("file_operations", { release: word("release") });
 const SOCKET = record("socket", { sock: word("sk") });
 
 /** A process that has a socket open. */
-export interface SocketOwner {
-  readonly pid: number | undefined;
-  readonly comm: string | undefined;
-  readonly fd: number;
-}
+export type SocketOwner = FileHolder;
 
 /** A socket that is open, with its `struct sock`. */
 export interface OpenSocket {
@@ -48,20 +44,7 @@ export function* openSockets(
     report(damage("owners of sockets", 0n, "invalid", 0, more));
     return [];
   }
-  const byFile = new Map<bigint, SocketOwner[]>();
-  for (const task of tasks) {
-    const descriptors = new Descriptors(data, task, report);
-    for (;;) {
-      const piece = yield* descriptors.next();
-      if (piece === undefined) break;
-      for (const { fd, file } of piece) {
-        if (file === null || typeof fd !== "number") continue;
-        const owners = byFile.get(file) ?? [];
-        owners.push({ pid: task.pid, comm: task.comm, fd });
-        byFile.set(file, owners);
-      }
-    }
-  }
+  const byFile = yield* fileHolders(data, tasks, report);
   const pointers = [...byFile.keys()];
   const files = yield* readEach(data, FILE, pointers, "a file", report);
   const unnamed = variable === undefined ? files.map((file) => file?.operations) : [];

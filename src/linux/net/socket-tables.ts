@@ -78,20 +78,35 @@ export type SocketSource =
 /** Is given the addresses of `struct sock`s. */
 export type Found = (source: SocketSource, socks: readonly bigint[]) => void;
 
+/** Is told which table can't be read to its end; `undefined` for what may be any. */
+export type Torn = (source: SocketSource | undefined) => void;
+
 /** Every socket of every table. */
-export function* socketsInTables(data: KernelData, found: Found, report: OnDamage): Routine<void> {
+export function* socketsInTables(
+  data: KernelData,
+  found: Found,
+  report: OnDamage,
+  torn: Torn = () => {},
+): Routine<void> {
   const { memory, types } = data;
   const node = BigInt(offsetOf(types, "sock_common", "skc_node"));
+  /** What is damaged makes these tables torn. */
+  const tearing =
+    (...sources: readonly (SocketSource | undefined)[]): OnDamage =>
+    (what) => {
+      for (const source of sources) torn(source);
+      report(what);
+    };
   const take = function* (source: SocketSource, buckets: Buckets): Routine<void> {
-    const nodes = yield* nodesOf(memory, buckets, `the table of ${source} sockets`, report);
+    const nodes = yield* nodesOf(memory, buckets, `the table of ${source} sockets`, tearing(source));
     found(
       source,
       nodes.map((each) => each - node),
     );
   };
-  const nets = yield* namespaces(data, report);
-  yield* tcp(data, nets, take, report);
-  yield* udp(data, nets, take, report);
+  const nets = yield* namespaces(data, tearing(undefined));
+  yield* tcp(data, nets, take, tearing("established", "listening"));
+  yield* udp(data, nets, take, tearing("udp", "udplite"));
   const pointer = memory.pointerSize;
   for (const name of ["raw_v4_hashinfo", "raw_v6_hashinfo"]) {
     const at = yield* symbolAddress(data, name);
@@ -113,7 +128,7 @@ export function* socketsInTables(data: KernelData, found: Found, report: OnDamag
   }
   const unix = yield* symbolAddress(data, "unix_socket_table");
   if (unix !== undefined) yield* take("unix", { at: unix, count: UNIX_BUCKETS, stride: pointer });
-  yield* netlink(data, found, report);
+  yield* netlink(data, found, tearing("netlink"));
 }
 
 type Net = Partial<Values<typeof NET.fields>>;

@@ -23,7 +23,7 @@ import {
   type Values,
   word,
 } from "../objects/record.js";
-import { needTasks } from "../tasks/task.js";
+import { needTasks, type Task } from "../tasks/task.js";
 import {
   AF_INET,
   AF_INET6,
@@ -162,7 +162,8 @@ export function listSockets(kernel: LinuxKernel, options: SocketOptions = {}): I
   return IoSequence.of(kernel.memory.scheduler, socketsRoutine, kernel, options);
 }
 
-interface Seen {
+/** Where a socket was found, and who has it. @internal */
+export interface Seen {
   readonly sources: Set<SocketSource>;
   readonly owners: SocketOwner[];
 }
@@ -175,25 +176,11 @@ function* socketsRoutine(
   const log = new DamageLog(options);
   const data = yield* kernelData(kernel);
   const tasks = yield* needTasks(data, options.pid, log.report);
-  const seen = new Map<bigint, Seen>();
-  const take = (source: SocketSource, socks: readonly bigint[]) => {
-    for (const sock of socks) {
-      const known = seen.get(sock);
-      if (known === undefined) seen.set(sock, { sources: new Set([source]), owners: [] });
-      else known.sources.add(source);
-    }
-  };
   if (options.pid === undefined && (yield* listsFunctionsOnly(data))) {
     const more = "no symbol leads to them: those that no process has open are missing (--symbols FILE)";
     log.report(damage("the tables of sockets", 0n, "invalid", 0, more));
   }
-  yield* socketsInTables(data, take, log.report);
-  for (const { sock, owners } of yield* openSockets(data, tasks, log.report)) {
-    if (sock === 0n) continue;
-    take("files", [sock]);
-    const known = seen.get(sock) as Seen;
-    for (const owner of owners) known.owners.push(owner);
-  }
+  const seen = yield* seenSockets(data, tasks, log.report);
   if (options.pid !== undefined) {
     for (const [sock, { owners }] of [...seen]) if (owners.length === 0) seen.delete(sock);
   }
@@ -201,8 +188,47 @@ function* socketsRoutine(
   log.end();
 }
 
-/** Reads all of them, a kind of structure at a time. */
-function* readSockets(
+/** Which tables were looked at, and could be read to their end. @internal */
+export interface TablesRead {
+  /** Is told of each that was looked at. */
+  visited(source: SocketSource): void;
+  /** Is told of each that could not be read to its end; `undefined` for what may be any. */
+  torn(source: SocketSource | undefined): void;
+}
+
+/** Every socket that a table has, or that one of these processes has open, by its address. @internal */
+export function* seenSockets(
+  data: KernelData,
+  tasks: readonly Task[],
+  report: OnDamage,
+  read?: TablesRead,
+): Routine<Map<bigint, Seen>> {
+  const seen = new Map<bigint, Seen>();
+  const take = (source: SocketSource, socks: readonly bigint[]) => {
+    read?.visited(source);
+    for (const sock of socks) {
+      const known = seen.get(sock);
+      if (known === undefined) seen.set(sock, { sources: new Set([source]), owners: [] });
+      else known.sources.add(source);
+    }
+  };
+  yield* socketsInTables(data, take, report, (source) => read?.torn(source));
+  const open = yield* openSockets(data, tasks, (found) => {
+    read?.torn("files");
+    report(found);
+  });
+  read?.visited("files");
+  for (const { sock, owners } of open) {
+    if (sock === 0n) continue;
+    take("files", [sock]);
+    const known = seen.get(sock) as Seen;
+    for (const owner of owners) known.owners.push(owner);
+  }
+  return seen;
+}
+
+/** Reads all of them, a kind of structure at a time. @internal */
+export function* readSockets(
   data: KernelData,
   seen: ReadonlyMap<bigint, Seen>,
   report: OnDamage,

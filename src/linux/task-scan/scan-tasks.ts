@@ -6,18 +6,17 @@
  * is on the lists).
  */
 import { type ByteRange, IoSequence, type Routine, type Sink } from "../../io/index.js";
-import { PhysicalMemory } from "../../memory/physical-memory.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
 import { DamageLog, type DamageOptions, damage, type OnDamage, once } from "../objects/damage.js";
 import { attempt } from "../owners/attempt.js";
-import { findPageArray } from "../pages/index.js";
 import { type PerCpu, perCpuAreas } from "../per-cpu.js";
+import { findCandidates, MAX_CANDIDATES } from "../scan/find-candidates.js";
+import { type ObjectHome, objectHomes } from "../scan/object-homes.js";
+import { linearOffset, presentRanges } from "../scan/scanned-memory.js";
 import { readCaches } from "../slab/slab-caches.js";
 import { readTasksAt, type Task } from "../tasks/task.js";
-import { findCandidates, MAX_CANDIDATES } from "./find-candidates.js";
 import { type Weighed, weigh } from "./task-evidence.js";
-import { type TaskHome, taskHomes } from "./task-homes.js";
 import { taskPlaces } from "./task-layout.js";
 import {
   type GlobalLists,
@@ -93,12 +92,13 @@ function* scanRoutine(
   const report = once(log.report);
   const data = yield* kernelData(kernel);
   const global = yield* globalLists(data, report);
-  const linear = yield* linearOffset(data, global, report);
+  const listed = [...global.tasks.members, ...(global.numbers?.members ?? [])];
+  const linear = yield* linearOffset(data, listed, "task", report);
   const places = taskPlaces(data, kernelBase(global.init));
   const ranges = options.ranges ?? (yield* presentRanges(data, report));
   const step = yield* taskAlignment(data);
   const { physical } = kernel.memory;
-  const pass = yield* findCandidates(physical, ranges, places, step, options.onProgress);
+  const pass = yield* findCandidates(physical, ranges, places.shape, step, options.onProgress);
   if (pass.stopped !== undefined) {
     const more = `more than ${MAX_CANDIDATES} places look like tasks; the rest of memory was not looked at`;
     report(damage("physical memory", BigInt(pass.stopped), "too long", 0, more));
@@ -106,9 +106,9 @@ function* scanRoutine(
   const known = new Set([global.init, ...global.tasks.members, ...(global.numbers?.members ?? [])]);
   const weighed = yield* weigh(data, pass.found, places, linear, known);
   const cpus = yield* attempt("the CPUs", report, perCpuAreas(data, report));
-  const homes = yield* taskHomes(data, weighed, cpus, linear, report);
+  const homes = yield* objectHomes(data, weighed, cpus, linear, report);
   const judge = yield* Judge.make(data, global, weighed, homes, cpus, report);
-  const shown = weighed.map((each, i) => judge.of(each, homes[i] as TaskHome));
+  const shown = weighed.map((each, i) => judge.of(each, homes[i] as ObjectHome));
   const found = new Set(weighed.map(({ address }) => address));
   const others = [...known].filter((address) => address !== global.init && !found.has(address));
   yield* emitAll(sink, data, weighed, shown, others, global, report);
@@ -188,19 +188,19 @@ class Judge {
     data: KernelData,
     global: GlobalLists,
     weighed: readonly Weighed[],
-    homes: readonly TaskHome[],
+    homes: readonly ObjectHome[],
     cpus: PerCpu | undefined,
     report: OnDamage,
   ): Routine<Judge> {
     const places = listPlaces(data);
-    const alive = weighed.filter((each, i) => isInUse(each, homes[i] as TaskHome));
+    const alive = weighed.filter((each, i) => isInUse(each, homes[i] as ObjectHome));
     // (The lists of one that has ended lead nowhere, and that is no damage.)
     const sound = alive.filter((each) => !hasEnded(each));
     const own = yield* ownLists(data, places, sound, report);
     return new Judge(global, places, own, yield* queuedTasks(data, cpus, report));
   }
 
-  of(task: Weighed, home: TaskHome): Told {
+  of(task: Weighed, home: ObjectHome): Told {
     const { address, physical, evidence, against } = task;
     const rest = { physical, cache: home.cache, evidence, against };
     const inUse = isInUse(task, home);
@@ -246,20 +246,10 @@ function hasEnded({ fields }: Weighed): boolean {
 }
 
 /** Whether the memory is a task's now, as far as that can be told. */
-function isInUse({ isOwn }: Weighed, { kind, isFree }: TaskHome): boolean {
+function isInUse({ isOwn }: Weighed, { kind, isFree }: ObjectHome): boolean {
   if (isFree === true || isOwn === false) return false;
   // A structure that leads to itself in memory that is in use is one, wherever that is.
   return kind === "slab" || kind === "image" || kind === "unknown" || isOwn === true;
-}
-
-/** Virtual less physical address of tasks, which are in the linear map; of any that is not in the image. */
-function* linearOffset(data: KernelData, { tasks, numbers }: GlobalLists, report: OnDamage): Routine<bigint> {
-  for (const address of [...tasks.members, ...(numbers?.members ?? [])]) {
-    const found = yield* data.memory.translate(address);
-    if ("physical" in found) return address - BigInt(found.physical as number);
-  }
-  report(damage("the linear map", 0n, "invalid", 0, "no listed task tells where it is"));
-  return 0n;
 }
 
 /** The first address that can be the kernel's, where pointers have 32 bits: PAGE_OFFSET is a multiple of 2^30, or not far above one. */
@@ -281,14 +271,3 @@ function* taskAlignment(data: KernelData): Routine<number> {
 }
 
 const CACHE_LINE = 64;
-
-/** Physical memory that is there; where nothing tells, that of which the kernel has page structures. */
-function* presentRanges(data: KernelData, report: OnDamage): Routine<ByteRange[]> {
-  const { physical } = data.kernel.memory;
-  if (physical instanceof PhysicalMemory) {
-    return [...physical.map.ranges()].filter(({ state }) => state === "present");
-  }
-  const array = yield* findPageArray(data, report);
-  const size = array.pageSize;
-  return array.frames.map(({ start, end }) => ({ start: start * size, end: end * size }));
-}

@@ -7,10 +7,11 @@
 import type { Routine } from "../../io/index.js";
 import { decodeLatin1 } from "../../memory/text.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
-import { pointersIn } from "../objects/pointers.js";
 import { int, record, word } from "../objects/record.js";
+import type { Candidate } from "../scan/find-candidates.js";
+import { ownAddress } from "../scan/own-address.js";
+import { Verdict } from "../scan/verdict.js";
 import { readTime } from "../time/clock.js";
-import type { Candidate } from "./find-candidates.js";
 import { SCANNED, type ScannedFields, type TaskPlaces } from "./task-layout.js";
 import { MAX_PID } from "./task-shape.hot.js";
 
@@ -116,50 +117,6 @@ export function* weigh(
 
 /** Ticks may lag behind. */
 const SECOND = 1_000_000_000n;
-
-class Verdict {
-  readonly holds: string[] = [];
-  readonly against: string[] = [];
-  strongs = 0;
-
-  strong(holds: boolean | undefined, text: string): void {
-    if (holds === true) this.strongs++;
-    this.plain(holds, text);
-  }
-
-  plain(holds: boolean | undefined, text: string): void {
-    if (holds === true) this.holds.push(text);
-    else if (holds === false) this.against.push(text);
-  }
-}
-
-/**
- * The address that its empty lists say it has: they lead to themselves.
- *
- * @returns false if they say one where it is not; `undefined` if it has none.
- */
-function* ownAddress(
-  { memory }: KernelData,
-  bytes: Uint8Array,
-  rings: readonly number[],
-  physical: number,
-  mapped: bigint,
-): Routine<bigint | false | undefined> {
-  const size = memory.pointerSize;
-  const votes = new Map<bigint, number>();
-  for (const at of rings) {
-    const [next, previous] = pointersIn(memory, bytes.subarray(at, at + 2 * size));
-    if (next === undefined || next !== previous || next < BigInt(at)) continue;
-    const address = next - BigInt(at);
-    votes.set(address, (votes.get(address) ?? 0) + 1);
-  }
-  const best = [...votes].sort(([, a], [, b]) => b - a)[0];
-  // (One alone may be a list of one node.)
-  if (best === undefined || (best[1] < 2 && best[0] !== mapped)) return undefined;
-  if (best[0] === mapped) return mapped;
-  const found = yield* memory.translate(best[0]);
-  return "physical" in found && found.physical === physical ? best[0] : false;
-}
 
 function u32(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);

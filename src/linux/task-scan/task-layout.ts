@@ -5,9 +5,10 @@
  */
 import type { KernelData } from "../kernel-data.js";
 import { int, maybe, needStruct, raw, record, type Values, word } from "../objects/record.js";
+import type { CandidateShape } from "../scan/find-candidates.js";
 import { sizeOf } from "../types/c-type.js";
 import { findPlace } from "../types/member-path.js";
-import type { TaskShape } from "./task-shape.hot.js";
+import { findShapes, type TaskShape } from "./task-shape.hot.js";
 
 /** @internal */
 export const SCANNED = record("task_struct", {
@@ -68,9 +69,7 @@ const POINTERS = [
 
 /** Where everything is. @internal */
 export interface TaskPlaces {
-  readonly shape: TaskShape;
-  /** Bytes that are read of each. */
-  readonly span: number;
+  readonly shape: CandidateShape;
   /** Bytes from the beginning to lists that may be rings. */
   readonly rings: readonly number[];
 }
@@ -94,19 +93,21 @@ export function taskPlaces({ types, memory }: KernelData, base: bigint): TaskPla
     return offset + (name === "comm" ? COMM : 8);
   });
   const span = Math.min(Math.max(...ends, ...rings.map((offset) => offset + 16)), sizeOf(task));
+  const shape: TaskShape = {
+    pointers: Int32Array.from(POINTERS.flatMap((path) => word32(path, wide ? 1 : 0))),
+    low: wide ? -1 : 0,
+    // (Of 64 bits, all kernels' halves are within these.)
+    least: wide ? 0xff00_0000 : Number(base),
+    numbers: Int32Array.from([...word32("pid"), ...word32("tgid")]),
+    priorities: Int32Array.from([...word32("prio"), ...word32("static_prio"), ...word32("normal_prio")]),
+    start: (word32("start_time", 1)[0] ?? 0) as number,
+    comm: (word32("comm")[0] ?? 0) as number,
+  };
   return {
     shape: {
-      pointers: Int32Array.from(POINTERS.flatMap((path) => word32(path, wide ? 1 : 0))),
-      low: wide ? -1 : 0,
-      // (Of 64 bits, all kernels' halves are within these.)
-      least: wide ? 0xff00_0000 : Number(base),
-      numbers: Int32Array.from([...word32("pid"), ...word32("tgid")]),
-      priorities: Int32Array.from([...word32("prio"), ...word32("static_prio"), ...word32("normal_prio")]),
-      start: (word32("start_time", 1)[0] ?? 0) as number,
-      comm: (word32("comm")[0] ?? 0) as number,
-      length: Math.ceil(span / 4),
+      length: 4 * Math.ceil(span / 4),
+      find: (words, from, until, step, found) => findShapes(words, from, until, step, shape, found),
     },
-    span,
     rings,
   };
 }

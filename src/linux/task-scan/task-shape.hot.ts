@@ -16,8 +16,6 @@ export interface TaskShape {
   readonly start: number;
   /** First of the four words of its name. */
   readonly comm: number;
-  /** Words of the structure that are looked at, from its beginning. */
-  readonly length: number;
 }
 
 /** PID_MAX_LIMIT, include/linux/threads.h. */
@@ -31,7 +29,7 @@ const MAX_START = 1 << 26;
  * Adds to `found` the byte offsets of places that look like tasks.
  *
  * @param from  First place, in words.
- * @param until Places up to there (exclusive), in words; `shape.length` words must lie behind each.
+ * @param until Places up to there (exclusive), in words; a whole structure must lie behind each.
  * @param step  Words from one place to the next.
  */
 export function findShapes(

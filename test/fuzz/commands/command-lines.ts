@@ -30,6 +30,7 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   roots: [[]],
   symbols: [["*_list"], ["--pid", "98", "*time*"], ["--near", "init_task+8"]],
   ps: [["--tree"], ["--threads"], ["--scan"]],
+  sockets: [[], ["--scan"]],
   vmas: [[], ["--pid", "98"]],
   dump: [
     ["--pid", "98", "-o", "DIR/core", "--force"],
