@@ -2,6 +2,7 @@
 import { readArguments, type ScannedTask, scanTasks, type TaskStatus } from "../../src/linux/index.js";
 import type { KernelContext } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
+import { evidenceColumns, StatusCounts } from "./scanned.js";
 
 /** A task, and its command line if it lives. */
 interface Shown extends ScannedTask {
@@ -24,15 +25,9 @@ const COLUMNS: readonly ListColumn<Shown>[] = [
   { field: "root", type: "address", value: ({ root }) => (root === undefined ? undefined : BigInt(root)) },
   { field: "cache", value: ({ cache }) => cache ?? null },
   { field: "listedBy", type: "json", value: ({ listedBy }) => listedBy },
-  { field: "missedBy", type: "json", title: "MISSED BY", value: ({ missedBy }) => missedBy },
-  {
-    field: "evidence",
-    type: "json",
-    title: "EVIDENCE",
-    value: ({ evidence }) => evidence,
-    cell: evidenceText,
-  },
-  { field: "against", type: "json", value: ({ against }) => against },
+  ...evidenceColumns<Shown>(
+    ({ status, evidence }) => (status === "listed" && evidence.length > 0) || status === "idle",
+  ),
   { field: "comm", value: ({ comm }) => comm },
   { field: "name", title: "COMMAND", value: ({ name }) => name, cell: commandText },
   { field: "args", type: "json", value: ({ args }) => args ?? null },
@@ -43,10 +38,10 @@ export async function scanPs({ session, kernel, pid }: KernelContext): Promise<n
   const damage = new DamageSummary();
   const onProgress = (done: number, total: number) => session.progress("looking for tasks", done, total);
   const shown: Shown[] = [];
-  const counts = new Map<TaskStatus, number>();
+  const counts = new StatusCounts(ORDER);
   const known = new Map<bigint, readonly string[] | undefined>();
   for await (const task of scanTasks(kernel, { onDamage: damage.add, onProgress })) {
-    counts.set(task.status, (counts.get(task.status) ?? 0) + 1);
+    counts.add(task.status);
     if (pid !== undefined && task.pid !== pid && task.tgid !== pid) continue;
     const { mm = 0n } = task;
     const lives = task.status === "listed" || task.status === "hidden";
@@ -62,22 +57,11 @@ export async function scanPs({ session, kernel, pid }: KernelContext): Promise<n
     damage,
     pid === undefined ? "nothing in memory looks like a task" : `nothing in memory looks like task ${pid}`,
   );
-  const told = [...counts].sort(([a], [b]) => ORDER.indexOf(a) - ORDER.indexOf(b));
-  const hidden = counts.get("hidden") ?? 0;
-  session.warn(
-    `${told.map(([name, count]) => `${count} ${name}`).join(", ")}${hidden === 0 ? "; none is hidden" : ""}`,
-  );
+  counts.report(session);
   return status;
 }
 
 const ORDER: readonly TaskStatus[] = ["listed", "hidden", "idle", "new", "exited", "freed", "copy"];
-
-/** What is as it should be is counted; else all of it is told. */
-function evidenceText({ status, evidence, against }: ScannedTask): string {
-  const count = `${evidence.length} of ${evidence.length + against.length}`;
-  const isUsual = (status === "listed" && evidence.length > 0) || status === "idle";
-  return isUsual ? count : `${count}: ${[...evidence, ...against.map((each) => `not: ${each}`)].join(", ")}`;
-}
 
 function commandText({ args, name }: Shown): string {
   return args === undefined || args.length === 0 ? `[${name ?? "?"}]` : args.join(" ");

@@ -2,6 +2,7 @@
 import { type ScannedSocket, type SocketStatus, scanSockets } from "../../src/linux/index.js";
 import type { KernelContext } from "./command.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
+import { evidenceColumns, StatusCounts } from "./scanned.js";
 import { COLUMNS } from "./sockets.js";
 
 /** What the table leaves out of a socket's own columns, for those of the scan. */
@@ -17,15 +18,9 @@ const columns = (): readonly ListColumn<ScannedSocket>[] => [
   { field: "prot", value: ({ prot }) => prot },
   { field: "references", type: "integer", value: ({ references }) => references },
   { field: "cache", value: ({ cache }) => cache ?? null },
-  { field: "missedBy", type: "json", title: "MISSED BY", value: ({ missedBy }) => missedBy },
-  {
-    field: "evidence",
-    type: "json",
-    title: "EVIDENCE",
-    value: ({ evidence }) => evidence,
-    cell: evidenceText,
-  },
-  { field: "against", type: "json", value: ({ against }) => against },
+  ...evidenceColumns<ScannedSocket>(
+    ({ status, evidence, missedBy }) => status === "listed" && evidence.length > 0 && missedBy.length === 0,
+  ),
 ];
 
 /** Shows every socket that the memory has. */
@@ -33,28 +28,16 @@ export async function scannedSockets({ session, kernel, pid }: KernelContext): P
   const damage = new DamageSummary();
   const onProgress = (done: number, total: number) => session.progress("looking for sockets", done, total);
   const shown: ScannedSocket[] = [];
-  const counts = new Map<SocketStatus, number>();
+  const counts = new StatusCounts(ORDER);
   for await (const socket of scanSockets(kernel, { onDamage: damage.add, onProgress })) {
-    counts.set(socket.status, (counts.get(socket.status) ?? 0) + 1);
+    counts.add(socket.status);
     if (pid === undefined || socket.owners.some((owner) => owner.pid === pid)) shown.push(socket);
   }
   const none =
     pid === undefined ? "nothing in memory looks like a socket" : `process ${pid} has no socket open`;
   const status = await showList(session, shown, columns(), damage, none);
-  const told = [...counts].sort(([a], [b]) => ORDER.indexOf(a) - ORDER.indexOf(b));
-  const hidden = counts.get("hidden") ?? 0;
-  if (told.length > 0) {
-    const text = told.map(([name, count]) => `${count} ${name}`).join(", ");
-    session.warn(`${text}${hidden === 0 ? "; none is hidden" : ""}`);
-  }
+  counts.report(session);
   return status;
 }
 
 const ORDER: readonly SocketStatus[] = ["listed", "hidden", "kernel", "closed", "unsure", "freed", "copy"];
-
-/** What is as it should be is counted; else all of it is told. */
-function evidenceText({ status, evidence, against, missedBy }: ScannedSocket): string {
-  const count = `${evidence.length} of ${evidence.length + against.length}`;
-  const isUsual = status === "listed" && evidence.length > 0 && missedBy.length === 0;
-  return isUsual ? count : `${count}: ${[...evidence, ...against.map((each) => `not: ${each}`)].join(", ")}`;
-}

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Machine, open } from "../../connectors/index.js";
 import { bootInjected, type InjectedGuest } from "../../fixtures/vm/injected.mjs";
 import { type Linux, type ScannedTask, type SuspiciousMemory, scanTasks } from "../../src/linux/index.js";
+import { rowsOf } from "../support/vm-rows.js";
 
 const hex = (value: bigint | undefined) => `0x${value?.toString(16)}`;
 
@@ -27,11 +28,7 @@ describe("a guest with injected code and ended processes", () => {
   });
 
   /** Lines of a section that the guest printed, by their fields. */
-  const rows = (name: string) =>
-    (guest.texts.get(name) ?? "")
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => line.split("\t"));
+  const rows = (name: string) => rowsOf(guest.texts, name);
   const made = (kind: string) => {
     const [, start] = rows("made").find(([name]) => name === kind) as string[];
     return found.find((each) => hex(each.start) === start);

@@ -4,6 +4,7 @@ import { type Machine, open } from "../../connectors/index.js";
 import { bootPerf, type PerfGuest } from "../../fixtures/vm/perf.mjs";
 import { listPerfEvents, type PerfEvent } from "../../src/linux/index.js";
 import { jsonLines, memtool } from "../support/cli.js";
+import { rowsOf } from "../support/vm-rows.js";
 
 describe.each(["amd64", "amd64-612"] as const)("perf events of a guest: %s", (kind) => {
   let guest: PerfGuest;
@@ -22,11 +23,7 @@ describe.each(["amd64", "amd64-612"] as const)("perf events of a guest: %s", (ki
   });
 
   /** Lines of a section that the guest printed, by their fields. */
-  const rows = (name: string) =>
-    (guest.texts.get(name) ?? "")
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => line.split("\t"));
+  const rows = (name: string) => rowsOf(guest.texts, name);
   const idOf = (name: string) => Number(rows("events").find((row) => row[0] === name)?.[1]);
   const made = (name: string) => events.find(({ id }) => id === idOf(name)) as PerfEvent;
   const heir = () => Number(guest.texts.get("heir"));
