@@ -3,7 +3,9 @@
  *
  * Facts: elf(5), core(5); fs/binfmt_elf.c (`elf_core_dump`); include/linux/sched.h (PF_IO_WORKER).
  */
+
 import { type Fault, Io, IoSequence, MemtoolError, type Routine, type Sink } from "../../io/index.js";
+import { encodeUtf8 } from "../../memory/text.js";
 import { type Cpu, listCpus } from "../cpus/cpu.js";
 import type { CpuRegisters } from "../cpus/cpu-states.js";
 import type { LinuxKernel } from "../kernel.js";
@@ -231,6 +233,7 @@ function* readParts(
         ? []
         : [{ start, end, path, offset: BigInt.asUintN(64, pageOffset * BigInt(pageSize)) }],
     ),
+    abi.word,
     report,
   );
   const notes = coreNotes({ abi, leader, process: facts, threads: noted, files, pageSize });
@@ -258,12 +261,11 @@ function* readParts(
 /** The kernel's own cores have no NT_FILE beyond this (fs/binfmt_elf.c, MAX_FILE_NOTE_SIZE). */
 const MAX_FILES_BYTES = 4 << 20;
 
-/** As many mapped files as a note may name. */
-function fitting(files: readonly MappedFile[], report: OnDamage): readonly MappedFile[] {
-  let size = 0;
+/** As many mapped files as a note may name: the first ones. What is left out is told. @internal */
+export function fitting(files: readonly MappedFile[], word: 4 | 8, report: OnDamage): readonly MappedFile[] {
+  let size = 2 * word;
   const count = files.findIndex(({ path }) => {
-    // (Characters of a path take 3 bytes at most: pairs of surrogates 4.)
-    size += 3 * 8 + 3 * path.length + 1;
+    size += 3 * word + encodeUtf8(path).length + 1;
     return size > MAX_FILES_BYTES;
   });
   if (count < 0) return files;

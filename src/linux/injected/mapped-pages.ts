@@ -1,5 +1,5 @@
 /** The pages that a process's page tables map, in the ranges that it has, and what these pages are. */
-import type { Routine } from "../../io/index.js";
+import { type Fault, faultState, type Routine } from "../../io/index.js";
 import {
   firstPage,
   kindOfRow,
@@ -26,11 +26,12 @@ export interface PageRun {
 /** Runs of one process that are kept: page tables that share tables map one page as often as they like. */
 const MAX_RUNS = 1 << 20;
 
-/** The mapped runs of the lower half, which is a process's. @internal */
+/** The mapped runs of the lower half, which is a process's. That a part of the tables can't be told of is told, once. @internal */
 export function* mappedRuns(memory: VirtualMemory, what: string, report: OnDamage): Routine<PageRun[]> {
   const half = 1n << BigInt(memory.mmu.splits.reduce((sum, bits) => sum + bits) - 1);
   const runs: PageRun[] = [];
   const end = memory.pointerSize === 4 ? 1n << 32n : half;
+  let isTold = false;
   const cursor = memory.runBatches({ start: 0n, end }).cursor();
   try {
     for (;;) {
@@ -38,8 +39,15 @@ export function* mappedRuns(memory: VirtualMemory, what: string, report: OnDamag
       if (next.done === true) return runs;
       const columns = next.value;
       for (let row = 0; row < columns.length; row++) {
-        if (kindOfRow(columns, row) !== MAPPED) continue;
         const page = firstPage(columns, row);
+        if (kindOfRow(columns, row) !== MAPPED) {
+          const fault = columns.faults[row] as Fault;
+          if (!isTold && isUntold(fault)) {
+            isTold = true;
+            report(damage(what, pageAddress(page), "unreadable", fault));
+          }
+          continue;
+        }
         runs.push({
           start: pageAddress(page),
           end: pageAddress(page + pageCount(columns, row)),
@@ -54,6 +62,12 @@ export function* mappedRuns(memory: VirtualMemory, what: string, report: OnDamag
   } finally {
     yield* cursor.end();
   }
+}
+
+/** Whether what lies there is not known, rather than known to be elsewhere. */
+function isUntold(fault: Fault): boolean {
+  const state = faultState(fault);
+  return state === "malformed" || state === "table-missing";
 }
 
 /** The parts of runs that lie in a range, ascending. Runs are ascending. @internal */

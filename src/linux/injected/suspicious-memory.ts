@@ -342,14 +342,15 @@ function isNarrow({ mmRaw }: Task): boolean {
 
 /** Pages that may be executed and are in no range. */
 function strays(runs: readonly PageRun[], ranges: readonly NamedVma[]): Suspect[] {
-  const found: Suspect[] = [];
+  const found: (Suspect & { end: bigint; readonly runs: PageRun[] })[] = [];
   const add = (run: PageRun, start: bigint, end: bigint) => {
     if (start >= end) return;
     const part = { ...run, start, end, physical: run.physical + Number(start - run.start) };
     const last = found.at(-1);
     const rights = `r${(run.rights & WRITABLE) === 0 ? "-" : "w"}x-`;
     if (last !== undefined && last.end === start && last.rights === rights) {
-      found[found.length - 1] = { ...last, end, runs: [...last.runs, part] };
+      last.end = end;
+      last.runs.push(part);
       return;
     }
     const kinds: SuspicionKind[] = ["no range"];
