@@ -18,6 +18,7 @@ import { EBPF } from "./ebpf.js";
 import { ELFS } from "./elfs.js";
 import { ENV } from "./env.js";
 import { FILES } from "./files.js";
+import { FRAMEBUFFERS } from "./framebuffers.js";
 import { INTERFACES } from "./interfaces.js";
 import { IOMEM } from "./iomem.js";
 import { IRQS } from "./irqs.js";
@@ -79,6 +80,7 @@ export const KERNEL_COMMANDS: readonly KernelCommand[] = [
   BANNER,
   CONFIG,
   TTY,
+  FRAMEBUFFERS,
   TYPES,
   ISF,
 ];

@@ -79,6 +79,8 @@ export type { FileHolder } from "./files/file-holders.js";
 export { type FindKernelOptions, findKernel, KernelNotFoundError } from "./find/find-kernel.js";
 export { KERNEL_MAP } from "./find/image.js";
 export { parseVmcoreinfo, type Vmcoreinfo } from "./find/vmcoreinfo.js";
+export { type ColourBits, type Framebuffer, listFramebuffers } from "./graphics/framebuffer.js";
+export { framebufferLines, type PictureLine } from "./graphics/picture.js";
 export type { ModifiedPage } from "./injected/modified-pages.js";
 export {
   type SuspicionKind,

@@ -41,6 +41,7 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   owners: [["0x32af000", "0x5746000", "--length", "0x20000"]],
   types: [["task_struct"]],
   isf: [["-o", "DIR/isf.json", "--force"]],
+  framebuffers: [[], ["--extract", "DIR/screens"]],
   check: [[], ["--all"]],
 };
 
