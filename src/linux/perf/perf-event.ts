@@ -8,7 +8,7 @@ import { IoSequence, type Routine, type Sink } from "../../io/index.js";
 import type { FileHolder } from "../files/file-holders.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
-import { type CodeOwner, CodeOwners } from "../modules/code-owner.js";
+import { CodeOwners } from "../modules/code-owner.js";
 import { DamageLog, type DamageOptions, type OnDamage, once } from "../objects/damage.js";
 import { readEach } from "../objects/read-each.js";
 import { hasStruct, int, maybe, record, text, type Values, word } from "../objects/record.js";
@@ -111,7 +111,7 @@ export interface PerfEvent {
   /** The symbol of that, with an offset ("+0x10") if none begins there; `null` for nothing, `undefined` if none is near. */
   readonly handlerName: string | null | undefined;
   /** Whose code that is: a module's name, "bpf", `null` for the kernel's own or nothing; `undefined` if nobody that is listed owns it. */
-  readonly handlerOwner: CodeOwner;
+  readonly handlerOwner: string | null | undefined;
   /** The BPF program that runs when it occurs. */
   readonly program: { readonly id: number | undefined; readonly name: string | undefined } | null | undefined;
   /** How it was found. */
