@@ -22,7 +22,7 @@ export function complete(
   linux: LinuxKernel | undefined,
   commands: Iterable<string>,
 ): Completion | undefined {
-  const command = /^\s*\.(\w*)$/.exec(line)?.[1];
+  const command = /^\s*\.([\w-]*)$/.exec(line)?.[1];
   if (command !== undefined) {
     const named = [...commands].filter((name) => name.startsWith(command)).sort();
     return [named.map((name) => `.${name}`), `.${command}`];

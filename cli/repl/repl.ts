@@ -165,7 +165,11 @@ class Repl {
           bad = true;
           continue;
         }
-        const [, name, rest] = /^\s*\.([a-z]\w*)\s*(.*)$/.exec(line.text) ?? [];
+        const [, name, rest] = /^\s*\.([a-z][\w-]*)\s*(.*)$/.exec(line.text) ?? [];
+        if (name === "break") {
+          text = "";
+          continue;
+        }
         if (text === "" && name !== undefined) {
           if (name === "exit") break reading;
           const fine = await this.#command(name, rest as string);

@@ -116,6 +116,14 @@ it.each([
   expect([out, err, status]).toEqual([shown, "memtool: Error: x\n", expected]);
 });
 
+it("takes commands with a hyphen in their name, and .break amid what is not complete", async () => {
+  const { out, err, status } = await repl(
+    ".perf-events\n.break\nfunction f() {\n.break\n6 * 7\n",
+    ...ON_DUMP,
+  );
+  expect([out, err, status]).toEqual(["42\n", "memtool: no perf events\n", 3]);
+});
+
 it("stacks have the lines that were typed, and none of what runs them", async () => {
   const { out } = await repl('const f = () => new Error("x")\nf()\n[1].map(f)[0]\n');
   expect(out).toBe(
@@ -200,10 +208,13 @@ describe("completion", () => {
   beforeAll(async () => {
     linux = await machine.linux();
   });
-  const of = (line: string): Completion | undefined => complete(line, linux, ["ps", "ptrace", "x"]);
+  const of = (line: string): Completion | undefined =>
+    complete(line, linux, ["perf-events", "ps", "ptrace", "x"]);
 
   it("of commands", () => {
-    expect(of(".p")).toEqual([[".ps", ".ptrace"], ".p"]);
+    expect(of(".ps")).toEqual([[".ps"], ".ps"]);
+    expect(of(".p")).toEqual([[".perf-events", ".ps", ".ptrace"], ".p"]);
+    expect(of(".perf-e")).toEqual([[".perf-events"], ".perf-e"]);
   });
 
   it.each(['linux.symbol("init_tas', ".sym init_tas", ".x init_tas", 'linux.object("init_tas'])(
