@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { addRowOptions, rowsOf } from "../rows/options.js";
 import { type SearchCommandOptions, searchWanted } from "../search/patterns.js";
-import { fromSymbol, needsKernel, type PlaceOptions } from "../search/place-options.js";
+import { checkTarget, fromSymbol, needsKernel, type PlaceOptions } from "../search/place-options.js";
 import { searchCommand } from "../search/search.js";
 import { type StringsCommandOptions, stringsCommand, stringsWanted } from "../search/strings.js";
 import { checkYara, type YaraCommandOptions, yaraCommand } from "../search/yara.js";
@@ -46,6 +46,7 @@ export function addSearch({ program, globals, session }: Registry): void {
     )
     .action((options: SearchCommandOptions) => {
       const { usesSymbols } = searchWanted(options);
+      checkTarget(options, globals());
       const isVirtual = usesSymbols || needsKernel(options, globals().pid);
       const purpose = isVirtual ? "virtual" : options.owners === false ? "coverage" : "memory";
       return session((opened) => searchCommand(opened, options), purpose, rowsOf(program, "search", options));
@@ -73,6 +74,7 @@ export function addStrings({ program, session, globals }: Registry): void {
     )
     .action((options: StringsCommandOptions) => {
       stringsWanted(options);
+      checkTarget(options, globals());
       const purpose = purposeOfPlaces(globals(), options, options.owners === true);
       return session(
         (opened) => stringsCommand(opened, options),
@@ -93,6 +95,7 @@ export function addYara({ program, session, globals }: Registry): void {
     .addHelpText("after", example(`yara rules.yar --all-processes -f ${FIXTURE}`))
     .action(async (files: string[], options: YaraCommandOptions) => {
       checkYara(options);
+      checkTarget(options, globals());
       const rows = rowsOf(program, "yara", options);
       const rules = await loadRules(files);
       const purpose = purposeOfPlaces(globals(), options, options.owners !== false);

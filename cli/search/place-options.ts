@@ -1,6 +1,7 @@
 /** Options that say where to look, and how far: those of `search`, `strings` and `yara`. */
 import { UsageError } from "../errors.js";
 import { parseAddress, parseSize } from "../parse.js";
+import type { GlobalOptions } from "../session.js";
 
 /** As the command line has them. */
 export interface PlaceOptions {
@@ -17,6 +18,12 @@ export function checkPlaces({ from, length, allProcesses }: PlaceOptions): void 
     throw new UsageError("--all-processes searches all of each process: leave out --from");
   if (length !== undefined) parseSize(length);
   if (from !== undefined) parseAddress(from);
+}
+
+/** @throws {UsageError} where the options of the target choose one space, and every process's is to be searched. */
+export function checkTarget({ allProcesses }: PlaceOptions, { pid, physical, root }: GlobalOptions): void {
+  if (allProcesses === true && (pid !== undefined || physical === true || root !== undefined))
+    throw new UsageError("--all-processes searches every process: leave out --pid, --root and --physical");
 }
 
 /** Hits that are shown at most. @throws {UsageError} */

@@ -47,8 +47,6 @@ export async function* placesOf(
 ): AsyncGenerator<Place> {
   const { machine, space, pid } = session;
   if (options.allProcesses === true) {
-    if (pid !== undefined || session.options.physical === true || session.options.root !== undefined)
-      throw new UsageError("--all-processes searches every process: leave out --pid, --root and --physical");
     yield* everyProcess(await machine.linux(), onDamage);
     return;
   }

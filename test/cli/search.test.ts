@@ -212,3 +212,15 @@ test("a bar is drawn where it is known how far there is to go", () => {
   barOf(session, { ...place, end: 8192 }, "searching")(4096n);
   expect(drawn).toEqual([["searching", 4096n, 8192]]);
 });
+
+test.each([["search", "--text", "a"], ["strings"]])(
+  "%s of every process and of one is refused before the target is opened",
+  async (...command) => {
+    for (const choice of [["--pid", "1"], ["--physical"], ["--root", "0x1000"]]) {
+      const args = [...command, "--all-processes", ...choice, "-f", join(folder, "none.kdump")];
+      const { out, err, status } = await memtool(args);
+      expect([out, status]).toEqual(["", 2]);
+      expect(err).toContain("leave out --pid, --root and --physical");
+    }
+  },
+);
