@@ -1,8 +1,8 @@
-import { ExtractError, ExtractFolder } from "../../connectors/extract-folder.js";
+import { ExtractFolder } from "../../connectors/extract-folder.js";
 import { type Framebuffer, listFramebuffers } from "../../src/linux/index.js";
 import { EXIT, statusOf, UsageError } from "../errors.js";
 import type { KernelCommand, KernelContext } from "./command.js";
-import { isOverLimit, limitText, MAX_BYTES_OPTION, maxBytesOf } from "./extract-limit.js";
+import { MAX_BYTES_OPTION, maxBytesOf } from "./extract-limit.js";
 import { exact } from "./files.js";
 import { type WrittenPicture, writePicture } from "./framebuffer-files.js";
 import { DamageSummary, type ListColumn, showList } from "./listing.js";
@@ -42,6 +42,7 @@ const WRITTEN: readonly ListColumn<Shown>[] = [
   ...COLUMNS.map((column) => column as ListColumn<Shown>),
   { field: "file", title: "FILE", value: ({ file }) => file ?? null },
   { field: "missing", type: "integer", title: "MISSING", right: true, value: ({ missing }) => missing },
+  { field: "error", value: ({ why }) => why ?? null },
 ];
 
 /** `memtool framebuffers`. */
@@ -73,16 +74,11 @@ async function extract({ session, kernel, options }: KernelContext, path: string
   let holes = 0;
   async function* written(): AsyncGenerator<Shown> {
     for await (const framebuffer of listFramebuffers(kernel, { onDamage: damage.add })) {
-      try {
-        const picture = await writePicture(kernel, framebuffer, folder);
-        if (picture.why !== undefined) told.push(picture.why);
-        else if (picture.missing > 0) holes++;
-        yield { ...framebuffer, ...picture };
-      } catch (error) {
-        if (!(error instanceof ExtractError) || error.code === "NO_SPACE") throw error;
-        told.push(isOverLimit(error) ? limitText(error) : error.message);
-        if (isOverLimit(error)) return;
-      }
+      const picture = await writePicture(kernel, framebuffer, folder);
+      if (picture.why !== undefined) told.push(picture.why);
+      else if (picture.missing > 0) holes++;
+      yield { ...framebuffer, ...picture };
+      if (picture.isLast) return;
     }
   }
   const status = await showList(session, written(), WRITTEN, damage, "no framebuffers");

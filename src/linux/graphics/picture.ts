@@ -16,8 +16,8 @@ export interface PictureLine {
   readonly missing: number;
 }
 
-/** Pixels of a line: wider screens are not believed. */
-const MAX_WIDTH = 1 << 15;
+/** Pixels of a line, and lines: larger screens are not believed. */
+const MAX_SIDE = 1 << 15;
 /** Pixels of a picture: a screen of 8K has 2^25. */
 const MAX_PIXELS = 1 << 26;
 /** Bytes that are read at once. */
@@ -148,7 +148,8 @@ function shapeOf(framebuffer: Framebuffer): Shape {
   for (const { offset, length } of colours) {
     if (offset + length > bitsPerPixel) throw fail("its colours have more bits than its pixels");
   }
-  const isSane = width > 0 && height > 0 && width <= MAX_WIDTH && width * height <= MAX_PIXELS;
+  const isSane =
+    width > 0 && height > 0 && Math.max(width, height) <= MAX_SIDE && width * height <= MAX_PIXELS;
   if (!isSane) throw fail(`${width} by ${height} pixels can't be`);
   if (lineLength < (left + width) * bytes) throw fail(`lines of ${lineLength} bytes are too short`);
   const first = top * lineLength + left * bytes;

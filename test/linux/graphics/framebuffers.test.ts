@@ -157,7 +157,7 @@ describe("framebuffers", () => {
   it("are written as a picture of the part that is shown", async () => {
     const { patched, first } = await register();
     const written = await writePicture(patched.kernel, first, new ExtractFolder(folder));
-    expect(written).toEqual({ file: "fb0.png", missing: 0, why: undefined });
+    expect(written).toEqual({ file: "fb0.png", missing: 0, why: undefined, isLast: false });
     const { width, height, lines } = decode(readFileSync(join(folder, "fb0.png")));
     expect([width, height]).toEqual([60, 40]);
     expect(lines).toEqual(whole());
@@ -209,12 +209,18 @@ describe("framebuffers", () => {
       file: undefined,
       missing: 2400,
       why: "framebuffer 0: its memory is not in the dump",
+      isLast: false,
     });
     expect(readdirSync(folder)).toEqual([]);
   });
 
   it.each([
     ["more pixels than any screen has", { "var.xres": 0xffff_ffff }, /4294967295 by 40 pixels can't be/],
+    [
+      "more lines than any screen has",
+      { "var.xres": 1, "var.yres": 1 << 25, "fix.line_length": 12, "fix.smem_len": 0xffff_ffff },
+      /1 by 33554432 pixels can't be/,
+    ],
     ["more lines than its memory has", { "var.yres": 60 }, /larger than its memory of 12288 bytes/],
     [
       "lines that are shorter than what they show",
@@ -232,13 +238,18 @@ describe("framebuffers", () => {
   ])("with %s make no file, and it is said why", async (_, fields, why) => {
     const { patched, first } = await register({ fields });
     const written = await writePicture(patched.kernel, first, new ExtractFolder(folder));
-    expect(written).toEqual({ file: undefined, missing: 0, why: expect.stringMatching(why) });
+    expect(written).toEqual({ file: undefined, missing: 0, why: expect.stringMatching(why), isLast: false });
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  it("write no more than the folder takes", async () => {
+  it("write no more than the folder takes, and the one that is cut says so", async () => {
     const { patched, first } = await register();
     const small = new ExtractFolder(folder, 4096 + 100);
-    await expect(writePicture(patched.kernel, first, small)).rejects.toMatchObject({ code: "LIMIT" });
+    expect(await writePicture(patched.kernel, first, small)).toEqual({
+      file: "fb0.png",
+      missing: 0,
+      why: expect.stringContaining("no more than 4196 bytes"),
+      isLast: true,
+    });
   });
 });
