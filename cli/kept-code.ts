@@ -23,7 +23,8 @@ const SUFFIX = ".code";
 export function runKept(path: string, folder: string, require: NodeJS.Require): void {
   const { bytes, text } = readWrapped(path);
   const { version, arch } = process;
-  const file = join(folder, `${version}-${arch}-${crc32(bytes).toString(16)}${SUFFIX}`);
+  // (Code has the name of its file in it, which stacks show: another copy of the same module has its own.)
+  const file = join(folder, `${version}-${arch}-${crc32(path, crc32(bytes)).toString(16)}${SUFFIX}`);
   const kept = readCode(file);
   const script = new Script(text, { filename: path, ...(kept === undefined ? {} : { cachedData: kept }) });
   if (kept === undefined || script.cachedDataRejected === true) {

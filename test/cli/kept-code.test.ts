@@ -16,6 +16,7 @@ import * as module from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { runKept } from "../../cli/kept-code.js";
 import { memtool } from "../support/cli.js";
 
 /** Node 22.1 and later keep code themselves. */
@@ -31,7 +32,30 @@ const version = async (cache: string) => {
 };
 const fine = [0, expect.stringMatching(/^\d+\.\d+\.\d+\n$/), ""];
 
+/** Runs a module with what is kept, and keeps its code as the end of the process does. */
+function runAndKeep(path: string, folder: string): void {
+  const before = process.listeners("exit");
+  runKept(path, folder, module.createRequire(path));
+  for (const each of process.listeners("exit").filter((listener) => !before.includes(listener))) {
+    each(0);
+    process.off("exit", each);
+  }
+}
+
 describe("code that is kept", () => {
+  it("names its own file in stacks, also where another copy of it was kept before", () => {
+    const cache = newCache();
+    const place = globalThis as { keptStack?: () => string | undefined };
+    for (const copy of ["one", "other", "one"]) {
+      const path = join(work, `${copy}.cjs`);
+      writeFileSync(path, "globalThis.keptStack = () => new Error().stack;");
+      runAndKeep(path, cache);
+      expect(place.keptStack?.(), copy).toContain(path);
+    }
+    expect(readdirSync(cache)).toHaveLength(2);
+    delete place.keptStack;
+  });
+
   it("loads optional packages, as code does that is not: ffi-rs, which tells holes of a file", async () => {
     const sparse = join(work, "sparse.raw");
     writeFileSync(sparse, "memory");
