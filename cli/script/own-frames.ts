@@ -1,4 +1,5 @@
 /** Stacks of errors without what runs scripts: who wrote one sees the lines of it. */
+import { fileURLToPath } from "node:url";
 
 /** Frames that are captured, so that a script's are among them behind those of the library; and those that are shown. */
 const CAPTURED = 100;
@@ -24,7 +25,8 @@ export function theirFrames<T extends Pick<NodeJS.CallSite, "getFileName">>(
   frames: readonly T[],
   folder: string,
 ): T[] {
-  const path = folder.replace(/^file:\/\//, "");
+  // (Frames of CommonJS have paths, those of ES modules URLs.)
+  const path = fileURLToPath(folder);
   const found: T[] = [];
   let isOwn = false;
   for (const frame of frames) {
