@@ -57,7 +57,7 @@ export async function scanPs({ session, kernel, pid }: KernelContext): Promise<n
     damage,
     pid === undefined ? "nothing in memory looks like a task" : `nothing in memory looks like task ${pid}`,
   );
-  counts.report(session);
+  counts.report(session, damage.count === 0);
   return status;
 }
 

@@ -47,11 +47,14 @@ export class StatusCounts<S extends string> {
     this.#counts.set(status, (this.#counts.get(status) ?? 0) + 1);
   }
 
-  /** Says it on standard error, if there is anything. */
-  report(session: Session): void {
+  /** Says it on standard error, if there is anything. @param isWhole Whether everything could be read that tells what is hidden. */
+  report(session: Session, isWhole: boolean): void {
     const told = [...this.#counts].filter(([, count]) => count > 0);
     if (told.length === 0) return;
     const text = told.map(([status, count]) => `${count} ${status}`).join(", ");
-    session.warn(`${text}${told.some(([status]) => status === "hidden") ? "" : "; none is hidden"}`);
+    const none = isWhole
+      ? "; none is hidden"
+      : "; none is known to be hidden, but not everything could be read";
+    session.warn(`${text}${told.some(([status]) => status === "hidden") ? "" : none}`);
   }
 }

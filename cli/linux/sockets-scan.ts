@@ -36,7 +36,7 @@ export async function scannedSockets({ session, kernel, pid }: KernelContext): P
   const none =
     pid === undefined ? "nothing in memory looks like a socket" : `process ${pid} has no socket open`;
   const status = await showList(session, shown, columns(), damage, none);
-  counts.report(session);
+  counts.report(session, damage.count === 0);
   return status;
 }
 

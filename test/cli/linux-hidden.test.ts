@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Disassembler } from "../../cli/disassembly.js";
+import { StatusCounts } from "../../cli/linux/scanned.js";
+import type { Session } from "../../cli/session.js";
 import { jsonLines, memtool } from "../support/cli.js";
 import { ON_DUMP } from "../support/cli-dump.js";
 
@@ -24,6 +26,25 @@ describe("ps --scan", () => {
   it("is not for trees: that is a mistake before the dump is opened", async () => {
     const { err, status } = await memtool(["ps", "--scan", "--tree", "-f", "nowhere"]);
     expect([status, err]).toEqual([2, expect.stringContaining("leave out --tree")]);
+  });
+});
+
+describe("what a scan says at its end", () => {
+  const said = (statuses: readonly string[], isWhole: boolean) => {
+    const counts = new StatusCounts(["listed", "hidden", "freed"]);
+    for (const status of statuses) counts.add(status);
+    const told: string[] = [];
+    counts.report({ warn: (text: string) => told.push(text) } as unknown as Session, isWhole);
+    return told.join();
+  };
+
+  it.each([
+    [["freed", "listed", "listed"], true, "2 listed, 1 freed; none is hidden"],
+    [["listed"], false, "1 listed; none is known to be hidden, but not everything could be read"],
+    [["listed", "hidden"], false, "1 listed, 1 hidden"],
+    [[], true, ""],
+  ])("of %j, all read: %j", (statuses, isWhole, text) => {
+    expect(said(statuses, isWhole)).toBe(text);
   });
 });
 
