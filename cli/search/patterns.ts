@@ -49,6 +49,7 @@ export function searchWanted(options: SearchCommandOptions): SearchWanted {
   const most = limitOf(options);
   const around = context === undefined ? 0n : parseSize(context);
   if (around > MAX_CONTEXT) throw new UsageError(`--context ${context}: at most ${MAX_CONTEXT} bytes`);
+  checkUse(options);
   const pointers = (options.pointerTo ?? []).map(pointedTo);
   const bases = [
     ...pointers.flatMap(({ start, end }) => [start, end]),
@@ -60,6 +61,23 @@ export function searchWanted(options: SearchCommandOptions): SearchWanted {
     context: Number(around),
     usesSymbols: bases.some((each) => typeof each === "object" && typeof each.base === "string"),
   };
+}
+
+/** @throws {UsageError} for what would change nothing. */
+function checkUse({
+  align,
+  ignoreCase,
+  text,
+  utf16,
+  regex,
+  u32,
+  u64,
+  pointerTo,
+}: SearchCommandOptions): void {
+  if (align !== undefined && (u32 ?? u64 ?? pointerTo) === undefined)
+    throw new UsageError("--align is for --u32, --u64 and --pointer-to");
+  if (ignoreCase === true && (text ?? utf16 ?? regex) === undefined)
+    throw new UsageError("--ignore-case is for --text, --utf16 and --regex");
 }
 
 function plainPatterns(options: SearchCommandOptions): NamedPattern[] {
@@ -133,7 +151,12 @@ function pointedTo(name: string): PointedTo {
 
 function pointerPattern({ name, start, end }: PointedTo, options: SearchCommandOptions): NamedPattern {
   const align = alignOf(options);
-  checkPattern({ pointerTo: { start: 0, end: 1 }, align });
+  // (Without symbols, both ends are known before the target is opened.)
+  const first = withoutSymbol(start);
+  const last = typeof end === "bigint" ? (first === undefined ? first : first + end) : withoutSymbol(end);
+  const known =
+    first === undefined || last === undefined ? { start: 0, end: 1 } : { start: first, end: last };
+  checkPattern({ pointerTo: known, align });
   return {
     name: `pointer to ${name}`,
     async make(resolve) {
@@ -144,4 +167,9 @@ function pointerPattern({ name, start, end }: PointedTo, options: SearchCommandO
       return pattern;
     },
   };
+}
+
+/** The address; `undefined` where a symbol is part of it. */
+function withoutSymbol({ base, offset }: AddressExpression): bigint | undefined {
+  return typeof base === "string" ? undefined : base + offset;
 }

@@ -31,7 +31,7 @@ describe("ps --scan", () => {
 
 describe("what a scan says at its end", () => {
   const said = (statuses: readonly string[], isWhole: boolean) => {
-    const counts = new StatusCounts(["listed", "hidden", "freed"]);
+    const counts = new StatusCounts<string>(["listed", "hidden", "freed"]);
     for (const status of statuses) counts.add(status);
     const told: string[] = [];
     counts.report({ warn: (text: string) => told.push(text) } as unknown as Session, isWhole);

@@ -1,12 +1,16 @@
 /** `memtool search` on the dump that ships, against grep over its raw form, and against each process's memory read page by page. */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { beforeAll, describe, expect, it, test } from "vitest";
 import { UsageError } from "../../cli/errors.js";
+import { Output } from "../../cli/output.js";
+import { run } from "../../cli/program.js";
 import { searchWanted } from "../../cli/search/patterns.js";
 import { barOf, type Place } from "../../cli/search/places.js";
 import type { Session } from "../../cli/session.js";
+import { makeStyle } from "../../cli/style.js";
 import { type Machine, open } from "../../connectors/index.js";
 import type { VirtualMemory } from "../../src/paging/index.js";
 import { jsonLines, memtool } from "../support/cli.js";
@@ -200,6 +204,9 @@ test.each([
   ["every process from an address on", { text: ["a"], allProcesses: true, from: "0x1000" }],
   ["more context than some screens", { text: ["a"], context: "1M" }],
   ["half a byte", { hex: ["7f4"] }],
+  ["a range to point to that ends before it begins", { pointerTo: ["0x2000-0x1000"] }],
+  ["an alignment of text", { text: ["a"], align: "4" }],
+  ["the case of numbers", { u32: ["1"], ignoreCase: true }],
 ])("search refuses %s before the target is opened", (_, options) => {
   expect(() => searchWanted(options)).toThrow(UsageError);
 });
@@ -213,14 +220,25 @@ test("a bar is drawn where it is known how far there is to go", () => {
   expect(drawn).toEqual([["searching", 4096n, 8192]]);
 });
 
-test.each([["search", "--text", "a"], ["strings"]])(
-  "%s of every process and of one is refused before the target is opened",
-  async (...command) => {
-    for (const choice of [["--pid", "1"], ["--physical"], ["--root", "0x1000"]]) {
-      const args = [...command, "--all-processes", ...choice, "-f", join(folder, "none.kdump")];
-      const { out, err, status } = await memtool(args);
-      expect([out, status]).toEqual(["", 2]);
-      expect(err).toContain("leave out --pid, --root and --physical");
-    }
-  },
-);
+test("search takes an alignment of numbers beside text, and text beside numbers in any case", () => {
+  const options = { text: ["a"], u32: ["1"], pointerTo: ["0x1000-0x2000"], align: "4", ignoreCase: true };
+  expect(searchWanted(options).patterns).toHaveLength(3);
+});
+
+test.each([
+  ["search", ["--text", "a", "--pid", "1"]],
+  ["search", ["--text", "a", "--root", "0x1000"]],
+  ["strings", ["--physical"]],
+])("%s of every process and %j is refused before the target is opened", async (command, options) => {
+  const stream = new PassThrough({ encoding: "utf8" });
+  const environment = {
+    env: {},
+    stdin: stream,
+    out: new Output(stream),
+    stderr: stream,
+    style: makeStyle(false, false),
+  };
+  const status = await run([command, "--all-processes", ...options, "-f", "nowhere"], "0", environment);
+  expect(status).toBe(2);
+  expect(stream.read()).toContain("leave out --pid, --root and --physical");
+});
