@@ -6,6 +6,8 @@ import type { Place } from "./places.js";
 
 /** Hits whose owners are asked for together: each time takes a second, and a pass over all page tables. */
 const BATCH = 16_384;
+/** Characters of their texts that wait meanwhile: one has up to 64 Ki. */
+const BATCH_CHARACTERS = 1 << 26;
 
 /** Where a hit is, and whose that is: the first columns of every row of one. */
 export const OWNER_COLUMNS: readonly RowColumn<HitOwner>[] = [
@@ -23,23 +25,26 @@ export function ownerText({ kind, owner }: HitOwner): string {
 }
 
 /** Each hit with its owners, one at least. */
-export async function* eachWithOwners<T extends { readonly address: bigint }>(
-  owners: HitOwners,
+export async function* eachWithOwners<T extends { readonly address: bigint; readonly text?: string }>(
+  owners: Pick<HitOwners, "of">,
   place: Place,
   hits: AsyncIterable<T>,
 ): AsyncGenerator<readonly [hit: T, owners: readonly HitOwner[]], void, void> {
   let batch: T[] = [];
+  let characters = 0;
   for await (const hit of hits) {
     batch.push(hit);
-    if (batch.length < BATCH) continue;
+    characters += hit.text?.length ?? 0;
+    if (batch.length < BATCH && characters < BATCH_CHARACTERS) continue;
     yield* ofBatch(owners, place, batch);
     batch = [];
+    characters = 0;
   }
   yield* ofBatch(owners, place, batch);
 }
 
 async function* ofBatch<T extends { readonly address: bigint }>(
-  owners: HitOwners,
+  owners: Pick<HitOwners, "of">,
   place: Place,
   hits: readonly T[],
 ): AsyncGenerator<readonly [hit: T, owners: readonly HitOwner[]], void, void> {
@@ -53,7 +58,7 @@ async function* ofBatch<T extends { readonly address: bigint }>(
 
 /** Each hit as often as it has owners, once at least. */
 export async function* withOwners<T extends { readonly address: bigint }>(
-  owners: HitOwners,
+  owners: Pick<HitOwners, "of">,
   place: Place,
   hits: AsyncIterable<T>,
 ): AsyncGenerator<T & HitOwner, void, void> {

@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { withOwners } from "../../cli/search/owned.js";
+import type { Place } from "../../cli/search/places.js";
 import { jsonLines, memtool } from "../support/cli.js";
 
 const ON_DUMP = ["-f", "fixtures/linux-6.1-x86_64.kdump"];
@@ -49,4 +51,21 @@ test("--all-processes finds what is in the processes' own memory, and nothing of
   expect(hits.every(({ virtual }) => BigInt(virtual) < 1n << 47n)).toBe(true);
   expect(new Set(hits.map(({ pid }) => pid)).size).toBeGreaterThan(1);
   expect(hits.map(({ owner }) => owner)).toContain("busybox, /bin/busybox, r--p");
+});
+
+test("owners of long texts are asked for before too many wait", async () => {
+  const text = "x".repeat(1 << 16);
+  const asked: number[] = [];
+  const owners = {
+    of: async (_: Place, addresses: readonly bigint[]) => {
+      asked.push(addresses.length);
+      return addresses.map((virtual) => [{ physical: null, virtual, pid: null, kind: null, owner: null }]);
+    },
+  };
+  async function* texts() {
+    for (let i = 0n; i < 2500n; i++) yield { address: i, text };
+  }
+  let at = 0n;
+  for await (const { virtual } of withOwners(owners, {} as Place, texts())) expect(virtual).toBe(at++);
+  expect(asked).toEqual([1024, 1024, 452]);
 });
