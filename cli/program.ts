@@ -3,7 +3,7 @@
 import { endWithError } from "./end-with-error.js";
 import { EXIT, UsageError } from "./errors.js";
 import { makeProgram } from "./global-options.js";
-import { addKernelCommands, KERNEL_COMMANDS } from "./linux/commands.js";
+import { addKernelCommands } from "./linux/commands.js";
 import {
   addMaps,
   addRead,
@@ -37,8 +37,6 @@ const ADD_COMMANDS: readonly ((registry: Registry) => void)[] = [
   addRepl,
   addCompletion,
 ];
-
-const COMMANDS = `info, coverage, read, search, strings, yara, translate, maps, roots, symbols, write, convert, diff, run, repl, completion, ${KERNEL_COMMANDS.map(({ name }) => name).join(", ")}`;
 
 /** Runs a command line. @returns the exit status. */
 export async function run(
@@ -74,9 +72,9 @@ export async function run(
   );
 
   try {
-    if (args.length === 0) throw new UsageError(`no command: one of ${COMMANDS} (--help)`);
+    if (args.length === 0) throw new UsageError(`no command: one of ${commandNames()} (--help)`);
     if (args[0] === "help" && args[1] !== undefined && !isCommand(args[1])) {
-      throw new UsageError(`unknown command '${args[1]}': one of ${COMMANDS}`);
+      throw new UsageError(`unknown command '${args[1]}': one of ${commandNames()}`);
     }
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
@@ -84,6 +82,12 @@ export async function run(
   }
   await environment.out.flush();
   return status;
+
+  function commandNames(): string {
+    // (What begins with an underscore is for scripts of shells.)
+    const names = program.commands.map((command) => command.name()).filter((name) => !name.startsWith("_"));
+    return names.join(", ");
+  }
 
   function isCommand(word: string): boolean {
     return (
