@@ -219,7 +219,10 @@ function* addCalls(data: KernelData, at: bigint, size: bigint, sites: Map<bigint
   }
 }
 
-/** x86: places of lock prefixes, relative to themselves. Freed as the machine comes up where there is one CPU: nothing is changed then. */
+/**
+ * x86: places of lock prefixes, relative to themselves. Only where one CPU came up and more may follow they are needed: else they are freed
+ * (`alternative_instructions`), nothing is changed any more, and what lies there is anything.
+ */
 function* addLocks(data: KernelData, at: bigint, size: bigint, sites: Map<bigint, Site>): Routine<void> {
   const table = yield* tableAt(data, at, size, 4n);
   const { littleEndian, pointerSize } = data.memory;

@@ -20,6 +20,8 @@ const MODULE = record("module", {
 /** Bytes that are compared at a time, and those around them that an instruction may begin in or reach into. */
 const PIECE = 1 << 18;
 const AROUND = 32;
+/** Bytes of the longest that a kprobe writes: a jump. */
+const PROBED = 5;
 /** Bytes of a function that are shown. */
 const SHOWN = 16;
 /** Text that is larger is not believed. */
@@ -265,8 +267,16 @@ class TextComparison {
     return isPrefix && a[at + 1] === b[at + 1] ? { why: "lock prefix", end: at + 1 } : undefined;
   }
 
-  /** Where what kprobes wrote at a byte ends, if both texts are the same without it. */
+  /** Where what a kprobe wrote over a byte ends, if both texts are the same without it: it may have begun with bytes that are in both. */
   #probedAt(texts: Sides<Uint8Array>, bases: Sides<bigint>, at: number): number | undefined {
+    for (let start = at; start >= 0 && start > at - PROBED; start--) {
+      const end = this.#probeEnd(texts, bases, start);
+      if (end !== undefined && end > at) return end;
+    }
+    return undefined;
+  }
+
+  #probeEnd(texts: Sides<Uint8Array>, bases: Sides<bigint>, at: number): number | undefined {
     const codes = texts.map((text) => text.subarray(at)) as unknown as Sides<Uint8Array>;
     const one = this.#sites[0].probeAt(bases[0] + BigInt(at), codes[0])?.replaced ?? [];
     const other = this.#sites[1].probeAt(bases[1] + BigInt(at), codes[1])?.replaced ?? [];

@@ -1,7 +1,7 @@
 /** Who has which `struct file` open. */
 import type { Routine } from "../../io/index.js";
 import type { KernelData } from "../kernel-data.js";
-import type { OnDamage } from "../objects/damage.js";
+import { damage, type OnDamage } from "../objects/damage.js";
 import type { Task } from "../tasks/task.js";
 import { Descriptors } from "./file.js";
 
@@ -12,13 +12,22 @@ export interface FileHolder {
   readonly fd: number;
 }
 
-/** Holders of each file that one of these tasks has open, by the address of its `struct file`. @internal */
+/** Descriptors of all processes that are kept: hostile ones may have one large table in common. */
+const MAX_HOLDERS = 1 << 22;
+
+/**
+ * Holders of each file that one of these tasks has open, by the address of its `struct file`.
+ *
+ * @param most Descriptors that are kept; that there are more is told. @internal
+ */
 export function* fileHolders(
   data: KernelData,
   tasks: readonly Task[],
   report: OnDamage,
+  most = MAX_HOLDERS,
 ): Routine<Map<bigint, FileHolder[]>> {
   const found = new Map<bigint, FileHolder[]>();
+  let left = most;
   for (const task of tasks) {
     const descriptors = new Descriptors(data, task, report);
     for (;;) {
@@ -26,6 +35,11 @@ export function* fileHolders(
       if (piece === undefined) break;
       for (const { fd, file } of piece) {
         if (file === null || typeof fd !== "number") continue;
+        if (left-- === 0) {
+          const more = `more than ${most} descriptors: those behind descriptor ${fd} of process ${task.pid ?? "?"} are not looked at`;
+          report(damage("open files", task.raw.files ?? 0n, "too long", 0, more));
+          return found;
+        }
         const holders = found.get(file) ?? [];
         holders.push({ pid: task.pid, comm: task.comm, fd });
         found.set(file, holders);

@@ -167,16 +167,7 @@ class Finder {
   }
 
   *of(task: Task, ranges: readonly NamedVma[]): Routine<SuspiciousMemory[]> {
-    let memory: VirtualMemory;
-    try {
-      memory = memoryOfTask(this.#data.kernel, task);
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      this.#report(
-        damage(`the page table of process ${task.tgid}`, task.mm ?? 0n, "invalid", 0, error.message),
-      );
-      return [];
-    }
+    const memory = memoryOfTask(this.#data.kernel, task);
     // (With page table isolation, the kernel's table for the process says that nothing may be executed.)
     const users = this.#data.kernel.addressSpace(yield* userRoot(this.#data.kernel, task.root ?? 0));
     const runs = yield* mappedRuns(users, `the pages of process ${task.tgid}`, this.#report);

@@ -1,9 +1,8 @@
 /** Which processes map pages, and as what. */
 import type { Routine } from "../../io/index.js";
-import { hex } from "../../io/index.js";
 import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import type { KernelData } from "../kernel-data.js";
-import { damage, type OnDamage } from "../objects/damage.js";
+import type { OnDamage } from "../objects/damage.js";
 import { readTasks, type Task } from "../tasks/task.js";
 import { readVmas, vmaRights } from "../tasks/vma.js";
 import { nameVmas } from "../tasks/vma-names.js";
@@ -43,13 +42,7 @@ export class Processes {
       const { root } = task;
       if (root === undefined || roots.has(root)) continue;
       roots.add(root);
-      try {
-        spaces.push({ task, memory: data.kernel.addressSpace(root) });
-      } catch (error) {
-        if (!(error instanceof RangeError)) throw error;
-        const what = `the page table of process ${task.tgid ?? "?"}`;
-        report(damage(what, task.mm ?? 0n, "invalid", 0, `${hex(BigInt(root))} is no root`));
-      }
+      spaces.push({ task, memory: data.kernel.addressSpace(root) });
     }
     return new Processes(data, spaces, report);
   }

@@ -39,6 +39,10 @@ export interface FoundEvent {
 
 /** A machine with more is most likely made to have them. */
 const MAX_EVENTS = 1 << 18;
+/** Those with many memory controllers have some hundred. */
+const MAX_PMUS = 1 << 12;
+/** Of all PMUs: each has one a CPU. */
+const MAX_CONTEXTS = 1 << 20;
 
 /** Events by the addresses of their structures, each once. @internal */
 export function* findEvents(
@@ -131,17 +135,23 @@ function* cpuContexts(data: KernelData, report: OnDamage): Routine<bigint[]> {
     return [];
   }
   const entry = BigInt(offsetOf(types, "pmu", "entry"));
-  const nodes = yield* walkList(memory, head, "the list of PMUs", report);
+  const what = "the list of PMUs";
+  const nodes = yield* walkList(memory, head, what, report);
+  const tell = (more: string) => report(damage(what, head, "too long", 0, more));
+  if (nodes.length > MAX_PMUS) tell(`${nodes.length} can't be: ${MAX_PMUS} are looked at`);
   const pmus = yield* readEach(
     data,
     PMU,
-    nodes.map((node) => node - entry),
+    nodes.slice(0, MAX_PMUS).map((node) => node - entry),
     "a PMU",
     report,
   );
   for (const pointer of new Set(pmus.map((pmu) => pmu?.contexts ?? 0n))) {
     if (pointer === 0n) continue;
     for (const { address } of cpus.at(pointer) ?? []) found.add(address + inner);
+    if (found.size < MAX_CONTEXTS) continue;
+    tell(`more than ${MAX_CONTEXTS} contexts of CPUs: the rest is not looked at`);
+    break;
   }
   return [...found];
 }

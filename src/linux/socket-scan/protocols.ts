@@ -2,12 +2,13 @@
  * The kernel's protocols, `struct proto`: each socket leads to one.
  *
  * Facts: net/core/sock.c (`proto_list`, `proto_register`: a protocol without a cache of its own takes its sockets from kmalloc), include/net/sock.h
- * (`struct proto`), include/net/timewait_sock.h, include/net/request_sock.h; net/ipv4/tcp_bpf.c, net/ipv4/udp_bpf.c, net/unix/unix_bpf.c (copies
- * of protocols, which are on no list, for sockets in a sockmap).
+ * (`struct proto`), include/net/timewait_sock.h, include/net/request_sock.h; copies of protocols, which are on no list: net/ipv4/tcp_bpf.c,
+ * net/ipv4/udp_bpf.c, net/unix/unix_bpf.c (for sockets in a sockmap), net/mptcp/subflow.c (for the connections of MPTCP's), net/tls/tls_main.c
+ * (`tls_prots`: TLS_NUM_PROTS, 2, by TLS_NUM_CONFIG, 4, twice).
  */
 import type { Routine } from "../../io/index.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
-import type { OnDamage } from "../objects/damage.js";
+import { damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
 import { int, maybe, place, raw, record, textAt, word } from "../objects/record.js";
 import { readStrings } from "../objects/strings.js";
@@ -43,7 +44,12 @@ const COPIES = [
   ["udp_bpf_prots", 2],
   ["unix_dgram_bpf_prot", 1],
   ["unix_stream_bpf_prot", 1],
+  ["tcp_prot_override", 1],
+  ["tcpv6_prot_override", 1],
+  ["tls_prots", 32],
 ] as const;
+/** The module that has one of these, where it is none of the kernel's own. */
+const MODULE = "tls";
 /** Kernels with everything loaded have about a hundred. */
 const MAX_PROTOCOLS = 4096;
 const MAX_NAME = 256;
@@ -69,9 +75,15 @@ export function* readProtocols(
     for (const each of yield* walkList(memory, start, what, report)) places.add(each - node);
   }
   const size = BigInt(layout.size);
+  const ofModules = yield* data.kernel.loadModuleSymbols();
   for (const [name, count] of COPIES) {
-    const at = yield* symbolAddress(data, name);
+    const own = yield* symbolAddress(data, name);
+    const at = own ?? ofModules.symbol(name).find(({ module }) => module === MODULE)?.address;
     for (let i = 0n; at !== undefined && i < count; i++) places.add(at + i * size);
+  }
+  if (places.size > MAX_PROTOCOLS) {
+    const more = `${places.size} of them can't be: sockets of ${MAX_PROTOCOLS} are looked for`;
+    report(damage("the list of protocols", start ?? 0n, "too long", 0, more));
   }
   const rows = yield* layout.read(memory, [...places].slice(0, MAX_PROTOCOLS));
   // (One of them may be the list's head, or lie behind an array: it has no name.)
@@ -104,7 +116,9 @@ export function* readProtocols(
   const found = new Map<bigint, Protocol>();
   for (const [i, { address, name, value }] of named.entries()) {
     const symbol = yield* data.kernel.nameOf(address);
-    const label = symbol === undefined || symbol.offset >= size * 8n ? `"${name}"` : symbol.name;
+    // (Where kallsyms list functions only, the nearest symbol is another thing's.)
+    const isNamed = symbol?.offset === 0n || COPIES.some(([each]) => each === symbol?.name);
+    const label = symbol !== undefined && isNamed ? symbol.name : `"${name}"`;
     const own = value.slab === 0n ? null : names[3 * i];
     found.set(address, {
       address,

@@ -5,6 +5,9 @@
  * include/linux/cred.h, include/linux/mm_types.h, init/init_task.c; fs/proc/array.c (`do_task_stat`) for what is shown.
  */
 import { Io, IoSequence, MemtoolError, type Routine, type Sink } from "../../io/index.js";
+import type { MmuDef } from "../../paging/index.js";
+import { alignRoot } from "../../paging/roots/registers-paging.js";
+import { rootEnd } from "../../paging/tables/root.js";
 import type { VirtualMemory } from "../../paging/virtual-memory.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData } from "../kernel-data.js";
@@ -291,7 +294,7 @@ function* tasksOf(
     report,
   );
   const parents = yield* parentNumbers(data, rows, known);
-  const roots = yield* rootsOf(data, mms);
+  const roots = yield* rootsOf(data, rows, mms, report);
   const names = yield* readNames(
     data,
     rows.map(({ partial }) => partial),
@@ -340,16 +343,28 @@ function* parentNumbers(
   return pointers.map((each) => (each === undefined ? undefined : (known.get(each) ?? read.get(each))?.tgid));
 }
 
-/** Physical addresses of the top tables. */
+/** Physical addresses of the top tables. One where no top table can be is told, and is none. */
 function* rootsOf(
   { memory }: KernelData,
+  rows: readonly TaskRow[],
   mms: readonly ({ readonly pgd?: bigint } | undefined)[],
+  report: OnDamage,
 ): Routine<(number | undefined)[]> {
   const cache = new Map<bigint, number | undefined>();
-  for (const { pgd } of mms.filter((mm) => mm !== undefined)) {
+  for (const [i, { partial }] of rows.entries()) {
+    const pgd = mms[i]?.pgd;
     if (pgd === undefined || cache.has(pgd)) continue;
     const found = yield* memory.translate(pgd);
-    cache.set(pgd, "physical" in found ? found.physical : undefined);
+    const root = "physical" in found ? found.physical : undefined;
+    const isOne = root === undefined || canBeRoot(root, memory.mmu);
+    cache.set(pgd, isOne ? root : undefined);
+    if (isOne) continue;
+    const what = `the page table of process ${partial.tgid ?? "?"}`;
+    report(damage(what, partial.mm ?? 0n, "invalid", 0, `0x${root.toString(16)} is no root`));
   }
   return mms.map((mm) => (mm?.pgd === undefined ? undefined : cache.get(mm.pgd)));
+}
+
+function canBeRoot(root: number, mmu: MmuDef): boolean {
+  return root < rootEnd(mmu) && alignRoot(root, mmu, mmu.halves === undefined ? undefined : "lower") === root;
 }

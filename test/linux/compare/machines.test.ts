@@ -161,6 +161,11 @@ describe("the fixture and an edited copy", () => {
     expect(await noteOf(code.with(0, 0xcc).with(1, (code[1] as number) ^ 1))).toBeNull();
     expect(await noteOf(code.with(0, (code[0] as number) ^ 1))).toBeNull();
     expect(await noteOf(code)).toBeUndefined();
+    // A byte of the jump may be what stood there, so that those behind are a difference of their own.
+    const jump = Uint8Array.of(0xe9, 0x34, code[2] as number, 0, 0);
+    await registerKprobe(edited, at, code, at + 5n + BigInt(new DataView(jump.buffer).getInt32(1, true)));
+    expect(await noteOf(jump)).toBe("the kernel's own doing: kprobe");
+    await edited.set(at, code);
   });
 
   test("a process that began at another time under the same number is another process", async () => {

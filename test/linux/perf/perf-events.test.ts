@@ -112,6 +112,26 @@ describe("a perf event", () => {
     expect(damage.join()).toMatch(/a PMU at .*a BPF program at /);
   });
 
+  it("is looked for in no more PMUs than a machine can have, and that is told", async () => {
+    const { patched, page } = await opened;
+    // (Another thing has that name too.)
+    const head = (await patched.kernel.symbols("pmus").toArray())[0]?.address as bigint;
+    const count = 4097;
+    const at = (i: number) => (i < 0 || i >= count ? head : page + BigInt(16 * i));
+    const links = BigUint64Array.from({ length: 2 * count }, (_, i) =>
+      at(i % 2 === 0 ? i / 2 + 1 : (i - 1) / 2 - 1),
+    );
+    const bytes = new Uint8Array(links.buffer);
+    for (let from = 0; from < bytes.length; from += 4096) {
+      await patched.set(page + BigInt(from), bytes.subarray(from, from + 4096));
+    }
+    await patched.setPointer(head, at(0));
+    await patched.setPointer(head + 8n, at(count - 1));
+    const damage: string[] = [];
+    await listPerfEvents(patched.kernel, { onDamage: ({ message }) => damage.push(message) }).toArray();
+    expect(damage).toContainEqual(expect.stringMatching(/^the list of PMUs .*4097 can't be: 4096/));
+  });
+
   it("is there only if a process that is asked for has to do with it", async () => {
     const { patched } = await write();
     expect(await listPerfEvents(patched.kernel, { pid: 97 }).toArray()).toHaveLength(1);

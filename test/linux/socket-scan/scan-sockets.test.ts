@@ -204,3 +204,20 @@ test("a table that can't be read misses nobody: what it may have is not called h
   expect(all.filter(({ status }) => status === "hidden")).toEqual([]);
   expect(told.join()).toContain("the table of udp sockets");
 });
+
+test("one of a copy of a protocol, which is on no list, is found where no other socket leads to that", async () => {
+  patched.restore();
+  const { address } = gone.listener;
+  await unhashSocket(gone.listener);
+  await dropFile(gone.listener);
+  const copied = await patched.kernel.symbol("tcp_prot_override");
+  await patched.setPointer(address + (await field("sock_common", "skc_prot")), copied.address);
+  const place = await patched.kernel.memory.translate(address);
+  const start = Number("physical" in place ? place.physical : 0) & ~4095;
+  const all = await scanSockets(patched.kernel, { ranges: [{ start, end: start + 8192 }] }).toArray();
+  expect(all.find((each) => each.address === address)).toMatchObject({
+    status: "hidden",
+    missedBy: ["listening", "files"],
+    prot: "tcp_prot_override",
+  });
+});

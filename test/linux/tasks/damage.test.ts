@@ -1,6 +1,16 @@
 /** Processes of a kernel whose memory is damaged: what is left is listed, and what is wrong is told. */
 import { afterEach, describe, expect, it } from "vitest";
-import { type Damage, DamageError, listTasks, type Task } from "../../../src/linux/index.js";
+import {
+  type Damage,
+  DamageError,
+  findProcess,
+  type LinuxKernel,
+  listTasks,
+  listVmas,
+  memoryOfTask,
+  suspiciousMemory,
+  type Task,
+} from "../../../src/linux/index.js";
 import { offsetOf } from "../../../src/linux/objects/record.js";
 import { PatchedKernel } from "../../support/patched-kernel.js";
 
@@ -51,6 +61,29 @@ describe("the list of tasks of a damaged kernel", () => {
     const { pids, damage } = await list();
     expect(pids).toEqual(tasks.map(({ pid }) => pid));
     expect(damage).toMatchObject([{ reason: "mismatch", address: other }]);
+  });
+
+  it("has a process whose page table can be none, without its memory, and says so", async () => {
+    const { tasks, list } = await start();
+    const types = await patched?.kernel.types();
+    if (patched === undefined || types === undefined) return;
+    const task = tasks.find(({ pid }) => pid === 97) as Task;
+    await patched.setPointer(
+      (task.mm ?? 0n) + BigInt(offsetOf(types, "mm_struct", "pgd")),
+      task.address + 8n,
+    );
+    const { pids, damage } = await list();
+    expect(pids).toEqual(tasks.map(({ pid }) => pid));
+    expect(damage).toMatchObject([{ what: "the page table of process 97", reason: "invalid" }]);
+    const found = await findProcess(patched.kernel, 97, { onDamage: () => {} });
+    expect(() => memoryOfTask(patched?.kernel as LinuxKernel, found)).toThrow(/page table can't be read/);
+    // What goes through all processes has the others.
+    const told: Damage[] = [];
+    const onDamage = (each: Damage) => told.push(each);
+    const vmas = await listVmas(patched.kernel, { onDamage }).toArray();
+    expect(new Set(vmas.map(({ pid }) => pid)).size).toBeGreaterThan(2);
+    await suspiciousMemory(patched.kernel, { onDamage }).toArray();
+    expect(told.map(({ what }) => what)).toContain("the page table of process 97");
   });
 
   it("lists what is readable of a task whose page is missing, and says which is", async () => {
