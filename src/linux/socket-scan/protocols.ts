@@ -50,8 +50,8 @@ const COPIES = [
 ] as const;
 /** The module that has one of these, where it is none of the kernel's own. */
 const MODULE = "tls";
-/** Kernels with everything loaded have about a hundred. */
-const MAX_PROTOCOLS = 4096;
+/** Kernels with everything loaded have about a hundred. (Each place that leads to one is compared with all of them.) */
+const MAX_PROTOCOLS = 1024;
 const MAX_NAME = 256;
 
 /**
