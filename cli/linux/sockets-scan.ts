@@ -34,7 +34,9 @@ export async function scannedSockets({ session, kernel, pid }: KernelContext): P
     if (pid === undefined || socket.owners.some((owner) => owner.pid === pid)) shown.push(socket);
   }
   const none =
-    pid === undefined ? "nothing in memory looks like a socket" : `process ${pid} has no socket open`;
+    pid === undefined
+      ? "nothing in memory looks like a socket"
+      : `nothing in memory looks like a socket that process ${pid} has open`;
   const status = await showList(session, shown, columns(), damage, none);
   counts.report(session, damage.count === 0);
   return status;

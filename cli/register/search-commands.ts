@@ -1,5 +1,6 @@
 /** Commands that look for something in memory. */
 import type { Command } from "commander";
+import { UsageError } from "../errors.js";
 import { addRowOptions, rowsOf } from "../rows/options.js";
 import { type SearchCommandOptions, searchWanted } from "../search/patterns.js";
 import { checkTarget, fromSymbol, needsKernel, type PlaceOptions } from "../search/place-options.js";
@@ -47,9 +48,15 @@ export function addSearch({ program, globals, session }: Registry): void {
     .action((options: SearchCommandOptions) => {
       const { usesSymbols } = searchWanted(options);
       checkTarget(options, globals());
+      const rows = rowsOf(program, "search", options);
+      if (options.context !== undefined && (rows !== undefined || globals().json === true)) {
+        throw new UsageError(
+          "--context shows bytes for people: leave out --json and --output, or read the addresses",
+        );
+      }
       const isVirtual = usesSymbols || needsKernel(options, globals().pid);
       const purpose = isVirtual ? "virtual" : options.owners === false ? "coverage" : "memory";
-      return session((opened) => searchCommand(opened, options), purpose, rowsOf(program, "search", options));
+      return session((opened) => searchCommand(opened, options), purpose, rows);
     });
 }
 

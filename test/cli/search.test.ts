@@ -220,6 +220,21 @@ test("a bar is drawn where it is known how far there is to go", () => {
   expect(drawn).toEqual([["searching", 4096n, 8192]]);
 });
 
+test("search refuses bytes around hits where rows for programs are wanted, before the target is opened", async () => {
+  const { err, status } = await memtool([
+    "search",
+    "--text",
+    "a",
+    "--context",
+    "16",
+    "--json",
+    "-f",
+    "/no/such",
+  ]);
+  expect(err).toContain("--context shows bytes for people");
+  expect(status).toBe(2);
+});
+
 test("search takes an alignment of numbers beside text, and text beside numbers in any case", () => {
   const options = { text: ["a"], u32: ["1"], pointerTo: ["0x1000-0x2000"], align: "4", ignoreCase: true };
   expect(searchWanted(options).patterns).toHaveLength(3);

@@ -15,6 +15,21 @@ export interface FileHolder {
 /** Descriptors of all processes that are kept: hostile ones may have one large table in common. */
 const MAX_HOLDERS = 1 << 22;
 
+/** Of tasks with their threads, those to be asked: processes, and threads that have a table of descriptors of their own. @internal */
+export function tableHolders(tasks: readonly Task[]): Task[] {
+  // (Processes may share a table: each of them has its files.)
+  const leaders = tasks.filter(({ pid, tgid }) => pid === tgid);
+  const tables = new Set<bigint>([0n]);
+  for (const { raw } of leaders) if (raw.files !== undefined) tables.add(raw.files);
+  const others = tasks.filter(({ pid, tgid, raw }) => {
+    const { files = 0n } = raw;
+    if (pid === tgid || tables.has(files)) return false;
+    tables.add(files);
+    return true;
+  });
+  return [...leaders, ...others];
+}
+
 /**
  * Holders of each file that one of these tasks has open, by the address of its `struct file`.
  *

@@ -6,7 +6,7 @@
  * one for software, and each PMU, or several together, one a CPU; since then tasks and CPUs have one each).
  */
 import type { Routine } from "../../io/index.js";
-import { type FileHolder, fileHolders } from "../files/file-holders.js";
+import { type FileHolder, fileHolders, tableHolders } from "../files/file-holders.js";
 import { type KernelData, symbolAddress } from "../kernel-data.js";
 import { damage, type OnDamage } from "../objects/damage.js";
 import { walkList } from "../objects/list.js";
@@ -177,8 +177,7 @@ function* openEvents(
     );
     return;
   }
-  const processes = tasks.filter(({ pid, tgid }) => pid === tgid);
-  const holders = yield* fileHolders(data, processes, report);
+  const holders = yield* fileHolders(data, tableHolders(tasks), report);
   const pointers = [...holders.keys()];
   const files = yield* readEach(data, FILE, pointers, "a file", report);
   const unnamed = variable === undefined ? files.map((file) => file?.operations) : [];

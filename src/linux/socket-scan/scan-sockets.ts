@@ -6,6 +6,7 @@
  * (`unix_release_sock`), net/netlink/af_netlink.c, net/ipv4/af_inet.c (`inet_ctl_sock_create`: sockets that the kernel sends by are in no table).
  */
 import { type ByteRange, IoSequence, type Routine, type Sink } from "../../io/index.js";
+import { tableHolders } from "../files/file-holders.js";
 import type { LinuxKernel } from "../kernel.js";
 import { type KernelData, kernelData, listsFunctionsOnly } from "../kernel-data.js";
 import { networkNamespaces } from "../net/net-namespaces.js";
@@ -17,7 +18,7 @@ import { perCpuAreas } from "../per-cpu.js";
 import { findCandidates, MAX_CANDIDATES } from "../scan/find-candidates.js";
 import { type ObjectHome, objectHomes } from "../scan/object-homes.js";
 import { linearOffset, presentRanges } from "../scan/scanned-memory.js";
-import { readTasks, type Task } from "../tasks/task.js";
+import { readTasks } from "../tasks/task.js";
 import { readProtocols } from "./protocols.js";
 import { type WeighedSocket, weighHome, weighSockets } from "./socket-evidence.js";
 import { COMMON, socketShape } from "./socket-layout.js";
@@ -96,7 +97,11 @@ function* scanRoutine(
       "no symbol leads to them: what no process has open can't be told from what is hidden (--symbols FILE)";
     report(damage("the tables of sockets", 0n, "invalid", 0, more));
   }
-  const seen = yield* seenSockets(data, yield* holders(data, read, report), report, read);
+  const tasks = yield* readTasks(data, { threads: true }, (found) => {
+    read.torn("files");
+    report(found);
+  });
+  const seen = yield* seenSockets(data, tableHolders(tasks), report, read);
   const linear = yield* linearOffset(data, seen.keys(), "socket", report);
   const commons = yield* COMMON.on(data.types).read(data.memory, [...seen.keys()]);
   const used = new Set(commons.flatMap(({ value }) => value?.protocol ?? []));
@@ -122,25 +127,6 @@ function* scanRoutine(
   for (const row of yield* unlike(data, seen, rows)) rows.push(row);
   yield* emitAll(sink, data, rows, seen, report);
   log.end();
-}
-
-/** Tasks whose open files are looked at: one for each table of descriptors, of threads that have one of their own too. */
-function* holders(data: KernelData, read: Lists, report: OnDamage): Routine<Task[]> {
-  const tasks = yield* readTasks(data, { threads: true }, (found) => {
-    read.torn("files");
-    report(found);
-  });
-  const tables = new Set<bigint>();
-  const first = (task: Task) => {
-    const { files = 0n } = task.raw;
-    if (files === 0n || tables.has(files)) return false;
-    tables.add(files);
-    return true;
-  };
-  const leaders = tasks.filter((task) => task.pid === task.tgid);
-  // (Processes may share a table: each of them has its sockets.)
-  for (const { raw } of leaders) if (raw.files !== undefined) tables.add(raw.files);
-  return [...leaders, ...tasks.filter((task) => task.pid !== task.tgid && first(task))];
 }
 
 /** Which tables can be said to miss something. */
