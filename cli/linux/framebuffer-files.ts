@@ -27,7 +27,7 @@ export async function writePicture(
   const { number, width = 0, height = 0 } = framebuffer;
   let blank = 0;
   let missing = 0;
-  let open: { readonly png: PngWriter; readonly close: () => void; readonly name: string } | undefined;
+  let open: ReturnType<typeof begin> | undefined;
   try {
     for await (const { pixels, missing: lost } of framebufferLines(kernel, framebuffer)) {
       missing += lost;
@@ -42,16 +42,17 @@ export async function writePicture(
       await open.png.line(pixels);
     }
     await open?.png.end();
+    open?.file.close();
   } catch (error) {
     if (!(error instanceof MemtoolError) || error instanceof ExtractError || error.code !== "NO_PICTURE")
       throw error;
     return { file: undefined, missing: 0, why: error.message };
   } finally {
     open?.png.close();
-    open?.close();
+    open?.file.abandon();
   }
   const why = open === undefined ? `framebuffer ${number}: its memory is not in the dump` : undefined;
-  return { file: open?.name, missing, why };
+  return { file: open?.file.relative, missing, why };
 }
 
 function begin(folder: ExtractFolder, name: string, width: number, height: number) {
@@ -61,5 +62,5 @@ function begin(folder: ExtractFolder, name: string, width: number, height: numbe
     file.write(at, bytes);
     at += bytes.length;
   });
-  return { png, close: () => file.close(), name: file.relative };
+  return { png, file };
 }
