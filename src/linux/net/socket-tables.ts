@@ -217,6 +217,17 @@ function* netlink(data: KernelData, found: Found, report: OnDamage): Routine<voi
     }
     // A table that grows has its successor behind it.
     next = distinct(hashes.map((hash) => hash?.next)).filter((table) => !seen.has(table));
-    if (seen.size > 64 * NETLINK_PROTOCOLS) break;
+    if (next.length > 0 && seen.size > 64 * NETLINK_PROTOCOLS) {
+      report(
+        damage(
+          "a table of netlink sockets",
+          next[0] as bigint,
+          "too long",
+          0,
+          "it has successors without end",
+        ),
+      );
+      return;
+    }
   }
 }
