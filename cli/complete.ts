@@ -7,8 +7,9 @@
 import type { Command, Option } from "commander";
 import { listConnectors } from "../connectors/connectors.js";
 import { FORMATS } from "../src/formats/index.js";
-import { CHECK_NAMES } from "../src/linux/index.js";
+import { CHECK_NAMES, COMPARED, TIMELINE_KINDS } from "../src/linux/index.js";
 import { MMU_FORMATS } from "../src/paging/index.js";
+import { STRING_ENCODINGS } from "../src/search/index.js";
 import { ROW_FORMATS } from "./rows/choice.js";
 
 /** What may come; with `files`, also names of files. */
@@ -33,8 +34,14 @@ const VALUES: Readonly<Record<string, () => readonly string[]>> = {
   "dump --format": () => ["elf", "raw"],
   "pagecache --format": () => ["raw"],
   "check what": () => CHECK_NAMES,
+  "diff --only": () => COMPARED,
+  "strings --encoding": () => STRING_ENCODINGS,
+  "timeline --kind": () => TIMELINE_KINDS,
   "completion shell": () => SHELLS,
 };
+
+/** Options that take several values with commas between: the one behind the last comma is completed. */
+const WITH_COMMAS: ReadonlySet<string> = new Set(["diff --only", "strings --encoding", "timeline --kind"]);
 
 /** Values whose names say that they are files, such as `<file>`, `<dir>`, `<script>`. */
 const OF_FILE = /file|dir|script|output/i;
@@ -122,9 +129,11 @@ function optionsOf(program: Command, command: Command): readonly Option[] {
 /** @param cut Stands in front of the value in the last word. */
 function valuesOf(command: Command, option: Option, last: string, cut: string): Completions {
   const name = option.long ?? "";
-  const values = (VALUES[`${command.name()} ${name}`] ?? VALUES[name])?.() ?? [];
+  const ofCommand = `${command.name()} ${name}`;
+  const values = (VALUES[ofCommand] ?? VALUES[name])?.() ?? [];
+  const front = WITH_COMMAS.has(ofCommand) ? last.slice(0, last.lastIndexOf(",") + 1) || cut : cut;
   return matching(
-    values.map((value) => ({ word: `${cut}${value}`, about: "" })),
+    values.map((value) => ({ word: `${front}${value}`, about: "" })),
     last,
     OF_FILE.test(/[<[](.*)[>\]]/.exec(option.flags)?.[1] ?? ""),
   );

@@ -47,6 +47,12 @@ describe("what may come", () => {
     [["-c", "file", ":", "dump", "inf"], ["info"]],
     [["ps", "-o", "csv", ":", "na"], [":files"]],
     [["check", "afinfo", "sysc"], ["syscalls"]],
+    [
+      ["diff", "--only", "mo"],
+      ["module", "mount"],
+    ],
+    [["timeline", "--kind", "process,lo"], ["process,log"]],
+    [["strings", "--encoding=ascii,utf16l"], ["--encoding=ascii,utf16le"]],
     [["help", "conv"], ["convert"]],
     [
       ["completion", ""],
