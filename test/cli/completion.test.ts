@@ -49,7 +49,7 @@ describe("what may come", () => {
     [["check", "afinfo", "sysc"], ["syscalls"]],
     [
       ["diff", "--only", "mo"],
-      ["module", "mount"],
+      ["modules", "mounts"],
     ],
     [["timeline", "--kind", "process,lo"], ["process,log"]],
     [["strings", "--encoding=ascii,utf16l"], ["--encoding=ascii,utf16le"]],
