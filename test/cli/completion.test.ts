@@ -2,28 +2,17 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, symlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { PassThrough } from "node:stream";
 import { beforeAll, describe, expect, it } from "vitest";
-import { Output } from "../../cli/output.js";
-import { run } from "../../cli/program.js";
-import { makeStyle } from "../../cli/style.js";
 import { memtool } from "../support/cli.js";
 import { testFolder } from "../support/cli-dump.js";
+import { runHere } from "../support/run-here.js";
 
 const { folder, file } = testFolder();
 
 /** The words that may come, without what is said of them. */
 async function wordsFor(...words: string[]): Promise<string[]> {
-  const stream = new PassThrough({ encoding: "utf8" });
-  const environment = {
-    env: {},
-    stdin: stream,
-    out: new Output(stream),
-    stderr: stream,
-    style: makeStyle(false, false),
-  };
-  await run(["__complete", "--", ...words], "0", environment);
-  return String(stream.read() ?? "")
+  const { text } = await runHere(["__complete", "--", ...words]);
+  return text
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => line.split("\t", 1)[0] as string);

@@ -1,20 +1,17 @@
 /** `memtool search` on the dump that ships, against grep over its raw form, and against each process's memory read page by page. */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { beforeAll, describe, expect, it, test } from "vitest";
 import { UsageError } from "../../cli/errors.js";
-import { Output } from "../../cli/output.js";
-import { run } from "../../cli/program.js";
 import { searchWanted } from "../../cli/search/patterns.js";
 import { barOf, type Place } from "../../cli/search/places.js";
 import type { Session } from "../../cli/session.js";
-import { makeStyle } from "../../cli/style.js";
 import { type Machine, open } from "../../connectors/index.js";
 import type { VirtualMemory } from "../../src/paging/index.js";
 import { jsonLines, memtool } from "../support/cli.js";
 import { DUMP, ON_DUMP, testFolder, truth } from "../support/cli-dump.js";
+import { runHere } from "../support/run-here.js";
 
 const { folder } = testFolder();
 const RAW = join(folder, "guest.raw");
@@ -221,7 +218,7 @@ test("a bar is drawn where it is known how far there is to go", () => {
 });
 
 test("search refuses bytes around hits where rows for programs are wanted, before the target is opened", async () => {
-  const { err, status } = await memtool([
+  const { status, text } = await runHere([
     "search",
     "--text",
     "a",
@@ -231,7 +228,7 @@ test("search refuses bytes around hits where rows for programs are wanted, befor
     "-f",
     "/no/such",
   ]);
-  expect(err).toContain("--context shows bytes for people");
+  expect(text).toContain("--context shows bytes for people");
   expect(status).toBe(2);
 });
 
@@ -245,15 +242,7 @@ test.each([
   ["search", ["--text", "a", "--root", "0x1000"]],
   ["strings", ["--physical"]],
 ])("%s of every process and %j is refused before the target is opened", async (command, options) => {
-  const stream = new PassThrough({ encoding: "utf8" });
-  const environment = {
-    env: {},
-    stdin: stream,
-    out: new Output(stream),
-    stderr: stream,
-    style: makeStyle(false, false),
-  };
-  const status = await run([command, "--all-processes", ...options, "-f", "nowhere"], "0", environment);
+  const { status, text } = await runHere([command, "--all-processes", ...options, "-f", "nowhere"]);
   expect(status).toBe(2);
-  expect(stream.read()).toContain("leave out --pid, --root and --physical");
+  expect(text).toContain("leave out --pid, --root and --physical");
 });
