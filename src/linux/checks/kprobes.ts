@@ -108,18 +108,18 @@ export class ProbeTexts {
   at(address: bigint, code: Uint8Array): ProbeText | undefined {
     const probe = this.#probes.get(address);
     if (probe === undefined) return undefined;
-    if (this.#architecture === "aarch64") return arm64Text(probe, code);
-    return this.#architecture === "x86_64" || this.#architecture === "i386"
-      ? x86Text(probe, code)
-      : undefined;
+    if (this.#architecture === "x86_64") return x86Text(probe, code, 64);
+    if (this.#architecture === "i386") return x86Text(probe, code, 32);
+    return this.#architecture === "aarch64" ? arm64Text(probe, code) : undefined;
   }
 }
 
-function x86Text({ at, opcode, optimized }: Probe, code: Uint8Array): ProbeText | undefined {
+/** @param width Bits of an address, where jumps wrap around. */
+function x86Text({ at, opcode, optimized }: Probe, code: Uint8Array, width: number): ProbeText | undefined {
   if (code[0] === 0xcc) return { replaced: Uint8Array.of(opcode) };
   if (code[0] !== 0xe9 || code.length < 5 || optimized === undefined) return undefined;
   const offset = new DataView(code.buffer, code.byteOffset).getInt32(1, true);
-  if (BigInt.asUintN(64, at + 5n + BigInt(offset)) !== optimized.slot) return undefined;
+  if (BigInt.asUintN(width, at + 5n + BigInt(offset)) !== optimized.slot) return undefined;
   return { replaced: Uint8Array.of(opcode, ...optimized.copied.subarray(0, 4)) };
 }
 

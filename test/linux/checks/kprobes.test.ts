@@ -23,6 +23,12 @@ test("x86-64: a jump is a kprobe's only if it is optimized, and leads to its slo
   expect(replacedBy("x86_64", { ...PLAIN, optimized: SLOT }, JUMP.subarray(0, 4))).toBeUndefined();
 });
 
+test("i386: a jump over the end of the address space leads to its slot", () => {
+  const at = 0xffff_f000n;
+  const probe = { ...PLAIN, at, optimized: { ...SLOT, slot: 0x1005n } };
+  expect(replacedBy("i386", probe, JUMP, at)).toEqual([0x55, 1, 2, 3, 4]);
+});
+
 test("x86-64: anything else at a kprobe's place is not its", () => {
   expect(
     replacedBy("x86_64", { ...PLAIN, optimized: SLOT }, Uint8Array.of(0xe8, 0, 0x20, 0, 0)),
