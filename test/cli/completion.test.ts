@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { memtool } from "../support/cli.js";
 import { testFolder } from "../support/cli-dump.js";
-import { runHere } from "../support/run-here.js";
+import { runHere } from "./run-here.js";
 
 const { folder, file } = testFolder();
 

@@ -11,7 +11,7 @@ import { type Machine, open } from "../../connectors/index.js";
 import type { VirtualMemory } from "../../src/paging/index.js";
 import { jsonLines, memtool } from "../support/cli.js";
 import { DUMP, ON_DUMP, testFolder, truth } from "../support/cli-dump.js";
-import { runHere } from "../support/run-here.js";
+import { runHere } from "./run-here.js";
 
 const { folder } = testFolder();
 const RAW = join(folder, "guest.raw");
