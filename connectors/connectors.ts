@@ -1,4 +1,6 @@
 /** memtool/connectors: what opens targets on Node. @module */
+
+export type { Connector, OptionKind, OptionValues } from "./connector.js";
 export { type ConvertOptions, type ConvertSummary, convert } from "./convert/convert.js";
 export { OutputError } from "./convert/output-file.js";
 export type { Verified } from "./convert/verify-dump.js";
@@ -16,11 +18,8 @@ export { open } from "./open.js";
 export type { GuestTables, OpenOptions, OpenTarget } from "./open-options.js";
 export { openProcess, type ProcessMap, type ProcessOptions, type ProcessSource } from "./proc-mem.js";
 export {
-  type Connector,
   type ConnectorTarget,
   listConnectors,
-  type OptionKind,
-  type OptionValues,
   openTarget,
   parseTarget,
   registerConnector,

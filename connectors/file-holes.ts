@@ -4,7 +4,7 @@
  * `ffi-rs`, where that is installed.
  */
 import { fstatSync } from "node:fs";
-import type { Ffi } from "./mmap.js";
+import { type Ffi, LIBC, loadFfi } from "./ffi.js";
 
 /** A range of file offsets, `end` exclusive. */
 export interface FileHole {
@@ -28,7 +28,6 @@ const WHENCE: Readonly<Record<string, { readonly data: number; readonly hole: nu
 const MAX_HOLES = 65_536;
 /** Of `stat`'s `blocks`, whatever the file system's are (sys/stat.h). */
 const BLOCK = 512;
-const LIBC = "memtool:libc";
 
 /** Tells holes, ascending. May be called again and again; tells of none once the file is closed. */
 export type Holes = () => Iterable<FileHole>;
@@ -87,9 +86,7 @@ function findHoles(
 async function loadFfiSeek(): Promise<Seek | undefined> {
   let ffi: Ffi;
   try {
-    const module = (await import("ffi-rs")) as unknown as Ffi & { readonly default?: Ffi };
-    ffi = module.default ?? module;
-    ffi.open({ library: LIBC, path: "" });
+    ffi = await loadFfi();
   } catch {
     return undefined;
   }

@@ -42,6 +42,7 @@ import {
   X86_64,
 } from "../src/paging/index.js";
 import type { GuestMemory } from "../src/paging/nested/guest-physical.js";
+import type { Connector } from "./connector.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
@@ -52,7 +53,6 @@ import { nodeGunzip } from "./node-gunzip.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc-mem.js";
 import { type ProfileFolder, profileCache } from "./profile-cache.js";
-import type { Connector } from "./registry.js";
 import type { SwapFiles } from "./swap-files.js";
 import { waitFor } from "./wait-for.js";
 

@@ -1,5 +1,6 @@
 /** mmap(2) and munmap(2) through the optional package `ffi-rs`, which is loaded when it is asked for. */
-import { ConnectorError, errnoName } from "./errors.js";
+import { ConnectorError } from "./errors.js";
+import { addressOf, bytesAt, type Ffi, LIBC, loadFfi, noFfi } from "./ffi.js";
 
 /** A part of a file that lies in this program's memory. */
 export interface MappedBytes {
@@ -31,24 +32,6 @@ export class MapError extends Error {
   }
 }
 
-/** What is used of `ffi-rs`. */
-export interface Ffi {
-  open(library: { library: string; path: string }): void;
-  load(call: FfiCall): unknown;
-  createExternalBuffer(external: never, length: number): Uint8Array;
-  readonly DataType: Readonly<Record<"I32" | "I64" | "U8Array" | "External" | "BigInt", number>>;
-}
-
-/** A call of a C function. */
-export interface FfiCall {
-  readonly library: string;
-  readonly funcName: string;
-  readonly retType: number;
-  readonly paramsType: number[];
-  readonly paramsValue: unknown[];
-  readonly errno?: true;
-}
-
 /** The same numbers on Linux (asm-generic/mman-common.h, mman.h) and macOS (sys/mman.h). */
 const PROT_READ = 1;
 /**
@@ -57,9 +40,6 @@ const PROT_READ = 1;
  */
 const MAP_SHARED = 1;
 const MAP_FAILED = -1n;
-
-/** `ffi-rs` calls a library by a name that the caller chooses; this is the C library that Node itself uses. */
-const LIBC = "memtool:libc";
 
 /**
  * Loads `ffi-rs`.
@@ -70,7 +50,7 @@ const LIBC = "memtool:libc";
  */
 export async function loadMapper(
   target: string,
-  load: () => Promise<unknown> = () => import("ffi-rs"),
+  load?: () => Promise<unknown>,
   platform: string = process.platform,
 ): Promise<Mapper> {
   if (platform === "win32") {
@@ -80,22 +60,16 @@ export async function loadMapper(
       "files can't be mapped on Windows yet: leave out the option map, and it is read with positioned reads",
     );
   }
-  let ffi: Ffi;
   try {
-    const module = (await load()) as Ffi & { readonly default?: Ffi };
-    ffi = module.default ?? module;
-    ffi.open({ library: LIBC, path: "" });
+    return new FfiMapper(await loadFfi(load));
   } catch (cause) {
-    const missing = ["ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"].includes(errnoName(cause) ?? "");
-    throw new ConnectorError(
-      "NO_FFI",
+    throw noFfi(
       target,
-      `mapping a file needs the package ffi-rs, which ${missing ? "is not installed" : "could not be loaded"}: ` +
-        "npm install ffi-rs@1.3.7, or leave out the option map, and it is read with positioned reads",
-      { cause },
+      "mapping a file",
+      "leave out the option map, and it is read with positioned reads",
+      cause,
     );
   }
-  return new FfiMapper(ffi);
 }
 
 class FfiMapper implements Mapper {
@@ -107,7 +81,7 @@ class FfiMapper implements Mapper {
 
   try(fd: number): void {
     const { address, bytes, unmap } = this.#map(fd, 0, 1);
-    const isCopy = this.#addressOf(bytes) !== address;
+    const isCopy = addressOf(this.#ffi, bytes) !== BigInt.asUintN(64, address);
     unmap();
     if (isCopy) throw new MapError(0, "this runtime copies foreign memory");
   }
@@ -117,7 +91,7 @@ class FfiMapper implements Mapper {
   }
 
   #map(fd: number, offset: number, length: number): MappedBytes & { readonly address: bigint } {
-    const { I32, I64, BigInt: Pointer, External } = this.#ffi.DataType;
+    const { I32, I64, BigInt: Pointer } = this.#ffi.DataType;
     const { value: address, errnoCode } = this.#ffi.load({
       library: LIBC,
       funcName: "mmap",
@@ -136,28 +110,7 @@ class FfiMapper implements Mapper {
         paramsValue: [address, length],
       });
     };
-    // The way from a number to the pointer that a buffer is made of: a call that gives back its first argument.
-    const external = this.#ffi.load({
-      library: LIBC,
-      funcName: "memmove",
-      retType: External,
-      paramsType: [Pointer, Pointer, I64],
-      paramsValue: [address, address, 0],
-    });
-    const buffer = this.#ffi.createExternalBuffer(external as never, length);
-    const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+    const bytes = bytesAt(this.#ffi, address, length);
     return { address, bytes, unmap };
-  }
-
-  /** Where a piece of memory lies. */
-  #addressOf(bytes: Uint8Array): bigint {
-    const { U8Array, I64, BigInt: Pointer } = this.#ffi.DataType;
-    return this.#ffi.load({
-      library: LIBC,
-      funcName: "memmove",
-      retType: Pointer,
-      paramsType: [U8Array, U8Array, I64],
-      paramsValue: [bytes, bytes, 0],
-    }) as bigint;
   }
 }

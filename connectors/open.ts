@@ -8,6 +8,7 @@ import {
 } from "../src/formats/index.js";
 import { MemtoolError, Scheduler, type Source, SourceIo } from "../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
+import type { Connector } from "./connector.js";
 import { DecodePool } from "./decode-pool.js";
 import { ConnectorError } from "./errors.js";
 import type { FileSource } from "./file.js";
@@ -18,7 +19,7 @@ import { isInline } from "./mapped-file.js";
 import { readMemoryMap } from "./memory-map.js";
 import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
-import { type Connector, checkOptions, findConnector, parseTarget } from "./registry.js";
+import { checkOptions, findConnector, parseTarget } from "./registry.js";
 import { SwapFiles } from "./swap-files.js";
 import { readSymbolsFile } from "./symbols-file.js";
 import { readTypesFile } from "./types-file.js";

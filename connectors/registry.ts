@@ -1,33 +1,8 @@
 /** Connectors by name, and the form `name[:target[:key=value,…]]` that the command line and `open` take. */
 import type { Source } from "../src/io/index.js";
+import { BUILT_IN } from "./built-in.js";
+import type { Connector, OptionKind, OptionValues } from "./connector.js";
 import { ConnectorError } from "./errors.js";
-import { openFile } from "./file.js";
-import { mapFile } from "./mapped-file.js";
-import { openProcess } from "./proc-mem.js";
-
-/**
- * What an option's value is: `size` is a number of bytes such as `64`, `0x40`, `16K`, `1M`, `2G`; `boolean or ranges` is
- * text unless it is a boolean.
- */
-export type OptionKind = "boolean" | "number" | "size" | "string" | "boolean or ranges";
-
-/** Option values after parsing. */
-export type OptionValues = Readonly<Record<string, boolean | number | string | undefined>>;
-
-/** A way to reach memory. */
-export interface Connector {
-  /**
-   * What the source's addresses are: `file` (offsets of a file whose format is to be detected), `physical`, or
-   * `virtual` (a process).
-   */
-  readonly kind: "file" | "physical" | "virtual";
-  /** One line for people. */
-  readonly about: string;
-  /** Options by name; default none. */
-  readonly options?: Readonly<Record<string, OptionKind>>;
-  /** Opens a target. @throws {ConnectorError} */
-  open(target: string, options: OptionValues): Source | Promise<Source>;
-}
 
 /** A parsed `name[:target[:key=value,…]]`. */
 export interface ConnectorTarget {
@@ -37,7 +12,7 @@ export interface ConnectorTarget {
   readonly options: ReadonlyMap<string, string | true>;
 }
 
-const connectors = new Map<string, Connector>();
+const connectors = new Map<string, Connector>(Object.entries(BUILT_IN));
 
 const NAME = /^[a-z][a-z0-9-]*$/;
 /**
@@ -201,18 +176,3 @@ function editDistance(a: string, b: string): number {
   }
   return row[b.length] as number;
 }
-
-registerConnector("file", {
-  kind: "file",
-  about: "a dump or memory image; its format is detected by its content",
-  // `map` with ranges says where a raw image's bytes belong: that is for what is above the source (`open`).
-  options: { write: "boolean", map: "boolean or ranges" },
-  open: (target, options) =>
-    (options.map === true ? mapFile : openFile)(target, { write: options.write === true }),
-});
-registerConnector("proc", {
-  kind: "virtual",
-  about: "the memory of a running process, by its number",
-  options: { write: "boolean" },
-  open: (target, options) => openProcess(target, { write: options.write === true }),
-});

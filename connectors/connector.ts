@@ -1,0 +1,26 @@
+/** What a connector is to those who open targets by its name. */
+import type { Source } from "../src/io/index.js";
+
+/**
+ * What an option's value is: `size` is a number of bytes such as `64`, `0x40`, `16K`, `1M`, `2G`; `boolean or ranges` is
+ * text unless it is a boolean.
+ */
+export type OptionKind = "boolean" | "number" | "size" | "string" | "boolean or ranges";
+
+/** Option values after parsing. */
+export type OptionValues = Readonly<Record<string, boolean | number | string | undefined>>;
+
+/** A way to reach memory. */
+export interface Connector {
+  /**
+   * What the source's addresses are: `file` (offsets of a file whose format is to be detected), `physical`, or
+   * `virtual` (a process).
+   */
+  readonly kind: "file" | "physical" | "virtual";
+  /** One line for people. */
+  readonly about: string;
+  /** Options by name; default none. */
+  readonly options?: Readonly<Record<string, OptionKind>>;
+  /** Opens a target. @throws {ConnectorError} */
+  open(target: string, options: OptionValues): Source | Promise<Source>;
+}
