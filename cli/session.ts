@@ -381,7 +381,7 @@ function kernelFor(purpose: Purpose, { physical, root }: GlobalOptions): "search
  */
 export async function findFormat(machine: Machine): Promise<void> {
   if (machine.physical === undefined || machine.paging !== undefined) return;
-  const architecture = machine.image?.notes.architecture;
+  const architecture = machine.notes?.architecture;
   if (architecture === undefined || formatsOf(architecture).length === 0) return;
   try {
     await machine.linux({ searchRoots: false });

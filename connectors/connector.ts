@@ -1,4 +1,5 @@
 /** What a connector is to those who open targets by its name. */
+import type { DumpNotes } from "../src/formats/index.js";
 import type { Source } from "../src/io/index.js";
 
 /**
@@ -9,6 +10,12 @@ export type OptionKind = "boolean" | "number" | "size" | "string" | "boolean or 
 
 /** Option values after parsing. */
 export type OptionValues = Readonly<Record<string, boolean | number | string | undefined>>;
+
+/** A source of physical memory that also tells of its machine, as the notes of a dump do. */
+export interface MachineSource extends Source {
+  /** Asked once, when the machine is opened: registers are of that moment. */
+  notes(): DumpNotes | Promise<DumpNotes>;
+}
 
 /** A way to reach memory. */
 export interface Connector {

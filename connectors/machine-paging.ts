@@ -1,5 +1,5 @@
 /** Which format a machine's page tables have, and which roots its dump names: from registers, VMCOREINFO and headers. */
-import type { DumpImage } from "../src/formats/index.js";
+import type { DumpImage, DumpNotes } from "../src/formats/index.js";
 import { mmuOfVmcoreinfo, parseVmcoreinfo } from "../src/linux/index.js";
 import {
   aarch64,
@@ -12,6 +12,12 @@ import {
   X86_PAE,
 } from "../src/paging/index.js";
 
+/** What a target says of its machine: a dump, in its notes and headers; a live one, in notes alone. */
+export interface Told {
+  readonly notes: DumpNotes;
+  readonly details: DumpImage["details"];
+}
+
 /** A format, and what says so. */
 export interface MachinePaging {
   readonly mmu: MmuDef;
@@ -20,8 +26,8 @@ export interface MachinePaging {
 }
 
 /** The architecture of a dump's machine, also one that memtool knows nothing of; `undefined` where the dump names none. */
-export function machineOf(image: DumpImage | undefined): string | undefined {
-  return image?.notes.architecture ?? image?.notes.otherMachine;
+export function machineOf(told: Told | undefined): string | undefined {
+  return told?.notes.architecture ?? told?.notes.otherMachine;
 }
 
 /**
@@ -32,20 +38,20 @@ export function machineOf(image: DumpImage | undefined): string | undefined {
  *
  * @returns `undefined` where nothing tells: the dump names no architecture, or one with several formats.
  */
-export function pagingOfDump(image: DumpImage | undefined): MachinePaging | undefined {
-  if (image === undefined || image.notes.otherMachine !== undefined) return undefined;
-  const { notes } = image;
+export function pagingOfDump(told: Told | undefined): MachinePaging | undefined {
+  if (told === undefined || told.notes.otherMachine !== undefined) return undefined;
+  const { notes } = told;
   const text = notes.vmcoreinfo === undefined ? undefined : parseVmcoreinfo(notes.vmcoreinfo);
   const ofText = text === undefined ? undefined : mmuOfVmcoreinfo(text, notes.architecture);
   if (ofText?.name.startsWith("x86") === true) return { mmu: ofText, source: "VMCOREINFO" };
-  const ofCpus = ofRegisters(image);
+  const ofCpus = ofRegisters(notes);
   if (ofCpus !== undefined) return ofCpus;
   if (ofText !== undefined) return { mmu: ofText, source: "VMCOREINFO" };
-  return ofHeader(image);
+  return ofHeader(told);
 }
 
 /** The format that most processors ran with (one may be in its firmware, or be starting); of as many, the first one's. */
-function ofRegisters({ notes }: DumpImage): MachinePaging | undefined {
+function ofRegisters(notes: DumpNotes): MachinePaging | undefined {
   const counts = new Map<MmuDef, { readonly first: number; count: number }>();
   for (const [i, { registers }] of notes.cpus.entries()) {
     const mmu = pagingOfRegisters(registers, notes.architecture)?.mmu;
@@ -59,7 +65,7 @@ function ofRegisters({ notes }: DumpImage): MachinePaging | undefined {
 }
 
 /** By the architecture, and by what a Windows header says. */
-function ofHeader({ notes, details }: DumpImage): MachinePaging | undefined {
+function ofHeader({ notes, details }: Told): MachinePaging | undefined {
   if (notes.architecture === "x86_64") return { mmu: X86_64, source: "the architecture, with four levels" };
   if (details.DirectoryTableBase === undefined) return undefined;
   const source = "the dump's header";
@@ -71,21 +77,21 @@ function ofHeader({ notes, details }: DumpImage): MachinePaging | undefined {
 }
 
 /** The roots that a dump names, in the order of its processors. */
-export function rootsOfDump(image: DumpImage | undefined): KnownRoot[] {
-  if (image === undefined || image.notes.otherMachine !== undefined) return [];
+export function rootsOfDump(told: Told | undefined): KnownRoot[] {
+  if (told === undefined || told.notes.otherMachine !== undefined) return [];
   const roots: KnownRoot[] = [];
-  for (const [i, { registers }] of image.notes.cpus.entries()) {
-    const found = pagingOfRegisters(registers, image.notes.architecture);
+  for (const [i, { registers }] of told.notes.cpus.entries()) {
+    const found = pagingOfRegisters(registers, told.notes.architecture);
     if (found === undefined) continue;
     const { root, upper, register, mmu } = found;
     const half = mmu.halves === undefined ? {} : ({ half: "lower" } as const);
     if (root !== undefined) roots.push({ root, ...half, reason: `${register} of CPU ${i}` });
     if (upper !== undefined) roots.push({ root: upper, half: "upper", reason: `TTBR1 of CPU ${i}` });
   }
-  const windows = image.details.DirectoryTableBase;
-  if (typeof windows === "string" && image.notes.architecture !== "aarch64") {
+  const windows = told.details.DirectoryTableBase;
+  if (typeof windows === "string" && told.notes.architecture !== "aarch64") {
     // (As a CR3: its low bits are no address.)
-    const value = BigInt(windows) & (image.details.PaeEnabled === undefined ? 0x000f_ffff_ffff_f000n : ~31n);
+    const value = BigInt(windows) & (told.details.PaeEnabled === undefined ? 0x000f_ffff_ffff_f000n : ~31n);
     roots.push({ root: Number(value), reason: "DirectoryTableBase of the header" });
   }
   return roots;

@@ -1,5 +1,5 @@
 /** An opened target: the layers of its machine, all on one scheduler. */
-import type { DumpImage } from "../src/formats/index.js";
+import type { DumpImage, DumpNotes } from "../src/formats/index.js";
 import {
   type Address,
   defaultScheduler,
@@ -48,7 +48,14 @@ import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
 import { IdentityIo } from "./identity-io.js";
 import { MachineFormats } from "./machine-formats.js";
-import { formatHint, type MachinePaging, machineOf, pagingOfDump, rootsOfDump } from "./machine-paging.js";
+import {
+  formatHint,
+  type MachinePaging,
+  machineOf,
+  pagingOfDump,
+  rootsOfDump,
+  type Told,
+} from "./machine-paging.js";
 import { nodeGunzip } from "./node-gunzip.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc-mem.js";
@@ -59,6 +66,8 @@ import { waitFor } from "./wait-for.js";
 /** What `open` put together. @internal */
 export interface Layers {
   readonly image: DumpImage | undefined;
+  /** What a live machine says, where there is no dump. */
+  readonly notes?: DumpNotes | undefined;
   readonly physical: PhysicalMemory | undefined;
   /** The same memory, where it is that of a guest inside. */
   readonly guest?: GuestMemory;
@@ -86,6 +95,11 @@ export class Machine {
   readonly format: string;
   /** The dump's headers, map and notes. None where a guest inside was opened: they are about its host. */
   readonly image: DumpImage | undefined;
+  /**
+   * What the target says of its machine: a dump's notes; of a live machine, its registers when it was opened, and more as its
+   * connector knows it. None of a guest inside.
+   */
+  readonly notes: DumpNotes | undefined;
   /** Physical memory, where the target is one. */
   readonly physical: PhysicalMemory | undefined;
   /** The same, where a guest inside was opened (`OpenOptions.ept`): how, and the physical memory of its host. */
@@ -119,6 +133,7 @@ export class Machine {
     this.source = source;
     this.scheduler = source.scheduler ?? defaultScheduler;
     this.image = layers.guest === undefined ? layers.image : undefined;
+    this.notes = this.image?.notes ?? (layers.guest === undefined ? layers.notes : undefined);
     this.physical = layers.physical;
     this.guest = layers.guest;
     this.#pool = layers.pool;
@@ -183,14 +198,14 @@ export class Machine {
     // (A dump that had none a moment ago, looked through as well as is asked for now, has none.)
     if (this.#noKernel !== undefined && this.#searched && !this.source.source.supports.live)
       throw this.#noKernel;
-    const { physical, image } = this;
+    const { physical, notes } = this;
     if (physical === undefined) {
       throw new KernelNotFoundError(
         "NO_KERNEL",
         `${this.name} is one process's memory: there is no kernel in it`,
       );
     }
-    const architecture = machineOf(image);
+    const architecture = machineOf(this.#told);
     try {
       if (!isKnownArch(architecture)) {
         throw new KernelNotFoundError(
@@ -201,7 +216,7 @@ export class Machine {
       }
       const kernel = yield* findKernel(physical, {
         map: physical.map,
-        note: image?.notes.vmcoreinfo,
+        note: notes?.vmcoreinfo,
         architecture,
         mmu: this.#options.mmu,
         root: this.#options.root,
@@ -282,10 +297,15 @@ export class Machine {
     return Io.of(this.scheduler, zeroPagesOfMachine, this.#kernel);
   }
 
+  get #told(): Told | undefined {
+    const { notes, image } = this;
+    return notes === undefined ? undefined : { notes, details: image?.details ?? {} };
+  }
+
   /** What is known of the kernel without looking for it. */
   get #vmcoreinfo(): Vmcoreinfo | undefined {
     if (this.#kernel !== undefined) return this.#kernel.vmcoreinfo;
-    const note = this.image?.notes.vmcoreinfo;
+    const note = this.notes?.vmcoreinfo;
     return note === undefined ? undefined : parseVmcoreinfo(note);
   }
 
@@ -304,7 +324,7 @@ export class Machine {
     if (this.#kernel !== undefined)
       return { mmu: this.#formats.plainOf(this.#kernel.memory.mmu), source: "the kernel" };
     const ofText = this.#noKernel?.mmu;
-    return ofText === undefined ? pagingOfDump(this.image) : { mmu: ofText, source: "VMCOREINFO" };
+    return ofText === undefined ? pagingOfDump(this.#told) : { mmu: ofText, source: "VMCOREINFO" };
   }
 
   /**
@@ -348,7 +368,7 @@ export class Machine {
   /** Both roots, from one. */
   #halvesOf(root: number): Root {
     const ofKernel = this.#kernel?.memory.roots;
-    const ofDump = rootsOfDump(this.image).filter(({ half }) => half === "upper");
+    const ofDump = rootsOfDump(this.#told).filter(({ half }) => half === "upper");
     const upper = typeof ofKernel === "object" ? ofKernel.upper : ofDump[0]?.root;
     if (root === upper || ofDump.some((known) => known.root === root)) return { upper: root };
     return { lower: root, ...(upper === undefined ? {} : { upper }) };
@@ -356,9 +376,9 @@ export class Machine {
 
   /** Tables of another format, walked as x86-64's of four levels, would give wrong addresses without a word. */
   #needMmu(): MmuDef {
-    const { paging, image } = this;
+    const { paging } = this;
     if (paging !== undefined) return paging.mmu;
-    const architecture = machineOf(image);
+    const architecture = machineOf(this.#told);
     if (architecture === undefined) return X86_64;
     if (formatsOf(architecture).length === 0) {
       throw new MemtoolError(
@@ -375,7 +395,7 @@ export class Machine {
 
   /** The roots that the dump tells of: its processors' and its header's. One that several tell of is there for each. */
   get dumpRoots(): readonly KnownRoot[] {
-    return rootsOfDump(this.image);
+    return rootsOfDump(this.#told);
   }
 
   /**
@@ -396,7 +416,7 @@ export class Machine {
     const mmu = options.all === true ? undefined : this.paging?.mmu;
     return findRoots(physical, {
       map: physical.map,
-      formats: mmu === undefined ? formatsOf(machineOf(this.image)) : [mmu],
+      formats: mmu === undefined ? formatsOf(machineOf(this.#told)) : [mmu],
       landmarks: LINUX_LANDMARKS,
       known: [...(this.#kernel === undefined ? [] : rootsOfKernel(this.#kernel)), ...this.dumpRoots],
       live: this.source.source.supports.live,

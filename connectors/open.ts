@@ -8,7 +8,7 @@ import {
 } from "../src/formats/index.js";
 import { MemtoolError, Scheduler, type Source, SourceIo } from "../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
-import type { Connector } from "./connector.js";
+import type { Connector, MachineSource } from "./connector.js";
 import { DecodePool } from "./decode-pool.js";
 import { ConnectorError } from "./errors.js";
 import type { FileSource } from "./file.js";
@@ -141,11 +141,19 @@ async function layersOf(
     case "virtual":
       return { image: undefined, physical: undefined };
     case "physical": {
+      const notes = await (io.source as Partial<MachineSource>).notes?.();
       const ranges = [...io.ranges].map((range) => ({ ...range, state: "present" as const }));
       const map = PhysicalMap.from(ranges);
       return {
         image: undefined,
-        physical: new PhysicalMemory(io, { map, live, ...cacheBytes, name: io.name }),
+        notes,
+        physical: new PhysicalMemory(io, {
+          map,
+          live,
+          ...cacheBytes,
+          name: io.name,
+          ...(notes === undefined ? {} : abiOf(notes)),
+        }),
       };
     }
     case "file": {

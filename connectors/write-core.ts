@@ -53,7 +53,7 @@ export async function writeCore(
   const core = await process.core({
     maxBytes: Math.max(LEAST_LIMIT, REPEATS * (machine.physical?.map.bytesPresent ?? 0)),
     ...own,
-    registers: machine.image?.notes.cpus,
+    registers: machine.notes?.cpus,
   });
   const file = OutputFile.create(path, { force, sources: machine.paths });
   try {

@@ -35,7 +35,7 @@ function warningsOf(found: FoundRoots, { machine }: Session): string[] {
   const { mmu, certain, dropped } = found;
   const warnings: string[] = [];
   if (mmu === undefined) {
-    const { architecture, otherMachine } = machine.image?.notes ?? {};
+    const { architecture, otherMachine } = machine.notes ?? {};
     const tried = formatsOf(architecture ?? otherMachine).length;
     warnings.push(
       `nothing in RAM looks like a page-table root of ${tried === 0 ? "a known format" : "any format"}`,

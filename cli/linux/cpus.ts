@@ -46,7 +46,7 @@ export const CPUS: KernelCommand = {
   examples: ["cpus", "cpus --registers"],
   run: async ({ session, kernel, options }) => {
     const damage = new DamageSummary();
-    const registers = session.machine.image?.notes.cpus ?? [];
+    const registers = session.machine.notes?.cpus ?? [];
     const cpus = await listCpus(kernel, { registers, onDamage: damage.add }).toArray();
     const status = await showList(session, cpus, COLUMNS, damage);
     if (session.isForPrograms) return status;

@@ -51,7 +51,7 @@ export const STACKS_COMMAND: KernelCommand = {
   ofProcess: true,
   async run({ session, kernel, pid }) {
     const damage = new DamageSummary();
-    const registers = session.machine.image?.notes.cpus;
+    const registers = session.machine.notes?.cpus;
     const stacks = listKernelStacks(kernel, { pid, registers, onDamage: damage.add });
     if (session.isForPrograms) return await showList(session, stacks, STACKS, damage, "no tasks");
     const rows: StackRow[] = [];

@@ -241,7 +241,7 @@ async function factsOf(
   options: ConvertOptions,
   warnings: string[],
 ): Promise<DumpFacts> {
-  const notes = machine.image?.notes ?? { cpus: [] };
+  const notes = machine.notes ?? { cpus: [] };
   if (format === "raw" || format === "lime") return new DumpFacts(notes);
   if (notes.vmcoreinfo !== undefined) return new DumpFacts(notes);
   let why = "it has no VMCOREINFO note";

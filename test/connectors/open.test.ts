@@ -13,6 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import type { MachineSource } from "../../connectors/connector.js";
 import { openFile } from "../../connectors/file.js";
 import { isInline } from "../../connectors/mapped-file.js";
 import { open } from "../../connectors/open.js";
@@ -358,6 +359,31 @@ it("a kernel and a root in memory that changes are walked anew for each request"
   expect(await machine.physical?.read(0x1234, 1)).toEqual(Uint8Array.of(77));
   kernel.ram[0x1234] = 78;
   expect(await machine.physical?.read(0x1234, 1)).toEqual(Uint8Array.of(78));
+  await machine.close();
+});
+
+it("what a live machine tells is gone by: its page tables' format and roots are those of its registers", async () => {
+  registerConnector("test-told", {
+    kind: "physical",
+    about: "RAM of a machine that tells its registers",
+    open: (): MachineSource => ({
+      name: "test-told",
+      supports: { write: false, live: true },
+      ranges: () => AddressRanges.single(0, 2 ** 20),
+      transferSync: (batch) => {
+        for (let row = 0; row < batch.length; row++) batch.done(row);
+      },
+      notes: async () => ({
+        architecture: "x86_64",
+        cpus: [{ registers: { cr0: 0x8005_0033n, cr3: 0x5000n, cr4: 0x1020n, efer: 0xd01n } }],
+      }),
+    }),
+  });
+  const machine = await open({ connector: "test-told" }, { kernel: "none" });
+  expect(machine.paging).toEqual({ mmu: X86_64_LA57, source: "registers of CPU 0" });
+  expect(machine.dumpRoots).toEqual([{ root: 0x5000, reason: "CR3 of CPU 0" }]);
+  expect(machine.notes?.cpus).toHaveLength(1);
+  expect(machine.image).toBeUndefined();
   await machine.close();
 });
 
