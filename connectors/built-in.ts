@@ -19,4 +19,14 @@ export const BUILT_IN: Readonly<Record<string, Connector>> = {
     options: { write: "boolean" },
     open: (target, options) => openProcess(target, { write: options.write === true }),
   },
+  leechcore: {
+    kind: "physical",
+    about: "PCILeech hardware, and what else LeechCore opens, through its library",
+    options: { library: "string", remote: "string", write: "boolean", map: "string", max: "size" },
+    otherOptions: "string",
+    open: async (target, options) => {
+      const { openLeechCoreTarget } = await import("./leechcore/connector.js");
+      return openLeechCoreTarget(target, options);
+    },
+  },
 };

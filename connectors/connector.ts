@@ -28,6 +28,8 @@ export interface Connector {
   readonly about: string;
   /** Options by name; default none. */
   readonly options?: Readonly<Record<string, OptionKind>>;
+  /** What kind options of any other name are, where the connector passes those on. Default: there are none. */
+  readonly otherOptions?: OptionKind;
   /** Opens a target. @throws {ConnectorError} */
   open(target: string, options: OptionValues): Source | Promise<Source>;
 }

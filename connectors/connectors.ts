@@ -8,6 +8,8 @@ export { CONVERT_FORMATS, type ConvertFormat, type FailedRange } from "./convert
 export { ConnectorError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
 export type { FileHole, Holes } from "./file-holes.js";
+export { LEECHCORE_OPTIONS, LEECHCORE_RESULTS } from "./leechcore/abi.js";
+export { type LeechCoreOptions, type LeechCoreSource, openLeechCore } from "./leechcore/source.js";
 export { Machine, type MappedRange } from "./machine.js";
 export type { MachinePaging } from "./machine-paging.js";
 export { type InlineSource, isInline, type MappedFileSource, mapFile } from "./mapped-file.js";

@@ -104,7 +104,7 @@ async function openSource(target: OpenTarget, options: OpenOptions): Promise<Ope
     asked.set("write", true);
   }
   if (options.map === true && !asked.has("map")) {
-    if (connector.options?.map === undefined) {
+    if (connector.options?.map !== "boolean or ranges") {
       throw new MemtoolError("NO_MMAP", `${text}: this connector has nothing to map`);
     }
     asked.set("map", true);

@@ -115,7 +115,7 @@ export function checkOptions(
   const names = Object.keys(kinds);
   const values: Record<string, boolean | number | string> = {};
   for (const [key, value] of given) {
-    const kind = Object.hasOwn(kinds, key) ? kinds[key] : undefined;
+    const kind = Object.hasOwn(kinds, key) ? kinds[key] : connector.otherOptions;
     if (kind === undefined) {
       const known =
         names.length === 0 ? "it has none" : `it has ${names.map((n) => `${n}=${kinds[n]}`).join(", ")}`;

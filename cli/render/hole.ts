@@ -1,4 +1,5 @@
 import {
+  DEVICE_CODE,
   EXCLUDED_REASONS,
   type Fault,
   type FaultState,
@@ -19,6 +20,8 @@ export interface HoleReason {
   readonly reason?: string;
   /** Of a read that the operating system refused. */
   readonly errno?: number;
+  /** What a device gave as its reason, in its own numbers. */
+  readonly code?: number;
 }
 
 /** The fields of a fault that say something. */
@@ -33,7 +36,8 @@ export function reasonOf(fault: Fault): HoleReason {
     const { level, cause } = levelOf(fault);
     return { state, ...(level === 0 ? {} : { level }), ...(cause === undefined ? {} : { cause }) };
   }
-  return state === "io" && detail !== 0 ? { state, errno: detail } : { state };
+  if (state !== "io" || detail === 0) return { state };
+  return detail < DEVICE_CODE ? { state, errno: detail } : { state, code: detail - DEVICE_CODE };
 }
 
 /** In words: "not-present (level 1)". */
@@ -43,5 +47,6 @@ export function reasonText(reason: HoleReason): string {
   if (reason.cause !== undefined) more.push(`the table is ${reason.cause}`);
   if (reason.reason !== undefined) more.push(reason.reason);
   if (reason.errno !== undefined) more.push(`errno ${reason.errno}`);
+  if (reason.code !== undefined) more.push(`code ${reason.code} of the device`);
   return more.length === 0 ? reason.state : `${reason.state} (${more.join(", ")})`;
 }

@@ -66,7 +66,7 @@ export const FAULT_STATES = [
   "malformed",
   /** A write where none is allowed. */
   "read-only",
-  /** The connector failed; the detail holds an errno where there is one. */
+  /** The connector failed; the detail holds an errno where there is one, from `DEVICE_CODE` on what a device says. */
   "io",
   /** The target vanished. */
   "gone",
@@ -169,6 +169,9 @@ export function faultState(packed: Fault): FaultState {
 export function faultDetail(packed: Fault): number {
   return (packed >>> DETAIL_SHIFT) & 1023;
 }
+
+/** Details of `io` faults from here on are no errno, but this and a number that the connector's device gave. */
+export const DEVICE_CODE = 512;
 
 /** The same fault with another detail. */
 export function withDetail(packed: Fault, detail: number): Fault {

@@ -1,0 +1,350 @@
+/** A device of LeechCore's as a source: scatter reads and writes, with one status a MEM. */
+import type { RawRange } from "../../src/formats/index.js";
+import {
+  AddressRanges,
+  type Batch,
+  DEVICE_CODE,
+  type Fault,
+  fault,
+  type Source,
+  withDetail,
+} from "../../src/io/index.js";
+
+import { ConnectorError } from "../errors.js";
+import type { FfiCall } from "../ffi.js";
+import { type MemForm, RowCutter } from "./cut-rows.hot.js";
+import { deviceString } from "./device-string.js";
+import { LeechCoreHandle } from "./handle.js";
+import { loadLeechCore } from "./library.js";
+import { MAX_MEMS, ScatterBlock } from "./scatter-block.hot.js";
+
+/** Options of {@link openLeechCore}. */
+export interface LeechCoreOptions {
+  /** Path of leechcore.so, or of its folder. Default: LEECHCORE_PATH, beside memtool, the system's. */
+  readonly library?: string | undefined;
+  /** LeechCore's address of a remote agent, `grpc://…`. */
+  readonly remote?: string | undefined;
+  /** Parameters of the device, in LeechCore's words: `algo`, `ip`, `devindex` … */
+  readonly parameters?: ReadonlyMap<string, string> | undefined;
+  /** Allows writes, where the device does. Default: false. */
+  readonly write?: boolean | undefined;
+  /** What there is of physical memory, and where the device has it, instead of what it says itself. */
+  readonly memoryMap?: readonly RawRange[] | undefined;
+  /** End of physical memory, bytes. Default: the device finds it out. */
+  readonly maxAddress?: number | undefined;
+}
+
+/** A device as a source; addresses are physical. */
+export interface LeechCoreSource extends Source {
+  /** As LeechCore calls it: `file`, `fpga` … */
+  readonly device: string;
+  /** LeechCore's version, `2.23.3`. */
+  readonly version: string;
+  /** File of the library. */
+  readonly library: string;
+  /** The ranges of physical memory, and where the device has them; empty where it has no map. */
+  memoryMap(): RawRange[];
+  /**
+   * Replaces the memory map as a whole, and reads it back.
+   *
+   * @param ranges Bounds are multiples of 4096. @throws {ConnectorError} `BAD_MEMORY_MAP` if LeechCore did not take it.
+   */
+  setMemoryMap(ranges: readonly RawRange[]): void;
+  /** The value of an option (see `LEECHCORE_OPTIONS`); `undefined` where the device has none such. */
+  getOption(option: bigint): bigint | undefined;
+  /** Sets an option. @returns whether the device took it. */
+  setOption(option: bigint, value: bigint): boolean;
+}
+
+const FAILED: Fault = fault("io", "device", "connector");
+const GONE: Fault = fault("gone", "device", "connector");
+const READ_ONLY: Fault = fault("read-only", "device", "connector");
+
+const PAGE = 4096;
+/** Calls under way in threads of their own at most; each holds up to 4 MiB. LeechCore's file device takes four. */
+const MAX_CALLS = 4;
+/** Pages that were read well, to be asked for when nothing is. */
+const WITNESSES = 4;
+
+/**
+ * Opens a device through LeechCore, which the user has installed.
+ *
+ * Reads and writes fail a page at a time: `outside` where the memory map has nothing; `io` where the device could not, with
+ * what it says as the detail (from 512 on: see `LEECHCORE_RESULTS`) where LeechCore is 2.23 or later; `gone` once nothing can be
+ * read any more that could before.
+ *
+ * @param target `fpga`, `file:PATH`, `rawudp:ip=…` or a device string of LeechCore's with `://` in it.
+ * @throws {ConnectorError} `BAD_TARGET`, `NOT_HERE`, `NO_FFI`, `NO_LIBRARY`, `BAD_LIBRARY`, `OPEN_FAILED`, `READ_ONLY`,
+ * `BAD_MEMORY_MAP`.
+ */
+export async function openLeechCore(
+  target: string,
+  options: LeechCoreOptions = {},
+): Promise<LeechCoreSource> {
+  const name = `leechcore:${target}`;
+  const write = options.write ?? false;
+  const parameters = new Map(options.parameters);
+  // LeechCore's own word for it, which only its file device has: others are writable or are not.
+  if (write && /^file(:|$)/i.test(target) && !parameters.has("write")) parameters.set("write", "1");
+  const what = deviceString(name, target, parameters, options.remote);
+  const library = await loadLeechCore(name, options.library);
+  const handle = LeechCoreHandle.open(name, library, what, options.maxAddress);
+  try {
+    if (write && !handle.device.isWritable) {
+      throw new ConnectorError(
+        "READ_ONLY",
+        name,
+        `the device ${handle.device.kind} can't be written to: leave out the option write`,
+      );
+    }
+    if (options.memoryMap !== undefined) handle.setMemoryMap(options.memoryMap);
+    return new OpenLeechCore(handle, write);
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+}
+
+/** A block, and the calls that are made with it. */
+interface Worker {
+  readonly block: ScatterBlock;
+  readonly read: FfiCall;
+  /** `LcReadScatter`, which has no results. */
+  readonly fetch: FfiCall;
+  readonly write: FfiCall;
+}
+
+class OpenLeechCore implements LeechCoreSource {
+  readonly supports: { readonly write: boolean; readonly live: boolean };
+  readonly device: string;
+  readonly #handle: LeechCoreHandle;
+  readonly #readForm: MemForm;
+  readonly #writeForm: MemForm;
+  /** Whether parts of a page are written as whole pages. */
+  readonly #wholePages: boolean;
+  /** For synchronous calls; the asynchronous have `#idle` and more. */
+  readonly #here: Worker;
+  readonly #idle: Worker[] = [];
+  #calls = 0;
+  readonly #waiting: (() => void)[] = [];
+  #whenIdle: (() => void) | undefined;
+  #ranges: AddressRanges;
+  readonly #witnesses: number[] = [];
+
+  constructor(handle: LeechCoreHandle, write: boolean) {
+    this.#handle = handle;
+    this.device = handle.device.kind;
+    this.supports = { write, live: handle.device.isVolatile };
+    const isFile = this.device === "file";
+    // LeechCore's header asks for 8 bytes at least, and some FPGA algorithms for multiples of that.
+    this.#readForm = { unit: isFile ? 1 : 8, disjoint: false };
+    // Writes of parts of a page stay in the file device's buffers, where even its own reads don't see them.
+    this.#wholePages = isFile;
+    this.#writeForm = { unit: isFile ? PAGE : 1, disjoint: true };
+    this.#here = this.#worker();
+    this.#ranges = this.#askRanges();
+    this.#seek();
+  }
+
+  get name(): string {
+    return this.#handle.name;
+  }
+
+  get version(): string {
+    return this.#handle.version;
+  }
+
+  get library(): string {
+    return this.#handle.library.path;
+  }
+
+  ranges(): AddressRanges {
+    return this.#ranges;
+  }
+
+  memoryMap(): RawRange[] {
+    return this.#handle.memoryMap();
+  }
+
+  setMemoryMap(ranges: readonly RawRange[]): void {
+    this.#handle.setMemoryMap(ranges);
+    this.#ranges = this.#askRanges();
+  }
+
+  getOption(option: bigint): bigint | undefined {
+    return this.#handle.getOption(option);
+  }
+
+  setOption(option: bigint, value: bigint): boolean {
+    return this.#handle.setOption(option, value);
+  }
+
+  #askRanges(): AddressRanges {
+    const map = this.#handle.memoryMap();
+    return map.length > 0 ? AddressRanges.from(map) : AddressRanges.single(0, this.#handle.device.maxAddress);
+  }
+
+  /** Reads a page of each range, so that it is known what can be read. */
+  #seek(): void {
+    const starts = [...this.#ranges.starts].slice(0, WITNESSES);
+    const pages = [...starts, (this.#ranges.ends[0] ?? PAGE) - PAGE].filter((page) => page >= 0);
+    for (const page of pages) this.#isThere([page]);
+  }
+
+  #worker(): Worker {
+    const { library, hasResults } = this.#handle;
+    const fetch = library.call("LcReadScatter", "pip", [0n, 0, 0n], "Void");
+    return {
+      block: new ScatterBlock(),
+      fetch,
+      read: hasResults ? library.call("LcReadScatterEx", "pipp", [0n, 0, 0n, 0n], "I32") : fetch,
+      write: library.call("LcWriteScatter", "pip", [0n, 0, 0n], "Void"),
+    };
+  }
+
+  transferSync(batch: Batch): void {
+    if (this.#refuses(batch)) return;
+    const worker = this.#here;
+    const { block } = worker;
+    const { ffi } = this.#handle.library;
+    const cutter = new RowCutter(batch, this.#ranges, this.#form(batch));
+    for (;;) {
+      block.reserve(ffi, cutter.estimate(MAX_MEMS));
+      if (!cutter.fill(block)) return;
+      for (const call of this.#steps(worker, batch)) ffi.load(call);
+      const hasResults = this.#hasResults(batch);
+      const isGone = block.moved(hasResults) === 0 && !this.#isThere(this.#witnesses);
+      this.#settle(worker, batch, hasResults, isGone);
+    }
+  }
+
+  async transfer(batch: Batch): Promise<void> {
+    if (this.#refuses(batch)) return;
+    const cutter = new RowCutter(batch, this.#ranges, this.#form(batch));
+    const calls: Promise<void>[] = [];
+    for (;;) {
+      const worker = await this.#take();
+      let isFilled = false;
+      try {
+        worker.block.reserve(this.#handle.library.ffi, cutter.estimate(MAX_MEMS));
+        isFilled = cutter.fill(worker.block);
+      } finally {
+        if (!isFilled) this.#give(worker);
+      }
+      if (!isFilled) break;
+      const call = this.#moveElsewhere(worker, batch);
+      // Writes are applied in their order.
+      if (batch.direction === "read") calls.push(call);
+      else await call;
+    }
+    await Promise.all(calls);
+  }
+
+  /** Makes the calls for a filled block in another thread. The block stays where it is until then: the worker holds it. */
+  async #moveElsewhere(worker: Worker, batch: Batch): Promise<void> {
+    try {
+      const { ffi } = this.#handle.library;
+      for (const call of this.#steps(worker, batch)) await ffi.load({ ...call, runInNewThread: true });
+      const hasResults = this.#hasResults(batch);
+      const isGone = worker.block.moved(hasResults) === 0 && !this.#isThere(this.#witnesses);
+      this.#settle(worker, batch, hasResults, isGone);
+    } finally {
+      this.#give(worker);
+    }
+  }
+
+  /** The calls that move what is in a block, each to be made before the next is asked for. */
+  *#steps(worker: Worker, batch: Batch): Generator<FfiCall, void, void> {
+    const { block } = worker;
+    if (batch.direction === "read") {
+      yield this.#aim(worker.read, block);
+      return;
+    }
+    if (this.#wholePages) {
+      if (block.readyToFetch() > 0) yield this.#aim(worker.fetch, block);
+      block.readyToStore();
+    }
+    block.gather(batch);
+    yield this.#aim(worker.write, block);
+  }
+
+  #aim(call: FfiCall, block: ScatterBlock): FfiCall {
+    const values = call.paramsValue;
+    values[0] = this.#handle.value;
+    values[1] = block.count;
+    values[2] = block.pointers;
+    if (values.length > 3) values[3] = block.resultsAt;
+    return call;
+  }
+
+  #form(batch: Batch): MemForm {
+    return batch.direction === "read" ? this.#readForm : this.#writeForm;
+  }
+
+  #hasResults(batch: Batch): boolean {
+    return batch.direction === "read" && this.#handle.hasResults;
+  }
+
+  #settle({ block }: Worker, batch: Batch, hasResults: boolean, isGone: boolean): void {
+    const pages = this.#witnesses;
+    if (batch.direction === "read" && block.isMoved(0, hasResults) && !pages.includes(block.pageOf(0))) {
+      if (pages.length === WITNESSES) pages.shift();
+      pages.push(block.pageOf(0));
+    }
+    block.settle(batch, hasResults, (result) =>
+      isGone ? GONE : result > 2 ? withDetail(FAILED, DEVICE_CODE + result) : FAILED,
+    );
+  }
+
+  /**
+   * Whether one of these pages can be read, now that nothing else could: a device that is there answers for what it
+   * answered for before. True where there are none to ask for.
+   */
+  #isThere(pages: readonly number[]): boolean {
+    if (pages.length === 0) return true;
+    const { ffi } = this.#handle.library;
+    const worker = this.#worker();
+    const { block } = worker;
+    block.reserve(ffi, pages.length);
+    pages.forEach((page, i) => {
+      block.add(i, 0, page, PAGE, 0, 0);
+    });
+    ffi.load(this.#aim(worker.read, block));
+    let isThere = false;
+    pages.forEach((page, i) => {
+      if (!block.isMoved(i, this.#handle.hasResults)) return;
+      isThere = true;
+      if (!this.#witnesses.includes(page) && this.#witnesses.length < WITNESSES) this.#witnesses.push(page);
+    });
+    return isThere;
+  }
+
+  #refuses(batch: Batch): boolean {
+    const { supports } = this;
+    const why = !this.#handle.isOpen ? GONE : batch.direction !== "read" && !supports.write ? READ_ONLY : 0;
+    if (why !== 0) for (let row = 0; row < batch.length; row++) batch.fail(row, why);
+    return why !== 0;
+  }
+
+  async #take(): Promise<Worker> {
+    while (this.#calls >= MAX_CALLS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#calls++;
+    return this.#idle.pop() ?? this.#worker();
+  }
+
+  #give(worker: Worker): void {
+    this.#calls--;
+    this.#idle.push(worker);
+    this.#waiting.shift()?.();
+    if (this.#calls === 0) this.#whenIdle?.();
+  }
+
+  async close(): Promise<void> {
+    if (this.#calls > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+    }
+    this.#handle.close();
+  }
+}
