@@ -59,7 +59,7 @@ export const LEECHCORE_OPTIONS = {
 } as const;
 
 /** Commands. */
-export const COMMAND = { getMap: 0x4000_0004_0000_0000n, setMap: 0x4000_0005_0000_0000n } as const;
+export const COMMAND = { getMap: 0x4000_0400_0000_0000n, setMap: 0x4000_0500_0000_0000n } as const;
 
 /** What `LcReadScatterEx` says of a MEM. */
 export const LEECHCORE_RESULTS = [

@@ -81,7 +81,7 @@ export async function openLeechCore(
   target: string,
   options: LeechCoreOptions = {},
 ): Promise<LeechCoreSource> {
-  const name = `leechcore:${target}`;
+  const name = target === "" ? "leechcore" : `leechcore:${target}`;
   const write = options.write ?? false;
   const parameters = new Map(options.parameters);
   // LeechCore's own word for it, which only its file device has: others are writable or are not.

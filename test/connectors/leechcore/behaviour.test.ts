@@ -1,0 +1,330 @@
+/** What LeechCore's connector makes of devices and libraries that misbehave: the stand-in is told to. */
+import { spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { LIBC, loadFfi } from "../../../connectors/ffi.js";
+import {
+  LEECHCORE_OPTIONS,
+  LEECHCORE_RESULTS,
+  type LeechCoreOptions,
+  openLeechCore,
+  openTarget,
+} from "../../../connectors/index.js";
+import * as abi from "../../../connectors/leechcore/abi.js";
+import { withCapturedOutput } from "../../../connectors/leechcore/captured-output.js";
+import { loadLeechCore } from "../../../connectors/leechcore/library.js";
+import {
+  all,
+  DEVICE_CODE,
+  faultDetail,
+  readInto,
+  readPartial,
+  Scheduler,
+  SourceIo,
+  writePartial,
+} from "../../../src/index.js";
+import { pattern } from "../../support/bytes.js";
+import { hasCompiler, layoutOfC, standIn } from "../../support/leechcore.js";
+
+const directory = mkdtempSync(join(tmpdir(), "memtool-leechcore-"));
+const ram = join(directory, "ram");
+const PAGES = 600;
+const truth = pattern(PAGES * 4096, 5);
+beforeAll(() => writeFileSync(ram, truth));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+/** A device of the stand-in's, with parameters that tell it what to do. */
+function card(told: Readonly<Record<string, string | number>> = {}, options: LeechCoreOptions = {}) {
+  const parameters = new Map([
+    ["file", ram],
+    ...Object.entries(told).map(([k, v]) => [k, String(v)] as const),
+  ]);
+  return openLeechCore("card", { library: standIn(), parameters, ...options });
+}
+
+async function ioOf(...args: Parameters<typeof card>) {
+  return new SourceIo(await card(...args), new Scheduler());
+}
+
+const pageOf = (page: number) => truth.slice(page * 4096, page * 4096 + 4096);
+
+describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
+  it("knows the interface's structures as a C compiler lays them out", () => {
+    const names: Record<string, string> = {
+      max_address: "maxAddress",
+      is_volatile: "isVolatile",
+      is_writable: "isWritable",
+      is_remote: "isRemote",
+      no_compression: "noCompression",
+      device_name: "deviceName",
+      stack_depth: "stackDepth",
+      needs_user: "needsUser",
+      text_length: "textLength",
+    };
+    const ours: Record<string, number> = {};
+    const structures: [string, Readonly<Record<string, number>>][] = [
+      ["config", abi.CONFIG],
+      ["scatter", abi.SCATTER],
+      ["error_info", abi.ERROR_INFO],
+    ];
+    const theirs = layoutOfC();
+    for (const [name, fields] of structures) {
+      for (const key of Object.keys(theirs)) {
+        const [structure, field] = key.split(".");
+        if (structure !== name) continue;
+        ours[key] = fields[field === undefined ? "size" : (names[field] ?? field)] as number;
+      }
+    }
+    const { size, address, bytes, remap } = abi.MAP_ENTRY;
+    const entry = {
+      map_entry: size,
+      "map_entry.address": address,
+      "map_entry.size": bytes,
+      "map_entry.remap": remap,
+    };
+    expect({ ...ours, ...entry }).toEqual(theirs);
+  });
+
+  it("says of each page that fails what the device said, and gives all others", async () => {
+    const io = await ioOf({ fail: 100, seed: 7 });
+    const reads = Array.from({ length: PAGES }, (_, i) => readPartial(io, i * 4096, 4096));
+    const results = await all(reads);
+    const failed = results.filter(({ holes }) => holes.length > 0);
+    expect(failed.length).toBeGreaterThan(PAGES / 20);
+    expect(failed.length).toBeLessThan(PAGES / 5);
+    for (const [i, { bytes, holes }] of results.entries()) {
+      if (holes.length === 0) {
+        expect(Buffer.compare(bytes, pageOf(i))).toBe(0);
+        continue;
+      }
+      expect(holes).toMatchObject([{ start: 0, end: 4096, state: "io" }]);
+      const code = faultDetail(holes[0]?.fault as number) - DEVICE_CODE;
+      expect(LEECHCORE_RESULTS[code]).toBe("unsupported request");
+    }
+    const again = all(Array.from({ length: PAGES }, (_, i) => readPartial(io, i * 4096, 4096))).sync();
+    expect(again.map(({ holes }) => holes)).toEqual(results.map(({ holes }) => holes));
+    await io.close();
+  });
+
+  it("reads through LcReadScatter where there is no LcReadScatterEx: then it is not said why a page fails", async () => {
+    const io = await ioOf({ bad: "5000-6000", minor: 22 }, { library: standIn("old") });
+    const { bytes, holes } = readPartial(io, 0x4ff8, 0x2000).sync();
+    expect(holes).toMatchObject([{ start: 8, end: 0x1008, state: "io" }]);
+    expect(faultDetail(holes[0]?.fault as number)).toBe(0);
+    expect([...bytes.subarray(0, 8)]).toEqual([...truth.subarray(0x4ff8, 0x5000)]);
+    await io.close();
+  });
+
+  it("asks again for a page whose MEM said done the last time, and does not take its old word for it", async () => {
+    const io = await ioOf({ stale: 1, bad: "8000-9000" });
+    for (const page of [1, 8, 2, 8, 8]) {
+      const { bytes, holes } = readPartial(io, page * 4096, 4096).sync();
+      if (page === 8) expect(holes).toMatchObject([{ start: 0, end: 4096, state: "io" }]);
+      else expect(Buffer.compare(bytes, pageOf(page))).toBe(0);
+    }
+    await io.close();
+  });
+
+  it("keeps the half that a call serves", async () => {
+    const io = await ioOf({ half: 1 });
+    const results = await all([0, 1, 2, 3].map((page) => readPartial(io, page * 4096, 4096)));
+    expect(results.map(({ holes }) => holes.map(({ state }) => state))).toEqual([[], [], ["io"], ["io"]]);
+    expect(Buffer.compare(results[1]?.bytes as Uint8Array, pageOf(1))).toBe(0);
+    await io.close();
+  });
+
+  it("reads more pages than a call takes, in one operation or many", async () => {
+    const big = join(directory, "big");
+    const bytes = pattern(2500 * 4096, 9);
+    writeFileSync(big, bytes);
+    const io = await ioOf({ file: big });
+    expect(Buffer.compare(await readInto(io, 5, bytes.length - 9), bytes.subarray(5, -4))).toBe(0);
+    expect(Buffer.compare(readInto(io, 0, bytes.length).sync(), bytes)).toBe(0);
+    const many = await all(Array.from({ length: 2500 }, (_, i) => readInto(io, i * 4096 + 1, 3)));
+    expect(many.every((three, i) => three[2] === bytes[i * 4096 + 3])).toBe(true);
+    await io.close();
+  });
+
+  it("tells a device that is gone from pages that can't be read, and does not end with it", async () => {
+    const die = join(directory, "dead");
+    const io = await ioOf({ bad: "0-2000", die });
+    expect(readPartial(io, 0, 16).sync().holes).toMatchObject([{ state: "io" }]);
+    const kept = await readInto(io, 0x2000, 64);
+    writeFileSync(die, "");
+    for (const address of [0x2000, 0x7000, 0]) {
+      expect((await readPartial(io, address, 16)).holes).toMatchObject([
+        { start: 0, end: 16, state: "gone" },
+      ]);
+    }
+    expect([...kept]).toEqual([...truth.subarray(0x2000, 0x2040)]);
+    rmSync(die);
+    expect((await readInto(io, 0x2000, 64))[0]).toBe(truth[0x2000]);
+    await io.close();
+  });
+
+  it("writes, and says of what did not land that it did not", async () => {
+    const file = join(directory, "written");
+    copyFileSync(ram, file);
+    const io = await ioOf({ file, write: 1, bad: "5000-6000" }, { write: true });
+    const bytes = new Uint8Array(0x2010).fill(0xc3);
+    const { holes } = await writePartial(io, 0x4ff8, bytes);
+    expect(holes).toMatchObject([{ start: 8, end: 0x1008, state: "io" }]);
+    const expected = truth.slice();
+    expected.fill(0xc3, 0x4ff8, 0x5000).fill(0xc3, 0x6000, 0x7008);
+    expect(Buffer.compare(readFileSync(file), expected)).toBe(0);
+    await io.close();
+  });
+
+  it("writes to a file's device whole pages, since it does not show smaller writes to its own reads", async () => {
+    const file = join(directory, "paged");
+    copyFileSync(ram, file);
+    const io = new SourceIo(
+      await openLeechCore(`file:${file}`, { library: standIn(), write: true }),
+      new Scheduler(),
+    );
+    await all([writePartial(io, 10, Uint8Array.of(1)), writePartial(io, 10, Uint8Array.of(2, 3))]);
+    expect([...readInto(io, 9, 4).sync()]).toEqual([truth[9], 2, 3, truth[12]]);
+    await io.close();
+  });
+
+  it("refuses writes that were not asked for, and a device that takes none", async () => {
+    const io = await ioOf({ write: 1 });
+    expect((await writePartial(io, 0, Uint8Array.of(1))).holes).toMatchObject([{ state: "read-only" }]);
+    await io.close();
+    await expect(card({}, { write: true })).rejects.toMatchObject({ code: "READ_ONLY" });
+  });
+
+  it("is live if LeechCore says that the device is", async () => {
+    for (const volatile of [0, 1]) {
+      const source = await card({ volatile });
+      expect(source.supports.live).toBe(volatile === 1);
+      await source.close?.();
+    }
+  });
+
+  it("gives and sets options, and tells its version", async () => {
+    const source = await card({ minor: 24 });
+    expect(source.version).toBe("2.24.3");
+    expect(source.device).toBe("card");
+    expect(source.getOption(LEECHCORE_OPTIONS.maxAddress)).toBe(BigInt(truth.length));
+    expect(source.getOption(0x1234n)).toBeUndefined();
+    expect(source.setOption(0x4000_0002_0000_0000n, 1n)).toBe(true);
+    expect(source.getOption(0x4000_0002_0000_0000n)).toBe(1n);
+    expect(source.setOption(0xffff_0000_0000_0000n, 1n)).toBe(false);
+    await source.close?.();
+    expect(() => source.getOption(LEECHCORE_OPTIONS.maxAddress)).toThrow(/is closed/);
+  });
+
+  it("sets the memory map, an offset of 0 in it, and reads it back", async () => {
+    const memoryMap = [
+      { start: 0x10_0000, end: 0x10_4000, offset: 0 },
+      { start: 0x20_0000, end: 0x20_2000, offset: 0x8000 },
+    ];
+    const source = await card({}, { memoryMap });
+    expect(source.memoryMap()).toEqual(memoryMap);
+    expect([...source.ranges()]).toEqual(memoryMap.map(({ start, end }) => ({ start, end })));
+    const io = new SourceIo(source, new Scheduler());
+    expect([...readInto(io, 0x10_0010, 4).sync()]).toEqual([...truth.subarray(0x10, 0x14)]);
+    expect([...(await readInto(io, 0x20_1000, 4))]).toEqual([...truth.subarray(0x9000, 0x9004)]);
+    expect((await readPartial(io, 0x1000, 4)).holes).toMatchObject([{ state: "outside" }]);
+    expect(() => source.setMemoryMap([{ start: 100, end: 5000, offset: 0 }])).toThrow(
+      /0x64-0x1388 is not in it/,
+    );
+    await io.close();
+    await expect(card({ drop: 1 }, { memoryMap })).rejects.toThrow(/0x200000-0x202000 is not in it/);
+  });
+
+  it("opens what the command line names, and passes on the parameters that are not its own", async () => {
+    const named = await openTarget(`leechcore:file:${ram}:library=${standIn()},map=0x10000-0x14000@0x2000`);
+    expect(named.connector.kind).toBe("physical");
+    expect([...named.source.ranges()]).toEqual([{ start: 0x1_0000, end: 0x1_4000 }]);
+    await named.source.close?.();
+    const loose = await openTarget(`leechcore:card:file=${ram},volatile=1,library=${standIn()}`);
+    expect(loose.source.supports.live).toBe(true);
+    await loose.source.close?.();
+    const raw = await openTarget(`leechcore:card://file=${ram}:max=64K,library=${standIn()}`);
+    expect(raw.source.ranges().end).toBe(65_536);
+    await raw.source.close?.();
+  });
+
+  it("shows in its error what LeechCore prints and what it wants from its user, and prints nothing itself", async () => {
+    const script = `
+      import { openTarget } from "./dist/index.js";
+      process.stdout.write("before\\n");
+      for (const how of ["refuse", "user"]) {
+        await openTarget("leechcore:card:" + how + "=1,library=" + ${JSON.stringify(standIn())})
+          .catch((error) => process.stderr.write(error.message + "\\n"));
+      }
+      process.stdout.write("after\\n");
+    `;
+    const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+      encoding: "utf8",
+    });
+    expect(stdout).toBe("before\nafter\n");
+    const lines = stderr.trim().split("\n");
+    expect(lines[0]).toContain(
+      "it says: DEVICE: card: Unable to connect to the card [0,v4.13,0000]. | DEVICE: Is it plugged in?",
+    );
+    expect(lines[1]).toContain("it says: choose one of 2 machines");
+  });
+
+  it("keeps the last of much that is printed", async () => {
+    const ffi = await loadFfi();
+    const { I32, String: Text } = ffi.DataType;
+    const puts = (text: string) =>
+      ffi.load({ library: LIBC, funcName: "puts", retType: I32, paramsType: [Text], paramsValue: [text] });
+    const { result, text } = withCapturedOutput(ffi, () => {
+      for (let i = 0; i < 2000; i++) puts(`line ${i}`);
+      return 7;
+    });
+    expect(result).toBe(7);
+    expect(text.length).toBeLessThan(6000);
+    expect(text).toMatch(/ \| line 1998 \| line 1999$/);
+    expect(() =>
+      withCapturedOutput(ffi, () => {
+        throw new Error("inside");
+      }),
+    ).toThrow("inside");
+  });
+
+  it("looks for the library in a folder that LEECHCORE_PATH names", async () => {
+    const folder = join(directory, "lib");
+    mkdirSync(folder);
+    copyFileSync(standIn(), join(folder, "leechcore.so"));
+    process.env.LEECHCORE_PATH = folder;
+    try {
+      const source = await openLeechCore(`file:${ram}`);
+      expect(source.library).toBe(join(folder, "leechcore.so"));
+      await source.close?.();
+    } finally {
+      delete process.env.LEECHCORE_PATH;
+    }
+  });
+
+  it("refuses a library that is none, or of another version", async () => {
+    await expect(card({ major: 1 })).rejects.toThrow(/is LeechCore 1; memtool knows version 2/);
+    const empty = join(directory, "empty.so");
+    writeFileSync(empty, "no library");
+    await expect(card({}, { library: empty })).rejects.toMatchObject({ code: "NO_LIBRARY" });
+  });
+});
+
+describe("LeechCore's connector", () => {
+  it("says what to install where the library or ffi-rs is missing, and where it does not run at all", async () => {
+    const missing = Object.assign(new Error("Cannot find package"), { code: "ERR_MODULE_NOT_FOUND" });
+    await expect(loadLeechCore("leechcore:fpga", "/does/not/exist.so")).rejects.toThrow(
+      /no file \/does\/not\/exist.so; get LeechCore from .* LEECHCORE_PATH/,
+    );
+    await expect(loadLeechCore("leechcore:fpga", undefined)).rejects.toThrow(
+      /there is no leechcore\.(so|dylib) here: get LeechCore/,
+    );
+    await expect(loadLeechCore("leechcore:fpga", undefined, () => Promise.reject(missing))).rejects.toThrow(
+      /LeechCore needs the package ffi-rs, which is not installed: npm install ffi-rs@/,
+    );
+    await expect(loadLeechCore("leechcore:fpga", undefined, undefined, "win32")).rejects.toThrow(
+      /on 64-bit Linux \(and macOS\) only, not on win32/,
+    );
+  });
+});
