@@ -1,5 +1,5 @@
 /* A process with known memory, for tests.
-   target GENERATION: maps at 0x200000000000 (+0) 4,096 pages, of which 8 u64 words each hold their address ^ GENERATION's pattern, with
+   target GENERATION: maps at 0x200000000000 (+0) 4,096 pages, whose words tell their address and GENERATION, with
    holes; prints "ready PID"; SIGUSR1 makes it start itself anew with GENERATION + 1, SIGUSR2 makes it fork a child that sleeps, whose number it
    prints. target launch GENERATION: does the same in a child, waits for it, then goes on until it is killed. */
 #define _GNU_SOURCE
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,8 +34,7 @@ static void split(int signal) {
   (void)signal;
   pid_t child = fork();
   if (child == 0) for (;;) pause();
-  printf("child %d\n", (int)child);
-  fflush(stdout);
+  dprintf(1, "child %d\n", (int)child);
 }
 
 int main(int argc, char **argv) {
@@ -49,6 +49,12 @@ int main(int argc, char **argv) {
     }
     first = argv[2];
   }
+  /* Addresses that are the same in each program that it starts are the harder case. */
+  if ((personality(0xffffffff) & ADDR_NO_RANDOMIZE) == 0) {
+    personality(ADDR_NO_RANDOMIZE);
+    execl(self, self, first, NULL);
+    return 5;
+  }
   snprintf(generation, sizeof generation, "%s", first);
   prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
   uint64_t number = strtoull(generation, NULL, 10);
@@ -61,16 +67,13 @@ int main(int argc, char **argv) {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
   if (far == MAP_FAILED) return 4;
   for (uint64_t i = 0; i < 64; i++) memcpy(far + i * (1UL << 25), &i, 8);
-  if (argc == 2 || argc == 3) {
-    munmap(at + 1000 * 4096, 3 * 4096);
-    munmap(at + 2000 * 4096, 4096);
-    for (int i = 3000; i < 3100; i += 2) munmap(at + i * 4096, 4096);
-    mprotect(at + 1500 * 4096, 2 * 4096, PROT_NONE);
-    mprotect(at + 1600 * 4096, 4096, PROT_READ);
-  }
+  munmap(at + 1000 * 4096, 3 * 4096);
+  munmap(at + 2000 * 4096, 4096);
+  for (int i = 3000; i < 3100; i += 2) munmap(at + i * 4096, 4096);
+  mprotect(at + 1500 * 4096, 2 * 4096, PROT_NONE);
+  mprotect(at + 1600 * 4096, 4096, PROT_READ);
   signal(SIGUSR1, again);
   signal(SIGUSR2, split);
-  printf("ready %d\n", (int)getpid());
-  fflush(stdout);
+  dprintf(1, "ready %d\n", (int)getpid());
   for (;;) pause();
 }

@@ -101,6 +101,8 @@ function waitUntil(what: () => boolean): void {
 
 const generationOf = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0")[1];
 
+if (canRun) execFileSync("cc", ["-O1", "-o", binary, "test/connectors/proc/target.c"]);
+
 describe.skipIf(!canRun)("many rows of a process in one call", () => {
   let pid = 0;
   let fast: SourceIo;
@@ -108,7 +110,6 @@ describe.skipIf(!canRun)("many rows of a process in one call", () => {
   const { seen, load } = watched();
 
   beforeAll(async () => {
-    execFileSync("cc", ["-O1", "-o", binary, "test/connectors/proc/target.c"]);
     ({ pid } = await start("7"));
     fast = openIo(pid, { after: 0, load });
     slow = openIo(pid, { after: Number.POSITIVE_INFINITY });
