@@ -8,7 +8,7 @@ import { LARGE, MIN_RUNS, VmCalls } from "./vm-calls.hot.js";
 
 /** How calls are used; for tests. */
 export interface VmUse {
-  /** Rows after which `ffi-rs` is loaded; default {@link PAYS}. */
+  /** Rows after which `ffi-rs` is loaded, if nobody has yet; default {@link PAYS}. Infinite: never is it used. */
   readonly after?: number;
   /** Gets the package. */
   readonly load?: () => Ffi;
@@ -84,7 +84,8 @@ class ByWorth implements FastReads {
     const rows = length < MIN_RUNS ? 0 : length;
     if (rows === 0 && large === 0) return false;
     this.#rows += rows + large / LARGE_ROW;
-    return (loaded !== undefined && loaded !== null) || this.#rows >= this.#after;
+    const isThere = loaded !== undefined && loaded !== null && Number.isFinite(this.#after);
+    return isThere || this.#rows >= this.#after;
   }
 
   #start(): void {

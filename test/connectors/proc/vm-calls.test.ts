@@ -1,59 +1,18 @@
 /** process_vm_readv(2) gives what /proc/PID/mem gives, and never a byte of another program. */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Ffi, type FfiCall, loadFfiNow } from "../../../connectors/ffi.js";
 import { openProcessWith, type ProcessSource } from "../../../connectors/proc/open-process.js";
 import { all, readInto, readPartial, Scheduler, SourceIo, write } from "../../../src/io/index.js";
+import { BASE, canRun, endNow, FAR, PAGE, pageAt, Targets, waitUntil, wordOf } from "./target.js";
 
-const BASE = 0x2000_0000_0000n;
-const FAR = BASE + 0x1_4000_0000n;
-const PAGE = 4096;
-const pageAt = (page: number) => BASE + BigInt(page * PAGE);
-
-const folder = mkdtempSync(join(tmpdir(), "memtool-vm-"));
-const binary = join(folder, "target");
-const children: ChildProcess[] = [];
-const others: number[] = [];
+const targets = new Targets();
 const opened: SourceIo[] = [];
 afterAll(async () => {
   for (const io of opened) await io.close();
-  for (const pid of others) if (existsSync(`/proc/${pid}`)) process.kill(pid, "SIGKILL");
-  for (const child of children) child.kill("SIGKILL");
-  rmSync(folder, { recursive: true, force: true });
+  targets.close();
 });
-
-const canRun = (() => {
-  try {
-    execFileSync("cc", ["--version"], { stdio: "ignore" });
-    loadFfiNow();
-    return process.platform === "linux";
-  } catch {
-    return false;
-  }
-})();
-
-/** Starts a target. @returns its number, and what it says next. */
-async function start(...args: string[]) {
-  const child = spawn(binary, args, { stdio: ["ignore", "pipe", "inherit"] });
-  children.push(child);
-  const lines: string[] = [];
-  let wake = () => {};
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    lines.push(...text.trim().split("\n"));
-    wake();
-  });
-  const next = async (): Promise<number> => {
-    while (lines.length === 0) await new Promise<void>((resolve) => (wake = resolve));
-    return Number((lines.shift() as string).split(" ")[1]);
-  };
-  const pid = await next();
-  others.push(pid);
-  return { pid, next };
-}
 
 /** The package, with what is done before or after each of its calls that reads. */
 function watched(before: (call: FfiCall, count: number) => void = () => {}) {
@@ -85,23 +44,11 @@ function readPages(io: SourceIo, pages: readonly number[], bytes = PAGE) {
   return all(pages.map((page) => readPartial(io, pageAt(page), bytes))).sync();
 }
 
-/** The first word of a page of a generation. */
-function wordOf(page: number, generation: bigint): bigint {
-  return BigInt.asUintN(64, pageAt(page) * 0x9e3779b97f4a7c15n) ^ generation;
-}
-
 const firstWord = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
 /** Every third page of those without a hole among them. */
 const PLAIN = Array.from({ length: 300 }, (_, i) => 3 * i);
 
-function waitUntil(what: () => boolean): void {
-  const end = Date.now() + 10_000;
-  while (!what()) if (Date.now() > end) throw new Error("it did not happen within 10 s");
-}
-
 const generationOf = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0")[1];
-
-if (canRun) execFileSync("cc", ["-O1", "-o", binary, "test/connectors/proc/target.c"]);
 
 describe.skipIf(!canRun)("many rows of a process in one call", () => {
   let pid = 0;
@@ -110,7 +57,7 @@ describe.skipIf(!canRun)("many rows of a process in one call", () => {
   const { seen, load } = watched();
 
   beforeAll(async () => {
-    ({ pid } = await start("7"));
+    ({ pid } = await targets.start("7"));
     fast = openIo(pid, { after: 0, load });
     slow = openIo(pid, { after: Number.POSITIVE_INFINITY });
   });
@@ -285,7 +232,7 @@ describe.skipIf(!canRun)("many rows of a process in one call", () => {
 
 describe.skipIf(!canRun)("a process that is another one meanwhile", () => {
   it("a program that took its place right before a call gives nothing", async () => {
-    const { pid } = await start("1");
+    const { pid } = await targets.start("1");
     let armed = false;
     const { load } = watched(() => {
       if (!armed) return;
@@ -307,10 +254,10 @@ describe.skipIf(!canRun)("a process that is another one meanwhile", () => {
   });
 
   it("a fork of it that got its number gives nothing", async () => {
-    const { pid, next } = await start("launch", "1");
+    const { pid, next } = await targets.start("launch", "1");
     process.kill(pid, "SIGUSR2");
     const fork = await next();
-    others.push(fork);
+    targets.others.push(fork);
     let armed = false;
     const { load } = watched((call) => {
       if (!armed) return;
@@ -329,7 +276,7 @@ describe.skipIf(!canRun)("a process that is another one meanwhile", () => {
   });
 
   it("that starts a program over and over is only ever seen as the one that was opened", async () => {
-    const { pid, next } = await start("1");
+    const { pid, next } = await targets.start("1");
     let seen = 0;
     for (let generation = 1n; generation <= 12n; generation++) {
       const io = openIo(pid, { after: 0 });
@@ -350,11 +297,10 @@ describe.skipIf(!canRun)("a process that is another one meanwhile", () => {
   });
 
   it("what was read before it ended is kept", async () => {
-    const { pid } = await start("1");
+    const { pid } = await targets.start("1");
     const { seen, load } = watched((_, count) => {
       if (count !== 2) return;
-      process.kill(pid, "SIGKILL");
-      waitUntil(() => !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/maps`, "latin1") === "");
+      endNow(pid);
     });
     const io = openIo(pid, { after: 0, load });
     const pages = Array.from({ length: 999 }, (_, i) => i);
