@@ -41,12 +41,12 @@ export function findProcessNumber(
     throw new ConnectorError("NO_SUCH_PROCESS", name, "there is no process of that name (ps -e lists them)");
   }
   if (second === undefined) return only.pid;
-  const lines = meant.slice(0, SHOWN).map((each) => `\n  ${describe(each)}`);
-  const more = meant.length > SHOWN ? `\n  and ${meant.length - SHOWN} more` : "";
+  const shown = meant.slice(0, SHOWN).map(describe).join(", ");
+  const more = meant.length > SHOWN ? ` and ${meant.length - SHOWN} more` : "";
   throw new ConnectorError(
     "AMBIGUOUS_PROCESS",
     name,
-    `${meant.length} processes have that name: give the number of one:${lines.join("")}${more}`,
+    `${meant.length} processes have that name: give the number of one: ${shown}${more}`,
   );
 }
 
@@ -63,7 +63,7 @@ function isCalled({ name, commandLine }: ListedProcess, target: string): boolean
 function describe({ pid, name, commandLine }: ListedProcess): string {
   const line = commandLine.length === 0 ? `[${name}]` : commandLine.join(" ");
   const shown = line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line;
-  return `${String(pid).padStart(7)}  ${escapeControls(shown)}`;
+  return `${pid} (${escapeControls(shown)})`;
 }
 
 /** Names and arguments are whatever others chose. */

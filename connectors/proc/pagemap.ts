@@ -75,12 +75,13 @@ export function parseEntry(address: bigint, size: number, low: number, high: num
   const has = (bit: number) => (high & (1 << (bit - 32))) !== 0;
   const present = has(63);
   const swapped = !present && has(62);
-  // Bits 0 to 54: the frame, which is 0 for those who may not know it; or the area (5 bits) and the slot.
-  const value = (high & 0x7f_ffff) * 2 ** 32 + low;
+  // Bits 0 to 54: the frame, which is 0 for those who may not know it; or the area (5 bits) and the slot (50, so in two parts).
+  const top = high & 0x7f_ffff;
+  const frame = top * 2 ** 32 + low;
   const where = present
-    ? { physical: value === 0 ? undefined : value * size }
+    ? { physical: frame === 0 ? undefined : frame * size }
     : swapped
-      ? { swap: { area: value % 32, slot: Math.floor(value / 32) } }
+      ? { swap: { area: low & 31, slot: top * 2 ** 27 + (low >>> 5) } }
       : {};
   return {
     address,
