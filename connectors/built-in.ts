@@ -2,7 +2,7 @@
 import type { Connector } from "./connector.js";
 import { openFile } from "./file.js";
 import { mapFile } from "./mapped-file.js";
-import { openProcess } from "./proc-mem.js";
+import { openProcess } from "./proc/open-process.js";
 
 export const BUILT_IN: Readonly<Record<string, Connector>> = {
   file: {

@@ -18,7 +18,11 @@ export { nodeDecoders } from "./node-decoders.js";
 export { nodeEncoders } from "./node-encoders.js";
 export { open } from "./open.js";
 export type { GuestTables, OpenOptions, OpenTarget } from "./open-options.js";
-export { openProcess, type ProcessMap, type ProcessOptions, type ProcessSource } from "./proc-mem.js";
+export type { PageFrame } from "./proc/frames.js";
+export type { ProcessMap } from "./proc/maps.js";
+export { openProcess, type ProcessOptions, type ProcessSource } from "./proc/open-process.js";
+export type { ProcessPage } from "./proc/pagemap.js";
+export type { ProcessThread } from "./proc/tasks.js";
 export {
   type ConnectorTarget,
   listConnectors,

@@ -1,4 +1,5 @@
 /** C functions through the optional package `ffi-rs`, which is loaded when it is asked for (13 to 80 ms). */
+import { createRequire } from "node:module";
 import { ConnectorError, errnoName } from "./errors.js";
 
 /** What is used of `ffi-rs`. */
@@ -37,7 +38,19 @@ export const FFI_PACKAGE = "ffi-rs@1.3.7";
  * @throws whatever it is that went wrong: see {@link noFfi}.
  */
 export async function loadFfi(load: () => Promise<unknown> = () => import("ffi-rs")): Promise<Ffi> {
-  const module = (await load()) as Ffi & { readonly default?: Ffi };
+  return ready((await load()) as Ffi & { readonly default?: Ffi });
+}
+
+/**
+ * The same for those who can't wait: a transfer that is to be over when it returns.
+ *
+ * @throws whatever it is that went wrong.
+ */
+export function loadFfiNow(load: () => unknown = () => createRequire(import.meta.url)("ffi-rs")): Ffi {
+  return ready(load() as Ffi & { readonly default?: Ffi });
+}
+
+function ready(module: Ffi & { readonly default?: Ffi }): Ffi {
   const ffi = module.default ?? module;
   if (process.platform !== "win32") ffi.open({ library: LIBC, path: "" });
   return ffi;

@@ -58,7 +58,7 @@ import {
 } from "./machine-paging.js";
 import { nodeGunzip } from "./node-gunzip.js";
 import type { OpenOptions } from "./open-options.js";
-import type { ProcessMap } from "./proc-mem.js";
+import type { ProcessMap } from "./proc/maps.js";
 import { type ProfileFolder, profileCache } from "./profile-cache.js";
 import type { SwapFiles } from "./swap-files.js";
 import { waitFor } from "./wait-for.js";

@@ -4,8 +4,8 @@ import { HIGH } from "../src/io/address.js";
 import type { Batch } from "../src/io/batch.hot.js";
 import { copyBytes } from "../src/io/copy.hot.js";
 
-/** Bytes of one call: with 256 KiB the memory no longer fits the second-level cache, and a row costs a tenth more. */
-const MAX_RUN = 65_536;
+/** Bytes of one call, and of one run of rows: with 256 KiB the memory no longer fits the second-level cache, and a row costs a tenth more. */
+export const MAX_RUN = 65_536;
 /** High words from here on make addresses that a double does not hold exactly. */
 const SAFE_HIGH = 0x20_0000;
 
@@ -46,7 +46,7 @@ export class NearRows {
 
   /** Reads rows together. Those that did not come whole are left without an answer: to be read by themselves. */
   read(batch: Batch, first: number, end: number): void {
-    const { lengths, memory, offsets, status } = batch;
+    const { lengths } = batch;
     const start = batch.address(first);
     let stop = start;
     for (let row = first; row < end; row++) {
@@ -60,12 +60,29 @@ export class NearRows {
     } catch {
       return;
     }
-    for (let row = first; row < end; row++) {
-      const at = batch.address(row) - start;
-      const length = lengths[row] as number;
-      if (at + length > got) continue;
-      copyBytes(scratch, at, memory[row] as Uint8Array, offsets[row] as number, length);
-      status[row] = 0;
-    }
+    copyRows(batch, first, end, scratch, 0, got);
+  }
+}
+
+/**
+ * Copies rows out of memory that holds what lies from the first one's address on, from `at` on, `got` bytes of it. Those that
+ * are not there whole are left without an answer.
+ */
+export function copyRows(
+  batch: Batch,
+  first: number,
+  end: number,
+  from: Uint8Array,
+  at: number,
+  got: number,
+): void {
+  const { lengths, memory, offsets, status } = batch;
+  const start = batch.address(first);
+  for (let row = first; row < end; row++) {
+    const place = batch.address(row) - start;
+    const length = lengths[row] as number;
+    if (place + length > got) continue;
+    copyBytes(from, at + place, memory[row] as Uint8Array, offsets[row] as number, length);
+    status[row] = 0;
   }
 }

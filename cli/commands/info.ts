@@ -1,4 +1,4 @@
-import type { MachinePaging } from "../../connectors/connectors.js";
+import type { Machine, MachinePaging } from "../../connectors/connectors.js";
 import type { DumpImage } from "../../src/formats/index.js";
 import { MemtoolError } from "../../src/io/index.js";
 import { KallsymsError, type LinuxKernel } from "../../src/linux/index.js";
@@ -6,6 +6,7 @@ import type { PhysicalMap } from "../../src/memory/index.js";
 import { GuestMemory } from "../../src/paging/index.js";
 import { describeError, EXIT } from "../errors.js";
 import { checkPicturePath } from "../picture-file.js";
+import { processOf } from "../process-pages.js";
 import { totalsFields } from "../render/coverage.js";
 import { escapeText, toJson } from "../render/escape.js";
 import { bytesText, hex, hex16 } from "../render/numbers.js";
@@ -79,7 +80,17 @@ export interface InfoFacts {
   /** Why there is no kernel. */
   readonly noKernel?: string;
   readonly details?: Readonly<Record<string, string | number | boolean>>;
+  /** Where the target is one. */
+  readonly process?: ProcessFacts;
   readonly warnings: readonly string[];
+}
+
+/** A process and its threads. */
+interface ProcessFacts {
+  readonly pid: number;
+  readonly name: string;
+  readonly commandLine: readonly string[];
+  readonly threads: readonly { readonly tid: number; readonly name: string; readonly state: string }[];
 }
 
 /** How a guest inside was opened: by its nested page tables. */
@@ -128,7 +139,7 @@ async function collect(session: Session): Promise<InfoFacts> {
       end: hex(BigInt(range.end)),
       state: "present",
     }));
-    return { ...common, ranges, present: machine.source.ranges.bytes };
+    return { ...common, ...processFacts(machine), ranges, present: machine.source.ranges.bytes };
   }
   return {
     ...common,
@@ -140,6 +151,13 @@ async function collect(session: Session): Promise<InfoFacts> {
     ...(kernel === undefined ? {} : { kernel: await kernelFacts(kernel) }),
     ...(machine.noKernel === undefined ? {} : { noKernel: machine.noKernel.message }),
   };
+}
+
+function processFacts(machine: Machine): Partial<InfoFacts> {
+  const process = processOf(machine);
+  if (process === undefined) return {};
+  const { pid, processName: name, commandLine } = process;
+  return { process: { pid, name, commandLine, threads: process.threads() } };
 }
 
 function pagingFacts(paging: MachinePaging | undefined): Partial<InfoFacts> {
@@ -257,6 +275,7 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
     ["target", escapeText(facts.target)],
     ["format", escapeText([facts.format, facts.description].filter((part) => part !== undefined).join(": "))],
     ["size", facts.size === undefined ? undefined : bytesText(facts.size)],
+    ...processFields(facts.process),
     ["guest inside", facts.guest === undefined ? undefined : guestText(facts.guest)],
     ["architecture", facts.architecture],
     [
@@ -268,6 +287,7 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
   if (kernel !== undefined) text += `\n${heading("kernel")}\n${kernelText(kernel)}`;
   if (facts.noKernel !== undefined) text += `\n${escapeText(facts.noKernel)}\n`;
   if (cpus.length > 0) text += `\n${cpuTable(cpus)}`;
+  if (facts.process !== undefined) text += `\n${threadTable(facts.process)}`;
   if (ranges.length > 0) {
     const rows = ranges
       .slice(0, SHOWN)
@@ -292,6 +312,23 @@ export function infoText(facts: InfoFacts, heading: (text: string) => string = (
   }
   for (const warning of facts.warnings) text += `\nwarning: ${escapeText(warning)}\n`;
   return text;
+}
+
+function processFields(process: ProcessFacts | undefined): (readonly [string, string | undefined])[] {
+  if (process === undefined) return [];
+  const { pid, name, commandLine } = process;
+  return [
+    ["process", `${pid} ${escapeText(name)}`],
+    ["command line", commandLine.length === 0 ? undefined : escapeText(commandLine.join(" "))],
+  ];
+}
+
+function threadTable({ threads }: ProcessFacts): string {
+  const columns = [{ title: "THREAD", right: true }, { title: "STATE" }, { title: "NAME" }];
+  const shown = threads.slice(0, SHOWN);
+  const rows = shown.map(({ tid, name, state }) => [String(tid), state, escapeText(name)]);
+  const more = threads.length > SHOWN ? `and ${threads.length - SHOWN} more threads (--json has them)\n` : "";
+  return table(columns, rows) + more;
 }
 
 const FORMAT_SOURCES: Readonly<Record<string, string>> = {

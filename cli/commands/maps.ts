@@ -22,6 +22,7 @@ export interface MapsCommandOptions {
   readonly length?: string;
   readonly rights?: boolean;
   readonly wx?: boolean;
+  readonly pages?: boolean;
   readonly summary?: boolean;
   readonly diff?: string;
   readonly svg?: string;
@@ -37,6 +38,8 @@ export function checkMapsOptions(address: string | undefined, options: MapsComma
     throw new UsageError("--length needs an ADDRESS to begin at");
   const [view, other] = VIEWS.filter((name) => options[name] !== undefined);
   if (other !== undefined) throw new UsageError(`--${view} and --${other} exclude each other`);
+  if (options.pages === true && (view !== undefined || options.wx === true))
+    throw new UsageError(`--pages and --${view ?? "wx"} exclude each other`);
   if (options.wx === true && view !== undefined && view !== "rights")
     throw new UsageError(`--wx and --${view} exclude each other`);
   if (options.output !== undefined && view !== undefined && view !== "rights") {
@@ -61,7 +64,9 @@ export async function maps(
   }
   const { ranges } = session.space;
   const view = VIEWS.find((name) => options[name] !== undefined) ?? (options.wx === true ? "wx" : undefined);
-  if (ranges !== undefined && view === undefined) return rangeMaps(session, ranges, start, end);
+  if (ranges !== undefined && view === undefined)
+    return rangeMaps(session, ranges, start, end, options.pages === true);
+  if (options.pages === true) throw new UsageError("--pages is for processes (-c proc:1234)");
   const memory = pageTablesOf(session, view === undefined ? "maps" : `maps --${view}`);
   await noteIsolation(session, memory);
   const range = { start, end };

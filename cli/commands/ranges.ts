@@ -5,9 +5,12 @@ import { RangeSpace } from "../../src/memory/index.js";
 import { EXIT, statusOf, UsageError } from "../errors.js";
 import { readLines } from "../lines.js";
 import { parseAddress } from "../parse.js";
+import { countPages, pageAt, processOf } from "../process-pages.js";
 import { toJson } from "../render/escape.js";
 import {
   MAPPING_HEADING,
+  MAPPING_PAGES_HEADING,
+  type Mapping,
   mappedJson,
   mappedText,
   mappingJson,
@@ -15,7 +18,7 @@ import {
   partOf,
 } from "../render/mapping.js";
 import { hex } from "../render/numbers.js";
-import { MAPPING_COLUMNS } from "../rows/map-columns.js";
+import { MAPPING_COLUMNS, MAPPING_PAGES_COLUMNS } from "../rows/map-columns.js";
 import { writeRows } from "../rows/write-rows.js";
 import type { Session } from "../session.js";
 
@@ -25,19 +28,25 @@ export async function rangeMaps(
   space: RangeSpace<MappedRange>,
   start: bigint,
   end: bigint,
+  counted: boolean,
 ): Promise<number> {
   const { out } = session;
-  const parts = [...now(session, space).ranges()].flatMap((range) => {
+  const process = counted ? processOf(session.machine) : undefined;
+  if (counted && process === undefined) throw new UsageError("--pages is for processes (-c proc:1234)");
+  const parts: Mapping[] = [...now(session, space).ranges()].flatMap((range) => {
     const from = range.start > start ? range.start : start;
     const to = range.end < end ? range.end : end;
-    return from < to ? [partOf(range, from, to)] : [];
+    if (from >= to) return [];
+    const part = partOf(range, from, to);
+    return [process === undefined ? part : { ...part, pages: countPages(process, part) }];
   });
   if (session.rows !== undefined) {
-    await writeRows(session, parts, MAPPING_COLUMNS);
+    await writeRows(session, parts, counted ? MAPPING_PAGES_COLUMNS : MAPPING_COLUMNS);
     return EXIT.ok;
   }
   const json = session.options.json === true;
-  if (!json && parts.length > 0) out.text(`${session.environment.style.heading(MAPPING_HEADING)}\n`);
+  if (!json && parts.length > 0)
+    out.text(`${session.environment.style.heading(counted ? MAPPING_PAGES_HEADING : MAPPING_HEADING)}\n`);
   for (const part of parts) {
     out.text(json ? `${toJson(mappingJson(part))}\n` : `${mappingText(part)}\n`);
     await out.settle();
@@ -47,8 +56,8 @@ export async function rangeMaps(
 }
 
 /**
- * Where addresses of a process lead: the file and the offset in it, as far as its system tells. (The frames are not to
- * be seen: that takes the physical memory below.) @returns the exit status.
+ * Where addresses of a process lead: the file and the offset in it, and the physical address, as far as its system
+ * tells. @returns the exit status.
  */
 export async function rangeTranslate(
   session: Session,
@@ -56,8 +65,10 @@ export async function rangeTranslate(
   addresses: readonly string[],
   stdin: boolean,
 ): Promise<number> {
+  const process = processOf(session.machine);
   let good = false;
   let bad = false;
+  let hidden = false;
   if (stdin) {
     if (addresses.length > 0)
       throw new UsageError("--stdin reads the addresses from standard input: give none as arguments");
@@ -81,6 +92,7 @@ export async function rangeTranslate(
     for (const text of addresses) list.push(await session.resolve(parseAddress(text)));
     await answer(list);
   }
+  if (hidden) session.warn(`no physical addresses: ${process?.noFrames ?? "the system does not tell them"}`);
   return statusOf(good, bad);
 
   async function answer(list: readonly bigint[]): Promise<void> {
@@ -90,7 +102,13 @@ export async function rangeTranslate(
       const result = await current.translate(address);
       if (result.state === undefined) good = true;
       else bad = true;
-      out.text(session.options.json === true ? `${toJson(mappedJson(result))}\n` : `${mappedText(result)}\n`);
+      const page = process === undefined || result.state !== undefined ? undefined : pageAt(process, address);
+      if (page?.page.state === "present" && page.physical === undefined) hidden = true;
+      out.text(
+        session.options.json === true
+          ? `${toJson(mappedJson(result, page))}\n`
+          : `${mappedText(result, page)}\n`,
+      );
       await out.settle();
     }
     await out.flush();

@@ -102,6 +102,10 @@ export function addMaps({ program, session }: Registry): void {
     .option("-l, --length <bytes>", "how far to go from there")
     .option("--rights", "neighbouring runs with the same rights as one, whatever their frames and page sizes")
     .option("--wx", "what is both writable and executable first, then the rest; also with --rights")
+    .option(
+      "--pages",
+      "of a process (-c proc:1234): how many pages of each mapping are in memory, swapped out, its alone, written to",
+    )
     .option("--summary", "how much is mapped, by rights and page size")
     .option("--diff <root>", "where the page tables of another root differ")
     .option("--svg <file>", "write a picture with legend instead: sizes and gaps at log scale")

@@ -1,6 +1,6 @@
 /** Columns of what is mapped, for rows for programs. */
-import type { MappedRange } from "../../connectors/connectors.js";
 import type { MapArea, MapRun } from "../../src/paging/index.js";
+import type { Mapping } from "../render/mapping.js";
 import type { RowColumn } from "./write-rows.js";
 
 type Range = { readonly start: bigint; readonly end: bigint };
@@ -47,7 +47,7 @@ export const AREA_COLUMNS: readonly RowColumn<MapRun | MapArea>[] = [
 ];
 
 /** Of a process's mappings, as its system lists them. */
-export const MAPPING_COLUMNS: readonly RowColumn<MappedRange>[] = [
+export const MAPPING_COLUMNS: readonly RowColumn<Mapping>[] = [
   ...RANGE,
   { field: "readable", type: "boolean", value: ({ readable }) => readable },
   { field: "writable", type: "boolean", value: ({ writable }) => writable },
@@ -55,6 +55,15 @@ export const MAPPING_COLUMNS: readonly RowColumn<MappedRange>[] = [
   { field: "shared", type: "boolean", value: ({ shared }) => shared },
   { field: "path", value: ({ path }) => path },
   { field: "offset", type: "unsigned", value: ({ offset }) => offset },
+];
+
+/** The same with `--pages`. */
+export const MAPPING_PAGES_COLUMNS: readonly RowColumn<Mapping>[] = [
+  ...MAPPING_COLUMNS,
+  { field: "present", type: "unsigned", value: ({ pages }) => pages?.present },
+  { field: "swapped", type: "unsigned", value: ({ pages }) => pages?.swapped },
+  { field: "exclusive", type: "unsigned", value: ({ pages }) => pages?.exclusive },
+  { field: "softDirty", type: "unsigned", value: ({ pages }) => pages?.softDirty },
 ];
 
 function exact(size: bigint): number | bigint {

@@ -1,5 +1,5 @@
 /** Processes as targets. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, copyFileSync } from "node:fs";
 import { join } from "node:path";
@@ -54,15 +54,18 @@ describe("a process", () => {
         },
       ]);
       const led = await memtool(["translate", `${middle}`, "0", ...target]);
-      expect([led.status, led.out]).toEqual([
-        3,
+      expect(led.status).toBe(3);
+      const [first, second] = led.out.split("\n");
+      expect(first).toContain(
         `0x${middle.toString(16).padStart(16, "0")}  r-x private  ${folder}/\u{e9}\\x1b[31m\\u{202e}` +
-          `+0x${(BigInt(text?.offset as string) + 0x800n).toString(16)}\n0x0000000000000000  not mapped\n`,
-      ]);
+          `+0x${(BigInt(text?.offset as string) + 0x800n).toString(16)}  `,
+      );
+      expect(first).toMatch(/ {2}(physical 0x[0-9a-f]*800( \(.*\))?|in memory|not in memory yet)$/);
+      expect(second).toBe("0x0000000000000000  not mapped");
       const asked = await memtool(["translate", "--stdin", "--json", ...target], {
         input: `${middle}\nbad\n`,
       });
-      expect([asked.status, jsonLines(asked.out)]).toEqual([
+      expect([asked.status, jsonLines(asked.out)]).toMatchObject([
         3,
         [
           {
@@ -81,6 +84,80 @@ describe("a process", () => {
     } finally {
       child.kill();
     }
+  });
+
+  it.skipIf(process.getuid?.() !== 0)(
+    "has pages in physical memory, where another one that maps the file has them",
+    async () => {
+      const children: ChildProcess[] = [];
+      try {
+        const found: unknown[] = [];
+        for (let i = 0; i < 2; i++) {
+          const child = spawn("sleep", ["60"], { stdio: "ignore" });
+          children.push(child);
+          await once(child, "spawn");
+          const target = ["-c", `proc:${child.pid}`];
+          const maps = jsonLines((await memtool(["maps", "--pages", "--json", ...target])).out);
+          const library = maps.find(
+            ({ path, executable }) => /libc[.-]/.test(String(path)) && executable === true,
+          );
+          const stack = maps.find(({ path }) => path === "[stack]");
+          const places = [library?.start as string, `${BigInt(stack?.end as string) - 8n}`];
+          expect(library?.pages).toMatchObject({ present: expect.any(Number), swapped: 0 });
+          const pages = jsonLines((await memtool(["translate", ...places, "--json", ...target])).out);
+          expect(pages).toMatchObject([
+            { page: "present", ofFile: true, exclusive: false },
+            { page: "present", ofFile: false, exclusive: true },
+          ]);
+          found.push(pages.map(({ physical }) => physical));
+        }
+        const [[code, stack], [otherCode, otherStack]] = found as [[string, string], [string, string]];
+        expect(code).toMatch(/^0x[0-9a-f]+000$/);
+        expect(code).toBe(otherCode);
+        expect(stack).not.toBe(otherStack);
+      } finally {
+        for (const child of children) child.kill();
+      }
+    },
+  );
+
+  it("that has a name nobody else has is opened by it, and shows its threads", async () => {
+    const path = join(folder, "only-one-of-it-here");
+    copyFileSync("/bin/sleep", path);
+    chmodSync(path, 0o755);
+    const children = [spawn(path, ["60"], { stdio: "ignore" })];
+    try {
+      await once(children[0] as (typeof children)[0], "spawn");
+      const pid = children[0]?.pid;
+      const told = await memtool(["info", "--json", "-c", "proc:only-one-of-it-here"]);
+      expect(jsonLines(told.out)[0]?.process).toEqual({
+        pid,
+        name: "only-one-of-it-",
+        commandLine: [path, "60"],
+        threads: [{ tid: pid, name: "only-one-of-it-", state: "S" }],
+      });
+      const { out } = await memtool(["info", "-c", "proc:only-one-of-it-"]);
+      expect(out).toMatch(new RegExp(`^process +${pid} only-one-of-it-\n`, "m"));
+      children.push(spawn(path, ["61"], { stdio: "ignore" }));
+      await once(children[1] as (typeof children)[0], "spawn");
+      const both = await memtool(["info", "-c", "proc:only-one-of-it-here"]);
+      expect([both.status, both.err]).toEqual([
+        1,
+        expect.stringContaining(`${pid} (${path} 60), ${children[1]?.pid} (${path} 61)`),
+      ]);
+    } finally {
+      for (const child of children) child.kill();
+    }
+  });
+
+  it("alone has pages that are counted so", async () => {
+    const dump = await memtool(["maps", "--pages", "-f", "fixtures/linux-6.1-x86_64.kdump"]);
+    expect([dump.status, dump.err]).toEqual([2, expect.stringContaining("--pages is for processes")]);
+    const views = await memtool(["maps", "--pages", "--wx", "-c", `proc:${process.pid}`]);
+    expect([views.status, views.err]).toEqual([
+      2,
+      expect.stringContaining("--pages and --wx exclude each other"),
+    ]);
   });
 
   it("is read and written through its connector", async () => {

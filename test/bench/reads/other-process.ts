@@ -42,14 +42,56 @@ const vmreadvRow = (name: string, perCall: number): Row => ({
   },
 });
 
+/** Pages of a batch; each is compared with as many in a call of the C program. */
+const SIZES = [1, 16, 128, 1024] as const;
+
+const inC = (pages: number) =>
+  `process_vm_readv in C, ${pages === 1 ? "a page" : `${pages.toLocaleString("en")} pages`} a call`;
+
+/** `pages` random pages of 4 KiB by one gather after another. */
+const gatherRow = (pages: number): Row => ({
+  name: `gather of ${pages.toLocaleString("en")} ${pages === 1 ? "page" : "pages"}, another process`,
+  operations: PAGES,
+  needsCompiler: true,
+  against: [{ limit: inC(pages) }],
+  prepare: async () => {
+    const target = await startTarget();
+    const machine = await open({ connector: `proc:${target.pid}` });
+    const { memory } = machine;
+    const places = await processPlaces();
+    const { ram } = await fixture();
+    const into = new Uint8Array(4096 * PAGES);
+    const virtual = BigUint64Array.from(places, (at) => target.address + BigInt(at));
+    const batches = Array.from({ length: PAGES / pages }, (_, i) => ({
+      addresses: virtual.subarray(i * pages, (i + 1) * pages),
+      bytes: into.subarray(i * pages * 4096, (i + 1) * pages * 4096),
+    }));
+    const run = () => {
+      let failed = 0;
+      for (const { addresses, bytes } of batches)
+        failed += memory.gather(addresses, 4096, bytes).sync().failed.length;
+      return failed;
+    };
+    const check = () => {
+      let sum = 0;
+      for (let i = 0; i < PAGES; i++) sum += into[i * 4096 + ((i * 8) % 4096)] as number;
+      return sum;
+    };
+    const close = async () => {
+      await machine.close();
+      target.close();
+    };
+    return { run, check, expected: copyPlain(ram, places, 4096, new Uint8Array(4096)), close };
+  },
+});
+
 export const processRows: Row[] = [
-  vmreadvRow("process_vm_readv in C, a page a call", 1),
-  vmreadvRow("process_vm_readv in C, 256 pages a call", 256),
+  ...SIZES.map((pages) => vmreadvRow(inC(pages), pages)),
   {
     name: "readInto, random 4 KiB, another process",
     operations: PAGES,
     needsCompiler: true,
-    against: [{ limit: "process_vm_readv in C, a page a call" }],
+    against: [{ limit: inC(1) }],
     prepare: async () => {
       const target = await startTarget();
       const machine = await open({ connector: `proc:${target.pid}` });
@@ -73,30 +115,5 @@ export const processRows: Row[] = [
       return { run, expected: copyPlain(ram, places, 4096, new Uint8Array(4096)), close };
     },
   },
-  {
-    name: "gather of 4,096 pages, another process",
-    operations: PAGES,
-    needsCompiler: true,
-    against: [{ limit: "process_vm_readv in C, 256 pages a call" }],
-    prepare: async () => {
-      const target = await startTarget();
-      const machine = await open({ connector: `proc:${target.pid}` });
-      const { memory } = machine;
-      const places = await processPlaces();
-      const { ram } = await fixture();
-      const into = new Uint8Array(4096 * PAGES);
-      const virtual = BigUint64Array.from(places, (at) => target.address + BigInt(at));
-      const run = () => memory.gather(virtual, 4096, into).sync().failed.length;
-      const check = () => {
-        let sum = 0;
-        for (let i = 0; i < PAGES; i++) sum += into[i * 4096 + ((i * 8) % 4096)] as number;
-        return sum;
-      };
-      const close = async () => {
-        await machine.close();
-        target.close();
-      };
-      return { run, check, expected: copyPlain(ram, places, 4096, new Uint8Array(4096)), close };
-    },
-  },
+  ...SIZES.map(gatherRow),
 ];

@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openProcess, type ProcessSource, parseMaps } from "../../connectors/proc-mem.js";
-import { all, readInto, readPartial, SourceIo, write, writePartial } from "../../src/io/index.js";
+import { parseMaps } from "../../../connectors/proc/maps.js";
+import { openProcess, type ProcessSource } from "../../../connectors/proc/open-process.js";
+import { all, readInto, readPartial, SourceIo, write, writePartial } from "../../../src/io/index.js";
 
 /** Eight pages with a pattern; the fourth unmapped, the sixth a file mapping that lies beyond the file's end. */
 const PROGRAM = `
@@ -225,8 +226,8 @@ describe.skipIf(process.platform !== "linux")("what can't be opened", () => {
 
   it("no process of that number", () => fails(4_194_305, "NO_SUCH_PROCESS", /no such process/));
 
-  it.each(["", "0", "-1", "12x", "1.5", "self", "../1"])("%j is no process number", (target) =>
-    fails(target, "BAD_TARGET", /give the number of a process/),
+  it.each(["", "0", "-1", "1.5", "../1"])("%j is no process", (target) =>
+    fails(target, "BAD_TARGET", /give the number of a process or its name/),
   );
 
   it.skipIf(process.getuid?.() !== 0)("no permission names ptrace_scope and CAP_SYS_PTRACE", () => {
@@ -239,8 +240,9 @@ describe.skipIf(process.platform !== "linux")("what can't be opened", () => {
     execFileSync(
       join(process.cwd(), "node_modules/.bin/esbuild"),
       [
-        "connectors/proc-mem.ts",
+        "connectors/proc/open-process.ts",
         "--bundle",
+        "--external:ffi-rs",
         "--platform=node",
         "--format=esm",
         `--outfile=${join(directory, "proc.mjs")}`,
