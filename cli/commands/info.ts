@@ -117,6 +117,8 @@ async function collect(session: Session): Promise<InfoFacts> {
   const { image, physical, kernel, guest } = machine;
   const warnings = [
     ...(image?.warnings ?? []),
+    ...machine.warnings,
+    ...machine.remarks,
     ...(guest?.facts.warnings ?? []),
     ...(kernel?.origin.warnings ?? []),
   ];
