@@ -107,6 +107,7 @@ export class Remapping {
     const length = batch.lengths[row] as number;
     const memory = batch.memory[row] as Uint8Array;
     const offset = batch.offsets[row] as number;
+    if (address + length > Number.MAX_SAFE_INTEGER) return;
     for (let i = this.#indexAfter(address); i < this.#pieces.length; i++) {
       const piece = this.#pieces[i] as RemappedPiece;
       const from = Math.max(address, piece.start);
@@ -121,6 +122,8 @@ export class Remapping {
   #failOutside(batch: Batch, row: number): void {
     const address = batch.address(row);
     const end = address + (batch.lengths[row] as number);
+    // (No piece is there, and sums are not exact.)
+    if (end > Number.MAX_SAFE_INTEGER) return batch.fail(row, UNMAPPED);
     let at = address;
     for (let i = this.#indexAfter(address); at < end; i++) {
       const piece = this.#pieces[i];

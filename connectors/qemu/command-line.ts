@@ -46,7 +46,7 @@ export interface QemuCommandLine {
 }
 
 /** `qemu-system-x86_64`, `qemu-kvm`, `kvm`, also with a path in front or a version behind. */
-const PROGRAM = /^(?:.*\/)?(?:qemu-system-([a-z0-9_]+)|qemu-kvm|kvm|qemu)(?:[-.][\w.-]*)?$/;
+const PROGRAM = /^(?:.*\/)?(?:qemu-system-([a-z0-9_]+)|qemu-kvm|kvm)(?:[-.][\d.]+)?$/;
 
 /** Whether a program's name is one of QEMU's system emulators. */
 export function isQemuProgram(name: string): boolean {

@@ -122,7 +122,8 @@ function hasSocket(pid: number, commandLine: QemuCommandLine, path: string): boo
   return listeningPaths(pid).some(isIt);
 }
 
-function realPath(path: string): string {
+/** Without links, where they can be followed. */
+export function realPath(path: string): string {
   try {
     return realpathSync(path);
   } catch {

@@ -5,11 +5,9 @@
  * without rights behind it. One of a file has that file's path, one of a memfd the name `memory-backend-memfd`, and a file that
  * QEMU made in a folder is called `qemu_back_mem.ID.XXXXXX`.
  */
-import { realpathSync } from "node:fs";
 import { hex } from "../../src/io/index.js";
 import type { ProcessMap } from "../proc-mem.js";
 import type { QemuCommandLine } from "./command-line.js";
-import { pathOf } from "./guest-processes.js";
 import type { Block } from "./ram-layout.js";
 
 /** Where a block is: one or more mappings that follow each other. */
@@ -35,17 +33,17 @@ const NAMES_LIMIT = 12;
 /**
  * Finds every block.
  *
- * @param pid For paths that are relative to its working directory.
+ * @param pathOf Makes a path of the command line one of `maps`: absolute, without links.
  * @throws {NoSuchMapping} for a block that no mapping or several could be, with those that there are.
  */
 export function findBlocks(
   blocks: readonly Block[],
   line: QemuCommandLine,
   maps: readonly ProcessMap[],
-  pid: number,
+  pathOf: (path: string) => string,
 ): HostBlock[] {
   const found = blocks.map((block) => {
-    const fitting = fittingOf(block, line, maps, pid);
+    const fitting = fittingOf(block, line, maps, pathOf);
     const guarded = fitting.filter((one) => one.guarded);
     const best = guarded.length > 0 ? guarded : fitting;
     const [only] = best;
@@ -77,7 +75,7 @@ function fittingOf(
   block: Block,
   line: QemuCommandLine,
   maps: readonly ProcessMap[],
-  pid: number,
+  pathOf: (path: string) => string,
 ): Candidate[] {
   const backend = block.backend === undefined ? undefined : line.backends.get(block.backend);
   if (backend?.kind === "other") {
@@ -86,7 +84,7 @@ function fittingOf(
   if (backend?.kind === "memfd") return runsOf(maps, block.size, isMemfd);
   const folder = backend?.kind === "file" ? backend.path : backend === undefined ? line.ramPath : undefined;
   if (folder === undefined) return runsOf(maps, block.size, isAnonymous);
-  const path = realPath(pathOf(pid, folder));
+  const path = pathOf(folder);
   const ofId = `${path}/qemu_back_mem.`;
   const id = block.backend?.replaceAll("/", "_");
   return runsOf(maps, block.size, (map) => {
@@ -152,12 +150,4 @@ function listText(candidates: readonly Candidate[]): string {
     .map(({ start, size, path }) => `${hex(start)} (${hex(size)} bytes${path === "" ? "" : `, ${path}`})`);
   const more = candidates.length - shown.length;
   return shown.join(", ") + (more > 0 ? ` and ${more} more` : "");
-}
-
-function realPath(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return path;
-  }
 }

@@ -11,7 +11,7 @@ import { openProcess, type ProcessSource } from "../proc-mem.js";
 import { type RemappedPiece, Remapping } from "../remapped-source.js";
 import { isQemuProgram } from "./command-line.js";
 import { type Freeze, freezeGuest } from "./freeze.js";
-import { findGuest, type GuestProcess } from "./guest-processes.js";
+import { findGuest, type GuestProcess, pathOf, realPath } from "./guest-processes.js";
 import { findBlocks, NoSuchMapping } from "./host-blocks.js";
 import { askForNotes, askForRam, type OpenMonitor, openMonitor, type PlacedRam } from "./monitor.js";
 import { ProcessLife } from "./process-life.js";
@@ -129,7 +129,9 @@ async function findRam(
     const layout = layOut(commandLine);
     const source = openProcessOf(name, pid, false);
     try {
-      const blocks = findBlocks(layout.blocks, commandLine, source.maps(), pid);
+      const blocks = findBlocks(layout.blocks, commandLine, source.maps(), (path) =>
+        realPath(pathOf(pid, path)),
+      );
       const addresses = new Map(blocks.map(({ backend, address }) => [backend, address]));
       const placed = layout.parts.map(({ backend, start, end, offset }) => ({
         start,
