@@ -81,6 +81,7 @@ export function makeProgram(version: string, environment: Environment): Command 
       once,
     )
     .option("--write", "allow writes to the target")
+    .option("--freeze", "pause the target's machine meanwhile, so that all is of one moment (qemu:, gdb:)")
     .option(
       "--cache",
       "keep what was read of the kernel for the next dump of the same build, and use it (of dumps you trust)",

@@ -47,6 +47,7 @@ export interface GlobalOptions {
   readonly symbols?: string;
   readonly kaslr?: string;
   readonly write?: boolean;
+  readonly freeze?: boolean;
   readonly json?: boolean;
   /** `--output` of what lists rows. */
   readonly rows?: RowChoice | undefined;
@@ -174,6 +175,7 @@ export class Session {
     const machine = await open(target, {
       format: options.dumpFormat,
       write: options.write,
+      freeze: options.freeze,
       root,
       mmu: options.mmu === undefined ? undefined : parseMmu(options.mmu),
       swap: options.swap?.map(parseSwapArea),
@@ -201,6 +203,8 @@ export class Session {
           `nothing tells the format of the page tables: ${space.virtual?.mmu.name} is taken (--mmu NAME, or see what info finds)`,
         );
       }
+      // (What `info` prints among others.)
+      if (purpose !== "info") for (const warning of machine.warnings) session.warn(warning);
       const isMemory = purpose === "memory" || purpose === "virtual";
       if (isMemory && machine.noKernel !== undefined && space.map !== undefined) {
         session.warn(`${machine.noKernel.message}; addresses are physical here`);

@@ -29,4 +29,19 @@ export const BUILT_IN: Readonly<Record<string, Connector>> = {
       return openLeechCoreTarget(target, options);
     },
   },
+  qemu: {
+    kind: "physical",
+    about: "a guest that QEMU runs here, by its name, the number of its process or its QMP socket",
+    options: { write: "boolean", freeze: "boolean", qmp: "string", map: "string" },
+    open: async (target, options) => {
+      const { openQemu } = await import("./qemu/open-qemu.js");
+      const { write, freeze, qmp, map } = options;
+      return openQemu(target, {
+        write: write === true,
+        freeze: freeze === true,
+        qmp: qmp as string | undefined,
+        map: map as string | undefined,
+      });
+    },
+  },
 };

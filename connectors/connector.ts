@@ -15,6 +15,18 @@ export type OptionValues = Readonly<Record<string, boolean | number | string | u
 export interface MachineSource extends Source {
   /** Asked once, when the machine is opened: registers are of that moment. */
   notes(): DumpNotes | Promise<DumpNotes>;
+  /** What did not go as it should, and whoever reads has to know. */
+  readonly warnings?: readonly string[];
+  /** What was left out, or is not known, as it is with such a target. */
+  readonly remarks?: readonly string[];
+}
+
+/** A source whose machine can be paused, so that what is read is of one moment. */
+export interface FreezableSource extends Source {
+  /** Pauses it. It goes on when the source is closed, or the program ends; one that was paused before stays so. Idempotent. */
+  freeze(): Promise<void>;
+  /** Lets it go on, if `freeze` paused it. */
+  thaw(): Promise<void>;
 }
 
 /** A way to reach memory. */

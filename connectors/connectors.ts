@@ -1,6 +1,12 @@
 /** memtool/connectors: what opens targets on Node. @module */
 
-export type { Connector, MachineSource, OptionKind, OptionValues } from "./connector.js";
+export type {
+  Connector,
+  FreezableSource,
+  MachineSource,
+  OptionKind,
+  OptionValues,
+} from "./connector.js";
 export { type ConvertOptions, type ConvertSummary, convert } from "./convert/convert.js";
 export { OutputError } from "./convert/output-file.js";
 export type { Verified } from "./convert/verify-dump.js";

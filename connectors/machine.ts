@@ -42,7 +42,7 @@ import {
   X86_64,
 } from "../src/paging/index.js";
 import type { GuestMemory } from "../src/paging/nested/guest-physical.js";
-import type { Connector } from "./connector.js";
+import type { Connector, MachineSource } from "./connector.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
@@ -422,6 +422,16 @@ export class Machine {
       live: this.source.source.supports.live,
       onProgress: this.#options.onProgress,
     });
+  }
+
+  /** What did not go as it should when a live target was opened (see `MachineSource`). */
+  get warnings(): readonly string[] {
+    return (this.source.source as Partial<MachineSource>).warnings ?? [];
+  }
+
+  /** What its connector leaves out of a live target, or does not know of it. */
+  get remarks(): readonly string[] {
+    return (this.source.source as Partial<MachineSource>).remarks ?? [];
   }
 
   /** Paths of the files that it is read from. */

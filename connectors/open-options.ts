@@ -57,6 +57,11 @@ export interface OpenOptions {
   /** Allow writes, where the target can; default false. */
   readonly write?: boolean | undefined;
   /**
+   * Pause the machine while it is open, where the target can, so that all that is read is of one moment; default false. It goes on
+   * when it is closed, or the program ends.
+   */
+  readonly freeze?: boolean | undefined;
+  /**
    * Map the file into memory instead of reading it with positioned reads; default false. Random reads are faster, but
    * a file that becomes shorter meanwhile can end the program: see {@link mapFile}. Reads are then in no batch, so the
    * source's counters do not count them.

@@ -90,6 +90,7 @@ async function openSource(target: OpenTarget, options: OpenOptions): Promise<Ope
     if (path === undefined)
       throw new MemtoolError("NO_TARGET", "no file to open: the list of paths is empty");
     const connector = findConnector("file");
+    if (options.freeze === true) throw new MemtoolError("NO_FREEZE", `${path}: a file has nothing to pause`);
     const source = await connector.open(path, { write: options.write, map: options.map });
     return { connector, source, parts, memoryMap };
   }
@@ -102,6 +103,12 @@ async function openSource(target: OpenTarget, options: OpenOptions): Promise<Ope
       throw new MemtoolError("READ_ONLY", `${text}: this connector can't write`);
     }
     asked.set("write", true);
+  }
+  if (options.freeze === true && !asked.has("freeze")) {
+    if (connector.options?.freeze !== "boolean") {
+      throw new MemtoolError("NO_FREEZE", `${text}: this connector has nothing to pause`);
+    }
+    asked.set("freeze", true);
   }
   if (options.map === true && !asked.has("map")) {
     if (connector.options?.map !== "boolean or ranges") {

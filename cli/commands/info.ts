@@ -1,5 +1,5 @@
 import type { Machine, MachinePaging } from "../../connectors/connectors.js";
-import type { DumpImage } from "../../src/formats/index.js";
+import type { DumpImage, DumpNotes } from "../../src/formats/index.js";
 import { MemtoolError } from "../../src/io/index.js";
 import { KallsymsError, type LinuxKernel } from "../../src/linux/index.js";
 import type { PhysicalMap } from "../../src/memory/index.js";
@@ -128,6 +128,8 @@ async function collect(session: Session): Promise<InfoFacts> {
   const { image, physical, kernel, guest } = machine;
   const warnings = [
     ...(image?.warnings ?? []),
+    ...machine.warnings,
+    ...machine.remarks,
     ...(guest?.facts.warnings ?? []),
     ...(kernel?.origin.warnings ?? []),
   ];
@@ -143,7 +145,9 @@ async function collect(session: Session): Promise<InfoFacts> {
   }
   return {
     ...common,
-    ...(image === undefined ? {} : imageFacts(image)),
+    ...(image === undefined ? {} : { description: image.description }),
+    ...(machine.notes === undefined ? {} : notesFacts(machine.notes)),
+    ...(image === undefined ? {} : { details: image.details }),
     ...(guest === undefined ? {} : { guest: guestFacts(guest) }),
     ...mapFacts(physical.map),
     ...(image === undefined ? {} : await zeroFacts(image, warnings)),
@@ -164,17 +168,14 @@ function pagingFacts(paging: MachinePaging | undefined): Partial<InfoFacts> {
   return paging === undefined ? {} : { paging: { format: paging.mmu.name, source: paging.source } };
 }
 
-function imageFacts(image: DumpImage): Partial<InfoFacts> {
-  const { architecture, cpus } = image.notes;
+function notesFacts({ architecture, cpus }: DumpNotes): Partial<InfoFacts> {
   return {
-    description: image.description,
     ...(architecture === undefined ? {} : { architecture }),
     cpus: cpus.map(({ pid, registers }, i) => ({
       cpu: i,
       ...(pid === undefined ? {} : { pid }),
       ...Object.fromEntries(Object.entries(registers).map(([name, value]) => [name, hex(value)])),
     })),
-    details: image.details,
   };
 }
 
