@@ -1,13 +1,13 @@
 /** The connectors as PacketIo, over a real file and a real process. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 import { openFile, openProcess } from "../../connectors/index.js";
 import { mapFileWith } from "../../connectors/mapped-file.js";
-import { readInto, Scheduler, SourceIo } from "../../src/index.js";
-import { packetIoSuite } from "../suite/index.js";
+import { Scheduler, SourceIo } from "../../src/index.js";
+import { packetIoSuite, sourceSuite } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
 
 const directory = mkdtempSync(join(tmpdir(), "memtool-conformance-"));
@@ -18,17 +18,16 @@ afterAll(() => {
 });
 
 for (const write of [true, false]) {
-  packetIoSuite(`a file opened ${write ? "for writing" : "for reading"}`, () => {
+  sourceSuite(`a file opened ${write ? "for writing" : "for reading"}`, () => {
     const path = join(directory, "file");
-    writeFileSync(path, pattern(9001, 3));
-    const io = new SourceIo(openFile(path, { write }), new Scheduler());
+    writeFileSync(path, pattern(13_001, 3));
     return {
-      io,
+      source: openFile(path, { write }),
       base: 0,
       truth: () => new Uint8Array(readFileSync(path)),
+      bad: [{ start: 13_001, end: 13_050, state: "outside" }],
       writable: write,
-      missing: { bytes: 12, state: "outside" },
-      close: () => io.close(),
+      vanish: () => truncateSync(path, 0),
     };
   });
 }
@@ -56,9 +55,24 @@ for (const write of [true, false]) {
   }
 }
 
+for (const write of [true, false]) {
+  sourceSuite(`a mapped file, opened ${write ? "for writing" : "for reading"}`, async () => {
+    const path = join(directory, "mapped");
+    writeFileSync(path, pattern(BEFORE + 9001, 3));
+    return {
+      source: await mapFileWith(path, { write }, { windowBytes: WINDOW, maxWindows: 1 }),
+      base: BEFORE,
+      truth: () => new Uint8Array(readFileSync(path)).subarray(BEFORE),
+      bad: [{ start: 9001, end: 9050, state: "outside" }],
+      writable: write,
+      vanish: () => truncateSync(path, 0),
+    };
+  });
+}
+
 /** Node itself as the target: it keeps a buffer, finds where it lies by its content, and prints its bytes when asked. */
 const TARGET = `
-const bytes = new Uint8Array(Buffer.alloc(1 << 20).buffer, 4096, 5000);
+const bytes = new Uint8Array(Buffer.alloc(1 << 20).buffer, 4096, 13_000);
 for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 13 + (i >> 8)) & 255;
 const { openSync, readSync, readFileSync } = require("node:fs");
 const mem = openSync("/proc/self/mem", "r");
@@ -93,51 +107,52 @@ function line(child: ChildProcess): Promise<string> {
       text += data.toString();
       if (!text.endsWith("\n")) return;
       child.stdout?.off("data", take);
+      child.off("exit", fail);
       resolve(text.trim());
     };
+    const fail = (code: number | null) => reject(new Error(`the target ended with ${code}`));
     child.stdout?.on("data", take);
-    child.once("exit", (code) => reject(new Error(`the target ended with ${code}`)));
+    child.once("exit", fail);
   });
+}
+
+/** A target that no test has ended, for the next one. */
+let idle: { readonly child: ChildProcess; readonly base: bigint } | undefined;
+
+async function target(): Promise<{ readonly child: ChildProcess; readonly base: bigint }> {
+  const running = idle;
+  idle = undefined;
+  if (running !== undefined) return running;
+  const child = spawn(process.execPath, ["-e", TARGET], { stdio: ["pipe", "pipe", "inherit"] });
+  children.push(child);
+  return { child, base: BigInt(await line(child)) };
 }
 
 if (process.platform === "linux") {
   for (const write of [true, false]) {
-    packetIoSuite(`a live process opened ${write ? "for writing" : "for reading"}`, async () => {
-      const child = spawn(process.execPath, ["-e", TARGET], { stdio: ["pipe", "pipe", "inherit"] });
-      children.push(child);
-      const base = BigInt(await line(child));
-      const io = new SourceIo(openProcess(child.pid ?? 0, { write }), new Scheduler());
-      const ask = async () => {
-        const answer = line(child);
-        child.stdin?.write("?");
-        return new Uint8Array(Buffer.from(await answer, "hex"));
-      };
-      const truth = await ask();
-      const shown = truth.slice();
+    sourceSuite(`a live process opened ${write ? "for writing" : "for reading"}`, async () => {
+      const { child, base } = await target();
+      let isGone = false;
       return {
-        io,
+        source: openProcess(child.pid ?? 0, { write }),
         base,
-        // The suite asks synchronously; what the target itself says is checked when it ends.
-        truth: () => (write ? readBack(io, base, shown) : shown),
+        // What the target itself says.
+        truth: async () => {
+          const answer = line(child);
+          child.stdin?.write("?");
+          return new Uint8Array(Buffer.from(await answer, "hex"));
+        },
         writable: write,
-        close: async () => {
-          const now = await ask();
-          const seen = write ? readBack(io, base, shown) : shown;
-          if (Buffer.compare(now, seen) !== 0) throw new Error("the target has other bytes");
-          await io.close();
+        vanish: async () => {
+          isGone = true;
+          const ended = new Promise((resolve) => child.once("exit", resolve));
           child.kill("SIGKILL");
+          await ended;
+        },
+        close: () => {
+          if (!isGone) idle = { child, base };
         },
       };
     });
   }
-}
-
-/** What the process holds now, read through another handle of the kernel's. */
-function readBack(io: SourceIo, base: bigint, into: Uint8Array): Uint8Array {
-  const pid = Number(io.name.slice("proc:".length));
-  const other = openProcess(pid);
-  const second = new SourceIo(other, new Scheduler());
-  into.set(readInto(second, base, into.length).sync());
-  void second.close();
-  return into.slice();
 }

@@ -1,32 +1,41 @@
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { openInWorker } from "../../connectors/worker-source.js";
 import { all, readInto, readPartial, Scheduler, SourceIo, write } from "../../src/index.js";
 import { awaitAnswer } from "../../src/io/shared-batch.js";
-import { packetIoSuite } from "../suite/index.js";
+import { sourceSuite } from "../suite/index.js";
 
 const module = new URL("../support/worker-memory.js", import.meta.url);
 const truth = (size: number) => Uint8Array.from({ length: size }, (_, i) => (i * 3) & 255);
 const open = async (options: object) =>
   new SourceIo(await openInWorker(module, { options }), new Scheduler());
 
-packetIoSuite("an asynchronous source in a worker", async () => {
-  const io = await open({ size: 5000 });
-  const bytes = truth(5000);
-  // Its memory lives in the worker: read it back through the synchronous door.
-  const now = () => {
-    bytes.set(readInto(io, 0, 5000).sync());
-    return bytes.slice();
-  };
+/** A worker takes half a second to start: one serves the whole suite, and its close has tests of its own. */
+const shared = openInWorker(module, { options: { size: 13_000, broken: [5000, 5100] } });
+afterAll(async () => (await shared).close?.());
+
+sourceSuite("an asynchronous source in a worker", async () => {
+  const source = await shared;
+  // Its memory lives in the worker: it is read back through the synchronous door.
+  const io = new SourceIo(source, new Scheduler());
   return {
-    io,
+    source: {
+      name: source.name,
+      supports: source.supports,
+      ranges: () => source.ranges(),
+      transferSync: (batch) => source.transferSync?.(batch),
+      transfer: (batch) => source.transfer?.(batch) ?? Promise.reject(new Error("no such door")),
+    },
     base: 0,
-    truth: now,
+    truth: () => readPartial(io, 0, 13_000).sync().bytes,
+    bad: [
+      // The state of the fault 5 that the module in the worker gives.
+      { start: 5000, end: 5100, state: "table-missing" },
+      { start: 13_000, end: 13_050, state: "outside" },
+    ],
     writable: true,
-    missing: { bytes: 7, state: "outside" },
-    close: () => io.close(),
   };
 });
 

@@ -32,7 +32,7 @@ export interface Subject {
   /** Address of the first of `truth`'s bytes. At least 64 of them must be there. */
   readonly base: Address;
   /** What is there, got by other means than `io`. */
-  readonly truth: () => Uint8Array;
+  readonly truth: () => Uint8Array | Promise<Uint8Array>;
   /** Whether writes land (they must show in `truth`) or are refused. */
   readonly writable?: boolean;
   /** Whether exchanges are atomic, or refused. */
@@ -71,7 +71,7 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
     it(
       "reads every size at both edges of what is there, and leaves the caller's other bytes alone",
       using(async (subject, io, at) => {
-        const truth = subject.truth();
+        const truth = await subject.truth();
         const sizes = [1, 2, 3, 4, 7, 8, 16, 33, 63, 64].filter((size) => size <= truth.length);
         for (const size of sizes) {
           for (const offset of [0, 1, truth.length - size]) {
@@ -91,7 +91,7 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
     it(
       "gives the same bytes synchronously, or says that it can't",
       using(async (subject, io, at) => {
-        const truth = subject.truth();
+        const truth = await subject.truth();
         const length = Math.min(48, truth.length);
         if (subject.asyncOnly === true) {
           expect(() => readInto(io, at(3), length).sync()).toThrow(WouldBlockError);
@@ -104,7 +104,7 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
     it(
       "answers scattered reads in flight together, each with its own bytes",
       using(async (subject, io, at) => {
-        const truth = subject.truth();
+        const truth = await subject.truth();
         const offsets = Array.from({ length: 100 }, (_, i) => (i * 7919) % (truth.length - 8));
         const values = await all(offsets.map((offset) => readInto(io, at(offset), 8)));
         values.forEach((value, i) => {
@@ -117,7 +117,7 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
     it(
       "serves packets that refuse direct slices of their memory",
       using(async (subject, io, at) => {
-        const truth = subject.truth();
+        const truth = await subject.truth();
         const packet = await send(io, at(1), Packet.reading(40, { direct: false }));
         expect(packet.holes()).toEqual([]);
         expect([...packet.bytes]).toEqual([...truth.subarray(1, 41)]);
@@ -127,7 +127,7 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
     it(
       "answers parts of one packet that were sent to different addresses",
       using(async (subject, io, at) => {
-        const truth = subject.truth();
+        const truth = await subject.truth();
         const packet = Packet.reading(24);
         const done: number[] = [];
         const [first, rest] = packet.view(1).split(8, 2);
@@ -149,7 +149,7 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
     it(
       "tells an output of every byte exactly once, with the tag",
       using(async (subject, io, at) => {
-        const length = Math.min(60, subject.truth().length);
+        const length = Math.min(60, (await subject.truth()).length);
         const seen = new Uint8Array(length);
         const note = ({ start, end }: Fragment) => {
           for (let i = start; i < end; i++) seen[i] = (seen[i] as number) + 1;
@@ -164,7 +164,7 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
     it(
       "reuses a packet",
       using(async (subject, io, at) => {
-        const truth = subject.truth();
+        const truth = await subject.truth();
         const packet = Packet.reading(5);
         for (const offset of [0, 9, 3]) {
           await send(io, at(offset), packet);
@@ -184,7 +184,7 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
       "reports what is missing behind the last byte, and keeps what is there",
       using(async (subject, io, at) => {
         const { missing } = subject;
-        const truth = subject.truth();
+        const truth = await subject.truth();
         if (missing === undefined) return;
         const length = 10 + missing.bytes;
         const { bytes, good, holes } = await readPartial(io, at(truth.length - 10), length);
@@ -204,20 +204,20 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
     it(
       "lands writes where they belong, whole and in order, or refuses them",
       using(async (subject, io, at) => {
-        const before = subject.truth().slice();
+        const before = (await subject.truth()).slice();
         const value = Uint8Array.from({ length: 40 }, (_, i) => 255 - i);
         if (subject.writable !== true) {
           await expect(write(io, at(5), value).promise()).rejects.toBeInstanceOf(PartialWriteError);
-          expect(subject.truth()).toEqual(before);
+          expect(await subject.truth()).toEqual(before);
           return;
         }
         await write(io, at(5), value);
         const expected = before.slice();
         expected.set(value, 5);
-        expect(subject.truth()).toEqual(expected);
+        expect(await subject.truth()).toEqual(expected);
         await all([write(io, at(7), Uint8Array.of(1, 1, 1)), write(io, at(8), Uint8Array.of(2))]);
         expected.set([1, 2, 1], 7);
-        expect(subject.truth()).toEqual(expected);
+        expect(await subject.truth()).toEqual(expected);
         expect(await readInto(io, at(0), 60)).toEqual(expected.slice(0, 60));
       }),
     );
@@ -225,17 +225,17 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
     it(
       "trades bytes in an exchange, or refuses it and changes nothing",
       using(async (subject, io, at) => {
-        const before = subject.truth().slice();
+        const before = (await subject.truth()).slice();
         const mine = Uint8Array.from({ length: 12 }, (_, i) => 200 + i);
         const memory = mine.slice();
         if (subject.exchangeable !== true) {
           await expect(exchange(io, at(4), memory).promise()).rejects.toBeInstanceOf(PartialWriteError);
           expect(memory).toEqual(mine);
-          expect(subject.truth()).toEqual(before);
+          expect(await subject.truth()).toEqual(before);
           return;
         }
         expect(await exchange(io, at(4), memory)).toEqual(before.slice(4, 16));
-        expect(subject.truth().slice(4, 16)).toEqual(mine);
+        expect((await subject.truth()).slice(4, 16)).toEqual(mine);
       }),
     );
 
@@ -256,14 +256,14 @@ export function packetIoSuite(name: string, make: () => Subject | Promise<Subjec
         const { holes } = await readPartial(watched, at(0), 8, { signal: controller.signal });
         expect(holes.map(({ state }) => state)).toEqual(["aborted"]);
         expect(views).toBe(0);
-        expect(subject.truth().length).toBeGreaterThanOrEqual(64);
+        expect((await subject.truth()).length).toBeGreaterThanOrEqual(64);
       }),
     );
 
     it(
       "settles an operation that is aborted in flight: every byte is good, or aborted",
       using(async (subject, io, at) => {
-        const truth = subject.truth();
+        const truth = await subject.truth();
         const controller = new AbortController();
         const pending = readPartial(io, at(0), 64, { signal: controller.signal }).promise();
         controller.abort();
