@@ -10,6 +10,7 @@ import { FORMATS } from "../src/formats/index.js";
 import { CHECK_NAMES, COMPARED, TIMELINE_KINDS } from "../src/linux/index.js";
 import { MMU_FORMATS } from "../src/paging/index.js";
 import { STRING_ENCODINGS } from "../src/search/index.js";
+import { VALUE_TYPES } from "./commands/values.js";
 import { ROW_FORMATS } from "./rows/choice.js";
 
 /** What may come; with `files`, also names of files. */
@@ -33,6 +34,8 @@ const VALUES: Readonly<Record<string, () => readonly string[]>> = {
   "read --format": () => ["hex", "raw", "json"],
   "dump --format": () => ["elf", "raw"],
   "pagecache --format": () => ["raw"],
+  "watch --type": () => VALUE_TYPES,
+  "freeze --type": () => VALUE_TYPES,
   "check what": () => CHECK_NAMES,
   "diff --only": () => COMPARED,
   "strings --encoding": () => STRING_ENCODINGS,

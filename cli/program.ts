@@ -4,6 +4,7 @@ import { endWithError } from "./end-with-error.js";
 import { EXIT, UsageError } from "./errors.js";
 import { makeProgram } from "./global-options.js";
 import { addKernelCommands } from "./linux/commands.js";
+import { addFreeze, addWatch } from "./register/live-commands.js";
 import {
   addMaps,
   addRead,
@@ -31,6 +32,8 @@ const ADD_COMMANDS: readonly ((registry: Registry) => void)[] = [
   addRoots,
   addSymbols,
   addWrite,
+  addWatch,
+  addFreeze,
   addConvert,
   addDiff,
   addRun,

@@ -1,5 +1,11 @@
 /** An opened target and the address space that the options choose. */
-import { listConnectors, type Machine, type OpenTarget, open } from "../connectors/connectors.js";
+import {
+  listConnectors,
+  type Machine,
+  type OpenTarget,
+  open,
+  type RecordedSource,
+} from "../connectors/connectors.js";
 import { hex, MemtoolError } from "../src/io/index.js";
 import {
   findProcess,
@@ -26,6 +32,7 @@ import {
   parseSwapArea,
 } from "./parse.js";
 import { escapeText } from "./render/escape.js";
+import { metricsLines } from "./render/metrics.js";
 import { Progress } from "./render/progress.js";
 import type { RowChoice } from "./rows/choice.js";
 import type { Space } from "./space.js";
@@ -193,6 +200,8 @@ export class Session {
     try {
       if (root !== undefined) await findFormat(machine);
       progress.clear();
+      const { warnings = [], name } = machine.source.source as Partial<RecordedSource>;
+      for (const warning of warnings) writeWarning(environment, `the recording of ${name}: ${warning}`, []);
       const space =
         pid === undefined || purpose === "kernel"
           ? spaceOf(machine, options, root)
@@ -338,6 +347,8 @@ export class Session {
     this.#progress.clear();
     warnOfProfile(this.machine, this.environment);
     await this.out.flush();
+    const { metrics, name } = this.machine;
+    if (metrics !== undefined) this.warn(`what passed through ${name}:`, metricsLines(metrics));
     await this.machine.close();
   }
 }

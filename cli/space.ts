@@ -19,5 +19,5 @@ export interface Space {
 /** What the command line needs of an address space. */
 export type ReadableSpace = Pick<
   AddressSpace<Address>,
-  "readPartial" | "writePartial" | "scheduler" | "name"
+  "readPartial" | "writePartial" | "scheduler" | "name" | "abi"
 >;

@@ -3,10 +3,10 @@ import type { DumpNotes } from "../src/formats/index.js";
 import type { Source } from "../src/io/index.js";
 
 /**
- * What an option's value is: `size` is a number of bytes such as `64`, `0x40`, `16K`, `1M`, `2G`; `boolean or ranges` is
- * text unless it is a boolean.
+ * What an option's value is: `size` is a number of bytes such as `64`, `0x40`, `16K`, `1M`, `2G`; `duration` a number of milliseconds,
+ * such as `5`, `5ms`, `50us`, `2s`; `boolean or ranges` is text unless it is a boolean.
  */
-export type OptionKind = "boolean" | "number" | "size" | "string" | "boolean or ranges";
+export type OptionKind = "boolean" | "number" | "size" | "duration" | "string" | "boolean or ranges";
 
 /** Option values after parsing. */
 export type OptionValues = Readonly<Record<string, boolean | number | string | undefined>>;

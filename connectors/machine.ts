@@ -56,6 +56,7 @@ import {
   rootsOfDump,
   type Told,
 } from "./machine-paging.js";
+import type { MeteredSource, SourceMetrics } from "./middleware/metrics.js";
 import { nodeGunzip } from "./node-gunzip.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc/maps.js";
@@ -438,6 +439,11 @@ export class Machine {
   get paths(): readonly string[] {
     const { path } = this.source.source as Partial<FileSource>;
     return [...(path === undefined ? [] : [path]), ...(this.#files?.paths ?? [])];
+  }
+
+  /** What passed through the source, where its target was opened with `metrics=true`. */
+  get metrics(): SourceMetrics | undefined {
+    return (this.source.source as Partial<MeteredSource>).metrics?.();
   }
 
   /** Bytes of the source; of a dump of several files, of all of them. */

@@ -6,7 +6,7 @@ import {
   openDump,
   type RawRange,
 } from "../src/formats/index.js";
-import { MemtoolError, Scheduler, type Source, SourceIo } from "../src/io/index.js";
+import { MemtoolError, Scheduler, SourceIo } from "../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
 import type { Connector, MachineSource } from "./connector.js";
 import { DecodePool } from "./decode-pool.js";
@@ -17,6 +17,7 @@ import { openGuest } from "./guest.js";
 import { type Layers, Machine } from "./machine.js";
 import { isInline } from "./mapped-file.js";
 import { readMemoryMap } from "./memory-map.js";
+import { type OpenedSource, openLayered } from "./middleware/options.js";
 import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
 import { checkOptions, findConnector, parseTarget } from "./registry.js";
@@ -34,11 +35,13 @@ import { readTypesFile } from "./types-file.js";
  *
  * @throws {MemtoolError} (a `ConnectorError`, a `FormatError`) for what can't be opened, with what to try.
  */
-export async function open(target: OpenTarget, options: OpenOptions = {}): Promise<Machine> {
+export async function open(target: OpenTarget, given: OpenOptions = {}): Promise<Machine> {
   // Before anything is opened: nobody would close it.
-  const types = typeof options.types === "string" ? readTypesFile(options.types) : options.types;
-  const symbols = options.symbols === undefined ? undefined : readSymbolsFile(options.symbols);
-  const { connector, source, parts, memoryMap } = await openSource(target, options);
+  const types = typeof given.types === "string" ? readTypesFile(given.types) : given.types;
+  const symbols = given.symbols === undefined ? undefined : readSymbolsFile(given.symbols);
+  const opened = await openSource(target, given);
+  const { kind, source, parts, memoryMap } = opened;
+  const options = { ...given, ...opened.cache };
   const scheduler = new Scheduler();
   const io = new SourceIo(source, scheduler);
   const files = new FilesBeside(io);
@@ -46,7 +49,7 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
   let swap: SwapFiles | undefined;
   try {
     if (options.swap !== undefined && options.swap.length > 0) {
-      if (connector.kind === "virtual") {
+      if (kind === "virtual") {
         throw new MemtoolError(
           "NO_PHYSICAL_MEMORY",
           `${io.name} has no page tables: swap areas are of no use`,
@@ -54,10 +57,10 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
       }
       swap = await SwapFiles.open(options.swap, scheduler);
     }
-    const layers = await layersOf(io, connector, options, files, parts, memoryMap);
+    const layers = await layersOf(io, kind, options, files, parts, memoryMap);
     machine = new Machine(
       io,
-      connector.kind,
+      kind,
       { ...(await openGuest(io.name, layers, options)), swap, types, symbols },
       options,
     );
@@ -73,9 +76,7 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
 }
 
 /** A source, and what its target said besides. */
-interface Opened {
-  readonly connector: Connector;
-  readonly source: Source;
+interface Opened extends OpenedSource {
   /** Paths of the other files of a dump that was split. */
   readonly parts: readonly string[];
   readonly memoryMap: readonly RawRange[] | undefined;
@@ -92,7 +93,7 @@ async function openSource(target: OpenTarget, options: OpenOptions): Promise<Ope
     const connector = findConnector("file");
     if (options.freeze === true) throw new MemtoolError("NO_FREEZE", `${path}: a file has nothing to pause`);
     const source = await connector.open(path, { write: options.write, map: options.map });
-    return { connector, source, parts, memoryMap };
+    return { source, kind: connector.kind, cache: {}, parts, memoryMap };
   }
   const text = target.connector;
   const parsed = parseTarget(text);
@@ -123,20 +124,20 @@ async function openSource(target: OpenTarget, options: OpenOptions): Promise<Ope
       "BAD_MEMORY_MAP",
       text,
       ranges === undefined
-        ? "a memory map is for raw images in files, and this is none"
+        ? "a memory map is for raw images in files, and this is none; the connector's option map=… maps it"
         : "a memory map is given twice, as an option of the connector and beside it",
     );
   }
   const ownMap = ranges === undefined ? memoryMap : readMemoryMap(ranges);
   // Ranges and a mapped file at once: what is asked for beside the connector still holds.
   const how = ranges === undefined ? values : { ...values, map: options.map };
-  const source = await connector.open(parsed.target, how);
-  return { connector, source, parts: [], memoryMap: ownMap };
+  const opened = await openLayered(text, connector, parsed.target, how);
+  return { ...opened, parts: [], memoryMap: ownMap };
 }
 
 async function layersOf(
   io: SourceIo,
-  connector: Connector,
+  kind: Connector["kind"],
   options: OpenOptions,
   files: FilesBeside,
   parts: readonly string[],
@@ -144,7 +145,7 @@ async function layersOf(
 ): Promise<Layers> {
   const { live } = io.source.supports;
   const cacheBytes = options.cacheBytes === undefined ? {} : { cacheBytes: options.cacheBytes };
-  switch (connector.kind) {
+  switch (kind) {
     case "virtual":
       return { image: undefined, physical: undefined };
     case "physical": {

@@ -3,6 +3,7 @@ import type { Source } from "../src/io/index.js";
 import { BUILT_IN } from "./built-in.js";
 import type { Connector, OptionKind, OptionValues } from "./connector.js";
 import { ConnectorError } from "./errors.js";
+import { MIDDLEWARE_OPTIONS, openLayered } from "./middleware/options.js";
 
 /** A parsed `name[:target[:key=value,…]]`. */
 export interface ConnectorTarget {
@@ -91,7 +92,8 @@ export function findConnector(name: string): Connector {
 }
 
 /**
- * Opens a target by `name[:target[:key=value,…]]`.
+ * Opens a target by `name[:target[:key=value,…]]`, with the layers around it that its options ask for (all but `cache` and `age`, which
+ * are for `open`).
  *
  * @throws {ConnectorError} for a connector or an option that there isn't, a value of another kind, and what the
  * connector itself refuses.
@@ -102,28 +104,40 @@ export async function openTarget(
   const { name, target, options } = parseTarget(text);
   const connector = findConnector(name);
   const values = checkOptions(text, connector, options);
-  return { connector, source: await connector.open(target, values), options: values };
+  const { source } = await openLayered(text, connector, target, values);
+  return { connector, source, options: values };
 }
 
-/** Options as a connector wants them. @throws {ConnectorError} `BAD_OPTION`, naming those that there are. */
+/**
+ * Options as a connector wants them, and those that every connector has.
+ *
+ * @throws {ConnectorError} `BAD_OPTION`, naming those that there are.
+ */
 export function checkOptions(
   text: string,
   connector: Connector,
   given: ReadonlyMap<string, string | true>,
 ): OptionValues {
-  const kinds = connector.options ?? {};
-  const names = Object.keys(kinds);
+  const own = connector.options ?? {};
   const values: Record<string, boolean | number | string> = {};
   for (const [key, value] of given) {
+    const kinds = Object.hasOwn(own, key) ? own : MIDDLEWARE_OPTIONS;
     const kind = Object.hasOwn(kinds, key) ? kinds[key] : connector.otherOptions;
     if (kind === undefined) {
-      const known =
-        names.length === 0 ? "it has none" : `it has ${names.map((n) => `${n}=${kinds[n]}`).join(", ")}`;
-      throw new ConnectorError("BAD_OPTION", text, `there is no option ${key}; ${known}`);
+      const names = Object.keys(own);
+      const known = names.length === 0 ? "" : `it has ${names.map((n) => `${n}=${own[n]}`).join(", ")}; `;
+      const general = Object.keys(MIDDLEWARE_OPTIONS).filter((name) => !Object.hasOwn(own, name));
+      const all = general.map((n) => `${n}=${MIDDLEWARE_OPTIONS[n]}`).join(", ");
+      throw new ConnectorError(
+        "BAD_OPTION",
+        text,
+        `there is no option ${key}; ${known}every connector has ${all}`,
+      );
     }
     const parsed = parseValue(kind, value);
     if (parsed === undefined) {
-      throw new ConnectorError("BAD_OPTION", text, `option ${key} is a ${kind}, not "${value}"`);
+      const form = kind === "duration" ? "duration (milliseconds, 5ms, 50us, 2s)" : kind;
+      throw new ConnectorError("BAD_OPTION", text, `option ${key} is a ${form}, not "${value}"`);
     }
     values[key] = parsed;
   }
@@ -139,13 +153,33 @@ function parseValue(kind: OptionKind, value: string | true): boolean | number | 
     return kind === "boolean" || value === "" ? undefined : value;
   }
   if (value === true) return undefined;
-  if (kind === "string") return value;
+  if (kind === "string") return value === "" ? undefined : value;
+  if (kind === "duration") return parseDuration(value);
   const match = /^(0x[0-9a-f]+|\d+(?:\.\d+)?)([KMGT]?)$/i.exec(value);
   const unit = UNITS[(match?.[2] ?? "").toUpperCase()];
   if (match === null || unit === undefined || (kind === "number" && unit !== 1)) return undefined;
   const number = Number(match[1]) * unit;
   if (kind === "number") return number;
   return Number.isSafeInteger(number) ? number : undefined;
+}
+
+/** Longer durations are nobody's: a day. */
+const MAX_DURATION = 86_400_000;
+const DURATIONS: Readonly<Record<string, number>> = {
+  us: 0.001,
+  µs: 0.001,
+  μs: 0.001,
+  ms: 1,
+  s: 1000,
+  "": 1,
+};
+
+/** Milliseconds: a number of them, or one with `us`, `ms` or `s`; `undefined` for what is none, or more than a day. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d{1,12}(?:\.\d{1,6})?)(us|[µμ]s|ms|s|)$/.exec(text);
+  if (match === null) return undefined;
+  const value = Number(match[1]) * (DURATIONS[match[2] as string] as number);
+  return value <= MAX_DURATION ? value : undefined;
 }
 
 /** Up to three of `names` that are like `name`, the nearest first. */

@@ -11,6 +11,7 @@ const WORDS: Readonly<Record<ExcludedReason, string>> = {
   truncated: "missing: the file ends before it",
   incomplete: "missing: whoever wrote the dump stopped before it",
   "other file": "in another file of this split dump: give it too",
+  "not recorded": "not recorded: nobody read it while the recording was made",
 };
 
 /** What became of bytes that are `excluded` for this reason. */

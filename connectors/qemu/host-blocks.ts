@@ -6,7 +6,7 @@
  * QEMU made in a folder is called `qemu_back_mem.ID.XXXXXX`.
  */
 import { hex } from "../../src/io/index.js";
-import type { ProcessMap } from "../proc-mem.js";
+import type { ProcessMap } from "../proc/maps.js";
 import type { QemuCommandLine } from "./command-line.js";
 import type { Block } from "./ram-layout.js";
 

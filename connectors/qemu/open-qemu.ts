@@ -7,7 +7,7 @@ import type { FreezableSource, MachineSource } from "../connector.js";
 import { ConnectorError } from "../errors.js";
 import { openFile } from "../file.js";
 import { readMemoryMap } from "../memory-map.js";
-import { openProcess, type ProcessSource } from "../proc-mem.js";
+import { openProcess, type ProcessSource } from "../proc/open-process.js";
 import { type RemappedPiece, Remapping } from "../remapped-source.js";
 import { isQemuProgram } from "./command-line.js";
 import { type Freeze, freezeGuest } from "./freeze.js";

@@ -1,6 +1,6 @@
 /** RAM that lies in a file: its file, opened past the process. */
 import { closeSync, fstatSync, openSync, readdirSync, statfsSync, statSync } from "node:fs";
-import type { ProcessMap } from "../proc-mem.js";
+import type { ProcessMap } from "../proc/maps.js";
 
 /** Bytes of the process's memory that are a file's. */
 export interface FileStretch {

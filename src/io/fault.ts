@@ -195,7 +195,7 @@ export function levelOf(packed: Fault): { level: number; cause: FaultState | und
  *
  * `zero`, `cache`, `user`, `free`: the filter left it out. `or outside`: the format can't tell it from what is no RAM.
  * `truncated`: the file ends before it. `incomplete`: whoever wrote the dump stopped before it. `other file`: it is in
- * another file of a dump that was split.
+ * another file of a dump that was split. `not recorded`: nobody read it while a recording was made.
  */
 export const EXCLUDED_REASONS = [
   "unknown",
@@ -207,6 +207,7 @@ export const EXCLUDED_REASONS = [
   "truncated",
   "incomplete",
   "other file",
+  "not recorded",
 ] as const;
 /** One of {@link EXCLUDED_REASONS}. */
 export type ExcludedReason = (typeof EXCLUDED_REASONS)[number];

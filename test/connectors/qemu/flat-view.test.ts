@@ -1,7 +1,7 @@
 /** Guest RAM by QEMU's monitor, and by its command line and mappings: on what QEMU said, each is the other's judge. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseMaps } from "../../../connectors/proc-mem.js";
+import { parseMaps } from "../../../connectors/proc/maps.js";
 import { parseCommandLine } from "../../../connectors/qemu/command-line.js";
 import { type FlatRange, parseFlatView, parseGpa2hva } from "../../../connectors/qemu/flat-view.js";
 import { findBlocks, NoSuchMapping } from "../../../connectors/qemu/host-blocks.js";

@@ -9,6 +9,7 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["init_task", "--length", "256"],
     ["0x400000", "--length", "64", "--pid", "98"],
   ],
+  watch: [["jiffies_64", "init_task", "--type", "u64", "--count", "2"]],
   search: [
     ["--text", "memtool", "--utf16", "root", "--all-processes"],
     ["--pointer-to", "init_task"],
@@ -46,7 +47,14 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
 };
 
 /** Not asked: they change the target, write all of it, run a program of the user's, or ask nothing of it. */
-export const LEFT_OUT: ReadonlySet<string> = new Set(["write", "convert", "run", "repl", "completion"]);
+export const LEFT_OUT: ReadonlySet<string> = new Set([
+  "write",
+  "freeze",
+  "convert",
+  "run",
+  "repl",
+  "completion",
+]);
 
 /** All command lines, without the target. */
 export function commandLines(folder: string): string[][] {
