@@ -1,11 +1,5 @@
 /** An opened target and the address space that the options choose. */
-import {
-  listConnectors,
-  type Machine,
-  type OpenTarget,
-  open,
-  type RecordedSource,
-} from "../connectors/connectors.js";
+import { listConnectors, type Machine, type OpenTarget, open } from "../connectors/connectors.js";
 import { hex, MemtoolError } from "../src/io/index.js";
 import {
   findProcess,
@@ -200,8 +194,6 @@ export class Session {
     try {
       if (root !== undefined) await findFormat(machine);
       progress.clear();
-      const { warnings = [], name } = machine.source.source as Partial<RecordedSource>;
-      for (const warning of warnings) writeWarning(environment, `the recording of ${name}: ${warning}`, []);
       const space =
         pid === undefined || purpose === "kernel"
           ? spaceOf(machine, options, root)

@@ -198,7 +198,7 @@ class Recording implements RecordedSource {
     this.name = name;
     this.kind = kind;
     this.supports = { write: false, live };
-    this.warnings = index.warnings;
+    this.warnings = index.warnings.map((warning) => `the recording of ${name}: ${warning}`);
     this.complete = index.warnings.length === 0;
     this.#reader = reader;
     this.#index = index;
