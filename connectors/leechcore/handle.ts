@@ -138,8 +138,8 @@ export class LeechCoreHandle {
       const start = bytes.readBigUInt64LE(at + MAP_ENTRY.address);
       const size = bytes.readBigUInt64LE(at + MAP_ENTRY.bytes);
       const remap = bytes.readBigUInt64LE(at + MAP_ENTRY.remap);
-      const offset = remap === 0n ? start : BigInt.asUintN(63, remap);
-      ranges.push({ start: Number(start), end: Number(start + size), offset: Number(offset) });
+      // Read back, 0 is an offset of 0: "as the address" has been replaced by the address.
+      ranges.push({ start: Number(start), end: Number(start + size), offset: Number(remap) });
     }
     return ranges;
   }

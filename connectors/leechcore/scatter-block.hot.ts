@@ -46,8 +46,6 @@ export class ScatterBlock {
   #from = new Float64Array(0);
   #bytes = new Int32Array(0);
   #lead = new Int32Array(0);
-  /** 1 for what could not be read, and so must not be written. */
-  #missing = new Uint8Array(0);
 
   /** Makes room for as many MEMs, at most `MAX_MEMS`. What it held is lost. */
   reserve(ffi: Ffi, mems: number): void {
@@ -69,7 +67,6 @@ export class ScatterBlock {
     this.#from = new Float64Array(capacity);
     this.#bytes = new Int32Array(capacity);
     this.#lead = new Int32Array(capacity);
-    this.#missing = new Uint8Array(capacity);
     this.#capacity = capacity;
     this.pointers = BigInt.asIntN(64, address);
     this.resultsAt = BigInt.asIntN(64, address + BigInt(resultsAt));
@@ -98,7 +95,6 @@ export class ScatterBlock {
     this.#from[i] = from;
     this.#bytes[i] = bytes;
     this.#lead[i] = lead;
-    this.#missing[i] = 0;
     const u32 = this.#u32;
     const mem = this.#mems + i * MEM_WORDS;
     const start = address - lead;
@@ -121,33 +117,9 @@ export class ScatterBlock {
     }
   }
 
-  /**
-   * Makes MEMs that cover whole pages ready for the read of those pages of which a write changes a part; the library
-   * skips the others. @returns how many there are.
-   */
-  readyToFetch(): number {
-    let parts = 0;
-    for (let i = 0; i < this.count; i++) {
-      const isPart = this.#bytes[i] !== PAGE;
-      this.#u32[this.#mems + i * MEM_WORDS + words.f] = isPart ? 0 : 1;
-      if (isPart) parts++;
-    }
-    return parts;
-  }
-
-  /** Makes MEMs ready for the write that follows: what could not be read then is not written. */
-  readyToStore(): void {
-    for (let i = 0; i < this.count; i++) {
-      const f = this.#mems + i * MEM_WORDS + words.f;
-      const isMissing = this.#u32[f] === 0;
-      this.#missing[i] = isMissing ? 1 : 0;
-      this.#u32[f] = isMissing ? 1 : 0;
-    }
-  }
-
   /** Whether the library moved a MEM. With results, they must say so too. */
   isMoved(i: number, hasResults: boolean): boolean {
-    if (this.#u32[this.#mems + i * MEM_WORDS + words.f] === 0 || this.#missing[i] !== 0) return false;
+    if (this.#u32[this.#mems + i * MEM_WORDS + words.f] === 0) return false;
     const result = this.#results[i] as number;
     return !hasResults || result === 1 || result === 2;
   }

@@ -83,13 +83,18 @@ export async function openLeechCore(
 ): Promise<LeechCoreSource> {
   const name = target === "" ? "leechcore" : `leechcore:${target}`;
   const write = options.write ?? false;
-  const parameters = new Map(options.parameters);
-  // LeechCore's own word for it, which only its file device has: others are writable or are not.
-  if (write && /^file(:|$)/i.test(target) && !parameters.has("write")) parameters.set("write", "1");
-  const what = deviceString(name, target, parameters, options.remote);
+  const what = deviceString(name, target, options.parameters ?? new Map(), options.remote);
   const library = await loadLeechCore(name, options.library);
   const handle = LeechCoreHandle.open(name, library, what, options.maxAddress);
   try {
+    if (write && handle.device.kind === "file") {
+      throw new ConnectorError(
+        "READ_ONLY",
+        name,
+        "LeechCore keeps what is written to a file in buffers that its own reads don't see: write to it through " +
+          "the connector file, as in file:PATH:write=true",
+      );
+    }
     if (write && !handle.device.isWritable) {
       throw new ConnectorError(
         "READ_ONLY",
@@ -109,8 +114,6 @@ export async function openLeechCore(
 interface Worker {
   readonly block: ScatterBlock;
   readonly read: FfiCall;
-  /** `LcReadScatter`, which has no results. */
-  readonly fetch: FfiCall;
   readonly write: FfiCall;
 }
 
@@ -120,8 +123,6 @@ class OpenLeechCore implements LeechCoreSource {
   readonly #handle: LeechCoreHandle;
   readonly #readForm: MemForm;
   readonly #writeForm: MemForm;
-  /** Whether parts of a page are written as whole pages. */
-  readonly #wholePages: boolean;
   /** For synchronous calls; the asynchronous have `#idle` and more. */
   readonly #here: Worker;
   readonly #idle: Worker[] = [];
@@ -138,9 +139,8 @@ class OpenLeechCore implements LeechCoreSource {
     const isFile = this.device === "file";
     // LeechCore's header asks for 8 bytes at least, and some FPGA algorithms for multiples of that.
     this.#readForm = { unit: isFile ? 1 : 8, disjoint: false };
-    // Writes of parts of a page stay in the file device's buffers, where even its own reads don't see them.
-    this.#wholePages = isFile;
-    this.#writeForm = { unit: isFile ? PAGE : 1, disjoint: true };
+    // Cards write single bytes by their enable bits.
+    this.#writeForm = { unit: 1, disjoint: true };
     this.#here = this.#worker();
     this.#ranges = this.#askRanges();
     this.#seek();
@@ -193,11 +193,11 @@ class OpenLeechCore implements LeechCoreSource {
 
   #worker(): Worker {
     const { library, hasResults } = this.#handle;
-    const fetch = library.call("LcReadScatter", "pip", [0n, 0, 0n], "Void");
     return {
       block: new ScatterBlock(),
-      fetch,
-      read: hasResults ? library.call("LcReadScatterEx", "pipp", [0n, 0, 0n, 0n], "I32") : fetch,
+      read: hasResults
+        ? library.call("LcReadScatterEx", "pipp", [0n, 0, 0n, 0n], "I32")
+        : library.call("LcReadScatter", "pip", [0n, 0, 0n], "Void"),
       write: library.call("LcWriteScatter", "pip", [0n, 0, 0n], "Void"),
     };
   }
@@ -211,7 +211,7 @@ class OpenLeechCore implements LeechCoreSource {
     for (;;) {
       block.reserve(ffi, cutter.estimate(MAX_MEMS));
       if (!cutter.fill(block)) return;
-      for (const call of this.#steps(worker, batch)) ffi.load(call);
+      ffi.load(this.#callFor(worker, batch));
       const hasResults = this.#hasResults(batch);
       const isGone = block.moved(hasResults) === 0 && !this.#isThere(this.#witnesses);
       this.#settle(worker, batch, hasResults, isGone);
@@ -244,7 +244,7 @@ class OpenLeechCore implements LeechCoreSource {
   async #moveElsewhere(worker: Worker, batch: Batch): Promise<void> {
     try {
       const { ffi } = this.#handle.library;
-      for (const call of this.#steps(worker, batch)) await ffi.load({ ...call, runInNewThread: true });
+      await ffi.load({ ...this.#callFor(worker, batch), runInNewThread: true });
       const hasResults = this.#hasResults(batch);
       const isGone = worker.block.moved(hasResults) === 0 && !this.#isThere(this.#witnesses);
       this.#settle(worker, batch, hasResults, isGone);
@@ -253,19 +253,11 @@ class OpenLeechCore implements LeechCoreSource {
     }
   }
 
-  /** The calls that move what is in a block, each to be made before the next is asked for. */
-  *#steps(worker: Worker, batch: Batch): Generator<FfiCall, void, void> {
-    const { block } = worker;
-    if (batch.direction === "read") {
-      yield this.#aim(worker.read, block);
-      return;
-    }
-    if (this.#wholePages) {
-      if (block.readyToFetch() > 0) yield this.#aim(worker.fetch, block);
-      block.readyToStore();
-    }
+  /** The call that moves what is in a block. */
+  #callFor({ block, read, write }: Worker, batch: Batch): FfiCall {
+    if (batch.direction === "read") return this.#aim(read, block);
     block.gather(batch);
-    yield this.#aim(worker.write, block);
+    return this.#aim(write, block);
   }
 
   #aim(call: FfiCall, block: ScatterBlock): FfiCall {
