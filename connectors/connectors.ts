@@ -3,6 +3,7 @@
 export type {
   Connector,
   FreezableSource,
+  KindedSource,
   MachineSource,
   OptionKind,
   OptionValues,
@@ -14,6 +15,7 @@ export { CONVERT_FORMATS, type ConvertFormat, type FailedRange } from "./convert
 export { ConnectorError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
 export type { FileHole, Holes } from "./file-holes.js";
+export { type GdbOptions, type GdbSource, openGdb } from "./gdb/gdb.js";
 export { Machine, type MappedRange } from "./machine.js";
 export type { MachinePaging } from "./machine-paging.js";
 export { type InlineSource, isInline, type MappedFileSource, mapFile } from "./mapped-file.js";
@@ -23,6 +25,7 @@ export { nodeEncoders } from "./node-encoders.js";
 export { open } from "./open.js";
 export type { GuestTables, OpenOptions, OpenTarget } from "./open-options.js";
 export { openProcess, type ProcessMap, type ProcessOptions, type ProcessSource } from "./proc-mem.js";
+export { openQemu, type PlacedRam, type QemuOptions, type QemuSource } from "./qemu/qemu.js";
 export {
   type ConnectorTarget,
   listConnectors,

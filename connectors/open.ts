@@ -8,7 +8,7 @@ import {
 } from "../src/formats/index.js";
 import { MemtoolError, Scheduler, type Source, SourceIo } from "../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
-import type { Connector, MachineSource } from "./connector.js";
+import type { Connector, KindedSource, MachineSource } from "./connector.js";
 import { DecodePool } from "./decode-pool.js";
 import { ConnectorError } from "./errors.js";
 import type { FileSource } from "./file.js";
@@ -39,6 +39,7 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
   const types = typeof options.types === "string" ? readTypesFile(options.types) : options.types;
   const symbols = options.symbols === undefined ? undefined : readSymbolsFile(options.symbols);
   const { connector, source, parts, memoryMap } = await openSource(target, options);
+  const kind = (source as Partial<KindedSource>).kind ?? connector.kind;
   const scheduler = new Scheduler();
   const io = new SourceIo(source, scheduler);
   const files = new FilesBeside(io);
@@ -46,7 +47,7 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
   let swap: SwapFiles | undefined;
   try {
     if (options.swap !== undefined && options.swap.length > 0) {
-      if (connector.kind === "virtual") {
+      if (kind === "virtual") {
         throw new MemtoolError(
           "NO_PHYSICAL_MEMORY",
           `${io.name} has no page tables: swap areas are of no use`,
@@ -54,10 +55,10 @@ export async function open(target: OpenTarget, options: OpenOptions = {}): Promi
       }
       swap = await SwapFiles.open(options.swap, scheduler);
     }
-    const layers = await layersOf(io, connector, options, files, parts, memoryMap);
+    const layers = await layersOf(io, kind, options, files, parts, memoryMap);
     machine = new Machine(
       io,
-      connector.kind,
+      kind,
       { ...(await openGuest(io.name, layers, options)), swap, types, symbols },
       options,
     );
@@ -136,7 +137,7 @@ async function openSource(target: OpenTarget, options: OpenOptions): Promise<Ope
 
 async function layersOf(
   io: SourceIo,
-  connector: Connector,
+  kind: Connector["kind"],
   options: OpenOptions,
   files: FilesBeside,
   parts: readonly string[],
@@ -144,7 +145,7 @@ async function layersOf(
 ): Promise<Layers> {
   const { live } = io.source.supports;
   const cacheBytes = options.cacheBytes === undefined ? {} : { cacheBytes: options.cacheBytes };
-  switch (connector.kind) {
+  switch (kind) {
     case "virtual":
       return { image: undefined, physical: undefined };
     case "physical": {
