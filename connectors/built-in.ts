@@ -1,8 +1,10 @@
 /** The connectors that memtool has of its own, by name, in the order in which they are listed. */
 import type { Connector } from "./connector.js";
 import { openFile } from "./file.js";
+import { openGdbTarget } from "./gdb/gdb-target.js";
 import { mapFile } from "./mapped-file.js";
 import { openProcess } from "./proc/open-process.js";
+import { openQemu } from "./qemu/qemu.js";
 
 export const BUILT_IN: Readonly<Record<string, Connector>> = {
   file: {
@@ -33,15 +35,27 @@ export const BUILT_IN: Readonly<Record<string, Connector>> = {
     kind: "physical",
     about: "a guest that QEMU runs here, by its name, the number of its process or its QMP socket",
     options: { write: "boolean", freeze: "boolean", qmp: "string", map: "string" },
-    open: async (target, options) => {
-      const { openQemu } = await import("./qemu/open-qemu.js");
-      const { write, freeze, qmp, map } = options;
-      return openQemu(target, {
+    open: (target, { write, freeze, qmp, map }) =>
+      openQemu(target, {
         write: write === true,
         freeze: freeze === true,
         qmp: qmp as string | undefined,
         map: map as string | undefined,
-      });
+      }),
+  },
+  gdb: {
+    kind: "physical",
+    about: "a machine through a stub of GDB's remote protocol: QEMU's, kgdb, OpenOCD, VMware's",
+    options: {
+      write: "boolean",
+      memory: "string",
+      map: "string",
+      resume: "boolean",
+      freeze: "boolean",
+      worker: "boolean",
+      inflight: "number",
+      timeout: "number",
     },
+    open: (target, { worker, ...options }) => openGdbTarget(target, options, worker === true),
   },
 };

@@ -21,6 +21,12 @@ export interface MachineSource extends Source {
   readonly remarks?: readonly string[];
 }
 
+/** A source that says itself what its addresses are, where its connector can't know before it is open. */
+export interface KindedSource extends Source {
+  /** Instead of the connector's. */
+  readonly kind: Connector["kind"];
+}
+
 /** A source whose machine can be paused, so that what is read is of one moment. */
 export interface FreezableSource extends Source {
   /** Pauses it. It goes on when the source is closed, or the program ends; one that was paused before stays so. Idempotent. */
@@ -33,7 +39,7 @@ export interface FreezableSource extends Source {
 export interface Connector {
   /**
    * What the source's addresses are: `file` (offsets of a file whose format is to be detected), `physical`, or
-   * `virtual` (a process).
+   * `virtual` (a process). A source may say another (`KindedSource`).
    */
   readonly kind: "file" | "physical" | "virtual";
   /** One line for people. */

@@ -3,6 +3,7 @@
 export type {
   Connector,
   FreezableSource,
+  KindedSource,
   MachineSource,
   OptionKind,
   OptionValues,
@@ -14,6 +15,7 @@ export { CONVERT_FORMATS, type ConvertFormat, type FailedRange } from "./convert
 export { ConnectorError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
 export type { FileHole, Holes } from "./file-holes.js";
+export { type GdbOptions, type GdbSource, openGdb } from "./gdb/gdb.js";
 export { LEECHCORE_OPTIONS, LEECHCORE_RESULTS } from "./leechcore/abi.js";
 export { type LeechCoreOptions, type LeechCoreSource, openLeechCore } from "./leechcore/source.js";
 export { Machine, type MappedRange } from "./machine.js";
@@ -35,6 +37,7 @@ export type { ProcessMap } from "./proc/maps.js";
 export { openProcess, type ProcessOptions, type ProcessSource } from "./proc/open-process.js";
 export type { ProcessPage } from "./proc/pagemap.js";
 export type { ProcessThread } from "./proc/tasks.js";
+export { openQemu, type PlacedRam, type QemuOptions, type QemuSource } from "./qemu/qemu.js";
 export {
   type ConnectorTarget,
   listConnectors,
@@ -44,7 +47,6 @@ export {
 } from "./registry.js";
 export { nodeSearchHost } from "./search-host.js";
 export { type SearchMachineOptions, search, searchMachine } from "./search-machine.js";
-export type { SourceOfKind } from "./source-facts.js";
 export type { SwapArea } from "./swap-files.js";
 export { openInWorker, type WorkerSourceOptions } from "./worker-source.js";
 export { type WriteCoreOptions, type WrittenCore, writeCore } from "./write-core.js";

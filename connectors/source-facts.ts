@@ -5,11 +5,6 @@ import { MalformedError } from "./byte-code.js";
 import type { Connector } from "./connector.js";
 import type { ProcessMap } from "./proc/maps.js";
 
-/** A source that knows better than its connector what its addresses are. */
-export interface SourceOfKind extends Source {
-  readonly kind: Connector["kind"];
-}
-
 /** What stays the same while a source is open. */
 export interface SourceFacts {
   readonly name: string;

@@ -59,7 +59,9 @@ export async function openInWorker(module: string | URL, options: WorkerSourceOp
   }
   worker.removeAllListeners("exit");
   worker.unref();
-  return new WorkerSource(worker, hello, options.timeout ?? 60_000);
+  const source = new WorkerSource(worker, hello, options.timeout ?? 60_000);
+  const { notes, ...facts } = hello.facts;
+  return Object.assign(source, facts, notes === undefined ? {} : { notes: () => notes });
 }
 
 class WorkerSource implements Source {

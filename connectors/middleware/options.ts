@@ -1,10 +1,9 @@
 /** What every connector's target takes beside the connector's own options: layers around its source. */
 import type { RawRange } from "../../src/formats/index.js";
 import type { Source } from "../../src/io/index.js";
-import type { Connector, OptionKind, OptionValues } from "../connector.js";
+import type { Connector, KindedSource, OptionKind, OptionValues } from "../connector.js";
 import { ConnectorError } from "../errors.js";
 import { readMemoryMap } from "../memory-map.js";
-import type { SourceOfKind } from "../source-facts.js";
 import { withDelay } from "./delay.js";
 import { withMetrics } from "./metrics.js";
 import { withReadOnly } from "./read-only.js";
@@ -83,7 +82,7 @@ export async function openLayered(
 }
 
 function kindOf(source: Source, connector: Connector): Connector["kind"] {
-  return (source as Partial<SourceOfKind>).kind ?? connector.kind;
+  return (source as Partial<KindedSource>).kind ?? connector.kind;
 }
 
 async function wrapped(

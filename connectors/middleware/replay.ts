@@ -8,6 +8,7 @@ import {
   type Source,
 } from "../../src/io/index.js";
 import { ByteReader, MalformedError } from "../byte-code.js";
+import type { KindedSource } from "../connector.js";
 import { ConnectorError } from "../errors.js";
 import type { ProcessMap } from "../proc/maps.js";
 import {
@@ -17,14 +18,13 @@ import {
   rangesFromJson,
   readFacts,
   type SourceFacts,
-  type SourceOfKind,
 } from "../source-facts.js";
 import { RecordedReads } from "./recorded-reads.js";
 import { FRAME, type FramePlace, FrameReader } from "./recording-frames.js";
 import { wrapSource } from "./wrap-source.js";
 
 /** A recording as a source. */
-export interface RecordedSource extends SourceOfKind {
+export interface RecordedSource extends KindedSource {
   /** Whether the recording was ended as it should be, and all of it could be read. */
   readonly complete: boolean;
   /** What is wrong with it, each a sentence. */

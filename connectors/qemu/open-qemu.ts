@@ -19,7 +19,7 @@ import { QmpError } from "./qmp.js";
 import { fileOfStretch } from "./ram-file.js";
 import { layOut, UnknownLayout } from "./ram-layout.js";
 
-/** Options of {@link openQemu}. */
+/** Options of `openQemu`. */
 export interface QemuOptions {
   /** Allows writes to the guest's RAM. Default: false. */
   readonly write?: boolean | undefined;
@@ -46,16 +46,8 @@ export interface QemuSource extends MachineSource, FreezableSource {
 
 const GONE = fault("gone", "process", "connector");
 
-/**
- * Opens a guest.
- *
- * Where its RAM is, QEMU's monitor says (QMP); if there is none, or another client has it, the mappings of the process are compared
- * with the command line. What is a shared mapping of a file is read from the file.
- *
- * @param target The guest's `-name`, the number of its process, or the path of its QMP socket; empty: the only one there is.
- * @throws {ConnectorError} `NO_SUCH_GUEST`, `AMBIGUOUS_GUEST`, `RAM_NOT_FOUND` with what to give, and what `openProcess` throws.
- */
-export async function openQemu(target: string, options: QemuOptions = {}): Promise<QemuSource> {
+/** See `openQemu`. */
+export async function openGuestOfQemu(target: string, options: QemuOptions = {}): Promise<QemuSource> {
   const name = `qemu:${target}`;
   if (process.platform !== "linux") {
     throw new ConnectorError("NOT_HERE", name, "guests are found through /proc, which only Linux has");

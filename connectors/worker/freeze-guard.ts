@@ -6,8 +6,9 @@
  * gone; else 1, with the reason on standard output.
  */
 import { existsSync } from "node:fs";
-import type { Resumption } from "../qemu/freeze.js";
+import { GdbConnection } from "../gdb/connection.js";
 import { Qmp, QmpError } from "../qemu/qmp.js";
+import type { Resumption } from "../resume-guard.js";
 
 /** Milliseconds for which it tries to reach QEMU, which serves one client at a time. */
 const PATIENCE = 20_000;
@@ -21,10 +22,20 @@ async function main(): Promise<void> {
   let told = "";
   for await (const text of process.stdin) told += text;
   if (told.startsWith("leave")) return;
-  if ("signal" in what) {
-    process.kill(what.pid, "SIGCONT");
-    return;
-  }
+  if ("signal" in what) process.kill(what.pid, "SIGCONT");
+  else if ("stub" in what) await resumeByStub(what.stub);
+  else await resumeByMonitor(what);
+}
+
+/** (A stub serves one client at a time: it takes this one when it has seen that the other is gone.) */
+async function resumeByStub(stub: Extract<Resumption, { stub: unknown }>["stub"]): Promise<void> {
+  const connection = await GdbConnection.connect("stub", stub, PATIENCE);
+  await connection.askText("qSupported");
+  await connection.askText("D");
+  connection.close();
+}
+
+async function resumeByMonitor(what: Extract<Resumption, { monitor: unknown }>): Promise<void> {
   const until = Date.now() + PATIENCE;
   for (;;) {
     try {

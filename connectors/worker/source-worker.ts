@@ -1,7 +1,9 @@
 /** The worker's side of `openInWorker`: opens a source from a module and serves batches in shared memory. */
 import { parentPort, workerData } from "node:worker_threads";
+import type { DumpNotes } from "../../src/formats/index.js";
 import { AddressRanges, type Batch, fault, ROW_UNANSWERED, type Source } from "../../src/index.js";
 import { answerShared, openShared, type SharedHeader, STATE_WORD } from "../../src/io/shared-batch.js";
+import type { KindedSource, MachineSource } from "../connector.js";
 
 /** What the worker is started with. @internal */
 export interface WorkerStart {
@@ -10,6 +12,13 @@ export interface WorkerStart {
   readonly options: unknown;
 }
 
+/** What a source tells besides its bytes: of its machine, and of its addresses. @internal */
+export type SourceFacts = Partial<
+  Pick<KindedSource, "kind"> & Pick<MachineSource, "warnings" | "remarks">
+> & {
+  readonly notes?: DumpNotes;
+};
+
 /** What it says once the source is open. @internal */
 export type WorkerHello =
   | {
@@ -17,6 +26,7 @@ export type WorkerHello =
       readonly supports: Source["supports"];
       readonly starts: Float64Array;
       readonly ends: Float64Array;
+      readonly facts: SourceFacts;
     }
   | { readonly error: unknown };
 
@@ -61,6 +71,17 @@ async function serve(source: Source, id: number, header: SharedHeader): Promise<
   };
 }
 
+async function factsOf(source: Partial<MachineSource & KindedSource>): Promise<SourceFacts> {
+  const { kind, warnings, remarks } = source;
+  const notes = await source.notes?.();
+  return {
+    ...(kind === undefined ? {} : { kind }),
+    ...(warnings === undefined ? {} : { warnings }),
+    ...(remarks === undefined ? {} : { remarks }),
+    ...(notes === undefined ? {} : { notes }),
+  };
+}
+
 async function main(): Promise<void> {
   const port = parentPort;
   if (port === null) throw new Error("source-worker runs in a worker thread");
@@ -71,7 +92,14 @@ async function main(): Promise<void> {
     if (typeof exported !== "function") throw new TypeError(`${module} exports no function "${factory}"`);
     source = (await exported(options)) as Source;
     const { starts, ends } = source.ranges();
-    const hello: WorkerHello = { name: source.name, supports: { ...source.supports }, starts, ends };
+    const { name, supports } = source;
+    const hello: WorkerHello = {
+      name,
+      supports: { ...supports },
+      starts,
+      ends,
+      facts: await factsOf(source),
+    };
     port.postMessage(hello);
   } catch (error) {
     const hello: WorkerHello = { error: error instanceof Error ? error : new Error(String(error)) };

@@ -1,0 +1,216 @@
+/** A connection to a stub: requests and their answers, in order, as many under way as the stub can take. */
+import { connect, type Socket } from "node:net";
+import { MemtoolError } from "../../src/io/index.js";
+import { bytesOf, encodePacket, GdbProtocolError, PacketReader, textOf } from "./packets.js";
+
+/** Where a stub listens. */
+export type StubAddress = { readonly path: string } | { readonly host: string; readonly port: number };
+
+/** A stub that can't be talked to (any more). */
+export class GdbError extends MemtoolError {}
+
+interface Request {
+  readonly packet: Uint8Array;
+  /** Whether it can be the answer; others are what the stub says of its own accord. */
+  readonly fits: (answer: Uint8Array) => boolean;
+  sent: boolean;
+  tries: number;
+  resolve(answer: Uint8Array): void;
+  reject(error: GdbError): void;
+}
+
+/** Milliseconds in which an answer comes. */
+const ANSWER = 10_000;
+/** Milliseconds in which a connection is made. */
+const CONNECT = 10_000;
+/** Bytes that no packet of a stub has. */
+const LONGEST = 4 * 2 ** 20;
+/** Times that a packet is sent again, or asked for again. */
+const TRIES = 5;
+
+/** A stub's own word: the machine stopped (S, T, W, X, N), or it prints something (O). */
+function isStopReply(answer: Uint8Array): boolean {
+  const [first = 0, second] = answer;
+  return "STWXN".includes(String.fromCharCode(first)) || (first === 0x4f && second !== 0x4b);
+}
+
+/** What answers most requests. */
+export function isAnswer(answer: Uint8Array): boolean {
+  return !isStopReply(answer);
+}
+
+/** See the module's comment. */
+export class GdbConnection {
+  readonly #socket: Socket;
+  readonly #reader = new PacketReader(LONGEST);
+  readonly #requests: Request[] = [];
+  readonly #timeout: number;
+  #timer: NodeJS.Timeout | undefined;
+  #damaged = 0;
+  #closed: GdbError | undefined;
+  /** Requests that may be under way at once. */
+  window = 1;
+  /** Whether packets are acknowledged. */
+  acknowledges = true;
+
+  private constructor(
+    readonly name: string,
+    socket: Socket,
+    timeout: number,
+  ) {
+    this.#socket = socket;
+    this.#timeout = timeout;
+    socket.on("data", (bytes: Buffer) => this.#receive(bytes));
+    socket.on("error", (cause) =>
+      this.#end(new GdbError("GDB_CLOSED", `${name}: ${cause.message}`, { cause })),
+    );
+    socket.on("close", () =>
+      this.#end(new GdbError("GDB_CLOSED", `${name}: the stub closed the connection`)),
+    );
+  }
+
+  /**
+   * Connects.
+   *
+   * @param timeout Milliseconds in which an answer comes; default 10,000. @throws {GdbError} `GDB_REFUSED`, `GDB_TIMEOUT`.
+   */
+  static async connect(name: string, address: StubAddress, timeout = ANSWER): Promise<GdbConnection> {
+    const socket = "path" in address ? connect(address.path) : connect(address.port, address.host);
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        timer = setTimeout(
+          () => reject(new GdbError("GDB_TIMEOUT", `${name}: no connection within ${CONNECT / 1000} s`)),
+          CONNECT,
+        );
+        socket.once("connect", resolve);
+        socket.once("error", (cause) =>
+          reject(
+            new GdbError("GDB_REFUSED", `${name}: there is no stub to connect to (${cause.message})`, {
+              cause,
+            }),
+          ),
+        );
+      });
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+    socket.setNoDelay(true);
+    return new GdbConnection(name, socket, timeout);
+  }
+
+  /** Why it is of no use any more. */
+  get closed(): GdbError | undefined {
+    return this.#closed;
+  }
+
+  /**
+   * Sends a request.
+   *
+   * @param fits Which packets can be its answer. @returns the answer's data. @throws {GdbError} once the connection has ended.
+   */
+  ask(data: string | Uint8Array, fits: (answer: Uint8Array) => boolean = isAnswer): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed !== undefined) return reject(this.#closed);
+      const packet = encodePacket(typeof data === "string" ? bytesOf(data) : data);
+      this.#requests.push({ packet, fits, sent: false, tries: 0, resolve, reject });
+      this.#send();
+    });
+  }
+
+  /** The same, of text. */
+  async askText(data: string, fits?: (answer: Uint8Array) => boolean): Promise<string> {
+    return textOf(await this.ask(data, fits));
+  }
+
+  close(): void {
+    this.#end(new GdbError("GDB_CLOSED", `${this.name}: closed`));
+  }
+
+  /** Sends as many of the requests as may be under way. */
+  #send(): void {
+    const packets: Uint8Array[] = [];
+    for (let i = 0; i < this.#requests.length && i < this.window; i++) {
+      const request = this.#requests[i] as Request;
+      if (request.sent) continue;
+      request.sent = true;
+      packets.push(request.packet);
+    }
+    if (packets.length > 0)
+      this.#socket.write(packets.length === 1 ? (packets[0] as Uint8Array) : Buffer.concat(packets));
+    this.#wind();
+  }
+
+  /** Time begins anew with every answer. */
+  #wind(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#requests.length === 0) return;
+    this.#timer = setTimeout(
+      () =>
+        this.#end(
+          new GdbError(
+            "GDB_TIMEOUT",
+            `${this.name}: the stub did not answer within ${this.#timeout / 1000} s`,
+          ),
+        ),
+      this.#timeout,
+    );
+  }
+
+  #receive(bytes: Buffer): void {
+    try {
+      let answers = 0;
+      for (const received of this.#reader.push(bytes)) {
+        if (this.#closed !== undefined) return;
+        if (received.kind === "packet") {
+          answers++;
+          this.#answer(received.data);
+        } else if (received.kind === "nak") this.#again();
+        else if (received.kind === "damaged") this.#askAgain();
+      }
+      if (answers > 0 && this.acknowledges && this.#closed === undefined)
+        this.#socket.write("+".repeat(answers));
+      if (answers > 0) this.#send();
+    } catch (cause) {
+      if (!(cause instanceof GdbProtocolError)) throw cause;
+      this.#end(new GdbError("GDB_PROTOCOL", `${this.name}: ${cause.message}`, { cause }));
+    }
+  }
+
+  #answer(data: Uint8Array): void {
+    this.#damaged = 0;
+    const [request] = this.#requests;
+    if (request === undefined || !request.sent || !request.fits(data)) return;
+    this.#requests.shift();
+    request.resolve(data);
+  }
+
+  /** The stub got the first request wrong. */
+  #again(): void {
+    const [request] = this.#requests;
+    if (!this.acknowledges || request === undefined || !request.sent || this.window > 1) return;
+    if (++request.tries > TRIES) {
+      return this.#end(new GdbError("GDB_PROTOCOL", `${this.name}: the stub refuses every packet`));
+    }
+    this.#socket.write(request.packet);
+  }
+
+  #askAgain(): void {
+    // (With several under way nobody can tell which one it answers.)
+    if (!this.acknowledges || this.window > 1 || ++this.#damaged > TRIES) {
+      return this.#end(new GdbError("GDB_PROTOCOL", `${this.name}: the stub's packets have wrong sums`));
+    }
+    this.#socket.write("-");
+  }
+
+  #end(error: GdbError): void {
+    this.#closed ??= error;
+    clearTimeout(this.#timer);
+    for (const { reject } of this.#requests.splice(0)) reject(this.#closed);
+    this.#socket.destroy();
+  }
+}

@@ -1,0 +1,266 @@
+/** A machine through a stub that speaks GDB's remote serial protocol: QEMU's, kgdb, OpenOCD, VMware's. */
+
+import type { DumpNotes } from "../../src/formats/index.js";
+import type { Batch } from "../../src/io/batch.hot.js";
+import { AddressRanges } from "../../src/io/index.js";
+import { ConnectorError } from "../errors.js";
+import { readMemoryMap } from "../memory-map.js";
+import { parseFlatView } from "../qemu/flat-view.js";
+import { ResumeGuard } from "../resume-guard.js";
+import { GdbConnection, GdbError, type StubAddress } from "./connection.js";
+import type { GdbOptions, GdbSource } from "./gdb.js";
+import { type MemoryPackets, transferBatch } from "./memory.js";
+import { bytesOf, decodeHex, encodeHex, textOf } from "./packets.js";
+import { readNotes } from "./registers.js";
+import { readDescription, type TargetDescription } from "./target-description.js";
+
+/** Packets of a stub that does not say how large they may be (GDB's own guess). */
+const SMALL_PACKET = 400;
+/** No memory is asked for in larger ones, however large a stub allows them. */
+const LARGE_PACKET = 0x2_0000;
+/** Requests under way, of a stub that can take several: from there on QEMU's answers no faster. */
+const WINDOW = 16;
+/** A description is read in parts of that many bytes at most. */
+const PART = 0x1000;
+const MAX_DESCRIPTION = 2 ** 20;
+
+/** See `openGdb`. */
+export async function openStub(target: string, options: GdbOptions): Promise<GdbSource> {
+  const name = `gdb:${target}`;
+  const address = parseStub(name, target);
+  const resumes = options.resume !== false;
+  // Before the connection, which pauses the machine.
+  const guard = resumes ? await ResumeGuard.start(name, { stub: address }) : undefined;
+  let connection: GdbConnection | undefined;
+  try {
+    connection = await GdbConnection.connect(name, address, options.timeout);
+    const stub = await Stub.greet(name, connection, options);
+    return new OpenStub(name, connection, guard, stub, options);
+  } catch (error) {
+    connection?.close();
+    // (Nothing was paused where nothing was connected to.)
+    await (connection === undefined ? guard?.leave() : guard?.resume())?.catch(() => {});
+    if (!(error instanceof GdbError)) throw error;
+    throw new ConnectorError(error.code, name, error.message.replace(`${name}: `, ""), { cause: error });
+  }
+}
+
+/** `unix:PATH`, `HOST:PORT`, `:PORT`, `[::1]:PORT`. @throws {ConnectorError} `BAD_TARGET` */
+function parseStub(name: string, target: string): StubAddress {
+  const path = /^unix:(.+)$/.exec(target)?.[1];
+  if (path !== undefined) return { path };
+  const match = /^(?:tcp:)?(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(target);
+  const port = Number(match?.[3]);
+  if (match === null || port === 0 || port > 65_535) {
+    throw new ConnectorError(
+      "BAD_TARGET",
+      name,
+      "say where the stub listens, as in gdb:localhost:1234 or gdb:unix:PATH",
+    );
+  }
+  return { host: match[1] ?? (match[2] || "localhost"), port };
+}
+
+/** What was learned of a stub. */
+class Stub {
+  private constructor(
+    readonly kind: "physical" | "virtual",
+    readonly packets: MemoryPackets,
+    readonly ranges: AddressRanges,
+    readonly notes: DumpNotes,
+    readonly remarks: readonly string[],
+  ) {}
+
+  static async greet(name: string, connection: GdbConnection, options: GdbOptions): Promise<Stub> {
+    const features = featuresOf(await connection.askText("qSupported:xmlRegisters=i386;binary-upload+"));
+    if (features.get("QStartNoAckMode") === "+" && (await connection.askText("QStartNoAckMode")) === "OK") {
+      connection.acknowledges = false;
+    }
+    // (Also what makes some stubs ready to answer.)
+    await connection.ask("?", () => true);
+    const physical = await turnToPhysical(connection, options.memory);
+    // A stub that waits for an acknowledgement loses what comes instead of it; QEMU's does not wait.
+    connection.window =
+      options.inflight ?? (physical === "switched" || !connection.acknowledges ? WINDOW : 1);
+    const kind = physical === "no" ? "virtual" : "physical";
+    const packets = packetsOf(features);
+    const description = await describe(connection, features);
+    const notes = await readNotes(connection, description);
+    const remarks: string[] = [];
+    if (options.memory === undefined && kind === "virtual") {
+      remarks.push(
+        "the stub reads memory as the processor that it stopped at sees it, so addresses are virtual; where they are physical, say memory=physical",
+      );
+    }
+    const ranges = await rangesOf(name, connection, features, kind, options);
+    return new Stub(kind, packets, ranges, notes, remarks);
+  }
+}
+
+/** `PacketSize=1000;qXfer:features:read+`: values, and `+`, `-`, `?`. */
+function featuresOf(answer: string): ReadonlyMap<string, string> {
+  return new Map(
+    answer.split(";").map((part): [string, string] => {
+      const equals = part.indexOf("=");
+      return equals >= 0
+        ? [part.slice(0, equals), part.slice(equals + 1)]
+        : [part.slice(0, -1), part.slice(-1)];
+    }),
+  );
+}
+
+function packetsOf(features: ReadonlyMap<string, string>): MemoryPackets {
+  const told = Number.parseInt(features.get("PacketSize") ?? "", 16);
+  const size = Math.min(Number.isNaN(told) || told < 16 ? SMALL_PACKET : told, LARGE_PACKET);
+  const binaryReads = features.get("binary-upload") === "+";
+  // Two digits a byte; as bytes, each may be escaped, and one says that they are bytes. A write has its address before them.
+  return {
+    most: Math.max(1, Math.floor(size / 2)),
+    mostWritten: Math.max(1, Math.floor((size - 40) / 2)),
+    binaryReads,
+  };
+}
+
+/** Makes addresses physical, where the stub can (QEMU: `qqemu.PhyMemMode`). */
+async function turnToPhysical(
+  connection: GdbConnection,
+  wanted: GdbOptions["memory"],
+): Promise<"switched" | "taken" | "no"> {
+  const can = /^[01]$/.test(await connection.askText("qqemu.PhyMemMode"));
+  const on = wanted !== "virtual";
+  if (can && (await connection.askText(`Qqemu.PhyMemMode:${on ? 1 : 0}`)) === "OK" && on) return "switched";
+  return wanted === "physical" ? "taken" : "no";
+}
+
+async function describe(
+  connection: GdbConnection,
+  features: ReadonlyMap<string, string>,
+): Promise<TargetDescription> {
+  if (features.get("qXfer:features:read") !== "+") return { architecture: undefined, registers: [] };
+  return await readDescription((name) => readObject(connection, "features", name));
+}
+
+/** An object of the stub's: `qXfer:KIND:read:NAME`. What it refuses is empty. */
+async function readObject(connection: GdbConnection, kind: string, name: string): Promise<string> {
+  let text = "";
+  while (text.length < MAX_DESCRIPTION) {
+    const ask = `qXfer:${kind}:read:${name}:${text.length.toString(16)},${PART.toString(16)}`;
+    const answer = await connection.askText(ask);
+    if (!/^[ml]/.test(answer)) return text;
+    text += answer.slice(1);
+    if (answer.startsWith("l") || answer.length === 1) return text;
+  }
+  return text;
+}
+
+async function rangesOf(
+  name: string,
+  connection: GdbConnection,
+  features: ReadonlyMap<string, string>,
+  kind: "physical" | "virtual",
+  { map }: GdbOptions,
+): Promise<AddressRanges> {
+  if (map !== undefined) return AddressRanges.from(readMemoryMap(map));
+  if (kind === "virtual") return AddressRanges.single(0, 2 ** 64);
+  if (features.get("qXfer:memory-map:read") === "+") {
+    const told = rangesOfMap(await readObject(connection, "memory-map", ""));
+    if (told.length > 0) return told;
+  }
+  const ofMonitor = await rangesOfMonitor(connection);
+  if (ofMonitor.length > 0) return ofMonitor;
+  throw new ConnectorError(
+    "NO_MEMORY_MAP",
+    name,
+    "the stub does not tell which physical addresses are RAM, and reads others as zeros, or worse, reads devices: give map=0-2G",
+  );
+}
+
+/** RAM of a memory map (GDB manual, appendix F.7). */
+function rangesOfMap(text: string): AddressRanges {
+  const ranges: { start: number; end: number }[] = [];
+  for (const [, attributes = ""] of text.matchAll(/<memory\s([^>]*)>/g)) {
+    if (!/\btype\s*=\s*["']ram["']/.test(attributes)) continue;
+    const start = Number(/\bstart\s*=\s*["']([^"']*)["']/.exec(attributes)?.[1] ?? Number.NaN);
+    const end = start + Number(/\blength\s*=\s*["']([^"']*)["']/.exec(attributes)?.[1] ?? Number.NaN);
+    if (start >= 0 && end <= 2 ** 52 && ranges.length < 10_000) ranges.push({ start, end });
+  }
+  return AddressRanges.from(ranges);
+}
+
+/** QEMU's monitor behind its stub: RAM is what memory backends stand behind. */
+async function rangesOfMonitor(connection: GdbConnection): Promise<AddressRanges> {
+  const view = parseFlatView(await askMonitor(connection, "info mtree -f")) ?? [];
+  const backends = await askMonitor(connection, "info memdev");
+  const names = new Set(
+    [...backends.matchAll(/^memory backend: (\S+)\r?$/gm)].flatMap(([, id]) => [id, `/objects/${id}`]),
+  );
+  return AddressRanges.from(view.filter(({ name }) => names.has(name)));
+}
+
+/** A line for the stub's monitor; what it prints, or nothing where there is none. */
+async function askMonitor(connection: GdbConnection, line: string): Promise<string> {
+  let text = "";
+  const answer = await connection.askText(`qRcmd,${encodeHex(bytesOf(line))}`, (data) => {
+    const isPrinted = data[0] === 0x4f && data[1] !== 0x4b;
+    if (!isPrinted) return !"STWX".includes(String.fromCharCode(data[0] ?? 0));
+    const bytes = new Uint8Array((data.length - 1) >> 1);
+    if (text.length < 16 * 2 ** 20 && decodeHex(data.subarray(1), bytes) > 0) text += textOf(bytes);
+    return false;
+  });
+  return answer === "OK" ? text : "";
+}
+
+class OpenStub implements GdbSource {
+  readonly supports: { readonly write: boolean; readonly live: boolean };
+  readonly kind: "physical" | "virtual";
+  readonly remarks: readonly string[];
+  readonly #connection: GdbConnection;
+  readonly #guard: ResumeGuard | undefined;
+  readonly #stub: Stub;
+
+  constructor(
+    readonly name: string,
+    connection: GdbConnection,
+    guard: ResumeGuard | undefined,
+    stub: Stub,
+    { write }: GdbOptions,
+  ) {
+    this.kind = stub.kind;
+    this.remarks = stub.remarks;
+    this.supports = { write: write === true, live: true };
+    this.#connection = connection;
+    this.#guard = guard;
+    this.#stub = stub;
+  }
+
+  notes(): DumpNotes {
+    return this.#stub.notes;
+  }
+
+  ranges(): AddressRanges {
+    return this.#stub.ranges;
+  }
+
+  async transfer(batch: Batch): Promise<void> {
+    const { kind, packets, ranges } = this.#stub;
+    await transferBatch(this.#connection, packets, kind === "physical" ? ranges : undefined, batch);
+  }
+
+  async freeze(): Promise<void> {
+    // A stub's machine is paused as long as somebody is connected.
+  }
+
+  async thaw(): Promise<void> {}
+
+  async close(): Promise<void> {
+    const connection = this.#connection;
+    const guard = this.#guard;
+    if (guard === undefined) return connection.close();
+    const isOver =
+      connection.closed === undefined && (await connection.askText("D").catch(() => "")) === "OK";
+    connection.close();
+    // A stub that is gone has nothing to resume; one that can still be reached may.
+    if (isOver) await guard.leave();
+    else await guard.resume().catch(() => {});
+  }
+}

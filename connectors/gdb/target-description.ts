@@ -1,0 +1,83 @@
+/** A stub's description of its machine (GDB manual, appendix G): architecture, and registers with their numbers and sizes. */
+import type { Architecture } from "../../src/formats/index.js";
+
+/** A register as the stub numbers it. */
+export interface DescribedRegister {
+  readonly name: string;
+  readonly number: number;
+  readonly bits: number;
+}
+
+/** See the module's comment. */
+export interface TargetDescription {
+  readonly architecture: Architecture | undefined;
+  /** In the order of the description, which is that of the packet `g`. */
+  readonly registers: readonly DescribedRegister[];
+}
+
+/** More than any machine has. */
+const MAX_REGISTERS = 20_000;
+const MAX_FILES = 100;
+/** Bits of a register at most (of the widest vectors). */
+const MAX_BITS = 65_536;
+
+/**
+ * Reads a description.
+ *
+ * @param read Gives the text of one of its files; the first is `target.xml`. A file that includes itself is read once.
+ */
+export async function readDescription(read: (name: string) => Promise<string>): Promise<TargetDescription> {
+  const seen = new Set<string>();
+  let architecture: Architecture | undefined;
+  const registers: DescribedRegister[] = [];
+  let number = 0;
+  const walk = async (name: string): Promise<void> => {
+    if (seen.has(name) || seen.size >= MAX_FILES) return;
+    seen.add(name);
+    const text = (await read(name)).replace(/<!--[\s\S]*?-->/g, "");
+    architecture ??= architectureOf(/<architecture>\s*([^<]*?)\s*<\/architecture>/.exec(text)?.[1]);
+    for (const [, tag, attributes = ""] of text.matchAll(/<(reg|xi:include)\s([^>]*)>/g)) {
+      if (tag === "xi:include") {
+        const href = attribute(attributes, "href");
+        if (href !== undefined) await walk(href);
+        continue;
+      }
+      const register = attribute(attributes, "name");
+      const bits = Number(attribute(attributes, "bitsize"));
+      const given = attribute(attributes, "regnum");
+      if (given !== undefined && /^\d{1,9}$/.test(given)) number = Number(given);
+      if (register !== undefined && bits > 0 && bits <= MAX_BITS && registers.length < MAX_REGISTERS) {
+        registers.push({ name: register, number, bits });
+      }
+      number++;
+    }
+  };
+  await walk("target.xml");
+  return { architecture, registers };
+}
+
+function attribute(attributes: string, name: string): string | undefined {
+  const match = new RegExp(`(?:^|\\s)${name}\\s*=\\s*(?:"([^"]*)"|'([^']*)')`).exec(attributes);
+  return match?.[1] ?? match?.[2];
+}
+
+/** As GDB calls it (bfd's names). */
+function architectureOf(name: string | undefined): Architecture | undefined {
+  switch (name) {
+    case "i386:x86-64":
+    case "i386:x64-32":
+      return "x86_64";
+    case "i386":
+      return "i386";
+    case "aarch64":
+      return "aarch64";
+    case "riscv:rv64":
+      return "riscv64";
+    case "powerpc:common64":
+      return "ppc64";
+    case "s390:64-bit":
+      return "s390x";
+    default:
+      return name?.startsWith("arm") === true ? "arm" : undefined;
+  }
+}
