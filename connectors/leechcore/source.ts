@@ -126,7 +126,10 @@ class OpenLeechCore implements LeechCoreSource {
   /** For synchronous calls; the asynchronous have `#idle` and more. */
   readonly #here: Worker;
   readonly #idle: Worker[] = [];
+  /** Calls under way in other threads. */
   #calls = 0;
+  /** Calls of `transfer` that have not ended. */
+  #transfers = 0;
   readonly #waiting: (() => void)[] = [];
   #whenIdle: (() => void) | undefined;
   #ranges: AddressRanges;
@@ -220,24 +223,45 @@ class OpenLeechCore implements LeechCoreSource {
 
   async transfer(batch: Batch): Promise<void> {
     if (this.#refuses(batch)) return;
+    this.#transfers++;
+    try {
+      await this.#transfer(batch);
+    } finally {
+      this.#transfers--;
+      if (this.#transfers === 0) this.#whenIdle?.();
+    }
+  }
+
+  async #transfer(batch: Batch): Promise<void> {
     const cutter = new RowCutter(batch, this.#ranges, this.#form(batch));
     const calls: Promise<void>[] = [];
-    for (;;) {
-      const worker = await this.#take();
-      let isFilled = false;
-      try {
-        worker.block.reserve(this.#handle.library.ffi, cutter.estimate(MAX_MEMS));
-        isFilled = cutter.fill(worker.block);
-      } finally {
-        if (!isFilled) this.#give(worker);
+    try {
+      for (;;) {
+        const next = await this.#next(cutter, batch);
+        if (next === undefined) break;
+        // Writes are applied in their order.
+        next.call.catch(() => {});
+        if (batch.direction === "read") calls.push(next.call);
+        else await next.call;
       }
-      if (!isFilled) break;
-      const call = this.#moveElsewhere(worker, batch);
-      // Writes are applied in their order.
-      if (batch.direction === "read") calls.push(call);
-      else await call;
+    } finally {
+      // Whatever went wrong, nobody touches the batch when this has ended.
+      await Promise.allSettled(calls);
     }
     await Promise.all(calls);
+  }
+
+  /** Begins the next call, when there is a place for it. (In an object: a promise would be waited for.) */
+  async #next(cutter: RowCutter, batch: Batch): Promise<{ readonly call: Promise<void> } | undefined> {
+    const worker = await this.#take();
+    let isFilled = false;
+    try {
+      worker.block.reserve(this.#handle.library.ffi, cutter.estimate(MAX_MEMS));
+      isFilled = cutter.fill(worker.block);
+    } finally {
+      if (!isFilled) this.#give(worker);
+    }
+    return isFilled ? { call: this.#moveElsewhere(worker, batch) } : undefined;
   }
 
   /** Makes the calls for a filled block in another thread. The block stays where it is until then: the worker holds it. */
@@ -319,20 +343,21 @@ class OpenLeechCore implements LeechCoreSource {
   }
 
   async #take(): Promise<Worker> {
-    while (this.#calls >= MAX_CALLS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#calls++;
+    if (this.#calls < MAX_CALLS) this.#calls++;
+    // Whoever gives a place back hands it on.
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     return this.#idle.pop() ?? this.#worker();
   }
 
   #give(worker: Worker): void {
-    this.#calls--;
     this.#idle.push(worker);
-    this.#waiting.shift()?.();
-    if (this.#calls === 0) this.#whenIdle?.();
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#calls--;
+    else next();
   }
 
   async close(): Promise<void> {
-    if (this.#calls > 0) {
+    if (this.#transfers > 0) {
       await new Promise<void>((resolve) => {
         this.#whenIdle = resolve;
       });

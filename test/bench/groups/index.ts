@@ -9,6 +9,7 @@ import { paging } from "./paging.js";
 import { readGroup } from "./reads.js";
 import { scale } from "./scale.js";
 import { searchGroup } from "./search.js";
+import { sources } from "./sources.js";
 import { translation } from "./translation.js";
 
 /** In the order in which they run. */
@@ -17,6 +18,7 @@ export const GROUPS: readonly Group[] = [
   translation,
   paging,
   readGroup,
+  sources,
   codecs,
   formats,
   convert,

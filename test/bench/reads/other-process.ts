@@ -17,7 +17,8 @@ const processPlaces = lazy(async () => {
   return Float64Array.from({ length: PAGES }, () => random(ram.length / 4096) * 4096);
 });
 
-async function startTarget(): Promise<{ pid: number; address: bigint; close: () => void }> {
+/** A C program that holds the fixture's RAM, and where. */
+export async function startTarget(): Promise<{ pid: number; address: bigint; close: () => void }> {
   const child = spawn(compiled("vmreadv"), ["target", await rawFile()], {
     stdio: ["pipe", "pipe", "inherit"],
   });

@@ -17,8 +17,10 @@ import { withCapturedOutput } from "../../../connectors/leechcore/captured-outpu
 import { loadLeechCore } from "../../../connectors/leechcore/library.js";
 import {
   all,
+  Batch,
   DEVICE_CODE,
   faultDetail,
+  faultState,
   readInto,
   readPartial,
   Scheduler,
@@ -181,6 +183,59 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
     await expect(openLeechCore(`file:${ram}`, { library: standIn(), write: true })).rejects.toThrow(
       /through the connector file, as in file:PATH:write=true/,
     );
+  });
+
+  it("has at most four calls under way at once, and the event loop goes on meanwhile", async () => {
+    const source = await card({ delay: 2000 });
+    const io = new SourceIo(source, new Scheduler());
+    const reads: Promise<Uint8Array>[] = [];
+    for (let page = 0; page < 12; page++) {
+      reads.push(readInto(io, page * 4096, 4096).promise());
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    let isPending = true;
+    let turns = 0;
+    const done = Promise.all(reads).finally(() => {
+      isPending = false;
+    });
+    while (isPending) {
+      turns++;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    (await done).forEach((bytes, page) => {
+      expect(Buffer.compare(bytes, pageOf(page))).toBe(0);
+    });
+    expect(turns).toBeGreaterThan(1);
+    const most = Number(source.getOption(0x7e57_0001_0000_0000n));
+    expect(most).toBeGreaterThan(1);
+    expect(most).toBeLessThanOrEqual(4);
+    await io.close();
+  });
+
+  it("waits for the calls under way when it is closed, and calls nothing after that", async () => {
+    const source = await card({ delay: 5000, write: 1 }, { write: true });
+    const batches = [1, 2, 3].map((page) => {
+      const batch = new Batch();
+      batch.reset("read", 1);
+      batch.push(page * 4096, 0, new Uint8Array(8), 0, 8);
+      return batch;
+    });
+    const reads = batches.map((batch) => source.transfer?.(batch));
+    // The stand-in ends the program for a close while a call is under way, and for a call behind it.
+    await source.close?.();
+    await Promise.all(reads);
+    expect(batches.map(({ status }) => status[0])).toEqual([0, 0, 0]);
+    await source.close?.();
+    for (const direction of ["read", "write"] as const) {
+      const late = new Batch();
+      late.reset(direction, 1);
+      late.push(4096, 0, new Uint8Array(8), 0, 8);
+      source.transferSync?.(late);
+      expect(faultState(late.status[0] as number)).toBe("gone");
+      late.status[0] = -1;
+      await source.transfer?.(late);
+      expect(faultState(late.status[0] as number)).toBe("gone");
+    }
   });
 
   it("refuses writes that were not asked for, and a device that takes none", async () => {

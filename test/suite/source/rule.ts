@@ -7,6 +7,6 @@ export interface SourceRule {
   readonly name: string;
   /** What the subject lacks for it to be tried; `undefined` if nothing. */
   readonly lacks?: (subject: SourceSubject) => string | undefined;
-  /** @throws if the source breaks it. */
+  /** @throws if the source breaks it. See `trySourceRule`. @internal */
   readonly check: (trial: Trial) => Promise<void>;
 }
