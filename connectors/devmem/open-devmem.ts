@@ -83,7 +83,12 @@ function readPieces(name: string, iomem: string): FilePiece[] {
 }
 
 /** Reads a byte of RAM. Below the first MiB, where everybody may read, that would tell nothing. */
-function tryRam(name: string, file: string, fd: number, pieces: readonly FilePiece[]): ConnectorError | undefined {
+function tryRam(
+  name: string,
+  file: string,
+  fd: number,
+  pieces: readonly FilePiece[],
+): ConnectorError | undefined {
   const piece = pieces.find(({ end }) => end > FIRST_MIB);
   if (piece === undefined) return undefined;
   try {

@@ -101,7 +101,8 @@ export function parseKcore(
 
 function open(bytes: Uint8Array) {
   const layout = elfLayoutOf(bytes);
-  if (layout === undefined || bytes.length < layout.headerSize) throw new KcoreProblem("it is no ELF file, as /proc/kcore is");
+  if (layout === undefined || bytes.length < layout.headerSize)
+    throw new KcoreProblem("it is no ELF file, as /proc/kcore is");
   if (bytes[5] !== 1) throw new KcoreProblem("it is of a big-endian machine, which is not supported");
   const fields = new Fields("kcore", 0, bytes);
   if (fields.u16(16) !== ET_CORE) throw new KcoreProblem("it is an ELF file, but no core of a kernel");

@@ -63,8 +63,7 @@ export function openKcore(path = "", platform: string = process.platform): Machi
     return new Kcore(name, file, fd, live, headers);
   } catch (error) {
     closeSync(fd);
-    if (error instanceof KcoreProblem)
-      throw new ConnectorError("BAD_KCORE", name, error.message);
+    if (error instanceof KcoreProblem) throw new ConnectorError("BAD_KCORE", name, error.message);
     throw explain(name, file, error);
   }
 }
