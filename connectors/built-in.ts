@@ -17,7 +17,7 @@ export const BUILT_IN: Readonly<Record<string, Connector>> = {
   },
   proc: {
     kind: "virtual",
-    about: "the memory of a running process, by its number",
+    about: "the memory of a running process, by its number or name",
     options: { write: "boolean" },
     open: (target, options) => openProcess(target, { write: options.write === true }),
   },
@@ -57,5 +57,20 @@ export const BUILT_IN: Readonly<Record<string, Connector>> = {
       timeout: "number",
     },
     open: (target, { worker, ...options }) => openGdbTarget(target, options, worker === true),
+  },
+  kcore: {
+    kind: "physical",
+    about: "the memory of the machine that memtool runs on (/proc/kcore, or a copy of it)",
+    open: async (target) => (await import("./kcore/open-kcore.js")).openKcore(target),
+  },
+  devmem: {
+    kind: "physical",
+    about: "the same through /dev/mem, where the kernel allows it",
+    options: { write: "boolean", iomem: "string" },
+    open: async (target, { write, iomem }) =>
+      (await import("./devmem/open-devmem.js")).openDevmem(target, {
+        write: write === true,
+        iomem: typeof iomem === "string" ? iomem : undefined,
+      }),
   },
 };

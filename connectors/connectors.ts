@@ -12,10 +12,12 @@ export { type ConvertOptions, type ConvertSummary, convert } from "./convert/con
 export { OutputError } from "./convert/output-file.js";
 export type { Verified } from "./convert/verify-dump.js";
 export { CONVERT_FORMATS, type ConvertFormat, type FailedRange } from "./convert/write-dump.js";
+export { type DevmemOptions, openDevmem } from "./devmem/open-devmem.js";
 export { ConnectorError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
 export type { FileHole, Holes } from "./file-holes.js";
 export { type GdbOptions, type GdbSource, openGdb } from "./gdb/gdb.js";
+export { openKcore } from "./kcore/open-kcore.js";
 export { LEECHCORE_OPTIONS, LEECHCORE_RESULTS } from "./leechcore/abi.js";
 export { type LeechCoreOptions, type LeechCoreSource, openLeechCore } from "./leechcore/source.js";
 export { Machine, type MappedRange } from "./machine.js";

@@ -100,7 +100,7 @@ describe("usage errors exit with 2 and say what to do", () => {
     ["help of no command", ["help", "red"], "unknown command 'red': one of info, coverage, read"],
     ["-c twice", ["info", "-c", "proc:1", "-c", "proc:2"], 'It comes after "proc:1": give one'],
     ["no such connector", ["info", "-c", "prc:1"], "did you mean proc"],
-    ["a connector's target", ["info", "-c", "proc:abc"], "as in proc:1234"],
+    ["a connector's target", ["info", "-c", "proc:1.5"], "as in proc:1234"],
     ["a connector's option", ["info", "-c", "proc:1:speed=9"], "no option speed"],
     ["a block that is no power of two", ["coverage", "--block", "3M", ...ON_DUMP], "power of two"],
     ["a picture over the dump", ["coverage", "--svg", DUMP, ...ON_DUMP], "is the dump itself"],

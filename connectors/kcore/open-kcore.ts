@@ -1,0 +1,223 @@
+/** /proc/kcore: the physical memory of the machine that memtool runs on, or a copy of such a file. */
+import { closeSync, openSync, readFileSync, readSync, statfsSync, statSync } from "node:fs";
+import type { DumpNotes } from "../../src/formats/index.js";
+import type { AddressRanges, Batch } from "../../src/io/index.js";
+import type { MachineSource } from "../connector.js";
+import { ConnectorError, errnoName } from "../errors.js";
+import { PhysicalFile } from "../physical-file.js";
+import { countHeaders, headersEnd, type KcoreHeaders, KcoreProblem, parseKcore } from "./kcore-headers.js";
+
+/** Where the kernel puts it. */
+const PATH = "/proc/kcore";
+/** `f_type` of a procfs (uapi/linux/magic.h): everything else holds copies. */
+const PROC_SUPER_MAGIC = 0x9fa0;
+/** Milliseconds for which the list of ranges is good: memory is plugged in by hand. */
+const RANGES_AGE = 1000;
+/** How often a batch is read again because the file moved under it. */
+const TRIES = 3;
+const HEAD = 64;
+
+/**
+ * Opens the memory of the running kernel, read-only, by physical address.
+ *
+ * What the kernel keeps from reading through this file (memory that is offline, broken, or kept by a balloon) it shows as zeros,
+ * and nothing tells those from others. Where it refuses a page, that page fails alone (`io` with the errno).
+ *
+ * @param path Default `/proc/kcore`; also a copy, or another procfs's (`/host/proc/kcore` in a container).
+ * @throws {ConnectorError} `NOT_ON_PLATFORM`, `NO_KCORE`, `NO_PERMISSION`, `LOCKED_DOWN`, `BAD_KCORE`.
+ */
+export function openKcore(path = "", platform: string = process.platform): MachineSource {
+  const name = path === "" ? "kcore" : `kcore:${path}`;
+  if (path === "" && platform !== "linux") {
+    throw new ConnectorError(
+      "NOT_ON_PLATFORM",
+      name,
+      `only Linux shows its memory so, and this is ${platform}: open a dump (-f FILE)`,
+    );
+  }
+  const file = path === "" ? PATH : path;
+  let fd: number;
+  let live: boolean;
+  try {
+    const stat = statSync(file);
+    if (!stat.isFile()) {
+      throw new ConnectorError(
+        "NO_KCORE",
+        name,
+        `${file} is hidden (another file lies over it, as in containers): run memtool outside of the container, or mount the ` +
+          "machine's /proc into it and give kcore:/host/proc/kcore",
+      );
+    }
+    live = statfsSync(file).type === PROC_SUPER_MAGIC;
+    fd = openSync(file, "r");
+  } catch (error) {
+    throw error instanceof ConnectorError ? error : explain(name, file, error);
+  }
+  try {
+    const headers = readHeaders(fd, live ? undefined : statSync(file).size);
+    if (headers.pieces.length === 0) {
+      throw new KcoreProblem(
+        "its kernel does not say where its segments are in physical memory (that is since Linux 4.11)",
+      );
+    }
+    return new Kcore(name, file, fd, live, headers);
+  } catch (error) {
+    closeSync(fd);
+    if (error instanceof KcoreProblem) throw new ConnectorError("BAD_KCORE", name, error.message);
+    throw explain(name, file, error);
+  }
+}
+
+function explain(name: string, file: string, error: unknown): ConnectorError {
+  const code = errnoName(error);
+  const options = { cause: error };
+  if (code === "ENOENT") {
+    const why =
+      file === PATH
+        ? `there is no ${file}: the kernel was built without it (CONFIG_PROC_KCORE), or /proc is not mounted`
+        : `there is no ${file}`;
+    return new ConnectorError(
+      "NO_KCORE",
+      name,
+      `${why}; devmem is another way, and -f FILE opens a dump`,
+      options,
+    );
+  }
+  if (code === "EACCES" || code === "EPERM") {
+    const lockdown = lockdownMode();
+    if (lockdown !== undefined && lockdown !== "none" && process.getuid?.() === 0) {
+      return new ConnectorError(
+        "LOCKED_DOWN",
+        name,
+        `the kernel is locked down (${lockdown}: /sys/kernel/security/lockdown), as with Secure Boot, and lets nobody read its memory ` +
+          `(${code}): boot without Secure Boot, or take a dump by other means`,
+        options,
+      );
+    }
+    return new ConnectorError(
+      "NO_PERMISSION",
+      name,
+      `no permission to read ${file} (${code}): run as root, with the capability CAP_SYS_RAWIO`,
+      options,
+    );
+  }
+  return new ConnectorError(
+    "OPEN_FAILED",
+    name,
+    `${file} could not be opened (${code ?? String(error)})`,
+    options,
+  );
+}
+
+/** `none`, `integrity` or `confidentiality`; `undefined` where nothing tells. */
+export function lockdownMode(): string | undefined {
+  try {
+    return /\[(\w+)\]/.exec(readFileSync("/sys/kernel/security/lockdown", "latin1"))?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+function readAt(fd: number, offset: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let got = 0;
+  while (got < length) {
+    const count = readSync(fd, bytes, got, length - got, offset + got);
+    if (count === 0) break;
+    got += count;
+  }
+  return bytes.subarray(0, got);
+}
+
+function readHeaders(fd: number, size: number | undefined): KcoreHeaders {
+  const end = headersEnd(readAt(fd, 0, HEAD));
+  const most = size === undefined ? end : Math.min(end, size);
+  const notes = (offset: number, length: number) =>
+    readAt(fd, offset, size === undefined ? length : Math.max(0, Math.min(length, size - offset)));
+  return parseKcore(readAt(fd, 0, most), notes, size);
+}
+
+class Kcore implements MachineSource {
+  readonly supports: { readonly write: boolean; readonly live: boolean };
+  readonly #path: string;
+  readonly #memory: PhysicalFile;
+  readonly #head = new Uint8Array(HEAD);
+  #headers: KcoreHeaders;
+  #readAt = Date.now();
+
+  constructor(
+    readonly name: string,
+    path: string,
+    fd: number,
+    live: boolean,
+    headers: KcoreHeaders,
+  ) {
+    this.#path = path;
+    this.#headers = headers;
+    this.#memory = new PhysicalFile(fd, headers.pieces);
+    this.supports = { write: false, live };
+  }
+
+  ranges(): AddressRanges {
+    if (this.supports.live && Date.now() - this.#readAt >= RANGES_AGE) this.#reopen();
+    return this.#memory.ranges;
+  }
+
+  notes(): DumpNotes {
+    const { architecture, vmcoreinfo } = this.#headers;
+    return { architecture, vmcoreinfo, cpus: [] };
+  }
+
+  transferSync(batch: Batch): void {
+    this.#memory.transfer(batch);
+    if (!this.supports.live) return;
+    for (let i = 1; i < TRIES && this.#moved(); i++) {
+      for (let row = 0; row < batch.length; row++) batch.status[row] = -1;
+      batch.faults = [];
+      this.#memory.transfer(batch);
+    }
+  }
+
+  /**
+   * With memory that is plugged in, there are more headers, and everything behind them may be at another place. That is to be
+   * seen in the file that is open already.
+   */
+  #moved(): boolean {
+    try {
+      readSync(this.#memory.fd, this.#head, 0, HEAD, 0);
+      if (countHeaders(this.#head) === this.#headers.count) return false;
+      this.#use(this.#memory.fd, readHeaders(this.#memory.fd, undefined));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** The kernel makes its list anew when the file is opened. */
+  #reopen(): void {
+    let fd: number;
+    try {
+      fd = openSync(this.#path, "r");
+    } catch {
+      return;
+    }
+    try {
+      const headers = readHeaders(fd, undefined);
+      const before = this.#memory.fd;
+      this.#use(fd, headers);
+      closeSync(before);
+    } catch {
+      closeSync(fd);
+    }
+  }
+
+  #use(fd: number, headers: KcoreHeaders): void {
+    this.#readAt = Date.now();
+    this.#headers = { ...headers, vmcoreinfo: headers.vmcoreinfo ?? this.#headers.vmcoreinfo };
+    this.#memory.use(fd, headers.pieces);
+  }
+
+  close(): void {
+    closeSync(this.#memory.fd);
+  }
+}
