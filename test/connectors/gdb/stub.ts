@@ -64,6 +64,7 @@ export async function startStub(options: StubOptions): Promise<Stub> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
     sockets.add(socket);
+    socket.setNoDelay(true);
     socket.on("error", () => {});
     let acks = true;
     let text = "";
