@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Machine, type OpenOptions, open } from "../../connectors/index.js";
 import { bootLive, type LiveGuest } from "../../fixtures/vm/live.mjs";
-import { readInto } from "../../src/index.js";
+import { readInto, WouldBlockError } from "../../src/index.js";
 import { jsonLines, memtool, startMemtool } from "../support/cli.js";
 
 /** A way to the guest's memory. */
@@ -21,6 +21,8 @@ interface Way {
   readonly connector: (guest: LiveGuest, paused: boolean) => string;
   /** Whether it tells of processors, so that nothing has to be looked for. */
   readonly registers: boolean;
+  /** Whether it only answers asynchronously. */
+  readonly blocks?: true;
 }
 
 const WAYS: readonly Way[] = [
@@ -40,6 +42,7 @@ const WAYS: readonly Way[] = [
     name: "gdb:",
     connector: ({ gdb }, paused) => `gdb:unix:${gdb}:resume=${!paused}`,
     registers: true,
+    blocks: true,
   },
   {
     name: "gdb: in a thread",
@@ -117,6 +120,18 @@ describe.each(WAYS)("a paused guest, through $name", (way) => {
           await readInto(source, start, bytes);
           expect(Buffer.compare(saved.subarray(start, start + bytes.length), bytes), `from ${start}`).toBe(0);
         }
+      },
+      { kernel: "none" },
+    );
+  });
+
+  it("is read synchronously, or says that it can't", async () => {
+    await using(
+      way,
+      async ({ physical }) => {
+        const ask = () => physical?.read(0x10_0000, 64).sync();
+        if (way.blocks === true) expect(ask).toThrow(WouldBlockError);
+        else expect(Buffer.compare(ask() ?? new Uint8Array(), saved.subarray(0x10_0000, 0x10_0040))).toBe(0);
       },
       { kernel: "none" },
     );

@@ -1,7 +1,8 @@
 /** Stubs of every kind: honest ones through the suite of all sources, and those that lie. */
+import { spawn } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { open, openGdb, openTarget } from "../../../connectors/index.js";
-import { type FaultState, readInto, readPartial, SourceIo } from "../../../src/index.js";
+import { type FaultState, readInto, readPartial, SourceIo, WouldBlockError } from "../../../src/index.js";
 import { sourceSuite } from "../../suite/source/index.js";
 import { pattern } from "../../support/bytes.js";
 import { type Stub, type StubOptions, startStub } from "./stub.js";
@@ -54,6 +55,22 @@ async function using(options: Partial<StubOptions>, use: (stub: Stub) => Promise
     stub.close();
   }
 }
+
+/** Memory whose bytes are the low ones of their addresses. Prints its port. */
+const SMALL_STUB = `
+const frame = (data) => "$" + data + "#" + ([...data].reduce((sum, c) => sum + c.charCodeAt(0), 0) & 255).toString(16).padStart(2, "0");
+const server = require("net").createServer((socket) => {
+  let text = "";
+  socket.setNoDelay(true).on("error", () => {}).on("data", (bytes) => {
+    text += bytes;
+    for (let match; (match = /[$]([^#]*)#../.exec(text)); text = text.slice(match.index + match[0].length)) {
+      const read = /^m([0-9a-f]+),([0-9a-f]+)$/.exec(match[1]);
+      const bytes = read && Buffer.from(Array.from({ length: parseInt(read[2], 16) }, (_, i) => parseInt(read[1], 16) + i));
+      socket.write("+" + frame(bytes === null ? "" : bytes.toString("hex")));
+    }
+  });
+}).listen(0, "127.0.0.1", () => console.log(server.address().port));
+`;
 
 const QUIET = { resume: false } as const;
 const X86 = {
@@ -156,16 +173,25 @@ describe("a machine behind a stub", () => {
     });
   });
 
-  it("answers synchronously from a thread of its own", async () => {
-    await using({ base: 0n, physical: true }, async ({ port }) => {
-      const target = { connector: `gdb:127.0.0.1:${port}:resume=false,map=0-0x4000,worker=true` };
-      const machine = await open(target, { kernel: "none" });
-      expect(machine.physical?.read(100, 50).sync()).toEqual(pattern(150, 3).slice(100));
+  it("answers synchronously from a thread of its own, and only from there", async () => {
+    // In a process of its own: this one waits without turning its event loop.
+    const child = spawn(process.execPath, ["-e", SMALL_STUB], { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      const port = await new Promise<string>((resolve) =>
+        child.stdout.once("data", (text) => resolve(String(text).trim())),
+      );
+      const target = `gdb:127.0.0.1:${port}:resume=false,memory=physical,map=0-0x4000`;
+      const machine = await open({ connector: `${target},worker=true` }, { kernel: "none" });
+      expect([...(machine.physical?.read(100, 50).sync() ?? [])]).toEqual(
+        Array.from({ length: 50 }, (_, i) => (100 + i) & 255),
+      );
       await machine.close();
-      const plain = await openGdb(`127.0.0.1:${port}`, { map: "0-0x4000", ...QUIET });
-      expect(() => readInto(new SourceIo(plain), 0, new Uint8Array(8)).sync()).toThrow(/worker|synchron/i);
-      await plain.close?.();
-    });
+      const { source } = await openTarget(target);
+      expect(() => readInto(new SourceIo(source), 0, new Uint8Array(8)).sync()).toThrow(WouldBlockError);
+      await source.close?.();
+    } finally {
+      child.kill("SIGKILL");
+    }
   });
 
   it("says from its thread what it would say itself", async () => {
@@ -245,7 +271,7 @@ describe("a stub that is not as it should be", () => {
   it("is no stub at all", async () => {
     await using({ spoil: () => Buffer.from("SSH-2.0-OpenSSH_9.2\r\n") }, async ({ port }) => {
       await expect(openGdb(`127.0.0.1:${port}`, { timeout: 300, ...QUIET })).rejects.toMatchObject({
-        code: "GDB_TIMEOUT",
+        code: "GDB_PROTOCOL",
       });
     });
   });
