@@ -49,6 +49,8 @@ export async function openInWorker(module: string | URL, options: WorkerSourceOp
   });
   if ("error" in hello) {
     await worker.terminate();
+    if (hello.code !== undefined && hello.error instanceof Error)
+      Object.assign(hello.error, { code: hello.code });
     throw new MemtoolError(
       "WORKER_SOURCE",
       `cannot open ${start.module} in a worker: ${String(hello.error)}`,

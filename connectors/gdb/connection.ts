@@ -13,7 +13,6 @@ interface Request {
   readonly packet: Uint8Array;
   /** Whether it can be the answer; others are what the stub says of its own accord. */
   readonly fits: (answer: Uint8Array) => boolean;
-  sent: boolean;
   tries: number;
   resolve(answer: Uint8Array): void;
   reject(error: GdbError): void;
@@ -39,11 +38,32 @@ export function isAnswer(answer: Uint8Array): boolean {
   return !isStopReply(answer);
 }
 
+/** First in, first out; also of many thousands. */
+class Queue<T> {
+  #items: T[] = [];
+  #taken = 0;
+
+  push(item: T): void {
+    this.#items.push(item);
+  }
+
+  take(): T | undefined {
+    if (this.#taken === this.#items.length) {
+      this.#items = [];
+      this.#taken = 0;
+      return undefined;
+    }
+    return this.#items[this.#taken++];
+  }
+}
+
 /** See the module's comment. */
 export class GdbConnection {
   readonly #socket: Socket;
   readonly #reader = new PacketReader(LONGEST);
+  /** Those that are under way, in their order, and those that wait. */
   readonly #requests: Request[] = [];
+  readonly #waiting = new Queue<Request>();
   readonly #timeout: number;
   #timer: NodeJS.Timeout | undefined;
   #damaged = 0;
@@ -116,7 +136,7 @@ export class GdbConnection {
     return new Promise((resolve, reject) => {
       if (this.#closed !== undefined) return reject(this.#closed);
       const packet = encodePacket(typeof data === "string" ? bytesOf(data) : data);
-      this.#requests.push({ packet, fits, sent: false, tries: 0, resolve, reject });
+      this.#waiting.push({ packet, fits, tries: 0, resolve, reject });
       this.#send();
     });
   }
@@ -133,10 +153,10 @@ export class GdbConnection {
   /** Sends as many of the requests as may be under way. */
   #send(): void {
     const packets: Uint8Array[] = [];
-    for (let i = 0; i < this.#requests.length && i < this.window; i++) {
-      const request = this.#requests[i] as Request;
-      if (request.sent) continue;
-      request.sent = true;
+    while (this.#requests.length < this.window) {
+      const request = this.#waiting.take();
+      if (request === undefined) break;
+      this.#requests.push(request);
       packets.push(request.packet);
     }
     if (packets.length > 0)
@@ -184,7 +204,7 @@ export class GdbConnection {
   #answer(data: Uint8Array): void {
     this.#damaged = 0;
     const [request] = this.#requests;
-    if (request === undefined || !request.sent || !request.fits(data)) return;
+    if (request === undefined || !request.fits(data)) return;
     this.#requests.shift();
     request.resolve(data);
   }
@@ -192,7 +212,7 @@ export class GdbConnection {
   /** The stub got the first request wrong. */
   #again(): void {
     const [request] = this.#requests;
-    if (!this.acknowledges || request === undefined || !request.sent || this.window > 1) return;
+    if (!this.acknowledges || request === undefined || this.window > 1) return;
     if (++request.tries > TRIES) {
       return this.#end(new GdbError("GDB_PROTOCOL", `${this.name}: the stub refuses every packet`));
     }
@@ -211,6 +231,8 @@ export class GdbConnection {
     this.#closed ??= error;
     clearTimeout(this.#timer);
     for (const { reject } of this.#requests.splice(0)) reject(this.#closed);
+    for (let one = this.#waiting.take(); one !== undefined; one = this.#waiting.take())
+      one.reject(this.#closed);
     this.#socket.destroy();
   }
 }

@@ -40,7 +40,8 @@ export async function transferBatch(
   batch: Batch,
 ): Promise<void> {
   const isRead = batch.direction === "read";
-  const most = isRead ? packets.most : packets.mostWritten;
+  // A write that fails costs its page: it is not told which of several.
+  const most = isRead ? packets.most : Math.min(PAGE, packets.mostWritten);
   const work: Promise<void>[] = [];
   for (let row = 0; row < batch.length; row++) {
     batch.done(row);

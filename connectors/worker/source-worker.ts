@@ -28,7 +28,7 @@ export type WorkerHello =
       readonly ends: Float64Array;
       readonly facts: SourceFacts;
     }
-  | { readonly error: unknown };
+  | { readonly error: unknown; readonly code?: string };
 
 /** A request: a batch to serve, or an end. @internal */
 export type WorkerRequest = { readonly id: number; readonly header: SharedHeader } | { readonly close: true };
@@ -102,7 +102,12 @@ async function main(): Promise<void> {
     };
     port.postMessage(hello);
   } catch (error) {
-    const hello: WorkerHello = { error: error instanceof Error ? error : new Error(String(error)) };
+    // (An error that is copied loses it.)
+    const { code } = error as { readonly code?: unknown };
+    const hello: WorkerHello = {
+      error: error instanceof Error ? error : new Error(String(error)),
+      ...(typeof code === "string" ? { code } : {}),
+    };
     port.postMessage(hello);
     return;
   }

@@ -7,34 +7,47 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Machine, type OpenOptions, open } from "../../connectors/index.js";
 import { bootLive, type LiveGuest } from "../../fixtures/vm/live.mjs";
-import { readInto } from "../../src/index.js";
+import { readInto, WouldBlockError } from "../../src/index.js";
 import { jsonLines, memtool, startMemtool } from "../support/cli.js";
 
 /** A way to the guest's memory. */
 interface Way {
   readonly name: string;
-  /** What to open, in the form of `--connector`. */
-  readonly connector: (guest: LiveGuest) => string;
+  /**
+   * What to open, in the form of `--connector`.
+   *
+   * @param paused Whether the guest was paused before, and is to stay so.
+   */
+  readonly connector: (guest: LiveGuest, paused: boolean) => string;
   /** Whether it tells of processors, so that nothing has to be looked for. */
   readonly registers: boolean;
-  /** Whether it can pause the guest. */
-  readonly freezes: boolean;
+  /** Whether it only answers asynchronously. */
+  readonly blocks?: true;
 }
 
 const WAYS: readonly Way[] = [
-  { name: "qemu: by name", connector: ({ name }) => `qemu:${name}`, registers: true, freezes: true },
-  { name: "qemu: by process", connector: ({ pid }) => `qemu:${pid}`, registers: true, freezes: true },
+  { name: "qemu: by name", connector: ({ name }) => `qemu:${name}`, registers: true },
+  { name: "qemu: by process", connector: ({ pid }) => `qemu:${pid}`, registers: true },
   {
     name: "qemu: by QMP socket",
     connector: ({ monitor }) => `qemu:${monitor}`,
     registers: true,
-    freezes: true,
   },
   {
     name: "qemu: without a monitor",
     connector: ({ name }) => `qemu:${name}:qmp=/nobody/listens/here`,
     registers: false,
-    freezes: true,
+  },
+  {
+    name: "gdb:",
+    connector: ({ gdb }, paused) => `gdb:unix:${gdb}:resume=${!paused}`,
+    registers: true,
+    blocks: true,
+  },
+  {
+    name: "gdb: in a thread",
+    connector: ({ gdb }, paused) => `gdb:unix:${gdb}:worker=true,resume=${!paused}`,
+    registers: true,
   },
 ];
 
@@ -55,12 +68,15 @@ afterAll(async () => {
 const status = async () => ((await guest.qmp("query-status")) as { status: string }).status;
 const delay = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+let isPaused = true;
+const targetOf = (way: Way) => way.connector(guest, isPaused);
+
 async function using<T>(
   way: Way,
   use: (machine: Machine) => Promise<T>,
   options: OpenOptions = {},
 ): Promise<T> {
-  const machine = await open({ connector: way.connector(guest) }, options);
+  const machine = await open({ connector: targetOf(way) }, options);
   try {
     return await use(machine);
   } finally {
@@ -109,8 +125,20 @@ describe.each(WAYS)("a paused guest, through $name", (way) => {
     );
   });
 
+  it("is read synchronously, or says that it can't", async () => {
+    await using(
+      way,
+      async ({ physical }) => {
+        const ask = () => physical?.read(0x10_0000, 64).sync();
+        if (way.blocks === true) expect(ask).toThrow(WouldBlockError);
+        else expect(Buffer.compare(ask() ?? new Uint8Array(), saved.subarray(0x10_0000, 0x10_0040))).toBe(0);
+      },
+      { kernel: "none" },
+    );
+  });
+
   it("has the processes that its own ps printed", async () => {
-    const { out, err, status: code } = await memtool(["ps", "--json", "-c", way.connector(guest)]);
+    const { out, err, status: code } = await memtool(["ps", "--json", "-c", targetOf(way)]);
     expect(code, err).toBe(0);
     expect(listed(jsonLines(out))).toEqual(printed());
   });
@@ -130,7 +158,6 @@ describe.each(WAYS)("a paused guest, through $name", (way) => {
   });
 
   it("stays paused when memtool has paused it and goes", async () => {
-    if (!way.freezes) return;
     await using(way, async () => {}, { freeze: true, kernel: "none" });
     expect(await status()).toBe("paused");
   });
@@ -144,35 +171,32 @@ describe.each(WAYS)("a running guest, through $name", (way) => {
     return new DataView(bytes.buffer).getBigUint64(0, true);
   };
   beforeAll(async () => {
+    isPaused = false;
     await guest.qmp("cont");
   });
   afterAll(async () => {
+    isPaused = true;
     await guest.qmp("stop");
   });
 
-  /** Waits until what `read` gives has changed. */
-  async function changed(machine: Machine): Promise<boolean> {
-    const before = await count(machine);
-    for (let i = 0; i < 200; i++) {
+  /** Waits until it has counted; opened anew each time, as some ways pause it while they are open. */
+  async function isCounting(): Promise<boolean> {
+    const ask = () => using(way, count, { kernel: "none" });
+    const before = await ask();
+    for (let i = 0; i < 100; i++) {
       await delay(20);
-      if ((await count(machine)) !== before) return true;
+      if ((await ask()) !== before) return true;
     }
     return false;
   }
 
   it("is seen to count", async () => {
-    expect(await using(way, changed, { kernel: "none" })).toBe(true);
+    expect(await isCounting()).toBe(true);
   });
 
   it("is listed to the end while its processes come and go", async () => {
     for (const command of ["ps", "files", "maps"]) {
-      const args = [
-        command,
-        "--json",
-        ...(command === "maps" ? ["--pid", "1"] : []),
-        "-c",
-        way.connector(guest),
-      ];
+      const args = [command, "--json", ...(command === "maps" ? ["--pid", "1"] : []), "-c", targetOf(way)];
       const { out, err, status: code } = await memtool(args);
       // A list that moved meanwhile may be read in part.
       expect([0, 3], err).toContain(code);
@@ -182,7 +206,6 @@ describe.each(WAYS)("a running guest, through $name", (way) => {
   });
 
   it("does not count while memtool has paused it, and does again when it goes", async () => {
-    if (!way.freezes) return;
     await using(
       way,
       async (machine) => {
@@ -192,22 +215,20 @@ describe.each(WAYS)("a running guest, through $name", (way) => {
       },
       { freeze: true, kernel: "none" },
     );
-    expect(await using(way, changed, { kernel: "none" })).toBe(true);
+    expect(await isCounting()).toBe(true);
   });
 
   it.each(["SIGINT", "SIGKILL"] as const)(
     "goes on when memtool is ended by %s while it has paused it",
     async (signal) => {
-      if (!way.freezes) return;
       // It waits for its input, with the guest paused.
-      const args = ["read", "--stdin", "--physical", "--freeze", "-c", way.connector(guest)];
+      const args = ["read", "--stdin", "--physical", "--freeze", "-c", targetOf(way)];
       const child = startMemtool(args);
       const ended = new Promise((resolve) => child.once("close", resolve));
       child.stdin?.write(`${counterAt()} 8\n`);
       await new Promise((resolve) => child.stdout?.once("data", resolve));
       child.kill(signal);
       await ended;
-      const isCounting = () => using(way, changed, { kernel: "none" });
       expect(await isCounting()).toBe(true);
     },
   );
