@@ -2,6 +2,7 @@
 import type { Connector } from "./connector.js";
 import { openFile } from "./file.js";
 import { mapFile } from "./mapped-file.js";
+import { NET } from "./net/connector.js";
 import { openProcess } from "./proc-mem.js";
 
 export const BUILT_IN: Readonly<Record<string, Connector>> = {
@@ -19,4 +20,5 @@ export const BUILT_IN: Readonly<Record<string, Connector>> = {
     options: { write: "boolean" },
     open: (target, options) => openProcess(target, { write: options.write === true }),
   },
+  net: NET,
 };
