@@ -54,6 +54,8 @@ export interface NetSource extends SourceOfKind {
 }
 
 const GONE: Fault = fault("gone", "stream", "connector");
+/** Connections that may be lost, one after the other, with reads under way and no answer to any. */
+const MAX_FRUITLESS = 3;
 /** ECONNRESET: whether the write landed, nobody knows. */
 const LOST: Fault = withDetail(fault("io", "stream", "connector"), 104);
 
@@ -115,6 +117,8 @@ class OpenNet implements NetSource {
   #lastId = 0;
   #gone: Error | undefined;
   #closing = false;
+  /** Connections that were lost since the last answer. */
+  #fruitless = 0;
 
   constructor(name: string, place: NetPlace, options: NetOptions) {
     this.name = name;
@@ -300,6 +304,7 @@ class OpenNet implements NetSource {
     const answer = decodeAnswer(body, bytes, transfer.batch.direction);
     this.#pending.delete(id);
     this.#sent -= bytes;
+    this.#fruitless = 0;
     const { batch } = transfer;
     const isRead = batch.direction === "read";
     let at = 0;
@@ -359,6 +364,8 @@ class OpenNet implements NetSource {
     }
     this.#queue.unshift(...again);
     if (this.#closing || isFinal(why) || this.#told !== undefined) return this.#end(why);
+    // (What lets us in and never answers would have us come back for ever.)
+    if (pending.length > 0 && ++this.#fruitless > MAX_FRUITLESS) return this.#end(why);
     const until = performance.now() + this.#retry;
     for (let pause = 0; ; pause = Math.min(1000, pause * 2 + 50)) {
       // (A program that waits for nothing may end meanwhile.)

@@ -51,6 +51,8 @@ export interface ServeOptions {
   readonly plain?: boolean | undefined;
   /** Clients at the same time; default 8. */
   readonly clients?: number | undefined;
+  /** Milliseconds in which a client must have shown that it has the token; default 10,000. */
+  readonly loginTime?: number | undefined;
   /** Whether answers are compressed; default `auto`: when it takes less time than it saves. */
   readonly compress?: Compression | undefined;
   /** Is told of clients that come and go, and of those that are refused. */
@@ -67,7 +69,7 @@ export interface ServedSource {
   close(): Promise<void>;
 }
 
-/** Milliseconds in which a client must have shown that it has the token. */
+/** Where `ServeOptions.loginTime` says nothing. */
 const LOGIN_TIME = 10_000;
 /** Milliseconds between two looks at what ranges there are, of a live source. */
 const RANGES_PERIOD = 1000;
@@ -98,7 +100,7 @@ export async function serve(source: Source, place: NetPlace, options: ServeOptio
             cert: Buffer.from(options.tls.cert),
             key: Buffer.from(options.tls.key),
             minVersion: "TLSv1.2",
-            handshakeTimeout: LOGIN_TIME,
+            handshakeTimeout: options.loginTime ?? LOGIN_TIME,
           },
           onSocket,
         );
@@ -256,7 +258,10 @@ class Client {
       closed: (why) => this.#left(why),
     });
     socket.on("drain", () => this.#pace());
-    this.#timer = setTimeout(() => this.#stream.end(new Error("it did not log in in time")), LOGIN_TIME);
+    this.#timer = setTimeout(
+      () => this.#stream.end(new Error("it did not log in in time")),
+      served.options.loginTime ?? LOGIN_TIME,
+    );
     this.#timer.unref();
     this.#stream.sendText(MESSAGE.challenge, {
       protocol: "memtool net",
