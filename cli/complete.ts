@@ -36,6 +36,7 @@ const VALUES: Readonly<Record<string, () => readonly string[]>> = {
   "pagecache --format": () => ["raw"],
   "watch --type": () => VALUE_TYPES,
   "freeze --type": () => VALUE_TYPES,
+  "serve --compress": () => ["auto", "always", "never"],
   "check what": () => CHECK_NAMES,
   "diff --only": () => COMPARED,
   "strings --encoding": () => STRING_ENCODINGS,

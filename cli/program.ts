@@ -4,7 +4,7 @@ import { endWithError } from "./end-with-error.js";
 import { EXIT, UsageError } from "./errors.js";
 import { makeProgram } from "./global-options.js";
 import { addKernelCommands } from "./linux/commands.js";
-import { addFreeze, addWatch } from "./register/live-commands.js";
+import { addFreeze, addServe, addWatch } from "./register/live-commands.js";
 import {
   addMaps,
   addRead,
@@ -34,6 +34,7 @@ const ADD_COMMANDS: readonly ((registry: Registry) => void)[] = [
   addWrite,
   addWatch,
   addFreeze,
+  addServe,
   addConvert,
   addDiff,
   addRun,

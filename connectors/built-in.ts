@@ -3,6 +3,7 @@ import type { Connector } from "./connector.js";
 import { openFile } from "./file.js";
 import { openGdbTarget } from "./gdb/gdb-target.js";
 import { mapFile } from "./mapped-file.js";
+import { NET } from "./net/connector.js";
 import { openProcess } from "./proc/open-process.js";
 import { openQemu } from "./qemu/qemu.js";
 
@@ -73,4 +74,5 @@ export const BUILT_IN: Readonly<Record<string, Connector>> = {
         iomem: typeof iomem === "string" ? iomem : undefined,
       }),
   },
+  net: NET,
 };

@@ -98,14 +98,18 @@ export function findConnector(name: string): Connector {
  * @throws {ConnectorError} for a connector or an option that there isn't, a value of another kind, and what the
  * connector itself refuses.
  */
-export async function openTarget(
-  text: string,
-): Promise<{ readonly connector: Connector; readonly source: Source; readonly options: OptionValues }> {
+export async function openTarget(text: string): Promise<{
+  readonly connector: Connector;
+  readonly source: Source;
+  readonly options: OptionValues;
+  /** What the source's addresses are: the connector's kind, unless its source or a layer knows better. */
+  readonly kind: Connector["kind"];
+}> {
   const { name, target, options } = parseTarget(text);
   const connector = findConnector(name);
   const values = checkOptions(text, connector, options);
-  const { source } = await openLayered(text, connector, target, values);
-  return { connector, source, options: values };
+  const { source, kind } = await openLayered(text, connector, target, values);
+  return { connector, source, options: values, kind };
 }
 
 /**

@@ -1,6 +1,7 @@
-/** Commands about what changes, or is to change no more. */
+/** Commands about what changes, is to change no more, or is elsewhere. */
 import { parseTarget } from "../../connectors/connectors.js";
 import { type FreezeCommandOptions, freeze, freezeOptions } from "../commands/freeze.js";
+import { type ServeCommandOptions, serve, serveOptions } from "../commands/serve.js";
 import { type WatchCommandOptions, watch, watchOptions } from "../commands/watch.js";
 import { UsageError } from "../errors.js";
 import { type GlobalOptions, purposeOf } from "../session.js";
@@ -54,6 +55,33 @@ export function addFreeze({ program, globals, session }: Registry): void {
       freezeOptions(value, options);
       const purpose = purposeOf(checkAddresses([address], false));
       return session((opened) => freeze(opened, address, value, options), purpose);
+    });
+}
+
+/** `memtool serve`. */
+export function addServe({ program, environment, globals, end }: Registry): void {
+  program
+    .command("serve")
+    .description(
+      "serves a target to memtool elsewhere (-c net:HOST:PORT), until it is interrupted: for reading, unless --write is given",
+    )
+    .option(
+      "--listen <place>",
+      "HOST:PORT, [IPV6]:PORT or unix:PATH (default 127.0.0.1:0, a port that is free)",
+    )
+    .option(
+      "--token-file <file>",
+      "the token that clients must have (else that of MEMTOOL_TOKEN; else one is made up, and told)",
+    )
+    .option("--tls-cert <file>", "a certificate in PEM, for TLS: needed where other machines can reach it")
+    .option("--tls-key <file>", "its key in PEM")
+    .option("--plain", "be within reach of other machines without TLS")
+    .option("--clients <count>", "so many at the same time (default 8)")
+    .option("--compress <when>", "auto (when it takes less time than it saves: the default), always or never")
+    .addHelpText("after", example(`serve --listen 127.0.0.1:7000 -f ${FIXTURE}`))
+    .action(async (options: ServeCommandOptions) => {
+      serveOptions(options, globals());
+      end(await serve(options, globals(), environment));
     });
 }
 

@@ -1,0 +1,10 @@
+/** `net:` in a worker, for `sync=true`: see `openInWorker`. */
+import type { Source } from "../../src/index.js";
+import type { OptionValues } from "../connector.js";
+import { openTarget } from "../net/connector.js";
+
+/** @internal */
+export function openSource(given: unknown): Promise<Source> {
+  const { target, options } = given as { readonly target: string; readonly options: OptionValues };
+  return openTarget(target, options);
+}
