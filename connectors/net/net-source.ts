@@ -3,15 +3,10 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { DumpNotes } from "../../src/formats/index.js";
 import { AddressRanges, type Batch, type Fault, fault, type Source, withDetail } from "../../src/io/index.js";
 import { MalformedError } from "../byte-code.js";
+import type { KindedSource } from "../connector.js";
 import { ConnectorError } from "../errors.js";
-import type { ProcessMap } from "../proc/open-process.js";
-import {
-  mapsFromJson,
-  notesFromJson,
-  parseObject,
-  rangesFromJson,
-  type SourceOfKind,
-} from "../source-facts.js";
+import type { ProcessMap } from "../proc/maps.js";
+import { mapsFromJson, notesFromJson, parseObject, rangesFromJson } from "../source-facts.js";
 import {
   type Connection,
   type ConnectOptions,
@@ -46,7 +41,7 @@ export interface NetOptions extends Partial<ConnectOptions> {
 }
 
 /** A source at the other end of a connection. */
-export interface NetSource extends SourceOfKind {
+export interface NetSource extends KindedSource {
   /** What the server calls it: `proc:1`. */
   readonly serves: string;
   /** How often the connection was lost, and came back. */
