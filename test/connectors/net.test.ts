@@ -607,7 +607,7 @@ describe("net: as a connector", () => {
   it("with sync=true is read synchronously, through a worker's connection", async () => {
     const bytes = pattern(9000, 1);
     const served = await serving(memorySource(bytes));
-    // (The worker is parked for by this thread, so the server has to live in another one: a relay of the source is not enough.)
+    // (A thread that waits can't serve: what is read synchronously is tested on the command, whose server is another program.)
     const { source } = await openTarget(`net:127.0.0.1:${served.place.port}:token=${token},sync=true`);
     open.unshift({ close: () => source.close?.() });
     expect([source.transfer !== undefined, source.transferSync !== undefined]).toEqual([true, true]);

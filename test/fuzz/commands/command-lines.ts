@@ -49,6 +49,7 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
 /** Not asked: they change the target, write all of it, run a program of the user's, or ask nothing of it. */
 export const LEFT_OUT: ReadonlySet<string> = new Set([
   "write",
+  "serve",
   "freeze",
   "convert",
   "run",

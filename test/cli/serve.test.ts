@@ -1,0 +1,128 @@
+/** `memtool serve`, and every command over `net:`. Loopback, and ports that the system chooses. */
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterAll, describe, expect, it } from "vitest";
+import { memtool, startMemtool } from "../support/cli.js";
+import { ON_DUMP, testFolder } from "../support/cli-dump.js";
+import { runHere } from "./run-here.js";
+
+const { folder, file } = testFolder();
+const children: ChildProcess[] = [];
+afterAll(() => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
+/** A server, and what its clients need. */
+async function serving(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const child = startMemtool(["serve", "--json", ...args], env);
+  children.push(child);
+  let err = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    err += text;
+  });
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
+  const { value } = await lines.next();
+  if (value === undefined) throw new Error(err);
+  const told = JSON.parse(value) as Record<string, string>;
+  const closed = once(child, "close");
+  return {
+    child,
+    told,
+    on: ["-c", told.connector as string],
+    env: { MEMTOOL_TOKEN: told.token ?? "" },
+    status: async () => (await closed)[0] as number | null,
+    err: () => err,
+  };
+}
+
+describe("a served dump", () => {
+  it("gives the same processes and modules, also synchronously, until its server is told to end", async () => {
+    const server = await serving(ON_DUMP);
+    const { on, env, told } = server;
+    expect(told).toMatchObject({ listen: expect.stringMatching(/^127\.0\.0\.1:\d+$/), writes: false });
+    const [plain, ps, sync, modules, plainModules] = await Promise.all([
+      memtool(["ps", "--json", ...ON_DUMP]),
+      memtool(["ps", "--json", ...on], { env }),
+      memtool(["ps", "--json", "-c", `${told.connector}:sync=true`], { env }),
+      memtool(["modules", ...on], { env }),
+      memtool(["modules", ...ON_DUMP]),
+    ]);
+    expect([plain.status, ps.err, ps.out === plain.out, sync.out === plain.out]).toEqual([0, "", true, true]);
+    expect([modules.err, modules.out === plainModules.out]).toEqual(["", true]);
+    const stranger = await memtool(["info", ...on], { env: { MEMTOOL_TOKEN: "not the token at all" } });
+    expect([stranger.status, stranger.err]).toEqual([1, expect.stringContaining("the token is another one")]);
+    server.child.kill("SIGINT");
+    expect(await server.status()).toBe(0);
+    expect(server.err()).toMatch(/127\.0\.0\.1: connected\n/);
+    const late = await memtool(["info", ...on], { env });
+    expect([late.status, late.err]).toEqual([1, expect.stringContaining("nobody listens there")]);
+  });
+});
+
+describe("a served file", () => {
+  it("that goes away amid a read: what was read is kept, and the status is 3", async () => {
+    const path = join(folder, "big.raw");
+    writeFileSync(path, Buffer.alloc(64 * 2 ** 20, "memtool "));
+    const server = await serving(["-c", `file:${path}:delay=20ms`]);
+    const run = startMemtool(
+      [
+        "read",
+        "0",
+        "-l",
+        "64M",
+        "--physical",
+        "--format",
+        "raw",
+        "--fill",
+        "0",
+        "-c",
+        `${server.told.connector}:retry=100`,
+      ],
+      server.env,
+    );
+    children.push(run);
+    let got = 0;
+    let err = "";
+    run.stdout?.on("data", (chunk: Buffer) => {
+      if (got === 0) server.child.kill("SIGKILL");
+      got += chunk.length;
+    });
+    run.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      err += text;
+    });
+    const [status] = await once(run, "close");
+    expect([status, got]).toEqual([3, 64 * 2 ** 20]);
+    expect(err).toMatch(/could not be read(.|\n)*gone/);
+  });
+
+  it("is written where both sides were told so, with a token of a file", async () => {
+    const path = file("small.raw", Buffer.alloc(8192));
+    const tokenFile = file("token", "a token in a file\n");
+    const socket = `unix:${join(folder, "socket")}`;
+    const server = await serving(["--write", "--token-file", tokenFile, "--listen", socket, "-f", path]);
+    expect(server.told).toMatchObject({ writes: true, listen: socket });
+    expect(server.told.token).toBeUndefined();
+    const on = ["-c", `net:${socket}:token-file=${tokenFile}`, "--physical"];
+    const written = await memtool(["write", "0x1000", "c0ffee", "--write", ...on]);
+    expect([written.status, written.out]).toEqual([0, "wrote 3 bytes at 0x1000, read back and compared\n"]);
+    const read = await memtool(["read", "0x1000", "-l", "3", "--format", "raw", ...on]);
+    expect(read.stdout.toString("hex")).toBe("c0ffee");
+  });
+});
+
+describe("serve", () => {
+  it.each([
+    [["--listen", "0.0.0.0:0"], "other machines can reach it"],
+    [["--listen", "somewhere"], "--listen somewhere: HOST:PORT"],
+    [["--tls-cert", "x"], "--tls-cert and --tls-key belong together"],
+    [["--clients", "0"], "--clients 0"],
+    [["--compress", "no"], "--compress no: auto, always or never"],
+    [["--pid", "1"], "serve serves a target as it is: give --pid to whoever reads it"],
+  ])("%j is refused", async (args, problem) => {
+    const { status, text } = await runHere(["serve", ...args, ...ON_DUMP]);
+    expect([status, text]).toEqual([2, expect.stringContaining(problem)]);
+  });
+});
