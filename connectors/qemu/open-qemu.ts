@@ -48,7 +48,7 @@ const GONE = fault("gone", "process", "connector");
 
 /** See `openQemu`. */
 export async function openGuestOfQemu(target: string, options: QemuOptions = {}): Promise<QemuSource> {
-  const name = `qemu:${target}`;
+  const name = target === "" ? "qemu" : `qemu:${target}`;
   if (process.platform !== "linux") {
     throw new ConnectorError("NOT_HERE", name, "guests are found through /proc, which only Linux has");
   }
