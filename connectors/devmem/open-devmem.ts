@@ -149,6 +149,7 @@ function explain(name: string, file: string, error: unknown): ConnectorError {
 class Devmem implements Source {
   readonly supports: { readonly write: boolean; readonly live: boolean };
   readonly #memory: PhysicalFile;
+  #closed = false;
 
   constructor(
     readonly name: string,
@@ -169,6 +170,8 @@ class Devmem implements Source {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     closeSync(this.#memory.fd);
   }
 }

@@ -1,7 +1,7 @@
 /** /proc/kcore: the physical memory of the machine that memtool runs on, or a copy of such a file. */
 import { closeSync, openSync, readFileSync, readSync, statfsSync, statSync } from "node:fs";
 import type { DumpNotes } from "../../src/formats/index.js";
-import type { AddressRanges, Batch } from "../../src/io/index.js";
+import { type AddressRanges, type Batch, type Fault, fault } from "../../src/io/index.js";
 import type { MachineSource } from "../connector.js";
 import { ConnectorError, errnoName } from "../errors.js";
 import { PhysicalFile } from "../physical-file.js";
@@ -85,7 +85,8 @@ function explain(name: string, file: string, error: unknown): ConnectorError {
   }
   if (code === "EACCES" || code === "EPERM") {
     const lockdown = lockdownMode();
-    if (lockdown !== undefined && lockdown !== "none" && process.getuid?.() === 0) {
+    // (In integrity mode it may be read.)
+    if (lockdown === "confidentiality" && process.getuid?.() === 0) {
       return new ConnectorError(
         "LOCKED_DOWN",
         name,
@@ -137,6 +138,9 @@ function readHeaders(fd: number, size: number | undefined): KcoreHeaders {
   return parseKcore(readAt(fd, 0, most), notes, size);
 }
 
+/** Where everything is changed faster than it could be read. */
+const MOVING: Fault = fault("io", "memory", "connector");
+
 class Kcore implements MachineSource {
   readonly supports: { readonly write: boolean; readonly live: boolean };
   readonly #path: string;
@@ -144,6 +148,7 @@ class Kcore implements MachineSource {
   readonly #head = new Uint8Array(HEAD);
   #headers: KcoreHeaders;
   #readAt = Date.now();
+  #closed = false;
 
   constructor(
     readonly name: string,
@@ -159,7 +164,7 @@ class Kcore implements MachineSource {
   }
 
   ranges(): AddressRanges {
-    if (this.supports.live && Date.now() - this.#readAt >= RANGES_AGE) this.#reopen();
+    if (this.supports.live && !this.#closed && Date.now() - this.#readAt >= RANGES_AGE) this.#reopen();
     return this.#memory.ranges;
   }
 
@@ -169,12 +174,15 @@ class Kcore implements MachineSource {
   }
 
   transferSync(batch: Batch): void {
-    this.#memory.transfer(batch);
-    if (!this.supports.live) return;
-    for (let i = 1; i < TRIES && this.#moved(); i++) {
+    for (let i = 1; ; i++) {
+      this.#memory.transfer(batch);
+      if (!this.supports.live || !this.#moved()) return;
       for (let row = 0; row < batch.length; row++) batch.status[row] = -1;
       batch.faults = [];
-      this.#memory.transfer(batch);
+      if (i < TRIES) continue;
+      // Nobody knows what was read.
+      for (let row = 0; row < batch.length; row++) batch.fail(row, MOVING);
+      return;
     }
   }
 
@@ -187,10 +195,10 @@ class Kcore implements MachineSource {
       readSync(this.#memory.fd, this.#head, 0, HEAD, 0);
       if (countHeaders(this.#head) === this.#headers.count) return false;
       this.#use(this.#memory.fd, readHeaders(this.#memory.fd, undefined));
-      return true;
     } catch {
-      return false;
+      // They can't be told just now.
     }
+    return true;
   }
 
   /** The kernel makes its list anew when the file is opened. */
@@ -201,14 +209,16 @@ class Kcore implements MachineSource {
     } catch {
       return;
     }
+    let headers: KcoreHeaders;
     try {
-      const headers = readHeaders(fd, undefined);
-      const before = this.#memory.fd;
-      this.#use(fd, headers);
-      closeSync(before);
+      headers = readHeaders(fd, undefined);
     } catch {
       closeSync(fd);
+      return;
     }
+    const before = this.#memory.fd;
+    this.#use(fd, headers);
+    closeSync(before);
   }
 
   #use(fd: number, headers: KcoreHeaders): void {
@@ -218,6 +228,8 @@ class Kcore implements MachineSource {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     closeSync(this.#memory.fd);
   }
 }

@@ -44,9 +44,12 @@ export function withCapturedOutput<T>(
     try {
       result = call();
     } finally {
-      flush(ffi);
-      integer(ffi, "dup2", [kept, STDOUT]);
-      integer(ffi, "close", [kept]);
+      try {
+        flush(ffi);
+      } finally {
+        integer(ffi, "dup2", [kept, STDOUT]);
+        integer(ffi, "close", [kept]);
+      }
     }
     return { result, text: printable(lastOf(fd)) };
   } finally {
@@ -71,7 +74,16 @@ function flush(ffi: Ffi): void {
   ffi.load({ library: LIBC, funcName: "fflush", retType: I32, paramsType: [Pointer], paramsValue: [0n] });
 }
 
+/** The end of it; nothing where that can't be read: the call itself went as it did. */
 function lastOf(fd: number): string {
+  try {
+    return readLast(fd);
+  } catch {
+    return "";
+  }
+}
+
+function readLast(fd: number): string {
   const bytes = Buffer.alloc(MOST);
   let kept = 0;
   let at = 0;

@@ -132,6 +132,7 @@ class OpenLeechCore implements LeechCoreSource {
   #transfers = 0;
   readonly #waiting: (() => void)[] = [];
   #whenIdle: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
   #ranges: AddressRanges;
   readonly #witnesses: number[] = [];
 
@@ -170,8 +171,12 @@ class OpenLeechCore implements LeechCoreSource {
   }
 
   setMemoryMap(ranges: readonly RawRange[]): void {
-    this.#handle.setMemoryMap(ranges);
-    this.#ranges = this.#askRanges();
+    try {
+      this.#handle.setMemoryMap(ranges);
+    } finally {
+      // What it refuses, it may have taken in part.
+      this.#ranges = this.#askRanges();
+    }
   }
 
   getOption(option: bigint): bigint | undefined {
@@ -356,7 +361,12 @@ class OpenLeechCore implements LeechCoreSource {
     else next();
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     if (this.#transfers > 0) {
       await new Promise<void>((resolve) => {
         this.#whenIdle = resolve;

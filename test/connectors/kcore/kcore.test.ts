@@ -1,5 +1,14 @@
 /** /proc/kcore: hand-made files of its form, and the real one where there is one and it may be read. */
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -83,6 +92,15 @@ describe("kcore", () => {
     const cut = file("cut", readFileSync(path));
     truncateSync(cut, readFileSync(path).length - 0x1000 - 0x2000);
     expect([...openKcore(cut).ranges()].at(-1)).toEqual({ start: 0x10_0000, end: 0x13_e000 });
+  });
+
+  it("is closed once, whoever asks for it again: its number may be another file's by then", () => {
+    const source = openKcore(path);
+    source.close?.();
+    const other = openSync(path, "r");
+    source.close?.();
+    expect(fstatSync(other).isFile()).toBe(true);
+    closeSync(other);
   });
 
   it("of 32 bits is read as well", () => {

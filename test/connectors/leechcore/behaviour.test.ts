@@ -212,6 +212,16 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
     await io.close();
   });
 
+  it("is closed for everybody who asks for it while a call is under way", async () => {
+    const source = await card({ delay: 100_000 });
+    const batch = new Batch();
+    batch.reset("read", 1);
+    batch.push(0, 0, new Uint8Array(4096), 0, 4096);
+    const read = source.transfer?.(batch);
+    await Promise.all([source.close?.(), source.close?.(), read]);
+    expect(batch.status[0]).toBe(0);
+  });
+
   it("waits for the calls under way when it is closed, and calls nothing after that", async () => {
     const source = await card({ delay: 5000, write: 1 }, { write: true });
     const batches = [1, 2, 3].map((page) => {
