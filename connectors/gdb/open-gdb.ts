@@ -13,6 +13,7 @@ import { type MemoryPackets, transferBatch } from "./memory.js";
 import { bytesOf, decodeHex, encodeHex, textOf } from "./packets.js";
 import { readNotes } from "./registers.js";
 import { readDescription, type TargetDescription } from "./target-description.js";
+import { attributeOf, tagsOf } from "./xml-tags.js";
 
 /** Packets of a stub that does not say how large they may be (GDB's own guess). */
 const SMALL_PACKET = 400;
@@ -178,10 +179,10 @@ async function rangesOf(
 /** RAM of a memory map (GDB manual, appendix F.7). */
 function rangesOfMap(text: string): AddressRanges {
   const ranges: { start: number; end: number }[] = [];
-  for (const [, attributes = ""] of text.matchAll(/<memory\s([^>]*)>/g)) {
-    if (!/\btype\s*=\s*["']ram["']/.test(attributes)) continue;
-    const start = Number(/\bstart\s*=\s*["']([^"']*)["']/.exec(attributes)?.[1] ?? Number.NaN);
-    const end = start + Number(/\blength\s*=\s*["']([^"']*)["']/.exec(attributes)?.[1] ?? Number.NaN);
+  for (const tag of tagsOf(text)) {
+    if (tag.name !== "memory" || attributeOf(tag, "type") !== "ram") continue;
+    const start = Number(attributeOf(tag, "start") ?? Number.NaN);
+    const end = start + Number(attributeOf(tag, "length") ?? Number.NaN);
     if (start >= 0 && end <= 2 ** 52 && ranges.length < 10_000) ranges.push({ start, end });
   }
   return AddressRanges.from(ranges);
