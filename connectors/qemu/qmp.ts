@@ -1,5 +1,4 @@
 /** QEMU's control socket: the QEMU Machine Protocol, one command at a time (docs/interop/qmp-spec.txt of QEMU). */
-import { writeSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { MemtoolError } from "../../src/io/index.js";
 import type { MonitorAddress } from "./command-line.js";
@@ -8,8 +7,8 @@ import { type QmpMessage, QmpMessages } from "./qmp-messages.js";
 /** Why a control socket is of no use. */
 export class QmpError extends MemtoolError {
   /**
-   * @param code `REFUSED` nobody listens there; `BUSY` another client has it; `TIMEOUT`, `CLOSED`, `NOT_QMP`; `COMMAND` QEMU refused
-   * a command.
+   * @param code `REFUSED` nobody listens there; `BUSY` another client has it; `TIMEOUT`, `CLOSED`, `NOT_QMP`; `OTHER_PROCESS` it is
+   * not the monitor of the process that is meant; `COMMAND` QEMU refused a command.
    */
   constructor(code: string, problem: string, options?: { cause?: unknown }) {
     super(code, problem, options);
@@ -111,25 +110,10 @@ export class Qmp {
     return String(await this.command("human-monitor-command", { "command-line": line }));
   }
 
-  /**
-   * Sends a command before it returns, and waits for nothing: for a program that is about to end.
-   *
-   * @returns whether the system took it.
-   */
-  sendNow(name: string): boolean {
-    const { fd } = (this.#socket as Socket & { readonly _handle?: { readonly fd?: number } })._handle ?? {};
-    if (this.#closed !== undefined || fd === undefined || fd < 0) return false;
-    try {
-      writeSync(fd, lineOf(name, undefined, ++this.#lastId));
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  /** Whether it can still be used. */
-  get isOpen(): boolean {
-    return this.#closed === undefined;
+  /** Of a connection over TCP. */
+  get ports(): { readonly local: number; readonly remote: number } | undefined {
+    const { localPort: local, remotePort: remote } = this.#socket;
+    return local === undefined || remote === undefined ? undefined : { local, remote };
   }
 
   close(): void {
