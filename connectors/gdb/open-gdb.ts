@@ -6,7 +6,7 @@ import { AddressRanges } from "../../src/io/index.js";
 import { ConnectorError } from "../errors.js";
 import { readMemoryMap } from "../memory-map.js";
 import { parseFlatView } from "../qemu/flat-view.js";
-import { ResumeGuard } from "../resume-guard.js";
+import { ResumeGuard, resumeAfter } from "../resume-guard.js";
 import { GdbConnection, GdbError, type StubAddress } from "./connection.js";
 import type { GdbOptions, GdbSource } from "./gdb.js";
 import { type MemoryPackets, transferBatch } from "./memory.js";
@@ -39,10 +39,12 @@ export async function openStub(target: string, options: GdbOptions): Promise<Gdb
     return new OpenStub(name, connection, guard, stub, options);
   } catch (error) {
     connection?.close();
+    const told =
+      error instanceof GdbError
+        ? new ConnectorError(error.code, name, error.message.replace(`${name}: `, ""), { cause: error })
+        : error;
     // (Nothing was paused where nothing was connected to.)
-    await (connection === undefined ? guard?.leave() : guard?.resume())?.catch(() => {});
-    if (!(error instanceof GdbError)) throw error;
-    throw new ConnectorError(error.code, name, error.message.replace(`${name}: `, ""), { cause: error });
+    throw await resumeAfter(told, async () => (connection === undefined ? guard?.leave() : guard?.resume()));
   }
 }
 
@@ -70,6 +72,8 @@ class Stub {
     readonly ranges: AddressRanges,
     readonly notes: DumpNotes,
     readonly remarks: readonly string[],
+    /** Whether it is QEMU's: the machine ends with it then. */
+    readonly isQemu: boolean,
   ) {}
 
   static async greet(name: string, connection: GdbConnection, options: GdbOptions): Promise<Stub> {
@@ -79,12 +83,13 @@ class Stub {
     }
     // (Also what makes some stubs ready to answer.)
     await connection.ask("?", () => true);
-    const physical = await turnToPhysical(connection, options.memory);
+    const isQemu = /^[01]$/.test(await connection.askText("qqemu.PhyMemMode"));
+    const physical = await turnToPhysical(connection, isQemu, options.memory);
     // A stub that waits for an acknowledgement loses what comes instead of it; QEMU's does not wait.
     connection.window =
       options.inflight ?? (physical === "switched" || !connection.acknowledges ? WINDOW : 1);
     const kind = physical === "no" ? "virtual" : "physical";
-    const packets = packetsOf(features);
+    const packets = packetsOf(features, isQemu);
     const description = await describe(connection, features);
     const notes = await readNotes(connection, description);
     const remarks: string[] = [];
@@ -94,7 +99,7 @@ class Stub {
       );
     }
     const ranges = await rangesOf(name, connection, features, kind, options);
-    return new Stub(kind, packets, ranges, notes, remarks);
+    return new Stub(kind, packets, ranges, notes, remarks, isQemu);
   }
 }
 
@@ -110,7 +115,7 @@ function featuresOf(answer: string): ReadonlyMap<string, string> {
   );
 }
 
-function packetsOf(features: ReadonlyMap<string, string>): MemoryPackets {
+function packetsOf(features: ReadonlyMap<string, string>, isQemu: boolean): MemoryPackets {
   const told = Number.parseInt(features.get("PacketSize") ?? "", 16);
   const size = Math.min(Number.isNaN(told) || told < 16 ? SMALL_PACKET : told, LARGE_PACKET);
   const binaryReads = features.get("binary-upload") === "+";
@@ -119,15 +124,16 @@ function packetsOf(features: ReadonlyMap<string, string>): MemoryPackets {
     most: Math.max(1, Math.floor(size / 2)),
     mostWritten: Math.max(1, Math.floor((size - 40) / 2)),
     binaryReads,
+    decimalErrors: isQemu,
   };
 }
 
 /** Makes addresses physical, where the stub can (QEMU: `qqemu.PhyMemMode`). */
 async function turnToPhysical(
   connection: GdbConnection,
+  can: boolean,
   wanted: GdbOptions["memory"],
 ): Promise<"switched" | "taken" | "no"> {
-  const can = /^[01]$/.test(await connection.askText("qqemu.PhyMemMode"));
   const on = wanted !== "virtual";
   if (can && (await connection.askText(`Qqemu.PhyMemMode:${on ? 1 : 0}`)) === "OK" && on) return "switched";
   return wanted === "physical" ? "taken" : "no";
@@ -260,8 +266,13 @@ class OpenStub implements GdbSource {
     const isOver =
       connection.closed === undefined && (await connection.askText("D").catch(() => "")) === "OK";
     connection.close();
-    // A stub that is gone has nothing to resume; one that can still be reached may.
-    if (isOver) await guard.leave();
-    else await guard.resume().catch(() => {});
+    if (isOver) return await guard.leave();
+    // One that can still be reached may let it go on. Where none listens any more, QEMU's has ended with its machine.
+    if ((await guard.resume()) || this.#stub.isQemu) return;
+    throw new ConnectorError(
+      "STILL_FROZEN",
+      this.name,
+      "its stub is gone, so nobody could tell the machine to go on: if it is still there, it is halted",
+    );
   }
 }
