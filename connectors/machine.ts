@@ -455,6 +455,14 @@ export class Machine {
   async close(): Promise<void> {
     try {
       await this.source.close();
+    } finally {
+      // (Also where a machine that was paused can't be resumed.)
+      await this.#closeRest();
+    }
+  }
+
+  async #closeRest(): Promise<void> {
+    try {
       await this.#files?.close();
       await this.#swap?.close();
     } finally {

@@ -121,24 +121,6 @@ function byHand(what: Resumption): string {
     : `, with "cont" in QEMU's monitor at ${monitorName(what.monitor)}`;
 }
 
-/**
- * Resumes a machine because of an error, so that nobody misses that it stays paused.
- *
- * @returns what to throw: the error, or if the machine could not be resumed either, one that says both.
- */
-export async function resumeAfter(error: unknown, resume: () => Promise<unknown>): Promise<unknown> {
-  try {
-    await resume();
-    return error;
-  } catch (second) {
-    if (!(second instanceof ConnectorError)) throw second;
-    const text = error instanceof Error ? error.message : String(error);
-    const problem = second.message.replace(`${second.target}: `, "");
-    const first = text.replace(`${second.target}: `, "");
-    return new ConnectorError(second.code, second.target, `${first}; and ${problem}`, { cause: error });
-  }
-}
-
 async function within<T>(promise: Promise<T>, milliseconds: number, late: T): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   try {

@@ -3,10 +3,10 @@
 import type { DumpNotes } from "../../src/formats/index.js";
 import type { Batch } from "../../src/io/batch.hot.js";
 import { AddressRanges } from "../../src/io/index.js";
-import { ConnectorError } from "../errors.js";
+import { ConnectorError, cleanUpAfter } from "../errors.js";
 import { readMemoryMap } from "../memory-map.js";
 import { parseFlatView } from "../qemu/flat-view.js";
-import { ResumeGuard, resumeAfter } from "../resume-guard.js";
+import { ResumeGuard } from "../resume-guard.js";
 import { GdbConnection, GdbError, type StubAddress } from "./connection.js";
 import type { GdbOptions, GdbSource } from "./gdb.js";
 import { type MemoryPackets, transferBatch } from "./memory.js";
@@ -44,7 +44,7 @@ export async function openStub(target: string, options: GdbOptions): Promise<Gdb
         ? new ConnectorError(error.code, name, error.message.replace(`${name}: `, ""), { cause: error })
         : error;
     // (Nothing was paused where nothing was connected to.)
-    throw await resumeAfter(told, async () => (connection === undefined ? guard?.leave() : guard?.resume()));
+    throw await cleanUpAfter(told, async () => (connection === undefined ? guard?.leave() : guard?.resume()));
   }
 }
 

@@ -1,7 +1,7 @@
 /** Pausing a guest while it is read, so that it goes on whatever becomes of this program. */
 import { readFileSync } from "node:fs";
-import { ConnectorError, errnoName } from "../errors.js";
-import { ResumeGuard, resumeAfter } from "../resume-guard.js";
+import { ConnectorError, cleanUpAfter, errnoName } from "../errors.js";
+import { ResumeGuard } from "../resume-guard.js";
 import type { MonitorAddress } from "./command-line.js";
 import { isQemu } from "./guest-processes.js";
 import type { Qmp } from "./qmp.js";
@@ -59,7 +59,7 @@ async function pauseWith(guard: ResumeGuard, pause: () => Promise<void>): Promis
   try {
     await pause();
   } catch (error) {
-    throw await resumeAfter(error, () => guard.resume());
+    throw await cleanUpAfter(error, () => guard.resume());
   }
   return {
     thaw: async () => {

@@ -4,13 +4,12 @@ import type { DumpNotes } from "../../src/formats/index.js";
 import type { Batch } from "../../src/io/batch.hot.js";
 import { type AddressRanges, fault, hex, type Source } from "../../src/io/index.js";
 import type { FreezableSource, MachineSource } from "../connector.js";
-import { ConnectorError } from "../errors.js";
+import { ConnectorError, cleanUpAfter } from "../errors.js";
 import { openFile } from "../file.js";
 import { readMemoryMap } from "../memory-map.js";
 import { parseDevices } from "../proc/maps.js";
 import { openProcess, type ProcessSource } from "../proc/open-process.js";
 import { type RemappedPiece, Remapping } from "../remapped-source.js";
-import { resumeAfter } from "../resume-guard.js";
 import { type Freeze, freezeGuest } from "./freeze.js";
 import { findGuest, type GuestProcess, isQemu, pathOf, realPath } from "./guest-processes.js";
 import { findBlocks, NoSuchMapping } from "./host-blocks.js";
@@ -82,7 +81,7 @@ export async function openGuestOfQemu(target: string, options: QemuOptions = {})
       error instanceof QmpError
         ? new ConnectorError(error.code, name, error.message, { cause: error })
         : error;
-    throw await resumeAfter(told, async () => freeze?.thaw());
+    throw await cleanUpAfter(told, async () => freeze?.thaw());
   } finally {
     monitor?.connection.close();
   }

@@ -201,6 +201,16 @@ describe("a machine behind a stub", () => {
     });
   });
 
+  it("is told to be halted still by whoever opens more than a source, beside what went wrong there", async () => {
+    await using({ answers: (request) => (request === "D" ? "E01" : undefined) }, async ({ port }) => {
+      const target = { connector: `gdb:127.0.0.1:${port}` };
+      await expect(open(target, { ept: { root: 0 } })).rejects.toMatchObject({
+        code: "STILL_FROZEN",
+        message: expect.stringMatching(/no nested page tables .* and the machine is still paused/),
+      });
+    });
+  });
+
   it("is told to be halted perhaps where its stub has gone, unless it was QEMU's, which ends with it", async () => {
     for (const physical of [false, true]) {
       const stub = await startStub({ base: 0n, bytes: pattern(0x4000, 3), physical });
