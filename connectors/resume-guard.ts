@@ -58,7 +58,8 @@ export class ResumeGuard {
     });
     const guard = new ResumeGuard(name, what, child);
     const ready = new Promise<boolean>((resolve) => {
-      child.stdout?.once("data", () => resolve(true));
+      // (What else it says is why it can't.)
+      child.stdout?.once("data", (text) => resolve(String(text).startsWith("ready\n")));
       guard.#ended.then(() => resolve(false));
     });
     if (!(await within(ready, START, false))) {

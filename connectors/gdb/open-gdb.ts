@@ -30,12 +30,13 @@ export async function openStub(target: string, options: GdbOptions): Promise<Gdb
   const name = `gdb:${target}`;
   const address = parseStub(name, target);
   const resumes = options.resume !== false;
+  const given = options.map === undefined ? undefined : AddressRanges.from(readMemoryMap(options.map));
   // Before the connection, which pauses the machine.
   const guard = resumes ? await ResumeGuard.start(name, { stub: address }) : undefined;
   let connection: GdbConnection | undefined;
   try {
     connection = await GdbConnection.connect(name, address, options.timeout);
-    const stub = await Stub.greet(name, connection, options);
+    const stub = await Stub.greet(name, connection, options, given);
     return new OpenStub(name, connection, guard, stub, options);
   } catch (error) {
     connection?.close();
@@ -76,7 +77,12 @@ class Stub {
     readonly isQemu: boolean,
   ) {}
 
-  static async greet(name: string, connection: GdbConnection, options: GdbOptions): Promise<Stub> {
+  static async greet(
+    name: string,
+    connection: GdbConnection,
+    options: GdbOptions,
+    given: AddressRanges | undefined,
+  ): Promise<Stub> {
     const features = featuresOf(await connection.askText("qSupported:xmlRegisters=i386;binary-upload+"));
     if (features.get("QStartNoAckMode") === "+" && (await connection.askText("QStartNoAckMode")) === "OK") {
       connection.acknowledges = false;
@@ -98,7 +104,7 @@ class Stub {
         "the stub reads memory as the processor that it stopped at sees it, so addresses are virtual; where they are physical, say memory=physical",
       );
     }
-    const ranges = await rangesOf(name, connection, features, kind, options);
+    const ranges = given ?? (await rangesOf(name, connection, features, kind));
     return new Stub(kind, packets, ranges, notes, remarks, isQemu);
   }
 }
@@ -165,9 +171,7 @@ async function rangesOf(
   connection: GdbConnection,
   features: ReadonlyMap<string, string>,
   kind: "physical" | "virtual",
-  { map }: GdbOptions,
 ): Promise<AddressRanges> {
-  if (map !== undefined) return AddressRanges.from(readMemoryMap(map));
   if (kind === "virtual") return AddressRanges.single(0, 2 ** 64);
   if (features.get("qXfer:memory-map:read") === "+") {
     const told = rangesOfMap(await readObject(connection, "memory-map", ""));
@@ -224,6 +228,7 @@ class OpenStub implements GdbSource {
   readonly #connection: GdbConnection;
   readonly #guard: ResumeGuard | undefined;
   readonly #stub: Stub;
+  #closed: Promise<void> | undefined;
 
   constructor(
     readonly name: string,
@@ -259,7 +264,12 @@ class OpenStub implements GdbSource {
 
   async thaw(): Promise<void> {}
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     const connection = this.#connection;
     const guard = this.#guard;
     if (guard === undefined) return connection.close();

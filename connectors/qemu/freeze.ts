@@ -30,7 +30,7 @@ export async function freezeGuest(
   qmp: { readonly connection: Qmp; readonly address: MonitorAddress } | undefined,
 ): Promise<Freeze> {
   if (qmp !== undefined) {
-    const { running } = (await qmp.connection.command("query-status")) as { readonly running?: unknown };
+    const { running } = await qmp.connection.ask("query-status");
     if (running !== true) return { thaw: async () => {} };
     const guard = await ResumeGuard.start(name, { pid, monitor: qmp.address });
     return await pauseWith(guard, async () => {

@@ -8,7 +8,7 @@ import { type FlatRange, parseFlatView, parseGpa2hva } from "./flat-view.js";
 import type { GuestProcess } from "./guest-processes.js";
 import { pathOf } from "./guest-processes.js";
 import { SocketsBefore } from "./monitor-owner.js";
-import { monitorName, Qmp, QmpError } from "./qmp.js";
+import { fieldsOf, monitorName, Qmp, QmpError } from "./qmp.js";
 import { parseRegisters } from "./registers.js";
 
 /** A stretch of RAM, and where it is in QEMU's process. */
@@ -127,13 +127,11 @@ export async function askForRam(qmp: Qmp): Promise<PlacedRam[]> {
 async function ramNames(qmp: Qmp): Promise<(range: FlatRange) => boolean> {
   const ids = new Set<string>();
   try {
-    const backends = await qmp.command("query-memdev");
-    for (const { id } of Array.isArray(backends) ? backends : []) {
+    for (const { id } of await qmp.list("query-memdev")) {
       if (typeof id === "string") ids.add(id).add(`/objects/${id}`);
     }
-    const devices = await qmp.command("query-memory-devices");
-    for (const { data } of Array.isArray(devices) ? devices : []) {
-      const path: unknown = data?.memdev;
+    for (const { data } of await qmp.list("query-memory-devices")) {
+      const path = fieldsOf(data).memdev;
       if (typeof path === "string") ids.add(path).add(path.slice(path.lastIndexOf("/") + 1));
     }
   } catch (error) {
@@ -150,8 +148,8 @@ async function askWhere(qmp: Qmp, address: number): Promise<number | undefined> 
 /** Asks for the registers of all processors. */
 export async function askForNotes(qmp: Qmp): Promise<DumpNotes> {
   const { cpus, architecture } = parseRegisters(await qmp.monitor("info registers -a"));
-  const target = (await qmp.command("query-target")) as { readonly arch?: unknown };
-  const known = architecture === undefined ? architectureOf(String(target.arch ?? "")) : { architecture };
+  const { arch } = await qmp.ask("query-target");
+  const known = architecture === undefined ? architectureOf(String(arch ?? "")) : { architecture };
   return { cpus, ...known };
 }
 

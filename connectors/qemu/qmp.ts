@@ -98,11 +98,22 @@ export class Qmp {
     this.#socket.write(lineOf(name, args, id));
     const message = await answer;
     if ("return" in message) return message.return;
-    const problem = (message.error as { readonly desc?: unknown } | undefined)?.desc;
+    const problem = fieldsOf(message.error).desc;
     throw new QmpError(
       "COMMAND",
       `${this.name}: QEMU refused ${name}: ${String(problem ?? "no reason given")}`,
     );
+  }
+
+  /** The same of a command that answers with an object; another answer is one without fields. */
+  async ask(name: string): Promise<Readonly<Record<string, unknown>>> {
+    return fieldsOf(await this.command(name));
+  }
+
+  /** The same of a command that answers with a list of objects; another answer is an empty one. */
+  async list(name: string): Promise<Readonly<Record<string, unknown>>[]> {
+    const answer = await this.command(name);
+    return Array.isArray(answer) ? answer.map(fieldsOf) : [];
   }
 
   /** A line for the human monitor; what it prints. @throws {QmpError} */
@@ -156,6 +167,11 @@ export class Qmp {
     for (const { reject } of this.#waiting.splice(0)) reject(error);
     this.#socket.destroy();
   }
+}
+
+/** Of what should be an object. */
+export function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
 }
 
 function lineOf(name: string, args: Readonly<Record<string, unknown>> | undefined, id: number): string {

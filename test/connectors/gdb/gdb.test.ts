@@ -174,7 +174,8 @@ describe("a machine behind a stub", () => {
 
   it("is resumed in the end, unless that is not wanted", async () => {
     await using({}, async ({ port, requests }) => {
-      await (await openGdb(`127.0.0.1:${port}`)).close?.();
+      const source = await openGdb(`127.0.0.1:${port}`);
+      await Promise.all([source.close?.(), source.close?.()]);
       expect(requests.filter((request) => request === "D")).toEqual(["D"]);
       await (await openGdb(`127.0.0.1:${port}`, QUIET)).close?.();
       expect(requests.filter((request) => request === "D")).toEqual(["D"]);
@@ -240,6 +241,30 @@ describe("a machine behind a stub", () => {
         { state: "io", detail },
       ]);
       await source.close?.();
+    });
+  });
+
+  it("is not even paused for a map that is none", async () => {
+    await using({ physical: true }, async ({ port, requests }) => {
+      await expect(openGdb(`127.0.0.1:${port}`, { map: "4G-0" })).rejects.toThrow();
+      expect(requests).toEqual([]);
+    });
+  });
+
+  it("has its processors and registers once, where the stub names them for ever", async () => {
+    const answers = (request: string) => (/^q[fs]ThreadInfo$/.test(request) ? "m1,2" : undefined);
+    const register = '<reg name="rax" bitsize="64"/><reg name="r123456" bitsize="64"/>';
+    const objects = {
+      "features:target.xml": `<target><architecture>i386:x86-64</architecture>${register.repeat(2000)}</target>`,
+    };
+    const asked = (request: string) => (/^p/.test(request) ? little(7n) : answers(request));
+    await using({ answers: asked, objects, features: "qXfer:features:read+" }, async ({ port, requests }) => {
+      const source = await openGdb(`127.0.0.1:${port}`, QUIET);
+      expect((await source.notes()).cpus).toEqual([
+        { pid: 0, registers: { rax: 7n } },
+        { pid: 1, registers: { rax: 7n } },
+      ]);
+      expect(requests.filter((request) => request.startsWith("p"))).toEqual(["p0", "p0"]);
     });
   });
 

@@ -143,6 +143,12 @@ describe("a process that is no QEMU", () => {
 });
 
 describe("the process that resumes a machine", () => {
+  it("is not there for a process that is not there: nothing may be paused then", async () => {
+    await expect(ResumeGuard.start("test", { pid: 2 ** 30, signal: true })).rejects.toMatchObject({
+      code: "NOT_FROZEN",
+    });
+  });
+
   it("has nothing to do for one that has ended", async () => {
     const { child, pid, closed } = await start("sleep", "100");
     const guard = await ResumeGuard.start("test", { pid, signal: true });
