@@ -202,6 +202,13 @@ describe("a machine behind a stub", () => {
     });
   });
 
+  it("is told to be halted still from a thread of its own, too", async () => {
+    await using({ answers: (request) => (request === "D" ? "E01" : undefined) }, async ({ port }) => {
+      const { source } = await openTarget(`gdb:127.0.0.1:${port}:worker=true`);
+      await expect(source.close?.()).rejects.toThrow("the machine is still paused");
+    });
+  });
+
   it("is told to be halted still by whoever opens more than a source, beside what went wrong there", async () => {
     await using({ answers: (request) => (request === "D" ? "E01" : undefined) }, async ({ port }) => {
       const target = { connector: `gdb:127.0.0.1:${port}` };
