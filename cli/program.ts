@@ -1,5 +1,6 @@
 /** The command line: every command, in the order of the help. What a command takes is in register/, what it does in commands/, linux/ and search/. */
 
+import { cleanUpAfter } from "../connectors/errors.js";
 import { endWithError } from "./end-with-error.js";
 import { EXIT, UsageError } from "./errors.js";
 import { makeProgram } from "./global-options.js";
@@ -60,9 +61,10 @@ export async function run(
       const opened = await Session.open({ ...globals(), rows }, environment, purpose);
       try {
         status = await action(opened);
-      } finally {
-        await opened.close();
+      } catch (error) {
+        throw await cleanUpAfter(error, () => opened.close());
       }
+      await opened.close();
     },
     end: (ended) => {
       status = ended;

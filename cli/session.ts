@@ -1,5 +1,6 @@
 /** An opened target and the address space that the options choose. */
 import { listConnectors, type Machine, type OpenTarget, open } from "../connectors/connectors.js";
+import { cleanUpAfter } from "../connectors/errors.js";
 import { hex, MemtoolError } from "../src/io/index.js";
 import {
   findProcess,
@@ -215,8 +216,7 @@ export class Session {
     } catch (error) {
       progress.clear();
       warnOfProfile(machine, environment);
-      await machine.close();
-      throw error;
+      throw await cleanUpAfter(error, () => machine.close());
     }
   }
 

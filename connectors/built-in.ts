@@ -55,7 +55,7 @@ export const BUILT_IN: Readonly<Record<string, Connector>> = {
       freeze: "boolean",
       worker: "boolean",
       inflight: "number",
-      timeout: "number",
+      timeout: "duration",
     },
     open: (target, { worker, ...options }) => openGdbTarget(target, options, worker === true),
   },

@@ -22,3 +22,23 @@ export function errnoOf(error: unknown): number {
     ? Math.abs(error.errno)
     : 0;
 }
+
+/**
+ * Cleans up because of an error: closes what was opened, resumes what was paused.
+ *
+ * @returns what to throw: the error, or if that fails as well, one that says both. (Nobody may miss that a machine stays paused.)
+ */
+export async function cleanUpAfter(error: unknown, cleanUp: () => unknown): Promise<unknown> {
+  try {
+    await cleanUp();
+    return error;
+  } catch (second) {
+    if (!(second instanceof ConnectorError) || second === error) return second;
+    const { code, target } = second;
+    const problemOf = (one: unknown) =>
+      (one instanceof Error ? one.message : String(one)).replace(`${target}: `, "");
+    return new ConnectorError(code, target, `${problemOf(error)}; and ${problemOf(second)}`, {
+      cause: error,
+    });
+  }
+}

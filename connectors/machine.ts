@@ -5,28 +5,18 @@ import {
   defaultScheduler,
   Io,
   MemtoolError,
-  type Routine,
   type Scheduler,
   type SourceIo,
 } from "../src/io/index.js";
 import {
-  findKernel,
-  IsfTypes,
-  isKnownArch,
-  KernelNotFoundError,
+  type KernelNotFoundError,
   LINUX_LANDMARKS,
   type Linux,
-  parseVmcoreinfo,
-  readZeroPages,
   rootsOfKernel,
   type SwapTypes,
-  symbolsFor,
-  TypesError,
   type TypeTable,
-  type Vmcoreinfo,
   type ZeroPages,
 } from "../src/linux/index.js";
-import { swapTypesRoutine } from "../src/linux/swap/read-swap-types.js";
 import { AddressSpace, type PhysicalMap, RangeSpace, type SpaceRange } from "../src/memory/index.js";
 import type { PhysicalMemory } from "../src/memory/physical-memory.js";
 import {
@@ -48,21 +38,13 @@ import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
 import { IdentityIo } from "./identity-io.js";
 import { MachineFormats } from "./machine-formats.js";
-import {
-  formatHint,
-  type MachinePaging,
-  machineOf,
-  pagingOfDump,
-  rootsOfDump,
-  type Told,
-} from "./machine-paging.js";
+import { linuxRoutine, MachineKernel, swapTypesRoutineOf, zeroPagesOf } from "./machine-kernel.js";
+import { formatHint, type MachinePaging, machineOf, pagingOfDump, rootsOfDump } from "./machine-paging.js";
 import type { MeteredSource, SourceMetrics } from "./middleware/metrics.js";
-import { nodeGunzip } from "./node-gunzip.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc/maps.js";
 import { type ProfileFolder, profileCache } from "./profile-cache.js";
 import type { SwapFiles } from "./swap-files.js";
-import { waitFor } from "./wait-for.js";
 
 /** What `open` put together. @internal */
 export interface Layers {
@@ -76,7 +58,7 @@ export interface Layers {
   readonly pool?: DecodePool;
   readonly files?: FilesBeside;
   /** Tells zeros apart in the map of `physical`; `undefined` where nobody can tell. */
-  readonly findZeros?: () => Promise<PhysicalMap | undefined>;
+  readonly findZeros?: (() => Promise<PhysicalMap | undefined>) | undefined;
   /** Where pages are read from that were swapped out. */
   readonly swap?: SwapFiles | undefined;
   /** Types for the kernel, instead of its own. */
@@ -116,16 +98,10 @@ export class Machine {
   readonly #files: FilesBeside | undefined;
   readonly #profiles: ProfileFolder | undefined;
   readonly #swap: SwapFiles | undefined;
-  readonly #findZeros: Layers["findZeros"];
-  readonly #types: TypeTable | undefined;
-  readonly #symbols: Uint8Array | undefined;
   readonly #identity: AddressSpace<Address>;
   /** The address space of the root that was given, with the tables that it has read. */
   #ofRoot: VirtualMemory | undefined;
-  #kernel: Linux | undefined;
-  #noKernel: KernelNotFoundError | undefined;
-  /** Whether all that can be done to find a kernel has been done. */
-  #searched = false;
+  readonly #kernel: MachineKernel;
   readonly #formats = new MachineFormats();
 
   /** Use {@link open}. @internal */
@@ -141,11 +117,14 @@ export class Machine {
     this.#files = layers.files;
     this.#profiles = profileCache(options.cache);
     this.#swap = layers.swap;
-    this.#types = layers.types;
-    this.#symbols = layers.symbols;
-    this.#findZeros = layers.guest === undefined ? layers.findZeros : undefined;
     this.format = layers.image?.format ?? kind;
     this.#options = options;
+    this.#kernel = new MachineKernel(this, options, {
+      ...layers,
+      formats: this.#formats,
+      profiles: this.#profiles,
+      findZeros: layers.guest === undefined ? layers.findZeros : undefined,
+    });
     const { physical } = layers;
     if (physical === undefined) {
       this.ranges = new RangeSpace(source, () => rangesOf(source), { name: source.name });
@@ -164,19 +143,19 @@ export class Machine {
    */
   get memory(): AddressSpace<Address> {
     const { root } = this.#options;
-    if (root === undefined || this.physical === undefined) return this.#kernel?.memory ?? this.#identity;
+    if (root === undefined || this.physical === undefined) return this.kernel?.memory ?? this.#identity;
     this.#ofRoot ??= this.rootSpace(root);
     return this.#ofRoot;
   }
 
   /** The kernel, if it has been found already. */
   get kernel(): Linux | undefined {
-    return this.#kernel;
+    return this.#kernel.found;
   }
 
   /** Why no kernel was found, if one was looked for. */
   get noKernel(): KernelNotFoundError | undefined {
-    return this.#noKernel;
+    return this.#kernel.missing;
   }
 
   /**
@@ -186,94 +165,15 @@ export class Machine {
    * @throws {KernelNotFoundError} with what to give instead.
    */
   linux(options: { readonly searchRoots?: boolean | undefined } = {}): Io<Linux> {
-    return Io.of(this.scheduler, linuxRoutine, this as Machine, true, false, options.searchRoots ?? true);
-  }
-
-  /**
-   * @param mayWait Whether a scan may wait for what can't be had synchronously.
-   * @param searchRoots Whether to look for page-table roots where nothing else leads to a kernel.
-   * @internal
-   */
-  *findLinux(scan: boolean, mayWait: boolean, searchRoots: boolean): Routine<Linux> {
-    if (this.#kernel !== undefined) return this.#kernel;
-    // (A dump that had none a moment ago, looked through as well as is asked for now, has none.)
-    if (this.#noKernel !== undefined && this.#searched && !this.source.source.supports.live)
-      throw this.#noKernel;
-    const { physical, notes } = this;
-    if (physical === undefined) {
-      throw new KernelNotFoundError(
-        "NO_KERNEL",
-        `${this.name} is one process's memory: there is no kernel in it`,
-      );
-    }
-    const architecture = machineOf(this.#told);
-    try {
-      if (!isKnownArch(architecture)) {
-        throw new KernelNotFoundError(
-          "OTHER_ARCHITECTURE",
-          `no Linux kernel looked for: this is a dump of ${architecture}, whose page tables memtool doesn't know; ` +
-            "--physical reads its physical memory",
-        );
-      }
-      const kernel = yield* findKernel(physical, {
-        map: physical.map,
-        note: notes?.vmcoreinfo,
-        architecture,
-        mmu: this.#options.mmu,
-        root: this.#options.root,
-        roots: () => this.dumpRoots,
-        searchRoots,
-        kaslr: this.#options.kaslr,
-        symbols: this.#symbols,
-        scan,
-        zeros: mayWait ? this.#zeros() : undefined,
-        live: this.source.source.supports.live,
-        tableCacheOf: (mmu) => this.#formats.cacheOf(mmu),
-        spaceOf: (root) => this.addressSpace(root),
-        maxAge: this.#options.maxAge,
-        profiles: this.#profiles,
-        gunzip: nodeGunzip,
-        onProgress: this.#options.onProgress,
-        formatOf: (paging, info) => this.#formats.ofLinux(paging, info),
-      });
-      if (this.#types !== undefined) useTypes(kernel, this.#types);
-      if (this.#symbols !== undefined) {
-        kernel.useSymbols(symbolsFor(kernel, this.#symbols, this.#options.symbols ?? "the table of symbols"));
-      }
-      this.#kernel = kernel;
-      this.#noKernel = undefined;
-      return kernel;
-    } catch (error) {
-      if (error instanceof KernelNotFoundError) {
-        this.#noKernel = error;
-        this.#searched ||= scan && searchRoots;
-      }
-      throw error;
-    }
-  }
-
-  /** What a scan asks for what is zero. */
-  #zeros(): (() => Routine<PhysicalMap | undefined>) | undefined {
-    const find = this.#findZeros;
-    return find === undefined ? undefined : () => waitFor(find());
+    return Io.of(this.scheduler, linuxRoutine, this.#kernel, true, false, options.searchRoots ?? true);
   }
 
   /** Does what `OpenOptions.kernel` asks for, and checks what else was given by what was found. @internal */
   async prepare(): Promise<void> {
     const kernel = this.#options.kernel ?? "scan";
-    if (this.physical !== undefined && kernel !== "none") await this.#prepareKernel(kernel);
-    const pageSize = this.#vmcoreinfo?.pageSize;
+    if (this.physical !== undefined && kernel !== "none") await this.#kernel.prepare(kernel);
+    const pageSize = this.#kernel.vmcoreinfo?.pageSize;
     if (pageSize !== undefined) this.#swap?.checkPageSize(pageSize);
-  }
-
-  async #prepareKernel(how: "search" | "scan" | "note"): Promise<void> {
-    try {
-      await Io.of(this.scheduler, linuxRoutine, this as Machine, how !== "note", true, how === "search");
-      // Processes' page tables have what the kernel's own has not.
-      if (this.#options.root !== undefined) await this.swapTypes();
-    } catch (error) {
-      if (!(error instanceof KernelNotFoundError)) throw error;
-    }
   }
 
   /**
@@ -281,33 +181,12 @@ export class Machine {
    * its release alone. The answer is `undefined` while no kernel was found.
    */
   swapTypes(): Io<SwapTypes | undefined> {
-    return Io.of(this.scheduler, swapTypesOfMachine, this as Machine);
-  }
-
-  /** @internal */
-  *findSwapTypes(): Routine<SwapTypes | undefined> {
-    const kernel = this.#kernel;
-    if (this.#formats.swapTypes === undefined && kernel !== undefined) {
-      this.#formats.useSwapTypes(yield* swapTypesRoutine(kernel, kernel.architecture));
-    }
-    return this.#formats.swapTypes;
+    return Io.of(this.scheduler, swapTypesRoutineOf, this.#kernel);
   }
 
   /** Where the kernel's pages of zeros are, as far as it was found and its symbols tell. */
   zeroPages(): Io<ZeroPages> {
-    return Io.of(this.scheduler, zeroPagesOfMachine, this.#kernel);
-  }
-
-  get #told(): Told | undefined {
-    const { notes, image } = this;
-    return notes === undefined ? undefined : { notes, details: image?.details ?? {} };
-  }
-
-  /** What is known of the kernel without looking for it. */
-  get #vmcoreinfo(): Vmcoreinfo | undefined {
-    if (this.#kernel !== undefined) return this.#kernel.vmcoreinfo;
-    const note = this.notes?.vmcoreinfo;
-    return note === undefined ? undefined : parseVmcoreinfo(note);
+    return Io.of(this.scheduler, zeroPagesOf, this.kernel);
   }
 
   /** Swap areas that were given, ascending by number. */
@@ -322,10 +201,10 @@ export class Machine {
   get paging(): MachinePaging | undefined {
     const { mmu } = this.#options;
     if (mmu !== undefined) return { mmu, source: "given" };
-    if (this.#kernel !== undefined)
-      return { mmu: this.#formats.plainOf(this.#kernel.memory.mmu), source: "the kernel" };
-    const ofText = this.#noKernel?.mmu;
-    return ofText === undefined ? pagingOfDump(this.#told) : { mmu: ofText, source: "VMCOREINFO" };
+    if (this.kernel !== undefined)
+      return { mmu: this.#formats.plainOf(this.kernel.memory.mmu), source: "the kernel" };
+    const ofText = this.noKernel?.mmu;
+    return ofText === undefined ? pagingOfDump(this.#kernel.told) : { mmu: ofText, source: "VMCOREINFO" };
   }
 
   /**
@@ -351,7 +230,7 @@ export class Machine {
     this.#swap?.checkPageSize(2 ** (mmu.splits.at(-1) as number));
     return new VirtualMemory(physical, {
       root: roots,
-      mmu: this.#formats.ofLinux(mmu, this.#vmcoreinfo),
+      mmu: this.#formats.ofLinux(mmu, this.#kernel.vmcoreinfo),
       swap: this.#swap?.area,
       live,
       name: `root ${rootName(root)}`,
@@ -368,8 +247,8 @@ export class Machine {
 
   /** Both roots, from one. */
   #halvesOf(root: number): Root {
-    const ofKernel = this.#kernel?.memory.roots;
-    const ofDump = rootsOfDump(this.#told).filter(({ half }) => half === "upper");
+    const ofKernel = this.kernel?.memory.roots;
+    const ofDump = rootsOfDump(this.#kernel.told).filter(({ half }) => half === "upper");
     const upper = typeof ofKernel === "object" ? ofKernel.upper : ofDump[0]?.root;
     if (root === upper || ofDump.some((known) => known.root === root)) return { upper: root };
     return { lower: root, ...(upper === undefined ? {} : { upper }) };
@@ -379,7 +258,7 @@ export class Machine {
   #needMmu(): MmuDef {
     const { paging } = this;
     if (paging !== undefined) return paging.mmu;
-    const architecture = machineOf(this.#told);
+    const architecture = machineOf(this.#kernel.told);
     if (architecture === undefined) return X86_64;
     if (formatsOf(architecture).length === 0) {
       throw new MemtoolError(
@@ -396,7 +275,7 @@ export class Machine {
 
   /** The roots that the dump tells of: its processors' and its header's. One that several tell of is there for each. */
   get dumpRoots(): readonly KnownRoot[] {
-    return rootsOfDump(this.#told);
+    return rootsOfDump(this.#kernel.told);
   }
 
   /**
@@ -417,9 +296,9 @@ export class Machine {
     const mmu = options.all === true ? undefined : this.paging?.mmu;
     return findRoots(physical, {
       map: physical.map,
-      formats: mmu === undefined ? formatsOf(machineOf(this.#told)) : [mmu],
+      formats: mmu === undefined ? formatsOf(machineOf(this.#kernel.told)) : [mmu],
       landmarks: LINUX_LANDMARKS,
-      known: [...(this.#kernel === undefined ? [] : rootsOfKernel(this.#kernel)), ...this.dumpRoots],
+      known: [...(this.kernel === undefined ? [] : rootsOfKernel(this.kernel)), ...this.dumpRoots],
       live: this.source.source.supports.live,
       onProgress: this.#options.onProgress,
     });
@@ -455,6 +334,14 @@ export class Machine {
   async close(): Promise<void> {
     try {
       await this.source.close();
+    } finally {
+      // (Also where a machine that was paused can't be resumed.)
+      await this.#closeRest();
+    }
+  }
+
+  async #closeRest(): Promise<void> {
+    try {
       await this.#files?.close();
       await this.#swap?.close();
     } finally {
@@ -469,59 +356,9 @@ export class Machine {
   }
 }
 
-/** Gives a kernel its types, unless they are of another one for sure. */
-function useTypes(kernel: Linux, types: TypeTable): void {
-  const { pointerSize } = kernel.memory;
-  if (types.pointerSize !== pointerSize) {
-    throw new TypesError(
-      "NO_TYPES",
-      types.name,
-      `${types.name} has pointers of ${types.pointerSize} bytes, and this kernel of ${pointerSize}: it is of another kernel`,
-    );
-  }
-  const { release } = kernel;
-  const banner = types instanceof IsfTypes ? types.banner : undefined;
-  if (banner !== undefined && release !== "" && !banner.startsWith(`Linux version ${release} `)) {
-    throw new TypesError(
-      "NO_TYPES",
-      types.name,
-      `${types.name} is of another kernel: it says "${banner.slice(0, 80)}…", and this one is ${release}`,
-    );
-  }
-  // VMCOREINFO says how large some structures are.
-  for (const [name, size] of kernel.vmcoreinfo.sizes) {
-    const type = types.find("struct", name);
-    if (type?.kind !== "struct" || type.size === size) continue;
-    throw new TypesError(
-      "NO_TYPES",
-      types.name,
-      `${types.name} is of another kernel: its struct ${name} has ${type.size} bytes, and this one's ${size}`,
-    );
-  }
-  kernel.useTypes(types);
-}
-
 /** The ranges as the connector knows them; bounds alone where it knows no more. */
 function rangesOf({ source, ranges }: SourceIo): readonly MappedRange[] {
   const { maps } = source as { maps?: () => readonly ProcessMap[] };
   if (maps !== undefined) return maps.call(source);
   return [...ranges].map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
-}
-
-function* linuxRoutine(
-  machine: Machine,
-  scan: boolean,
-  mayWait: boolean,
-  searchRoots: boolean,
-): Routine<Linux> {
-  return yield* machine.findLinux(scan, mayWait, searchRoots);
-}
-
-function* zeroPagesOfMachine(kernel: Linux | undefined): Routine<ZeroPages> {
-  if (kernel === undefined) return { pageSize: 4096, page: undefined, huge: undefined };
-  return yield* readZeroPages(kernel);
-}
-
-function* swapTypesOfMachine(machine: Machine): Routine<SwapTypes | undefined> {
-  return yield* machine.findSwapTypes();
 }

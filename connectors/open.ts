@@ -10,7 +10,7 @@ import { MemtoolError, Scheduler, SourceIo } from "../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
 import type { Connector, MachineSource } from "./connector.js";
 import { DecodePool } from "./decode-pool.js";
-import { ConnectorError } from "./errors.js";
+import { ConnectorError, cleanUpAfter } from "./errors.js";
 import type { FileSource } from "./file.js";
 import { FilesBeside, fileOf } from "./files-beside.js";
 import { openGuest } from "./guest.js";
@@ -67,11 +67,14 @@ export async function open(target: OpenTarget, given: OpenOptions = {}): Promise
     await machine.prepare();
     return machine;
   } catch (error) {
-    await machine?.close();
-    await files.close();
-    await swap?.close();
-    await io.close();
-    throw error;
+    throw await cleanUpAfter(error, async () => {
+      try {
+        await files.close();
+        await swap?.close();
+      } finally {
+        await (machine ?? io).close();
+      }
+    });
   }
 }
 

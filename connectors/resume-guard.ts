@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { ConnectorError } from "./errors.js";
 import type { StubAddress } from "./gdb/connection.js";
 import type { MonitorAddress } from "./qemu/command-line.js";
+import { monitorName } from "./qemu/qmp.js";
 import { workerUrl } from "./start-worker.js";
 
 /** How a machine is let go on: by QEMU's monitor, by a signal to QEMU's process, by a stub. */
@@ -14,18 +15,23 @@ export type Resumption =
 
 /** Milliseconds in which it is there. */
 const START = 20_000;
-/** It gives up before that. */
+/** It gives up before that (`LIMIT` of the process). */
 const END = 40_000;
+
+/** How it ends where nobody is there any more whom it could ask to let the machine go on. */
+export const NOBODY = 2;
 
 /** See the module's comment. */
 export class ResumeGuard {
   readonly #name: string;
+  readonly #what: Resumption;
   readonly #child: ChildProcess;
   readonly #ended: Promise<{ readonly status: number | null; readonly said: string }>;
-  #over: Promise<void> | undefined;
+  #over: Promise<boolean> | undefined;
 
-  private constructor(name: string, child: ChildProcess) {
+  private constructor(name: string, what: Resumption, child: ChildProcess) {
     this.#name = name;
+    this.#what = what;
     this.#child = child;
     let said = "";
     child.stdout?.on("data", (text) => {
@@ -50,9 +56,10 @@ export class ResumeGuard {
       detached: true,
       env: {},
     });
-    const guard = new ResumeGuard(name, child);
+    const guard = new ResumeGuard(name, what, child);
     const ready = new Promise<boolean>((resolve) => {
-      child.stdout?.once("data", () => resolve(true));
+      // (What else it says is why it can't.)
+      child.stdout?.once("data", (text) => resolve(String(text).startsWith("ready\n")));
       guard.#ended.then(() => resolve(false));
     });
     if (!(await within(ready, START, false))) {
@@ -69,29 +76,50 @@ export class ResumeGuard {
     return guard;
   }
 
-  /** Resumes the machine. @throws {ConnectorError} `STILL_FROZEN` if it could not. */
-  resume(): Promise<void> {
-    this.#over ??= this.#end("");
+  /**
+   * Resumes the machine.
+   *
+   * @returns whether somebody was there to do so: a stub that is gone can't.
+   * @throws {ConnectorError} `STILL_FROZEN` if it could not, with how to do it by hand.
+   */
+  resume(): Promise<boolean> {
+    this.#over ??= this.#resume();
     return this.#over;
   }
 
   /** Leaves the machine as it is. */
-  leave(): Promise<void> {
-    this.#over ??= this.#end("leave\n");
-    return this.#over;
+  async leave(): Promise<void> {
+    this.#over ??= this.#end("leave\n").then(() => true);
+    await this.#over;
   }
 
-  async #end(word: string): Promise<void> {
-    this.#child.ref();
-    this.#child.stdin?.end(word);
-    const { status, said } = await within(this.#ended, END, { status: null, said: "no answer" });
-    if (status === 0) return;
+  async #resume(): Promise<boolean> {
+    const { status, said } = await this.#end("");
+    if (status === 0 || status === NOBODY) return status === 0;
     throw new ConnectorError(
       "STILL_FROZEN",
       this.#name,
-      `the machine is still paused: resume it, in QEMU with "cont" in its monitor (${said || `status ${status}`})`,
+      `the machine is still paused: resume it${byHand(this.#what)} (${said || `status ${status}`})`,
     );
   }
+
+  async #end(word: string): Promise<{ readonly status: number | null; readonly said: string }> {
+    this.#child.ref();
+    this.#child.stdin?.end(word);
+    return await within(this.#ended, END, { status: null, said: "no answer" });
+  }
+}
+
+/** How a person resumes it. */
+function byHand(what: Resumption): string {
+  if ("stub" in what) {
+    const { stub } = what;
+    const place = "path" in stub ? stub.path : `${stub.host}:${stub.port}`;
+    return `, in gdb with "target remote ${place}" and "detach"`;
+  }
+  return "signal" in what
+    ? `: kill -CONT ${what.pid}`
+    : `, with "cont" in QEMU's monitor at ${monitorName(what.monitor)}`;
 }
 
 async function within<T>(promise: Promise<T>, milliseconds: number, late: T): Promise<T> {

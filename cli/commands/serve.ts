@@ -2,6 +2,7 @@
 import { randomBytes, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { type ServedSource, serveSource } from "../../connectors/connectors.js";
+import { cleanUpAfter } from "../../connectors/errors.js";
 import { isLocal, type NetPlace, parsePlace, placeText } from "../../connectors/net/place.js";
 import { openTarget } from "../../connectors/registry.js";
 import { MemtoolError } from "../../src/io/index.js";
@@ -79,8 +80,7 @@ export async function serve(
       onEvent: (event) => environment.stderr.write(`memtool: ${escapeText(event)}\n`),
     });
   } catch (error) {
-    await source.close?.();
-    throw error;
+    throw await cleanUpAfter(error, () => source.close?.());
   }
   const fingerprint =
     tls === undefined
@@ -96,11 +96,13 @@ export async function serve(
     plain: !isLocal(place) && tls === undefined,
   });
   await environment.out.flush();
-  const end = () => void served.close();
+  // (What goes wrong then is told below.)
+  const end = () => void served.close().catch(() => {});
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   for (const name of signals) process.on(name, end);
   await served.ended;
   for (const name of signals) process.off(name, end);
+  await served.close();
   return EXIT.ok;
 }
 

@@ -290,7 +290,7 @@ class Repl {
       this.#context = contextOf(opened, []);
       stderr.write("memtool: the target was opened again: what was got from it before is not to be used\n");
       // (It may never be: what was cut off amid a transfer is waited for.)
-      session.machine.close().catch(() => {});
+      session.machine.close().catch((failed) => stderr.write(`${failureText(failed)}\n`));
     } catch (failed) {
       stderr.write(`${failureText(failed)}\n`);
     }

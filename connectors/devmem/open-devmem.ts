@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { FormatError, parseRawMap } from "../../src/formats/index.js";
 import type { AddressRanges, Batch, Source } from "../../src/io/index.js";
 import { ConnectorError, errnoName } from "../errors.js";
-import { lockdownMode } from "../kcore/open-kcore.js";
+import { lockdownError } from "../lockdown.js";
 import { type FilePiece, PhysicalFile } from "../physical-file.js";
 
 /** Options of {@link openDevmem}. */
@@ -128,16 +128,8 @@ function explain(name: string, file: string, error: unknown): ConnectorError {
       options,
     );
   }
-  const lockdown = lockdownMode();
-  if (lockdown !== undefined && lockdown !== "none" && process.getuid?.() === 0) {
-    return new ConnectorError(
-      "LOCKED_DOWN",
-      name,
-      `the kernel is locked down (${lockdown}: /sys/kernel/security/lockdown), as with Secure Boot (${code}): ` +
-        "boot without Secure Boot, or take a dump by other means",
-      options,
-    );
-  }
+  const locked = lockdownError(name, file, ["integrity", "confidentiality"], code, error);
+  if (locked !== undefined) return locked;
   return new ConnectorError(
     "NO_PERMISSION",
     name,

@@ -14,6 +14,8 @@ interface Request {
   /** Whether it can be the answer; others are what the stub says of its own accord. */
   readonly fits: (answer: Uint8Array) => boolean;
   tries: number;
+  /** Whether the stub has said that it got it. */
+  isTaken: boolean;
   resolve(answer: Uint8Array): void;
   reject(error: GdbError): void;
 }
@@ -136,7 +138,7 @@ export class GdbConnection {
     return new Promise((resolve, reject) => {
       if (this.#closed !== undefined) return reject(this.#closed);
       const packet = encodePacket(typeof data === "string" ? bytesOf(data) : data);
-      this.#waiting.push({ packet, fits, tries: 0, resolve, reject });
+      this.#waiting.push({ packet, fits, tries: 0, isTaken: false, resolve, reject });
       this.#send();
     });
   }
@@ -164,36 +166,40 @@ export class GdbConnection {
     this.#wind();
   }
 
-  /** Time begins anew with every answer. */
+  /** Time begins anew with every answer, not with what a stub says of its own accord: it may do that for ever. */
   #wind(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#requests.length === 0) return;
-    this.#timer = setTimeout(
-      () =>
-        this.#end(
-          new GdbError(
-            "GDB_TIMEOUT",
-            `${this.name}: the stub did not answer within ${this.#timeout / 1000} s`,
-          ),
-        ),
-      this.#timeout,
-    );
+    this.#timer = setTimeout(() => this.#end(this.#lateError()), this.#timeout);
+  }
+
+  #lateError(): GdbError {
+    const late = `${this.name}: the stub did not answer within ${this.#timeout / 1000} s`;
+    const { junk } = this.#reader;
+    return junk === 0
+      ? new GdbError("GDB_TIMEOUT", late)
+      : new GdbError(
+          "GDB_PROTOCOL",
+          `${late}, but sent ${junk} bytes that are in no packet: it may be no stub`,
+        );
   }
 
   #receive(bytes: Buffer): void {
     try {
+      let packets = 0;
       let answers = 0;
       for (const received of this.#reader.push(bytes)) {
         if (this.#closed !== undefined) return;
         if (received.kind === "packet") {
-          answers++;
-          this.#answer(received.data);
-        } else if (received.kind === "nak") this.#again();
+          packets++;
+          if (this.#answer(received.data)) answers++;
+        } else if (received.kind === "ack") this.#take();
+        else if (received.kind === "nak") this.#again();
         else if (received.kind === "damaged") this.#askAgain();
       }
-      if (answers > 0 && this.acknowledges && this.#closed === undefined)
-        this.#socket.write("+".repeat(answers));
+      if (packets > 0 && this.acknowledges && this.#closed === undefined)
+        this.#socket.write("+".repeat(packets));
       if (answers > 0) this.#send();
     } catch (cause) {
       if (!(cause instanceof GdbProtocolError)) throw cause;
@@ -201,18 +207,26 @@ export class GdbConnection {
     }
   }
 
-  #answer(data: Uint8Array): void {
+  /** @returns whether somebody waited for it. */
+  #answer(data: Uint8Array): boolean {
     this.#damaged = 0;
     const [request] = this.#requests;
-    if (request === undefined || !request.fits(data)) return;
+    if (request === undefined || !request.fits(data)) return false;
     this.#requests.shift();
     request.resolve(data);
+    return true;
   }
 
-  /** The stub got the first request wrong. */
+  /** The stub got a request. */
+  #take(): void {
+    const request = this.#requests.find(({ isTaken }) => !isTaken);
+    if (request !== undefined) request.isTaken = true;
+  }
+
+  /** The stub got the request wrong; one that it got right it would answer twice, and so all that follow wrongly. */
   #again(): void {
     const [request] = this.#requests;
-    if (!this.acknowledges || request === undefined || this.window > 1) return;
+    if (!this.acknowledges || request === undefined || request.isTaken || this.window > 1) return;
     if (++request.tries > TRIES) {
       return this.#end(new GdbError("GDB_PROTOCOL", `${this.name}: the stub refuses every packet`));
     }

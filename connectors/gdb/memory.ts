@@ -1,6 +1,6 @@
 /** Reads and writes of a stub's memory: rows cut into packets, as many under way as it can take. */
 import type { Batch } from "../../src/io/batch.hot.js";
-import { type AddressRanges, type Fault, fault, withDetail } from "../../src/io/index.js";
+import { type AddressRanges, DEVICE_CODE, type Fault, fault, withDetail } from "../../src/io/index.js";
 import type { GdbConnection } from "./connection.js";
 import { bytesOf, decodeHex, encodeHex } from "./packets.js";
 
@@ -19,6 +19,8 @@ export interface MemoryPackets {
   readonly mostWritten: number;
   /** Whether it reads memory as bytes (`x`; GDB 16, `binary-upload`). */
   readonly binaryReads: boolean;
+  /** Whether the digits of its errors are a decimal errno, as QEMU's are: `E14` is EFAULT. */
+  readonly decimalErrors: boolean;
 }
 
 /** Bytes that one request is about, of one row. */
@@ -53,7 +55,7 @@ export async function transferBatch(
       for (const piece of piecesOf(batch, row, from, to, most)) {
         if (isRead) work.push(readPiece(connection, packets, batch, piece));
         // Writes are applied one after another, in their order.
-        else await writePiece(connection, batch, piece);
+        else await writePiece(connection, packets, batch, piece);
       }
     }
   }
@@ -103,7 +105,7 @@ function addressText(batch: Batch, row: number, offset: number): string {
 
 async function readPiece(
   connection: GdbConnection,
-  { binaryReads }: MemoryPackets,
+  { binaryReads, decimalErrors }: MemoryPackets,
   batch: Batch,
   { row, from, to }: Piece,
 ): Promise<void> {
@@ -129,7 +131,7 @@ async function readPiece(
       // One of several pages can't be read, and it does not say which.
       byPage = true;
     } else {
-      batch.failRange(row, at, pageEnd, withDetail(FAILED, errorOf(answer)));
+      batch.failRange(row, at, pageEnd, withDetail(FAILED, errorOf(answer, decimalErrors)));
       at = pageEnd;
     }
   }
@@ -144,13 +146,25 @@ function copyAnswer(answer: Uint8Array, into: Uint8Array, binary: boolean): numb
   return bytes.length;
 }
 
-/** The number of an error answer, `E16`; 0 for another. */
-function errorOf(answer: Uint8Array): number {
-  const number = answer[0] === E ? Number.parseInt(String.fromCharCode(...answer.subarray(1, 3)), 16) : 0;
-  return Number.isNaN(number) ? 0 : number;
+/**
+ * What an error answer says, `E14`; 0 for another.
+ *
+ * Its digits are hexadecimal, and what they mean is the stub's own affair (GDB manual, appendix E.2): some write an errno in hexadecimal
+ * (OpenOCD), some in decimal digits (kgdb), some a number of their own. So it is told as a code of the device, unless the stub is known.
+ */
+function errorOf(answer: Uint8Array, decimal: boolean): number {
+  const digits = answer[0] === E ? String.fromCharCode(...answer.subarray(1)) : "";
+  if (decimal && /^\d\d$/.test(digits)) return Number(digits);
+  const number = /^[0-9a-f]{2}$/i.test(digits) ? Number.parseInt(digits, 16) : 0;
+  return number === 0 ? 0 : DEVICE_CODE + number;
 }
 
-async function writePiece(connection: GdbConnection, batch: Batch, { row, from, to }: Piece): Promise<void> {
+async function writePiece(
+  connection: GdbConnection,
+  { decimalErrors }: MemoryPackets,
+  batch: Batch,
+  { row, from, to }: Piece,
+): Promise<void> {
   const bytes = batch.bytes(row).subarray(from, to);
   let answer: Uint8Array;
   try {
@@ -160,5 +174,5 @@ async function writePiece(connection: GdbConnection, batch: Batch, { row, from, 
     return batch.failRange(row, from, to, GONE);
   }
   if (answer.length === 2 && answer[0] === 0x4f && answer[1] === 0x4b) return;
-  batch.failRange(row, from, to, withDetail(FAILED, errorOf(answer)));
+  batch.failRange(row, from, to, withDetail(FAILED, errorOf(answer, decimalErrors)));
 }

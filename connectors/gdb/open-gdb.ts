@@ -3,7 +3,7 @@
 import type { DumpNotes } from "../../src/formats/index.js";
 import type { Batch } from "../../src/io/batch.hot.js";
 import { AddressRanges } from "../../src/io/index.js";
-import { ConnectorError } from "../errors.js";
+import { ConnectorError, cleanUpAfter } from "../errors.js";
 import { readMemoryMap } from "../memory-map.js";
 import { parseFlatView } from "../qemu/flat-view.js";
 import { ResumeGuard } from "../resume-guard.js";
@@ -13,6 +13,7 @@ import { type MemoryPackets, transferBatch } from "./memory.js";
 import { bytesOf, decodeHex, encodeHex, textOf } from "./packets.js";
 import { readNotes } from "./registers.js";
 import { readDescription, type TargetDescription } from "./target-description.js";
+import { attributeOf, tagsOf } from "./xml-tags.js";
 
 /** Packets of a stub that does not say how large they may be (GDB's own guess). */
 const SMALL_PACKET = 400;
@@ -29,19 +30,22 @@ export async function openStub(target: string, options: GdbOptions): Promise<Gdb
   const name = `gdb:${target}`;
   const address = parseStub(name, target);
   const resumes = options.resume !== false;
+  const given = options.map === undefined ? undefined : AddressRanges.from(readMemoryMap(options.map));
   // Before the connection, which pauses the machine.
   const guard = resumes ? await ResumeGuard.start(name, { stub: address }) : undefined;
   let connection: GdbConnection | undefined;
   try {
     connection = await GdbConnection.connect(name, address, options.timeout);
-    const stub = await Stub.greet(name, connection, options);
+    const stub = await Stub.greet(name, connection, options, given);
     return new OpenStub(name, connection, guard, stub, options);
   } catch (error) {
     connection?.close();
+    const told =
+      error instanceof GdbError
+        ? new ConnectorError(error.code, name, error.message.replace(`${name}: `, ""), { cause: error })
+        : error;
     // (Nothing was paused where nothing was connected to.)
-    await (connection === undefined ? guard?.leave() : guard?.resume())?.catch(() => {});
-    if (!(error instanceof GdbError)) throw error;
-    throw new ConnectorError(error.code, name, error.message.replace(`${name}: `, ""), { cause: error });
+    throw await cleanUpAfter(told, async () => (connection === undefined ? guard?.leave() : guard?.resume()));
   }
 }
 
@@ -69,21 +73,29 @@ class Stub {
     readonly ranges: AddressRanges,
     readonly notes: DumpNotes,
     readonly remarks: readonly string[],
+    /** Whether it is QEMU's: the machine ends with it then. */
+    readonly isQemu: boolean,
   ) {}
 
-  static async greet(name: string, connection: GdbConnection, options: GdbOptions): Promise<Stub> {
+  static async greet(
+    name: string,
+    connection: GdbConnection,
+    options: GdbOptions,
+    given: AddressRanges | undefined,
+  ): Promise<Stub> {
     const features = featuresOf(await connection.askText("qSupported:xmlRegisters=i386;binary-upload+"));
     if (features.get("QStartNoAckMode") === "+" && (await connection.askText("QStartNoAckMode")) === "OK") {
       connection.acknowledges = false;
     }
     // (Also what makes some stubs ready to answer.)
     await connection.ask("?", () => true);
-    const physical = await turnToPhysical(connection, options.memory);
+    const isQemu = /^[01]$/.test(await connection.askText("qqemu.PhyMemMode"));
+    const physical = await turnToPhysical(connection, isQemu, options.memory);
     // A stub that waits for an acknowledgement loses what comes instead of it; QEMU's does not wait.
     connection.window =
       options.inflight ?? (physical === "switched" || !connection.acknowledges ? WINDOW : 1);
     const kind = physical === "no" ? "virtual" : "physical";
-    const packets = packetsOf(features);
+    const packets = packetsOf(features, isQemu);
     const description = await describe(connection, features);
     const notes = await readNotes(connection, description);
     const remarks: string[] = [];
@@ -92,8 +104,8 @@ class Stub {
         "the stub reads memory as the processor that it stopped at sees it, so addresses are virtual; where they are physical, say memory=physical",
       );
     }
-    const ranges = await rangesOf(name, connection, features, kind, options);
-    return new Stub(kind, packets, ranges, notes, remarks);
+    const ranges = given ?? (await rangesOf(name, connection, features, kind));
+    return new Stub(kind, packets, ranges, notes, remarks, isQemu);
   }
 }
 
@@ -109,7 +121,7 @@ function featuresOf(answer: string): ReadonlyMap<string, string> {
   );
 }
 
-function packetsOf(features: ReadonlyMap<string, string>): MemoryPackets {
+function packetsOf(features: ReadonlyMap<string, string>, isQemu: boolean): MemoryPackets {
   const told = Number.parseInt(features.get("PacketSize") ?? "", 16);
   const size = Math.min(Number.isNaN(told) || told < 16 ? SMALL_PACKET : told, LARGE_PACKET);
   const binaryReads = features.get("binary-upload") === "+";
@@ -118,15 +130,16 @@ function packetsOf(features: ReadonlyMap<string, string>): MemoryPackets {
     most: Math.max(1, Math.floor(size / 2)),
     mostWritten: Math.max(1, Math.floor((size - 40) / 2)),
     binaryReads,
+    decimalErrors: isQemu,
   };
 }
 
 /** Makes addresses physical, where the stub can (QEMU: `qqemu.PhyMemMode`). */
 async function turnToPhysical(
   connection: GdbConnection,
+  can: boolean,
   wanted: GdbOptions["memory"],
 ): Promise<"switched" | "taken" | "no"> {
-  const can = /^[01]$/.test(await connection.askText("qqemu.PhyMemMode"));
   const on = wanted !== "virtual";
   if (can && (await connection.askText(`Qqemu.PhyMemMode:${on ? 1 : 0}`)) === "OK" && on) return "switched";
   return wanted === "physical" ? "taken" : "no";
@@ -158,9 +171,7 @@ async function rangesOf(
   connection: GdbConnection,
   features: ReadonlyMap<string, string>,
   kind: "physical" | "virtual",
-  { map }: GdbOptions,
 ): Promise<AddressRanges> {
-  if (map !== undefined) return AddressRanges.from(readMemoryMap(map));
   if (kind === "virtual") return AddressRanges.single(0, 2 ** 64);
   if (features.get("qXfer:memory-map:read") === "+") {
     const told = rangesOfMap(await readObject(connection, "memory-map", ""));
@@ -178,10 +189,10 @@ async function rangesOf(
 /** RAM of a memory map (GDB manual, appendix F.7). */
 function rangesOfMap(text: string): AddressRanges {
   const ranges: { start: number; end: number }[] = [];
-  for (const [, attributes = ""] of text.matchAll(/<memory\s([^>]*)>/g)) {
-    if (!/\btype\s*=\s*["']ram["']/.test(attributes)) continue;
-    const start = Number(/\bstart\s*=\s*["']([^"']*)["']/.exec(attributes)?.[1] ?? Number.NaN);
-    const end = start + Number(/\blength\s*=\s*["']([^"']*)["']/.exec(attributes)?.[1] ?? Number.NaN);
+  for (const tag of tagsOf(text)) {
+    if (tag.name !== "memory" || attributeOf(tag, "type") !== "ram") continue;
+    const start = Number(attributeOf(tag, "start") ?? Number.NaN);
+    const end = start + Number(attributeOf(tag, "length") ?? Number.NaN);
     if (start >= 0 && end <= 2 ** 52 && ranges.length < 10_000) ranges.push({ start, end });
   }
   return AddressRanges.from(ranges);
@@ -217,6 +228,7 @@ class OpenStub implements GdbSource {
   readonly #connection: GdbConnection;
   readonly #guard: ResumeGuard | undefined;
   readonly #stub: Stub;
+  #closed: Promise<void> | undefined;
 
   constructor(
     readonly name: string,
@@ -252,15 +264,25 @@ class OpenStub implements GdbSource {
 
   async thaw(): Promise<void> {}
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     const connection = this.#connection;
     const guard = this.#guard;
     if (guard === undefined) return connection.close();
     const isOver =
       connection.closed === undefined && (await connection.askText("D").catch(() => "")) === "OK";
     connection.close();
-    // A stub that is gone has nothing to resume; one that can still be reached may.
-    if (isOver) await guard.leave();
-    else await guard.resume().catch(() => {});
+    if (isOver) return await guard.leave();
+    // One that can still be reached may let it go on. Where none listens any more, QEMU's has ended with its machine.
+    if ((await guard.resume()) || this.#stub.isQemu) return;
+    throw new ConnectorError(
+      "STILL_FROZEN",
+      this.name,
+      "its stub is gone, so nobody could tell the machine to go on: if it is still there, it is halted",
+    );
   }
 }

@@ -46,6 +46,11 @@ export class PacketReader {
     this.#held = new Uint8Array(Math.min(limit, 8192));
   }
 
+  /** Bytes since the last packet that are in none. */
+  get junk(): number {
+    return this.#junk;
+  }
+
   /**
    * What these bytes complete.
    *

@@ -8,7 +8,7 @@ import type { DescribedRegister, TargetDescription } from "./target-description.
 const MAX_CPUS = 4096;
 /** Registers that paging and stacks are found by; the others that a description has (vectors, debug) are left out. */
 const GENERAL =
-  /^(?:[re](?:ax|bx|cx|dx|si|di|bp|sp|ip|flags)|r\d+|[cdefgs]s|[fg]s_base|k_gs_base|cr[02348]|efer|x\d+|sp|pc|cpsr|lr|zero|ra|gp|tp|[ast]\d+|fp|satp|sctlr(?:_el1)?|ttbr[01]_el1|tcr_el1|psw[am]|prefix|msr|nip|ctr)$/;
+  /^(?:[re](?:ax|bx|cx|dx|si|di|bp|sp|ip|flags)|r\d{1,2}|[cdefgs]s|[fg]s_base|k_gs_base|cr[02348]|efer|x\d{1,2}|sp|pc|cpsr|lr|zero|ra|gp|tp|[ast]\d{1,2}|fp|satp|sctlr(?:_el1)?|ttbr[01]_el1|tcr_el1|psw[am]|prefix|msr|nip|ctr)$/;
 
 /** What our own names are for those of descriptions. */
 const NAMES: Readonly<Record<string, string>> = {
@@ -23,9 +23,14 @@ export async function readNotes(
   connection: GdbConnection,
   description: TargetDescription,
 ): Promise<DumpNotes> {
-  const wanted = description.registers.filter(
-    ({ name, bits }) => bits <= 64 && GENERAL.test(name.toLowerCase()),
+  // (Of a name that is there again and again, the first.)
+  const known = new Map(
+    description.registers.map((each) => [each.name.toLowerCase(), each] as const).reverse(),
   );
+  const wanted = description.registers.filter((each) => {
+    const name = each.name.toLowerCase();
+    return each.bits <= 64 && GENERAL.test(name) && known.get(name) === each;
+  });
   const cpus: CpuState[] = [];
   if (wanted.length > 0) {
     const threads = await listThreads(connection);
@@ -41,19 +46,21 @@ export async function readNotes(
 
 /** Names of threads, as the stub writes them. */
 async function listThreads(connection: GdbConnection): Promise<string[]> {
-  const threads: string[] = [];
-  for (let ask = "qfThreadInfo"; threads.length < MAX_CPUS; ask = "qsThreadInfo") {
+  const threads = new Set<string>();
+  for (let ask = "qfThreadInfo"; threads.size < MAX_CPUS; ask = "qsThreadInfo") {
     const answer = await connection.askText(ask);
     if (!answer.startsWith("m")) break;
     const more = answer
       .slice(1)
       .split(",")
       .filter((name) => /^[p0-9a-f.]+$/.test(name));
-    if (more.length === 0) break;
-    threads.push(...more);
+    const before = threads.size;
+    for (const name of more) threads.add(name);
+    // (One that names the same ones again would do so for ever.)
+    if (threads.size === before) break;
   }
   // (A stub without threads: the one processor that it is.)
-  return threads.length === 0 ? ["0"] : threads.slice(0, MAX_CPUS);
+  return threads.size === 0 ? ["0"] : [...threads].slice(0, MAX_CPUS);
 }
 
 async function readRegisters(

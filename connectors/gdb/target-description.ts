@@ -1,5 +1,6 @@
 /** A stub's description of its machine (GDB manual, appendix G): architecture, and registers with their numbers and sizes. */
 import type { Architecture } from "../../src/formats/index.js";
+import { attributeOf, tagsOf, type XmlTag } from "./xml-tags.js";
 
 /** A register as the stub numbers it. */
 export interface DescribedRegister {
@@ -31,38 +32,33 @@ export async function readDescription(read: (name: string) => Promise<string>): 
   let architecture: Architecture | undefined;
   const registers: DescribedRegister[] = [];
   let number = 0;
+  const add = (tag: XmlTag) => {
+    const name = attributeOf(tag, "name");
+    const bits = Number(attributeOf(tag, "bitsize"));
+    const given = attributeOf(tag, "regnum");
+    if (given !== undefined && /^\d{1,9}$/.test(given)) number = Number(given);
+    if (name !== undefined && bits > 0 && bits <= MAX_BITS && registers.length < MAX_REGISTERS) {
+      registers.push({ name, number, bits });
+    }
+    number++;
+  };
   const walk = async (name: string): Promise<void> => {
     if (seen.has(name) || seen.size >= MAX_FILES) return;
     seen.add(name);
-    const text = (await read(name)).replace(/<!--[\s\S]*?-->/g, "");
-    architecture ??= architectureOf(/<architecture>\s*([^<]*?)\s*<\/architecture>/.exec(text)?.[1]);
-    for (const [, tag, attributes = ""] of text.matchAll(/<(reg|xi:include)\s([^>]*)>/g)) {
-      if (tag === "xi:include") {
-        const href = attribute(attributes, "href");
+    for (const tag of tagsOf(await read(name))) {
+      if (tag.name === "architecture") architecture ??= architectureOf(tag.content.trim());
+      else if (tag.name === "xi:include") {
+        const href = attributeOf(tag, "href");
         if (href !== undefined) await walk(href);
-        continue;
-      }
-      const register = attribute(attributes, "name");
-      const bits = Number(attribute(attributes, "bitsize"));
-      const given = attribute(attributes, "regnum");
-      if (given !== undefined && /^\d{1,9}$/.test(given)) number = Number(given);
-      if (register !== undefined && bits > 0 && bits <= MAX_BITS && registers.length < MAX_REGISTERS) {
-        registers.push({ name: register, number, bits });
-      }
-      number++;
+      } else if (tag.name === "reg") add(tag);
     }
   };
   await walk("target.xml");
   return { architecture, registers };
 }
 
-function attribute(attributes: string, name: string): string | undefined {
-  const match = new RegExp(`(?:^|\\s)${name}\\s*=\\s*(?:"([^"]*)"|'([^']*)')`).exec(attributes);
-  return match?.[1] ?? match?.[2];
-}
-
 /** As GDB calls it (bfd's names). */
-function architectureOf(name: string | undefined): Architecture | undefined {
+function architectureOf(name: string): Architecture | undefined {
   switch (name) {
     case "i386:x86-64":
     case "i386:x64-32":
@@ -78,6 +74,6 @@ function architectureOf(name: string | undefined): Architecture | undefined {
     case "s390:64-bit":
       return "s390x";
     default:
-      return name?.startsWith("arm") === true ? "arm" : undefined;
+      return name.startsWith("arm") ? "arm" : undefined;
   }
 }

@@ -1,9 +1,10 @@
 /** /proc/kcore: the physical memory of the machine that memtool runs on, or a copy of such a file. */
-import { closeSync, openSync, readFileSync, readSync, statfsSync, statSync } from "node:fs";
+import { closeSync, openSync, readSync, statfsSync, statSync } from "node:fs";
 import type { DumpNotes } from "../../src/formats/index.js";
 import { type AddressRanges, type Batch, type Fault, fault } from "../../src/io/index.js";
 import type { MachineSource } from "../connector.js";
 import { ConnectorError, errnoName } from "../errors.js";
+import { lockdownError } from "../lockdown.js";
 import { PhysicalFile } from "../physical-file.js";
 import { countHeaders, headersEnd, type KcoreHeaders, KcoreProblem, parseKcore } from "./kcore-headers.js";
 
@@ -84,17 +85,9 @@ function explain(name: string, file: string, error: unknown): ConnectorError {
     );
   }
   if (code === "EACCES" || code === "EPERM") {
-    const lockdown = lockdownMode();
     // (In integrity mode it may be read.)
-    if (lockdown === "confidentiality" && process.getuid?.() === 0) {
-      return new ConnectorError(
-        "LOCKED_DOWN",
-        name,
-        `the kernel is locked down (${lockdown}: /sys/kernel/security/lockdown), as with Secure Boot, and lets nobody read its memory ` +
-          `(${code}): boot without Secure Boot, or take a dump by other means`,
-        options,
-      );
-    }
+    const locked = lockdownError(name, file, ["confidentiality"], code, error);
+    if (locked !== undefined) return locked;
     return new ConnectorError(
       "NO_PERMISSION",
       name,
@@ -108,15 +101,6 @@ function explain(name: string, file: string, error: unknown): ConnectorError {
     `${file} could not be opened (${code ?? String(error)})`,
     options,
   );
-}
-
-/** `none`, `integrity` or `confidentiality`; `undefined` where nothing tells. */
-export function lockdownMode(): string | undefined {
-  try {
-    return /\[(\w+)\]/.exec(readFileSync("/sys/kernel/security/lockdown", "latin1"))?.[1];
-  } catch {
-    return undefined;
-  }
 }
 
 function readAt(fd: number, offset: number, length: number): Uint8Array {

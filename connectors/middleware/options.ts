@@ -2,7 +2,7 @@
 import type { RawRange } from "../../src/formats/index.js";
 import type { Source } from "../../src/io/index.js";
 import type { Connector, KindedSource, OptionKind, OptionValues } from "../connector.js";
-import { ConnectorError } from "../errors.js";
+import { ConnectorError, cleanUpAfter } from "../errors.js";
 import { readMemoryMap } from "../memory-map.js";
 import { withDelay } from "./delay.js";
 import { withMetrics } from "./metrics.js";
@@ -76,8 +76,7 @@ export async function openLayered(
       },
     };
   } catch (error) {
-    await source.close?.();
-    throw error;
+    throw await cleanUpAfter(error, () => source.close?.());
   }
 }
 

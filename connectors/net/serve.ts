@@ -124,9 +124,13 @@ export async function serve(source: Source, place: NetPlace, options: ServeOptio
     close: () => {
       closing ??= (async () => {
         const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-        await served.close();
-        await closed;
-        end();
+        try {
+          await served.close();
+        } finally {
+          // (Also of a source that could not be closed well: that is told by this promise.)
+          await closed;
+          end();
+        }
       })();
       return closing;
     },

@@ -39,3 +39,19 @@ export function parseMaps(text: string): ProcessMap[] {
   }
   return maps;
 }
+
+const DEVICE = /^([0-9a-f]+)-[0-9a-f]+ \S+ [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) /;
+
+/** The devices of mapped files, as stat(2) gives them (makedev(3)), by the first addresses of the mappings in /proc/PID/maps. */
+export function parseDevices(text: string): Map<bigint, bigint> {
+  const devices = new Map<bigint, bigint>();
+  for (const line of text.split("\n")) {
+    const match = DEVICE.exec(line);
+    if (match === null) continue;
+    const [major, minor] = [BigInt(`0x${match[2]}`), BigInt(`0x${match[3]}`)];
+    const device =
+      ((major & ~0xfffn) << 32n) | ((major & 0xfffn) << 8n) | ((minor & ~0xffn) << 12n) | (minor & 0xffn);
+    devices.set(BigInt(`0x${match[1]}`), device);
+  }
+  return devices;
+}

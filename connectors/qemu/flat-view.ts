@@ -14,8 +14,7 @@ export interface FlatRange {
   readonly offset: number;
 }
 
-const LINE =
-  /^ {2}([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, (ram|rom|romd|[^)]*)\): (.*?)(?: @([0-9a-f]{16}))?(?: KVM)?(?: \[[^\]]*\])?$/;
+const LINE = /^ {2}([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, ([^)]*)\): /;
 const SPACE = /^ AS "(.*)", root: /;
 /** More ranges than a guest has; a text with more is not read on. */
 const MAX_RANGES = 100_000;
@@ -27,28 +26,58 @@ const MAX_RANGES = 100_000;
  *          before one that was there already, or that no physical address can be in.
  */
 export function parseFlatView(text: string): FlatRange[] | undefined {
-  const lines = text.split(/\r?\n/);
-  const from = lines.findIndex((line) => SPACE.exec(line)?.[1] === "memory");
-  if (from < 0) return undefined;
   const ranges: FlatRange[] = [];
+  let isInside = false;
   let end = 0;
-  for (let i = from; i < lines.length && ranges.length < MAX_RANGES; i++) {
-    const line = lines[i] as string;
-    if (line === "" || line.startsWith("FlatView")) break;
-    const match = LINE.exec(line);
-    if (match === null) continue;
-    const [, first = "", last = "", kind = "", name = "", offset = "0"] = match;
-    const range = {
-      start: Number(`0x${first}`),
-      end: Number(`0x${last}`) + 1,
-      offset: Number(`0x${offset}`),
-    };
-    if (range.start < end || range.end <= range.start || range.end > Number.MAX_SAFE_INTEGER) continue;
-    if (!Number.isSafeInteger(range.offset)) continue;
-    end = range.end;
-    if (kind === "ram" || kind === "rom" || kind === "romd") ranges.push({ ...range, kind, name });
+  for (const line of linesOf(text)) {
+    if (!isInside) isInside = SPACE.exec(line)?.[1] === "memory";
+    else if (line === "" || line.startsWith("FlatView") || ranges.length === MAX_RANGES) break;
+    else {
+      const range = parseLine(line);
+      if (range === undefined || range.start < end) continue;
+      end = range.end;
+      const { kind } = range;
+      if (kind === "ram" || kind === "rom" || kind === "romd") ranges.push({ ...range, kind });
+    }
   }
-  return ranges;
+  return isInside ? ranges : undefined;
+}
+
+/** (A monitor that lies may send millions of lines, so they are not kept.) */
+function* linesOf(text: string): Generator<string, void, void> {
+  for (let from = 0; from <= text.length; ) {
+    const newline = text.indexOf("\n", from);
+    const end = newline < 0 ? text.length : newline;
+    yield text.slice(from, text[end - 1] === "\r" && end > from ? end - 1 : end);
+    from = end + 1;
+  }
+}
+
+function parseLine(line: string): (Omit<FlatRange, "kind"> & { readonly kind: string }) | undefined {
+  const match = LINE.exec(line);
+  if (match === null) return undefined;
+  const [head, first, last, kind = ""] = match;
+  const { name, offset } = parseRegion(line.slice(head.length));
+  const range = { start: Number(`0x${first}`), end: Number(`0x${last}`) + 1, kind, name, offset };
+  if (range.end <= range.start || range.end > Number.MAX_SAFE_INTEGER) return undefined;
+  return Number.isSafeInteger(offset) ? range : undefined;
+}
+
+/**
+ * `pc.ram @00000000000c0000 KVM [owner]`, where all but the name may be missing. From its end, each part once: a name may hold what
+ * looks like any of the others.
+ */
+function parseRegion(text: string): { readonly name: string; readonly offset: number } {
+  let rest = text;
+  if (rest.endsWith("]")) {
+    const owner = rest.indexOf(" [", rest.lastIndexOf("]", rest.length - 2) + 1);
+    if (owner >= 0) rest = rest.slice(0, owner);
+  }
+  if (rest.endsWith(" KVM")) rest = rest.slice(0, -4);
+  const offset = /^ @([0-9a-f]{16})$/.exec(rest.slice(-18))?.[1];
+  return offset === undefined
+    ? { name: rest, offset: 0 }
+    : { name: rest.slice(0, -18), offset: Number(`0x${offset}`) };
 }
 
 /** Where the monitor's `gpa2hva` says that a physical address is in QEMU's memory; `undefined` where it says no such thing. */

@@ -1,8 +1,9 @@
 /** Pausing a guest while it is read, so that it goes on whatever becomes of this program. */
 import { readFileSync } from "node:fs";
-import { ConnectorError, errnoName } from "../errors.js";
+import { ConnectorError, cleanUpAfter, errnoName } from "../errors.js";
 import { ResumeGuard } from "../resume-guard.js";
 import type { MonitorAddress } from "./command-line.js";
+import { isQemu } from "./guest-processes.js";
 import type { Qmp } from "./qmp.js";
 
 /** Milliseconds in which a process stops. */
@@ -19,8 +20,9 @@ export interface Freeze {
  *
  * A process of its own resumes it (see `worker/freeze-guard.ts`): also after an error, a signal, or an exit that nobody foresaw.
  *
- * @param name For messages. @param qmp Its monitor, if it can be asked; else its process is stopped by a signal.
- * @throws {ConnectorError} `NOT_FROZEN`. {QmpError}
+ * @param name For messages. @param qmp Its monitor, if it can be asked; else its process is stopped by a signal, if it is a QEMU.
+ *             Who resumes it connects anew, and QEMU serves one client: so close it before that.
+ * @throws {ConnectorError} `NOT_FROZEN`, `STILL_FROZEN`. {QmpError}
  */
 export async function freezeGuest(
   name: string,
@@ -28,27 +30,42 @@ export async function freezeGuest(
   qmp: { readonly connection: Qmp; readonly address: MonitorAddress } | undefined,
 ): Promise<Freeze> {
   if (qmp !== undefined) {
-    const { running } = (await qmp.connection.command("query-status")) as { readonly running?: unknown };
+    const { running } = await qmp.connection.ask("query-status");
     if (running !== true) return { thaw: async () => {} };
     const guard = await ResumeGuard.start(name, { pid, monitor: qmp.address });
     return await pauseWith(guard, async () => {
-      await qmp.connection.command("stop");
+      try {
+        await qmp.connection.command("stop");
+      } catch (error) {
+        qmp.connection.close();
+        throw error;
+      }
     });
+  }
+  if (!isQemu(pid)) {
+    throw new ConnectorError(
+      "NOT_FROZEN",
+      name,
+      `process ${pid} is no QEMU by its name, and no monitor of it can be asked: it is not paused`,
+    );
   }
   if (isStopped(pid)) return { thaw: async () => {} };
   const guard = await ResumeGuard.start(name, { pid, signal: true });
   return await pauseWith(guard, () => stopProcess(name, pid));
 }
 
-/** Pauses; if that fails, the guest is resumed all the same. */
+/** Pauses; if that fails, the guest is resumed all the same. @throws {ConnectorError} `STILL_FROZEN` if that fails as well. */
 async function pauseWith(guard: ResumeGuard, pause: () => Promise<void>): Promise<Freeze> {
   try {
     await pause();
   } catch (error) {
-    await guard.resume().catch(() => {});
-    throw error;
+    throw await cleanUpAfter(error, () => guard.resume());
   }
-  return { thaw: () => guard.resume() };
+  return {
+    thaw: async () => {
+      await guard.resume();
+    },
+  };
 }
 
 async function stopProcess(name: string, pid: number): Promise<void> {

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { ConnectorError } from "../errors.js";
 import { isQemuProgram, parseCommandLine, type QemuCommandLine } from "./command-line.js";
+import { socketPaths } from "./monitor-owner.js";
 
 /** A process that runs a guest. */
 export interface GuestProcess {
@@ -39,6 +40,22 @@ function argumentsOf(pid: number): string[] | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Whether a process is a QEMU by the name that it was started by, has given itself, or has as a file. */
+export function isQemu(pid: number): boolean {
+  const names = [
+    () => argumentsOf(pid)?.[0],
+    () => readFileSync(`/proc/${pid}/comm`, "utf8").trim(),
+    () => readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, ""),
+  ];
+  return names.some((name) => {
+    try {
+      return isQemuProgram(name() ?? "");
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** What a target means: a guest, and the control socket if it was named by that. */
@@ -119,7 +136,7 @@ function hasSocket(pid: number, commandLine: QemuCommandLine, path: string): boo
   const wanted = realPath(path);
   const isIt = (own: string) => realPath(pathOf(pid, own)) === wanted;
   if (commandLine.monitors.some((monitor) => "path" in monitor && isIt(monitor.path))) return true;
-  return listeningPaths(pid).some(isIt);
+  return socketPaths(pid).some(isIt);
 }
 
 /** Without links, where they can be followed. */
@@ -128,26 +145,5 @@ export function realPath(path: string): string {
     return realpathSync(path);
   } catch {
     return path;
-  }
-}
-
-/** Paths of the UNIX sockets that a process has (of /proc/net/unix: inode and path are its seventh and eighth columns). */
-function listeningPaths(pid: number): string[] {
-  try {
-    const inodes = new Set(
-      readdirSync(`/proc/${pid}/fd`).map((fd) => {
-        try {
-          return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1];
-        } catch {
-          return undefined;
-        }
-      }),
-    );
-    return readFileSync(`/proc/${pid}/net/unix`, "utf8")
-      .split("\n")
-      .map((line) => /^\S+ \S+ \S+ \S+ \S+ \S+ +(\d+) (.+)$/.exec(line))
-      .flatMap((match) => (match !== null && inodes.has(match[1]) ? [match[2] as string] : []));
-  } catch {
-    return [];
   }
 }

@@ -1,12 +1,14 @@
 /** What a guest's monitor tells: its RAM, and its processors. */
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import type { DumpNotes } from "../../src/formats/index.js";
 import { hex } from "../../src/io/index.js";
+import { errnoName } from "../errors.js";
 import type { MonitorAddress } from "./command-line.js";
 import { type FlatRange, parseFlatView, parseGpa2hva } from "./flat-view.js";
 import type { GuestProcess } from "./guest-processes.js";
 import { pathOf } from "./guest-processes.js";
-import { Qmp, QmpError } from "./qmp.js";
+import { SocketsBefore } from "./monitor-owner.js";
+import { fieldsOf, monitorName, Qmp, QmpError } from "./qmp.js";
 import { parseRegisters } from "./registers.js";
 
 /** A stretch of RAM, and where it is in QEMU's process. */
@@ -26,7 +28,7 @@ export interface OpenMonitor {
 }
 
 /**
- * Connects to the guest's monitor.
+ * Connects to the guest's monitor, and to no other one: what answers is asked nothing before it is known to be the process.
  *
  * @param given A socket that was asked for, before those of the command line.
  * @returns why not, if none answers.
@@ -36,23 +38,57 @@ export async function openMonitor(
   given: string | undefined,
 ): Promise<OpenMonitor | { readonly why: string }> {
   const own = commandLine.monitors.map((address): MonitorAddress => {
-    if (!("path" in address)) return address;
-    const path = pathOf(pid, address.path);
-    // Where the process has a file system of its own.
-    const inside = `/proc/${pid}/root${path}`;
-    return { path: !existsSync(path) && existsSync(inside) ? inside : path };
+    return "path" in address ? { path: reach(pid, pathOf(pid, address.path)) } : address;
   });
   const addresses = given === undefined ? own : [{ path: given }];
   const problems: QmpError[] = [];
   for (const address of addresses) {
     try {
-      return { connection: await Qmp.connect(address), address };
+      return { connection: await connectTo(pid, address), address };
     } catch (error) {
       if (!(error instanceof QmpError)) throw error;
       problems.push(error);
     }
   }
   return { why: problems[0]?.message ?? "its command line has no QMP socket" };
+}
+
+/** A path as it leads where the process is: it may have a file system of its own. */
+function reach(pid: number, path: string): string {
+  const inside = `/proc/${pid}/root${path}`;
+  const there = fileAt(inside);
+  // (The shorter one where both are the same: a socket's path may have 107 bytes.)
+  return there === undefined || there === fileAt(path) ? path : inside;
+}
+
+/** What tells a file from others. */
+function fileAt(path: string): string | undefined {
+  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats && `${stats.dev}:${stats.ino}`;
+}
+
+/** @throws {QmpError} `OTHER_PROCESS`, and as `Qmp.connect` does. */
+async function connectTo(pid: number, address: MonitorAddress): Promise<Qmp> {
+  const unproven = (why: string, cause?: unknown) =>
+    new QmpError("OTHER_PROCESS", `${monitorName(address)}: ${why} process ${pid}`, { cause });
+  let before: SocketsBefore;
+  try {
+    before = new SocketsBefore(pid);
+  } catch (cause) {
+    throw unproven(`not asked, as it can't be seen whether it is that of (${errnoName(cause)})`, cause);
+  }
+  let connection: Qmp | undefined;
+  try {
+    connection = await Qmp.connect(address);
+    if (before.hasPeerOf(connection)) return connection;
+  } catch (cause) {
+    connection?.close();
+    throw cause instanceof QmpError
+      ? cause
+      : unproven(`not asked, as it can't be seen whether it is that of`, cause);
+  }
+  connection.close();
+  throw unproven("what answers there is not");
 }
 
 /** Names of guest RAM's regions where QEMU lists no backends (before 5.0): the machine's own block. */
@@ -91,13 +127,11 @@ export async function askForRam(qmp: Qmp): Promise<PlacedRam[]> {
 async function ramNames(qmp: Qmp): Promise<(range: FlatRange) => boolean> {
   const ids = new Set<string>();
   try {
-    const backends = await qmp.command("query-memdev");
-    for (const { id } of Array.isArray(backends) ? backends : []) {
+    for (const { id } of await qmp.list("query-memdev")) {
       if (typeof id === "string") ids.add(id).add(`/objects/${id}`);
     }
-    const devices = await qmp.command("query-memory-devices");
-    for (const { data } of Array.isArray(devices) ? devices : []) {
-      const path: unknown = data?.memdev;
+    for (const { data } of await qmp.list("query-memory-devices")) {
+      const path = fieldsOf(data).memdev;
       if (typeof path === "string") ids.add(path).add(path.slice(path.lastIndexOf("/") + 1));
     }
   } catch (error) {
@@ -114,8 +148,8 @@ async function askWhere(qmp: Qmp, address: number): Promise<number | undefined> 
 /** Asks for the registers of all processors. */
 export async function askForNotes(qmp: Qmp): Promise<DumpNotes> {
   const { cpus, architecture } = parseRegisters(await qmp.monitor("info registers -a"));
-  const target = (await qmp.command("query-target")) as { readonly arch?: unknown };
-  const known = architecture === undefined ? architectureOf(String(target.arch ?? "")) : { architecture };
+  const { arch } = await qmp.ask("query-target");
+  const known = architecture === undefined ? architectureOf(String(arch ?? "")) : { architecture };
   return { cpus, ...known };
 }
 

@@ -1,22 +1,22 @@
 /** The RAM of a guest that QEMU runs on this machine, read out of QEMU's process; nothing is installed in the guest. */
-
+import { closeSync, readFileSync } from "node:fs";
 import type { DumpNotes } from "../../src/formats/index.js";
 import type { Batch } from "../../src/io/batch.hot.js";
 import { type AddressRanges, fault, hex, type Source } from "../../src/io/index.js";
 import type { FreezableSource, MachineSource } from "../connector.js";
-import { ConnectorError } from "../errors.js";
+import { ConnectorError, cleanUpAfter } from "../errors.js";
 import { openFile } from "../file.js";
 import { readMemoryMap } from "../memory-map.js";
+import { parseDevices } from "../proc/maps.js";
 import { openProcess, type ProcessSource } from "../proc/open-process.js";
 import { type RemappedPiece, Remapping } from "../remapped-source.js";
-import { isQemuProgram } from "./command-line.js";
 import { type Freeze, freezeGuest } from "./freeze.js";
-import { findGuest, type GuestProcess, pathOf, realPath } from "./guest-processes.js";
+import { findGuest, type GuestProcess, isQemu, pathOf, realPath } from "./guest-processes.js";
 import { findBlocks, NoSuchMapping } from "./host-blocks.js";
 import { askForNotes, askForRam, type OpenMonitor, openMonitor, type PlacedRam } from "./monitor.js";
 import { ProcessLife } from "./process-life.js";
 import { QmpError } from "./qmp.js";
-import { fileOfStretch } from "./ram-file.js";
+import { type FileStretch, fileOfStretch, ownPath } from "./ram-file.js";
 import { layOut, UnknownLayout } from "./ram-layout.js";
 
 /** Options of `openQemu`. */
@@ -75,10 +75,13 @@ export async function openGuestOfQemu(target: string, options: QemuOptions = {})
     const opened = openRam(name, guest.pid, ram.placed, options.write === true);
     return new OpenGuest(name, guest, options, { ...ram, notes, opened, warnings, remarks, freeze });
   } catch (error) {
-    await freeze?.thaw().catch(() => {});
-    throw error instanceof QmpError
-      ? new ConnectorError(error.code, name, error.message, { cause: error })
-      : error;
+    // QEMU serves one client at a time: who resumes it is the next one.
+    monitor?.connection.close();
+    const told =
+      error instanceof QmpError
+        ? new ConnectorError(error.code, name, error.message, { cause: error })
+        : error;
+    throw await cleanUpAfter(told, async () => freeze?.thaw());
   } finally {
     monitor?.connection.close();
   }
@@ -110,7 +113,7 @@ async function findRam(
   }
   const give =
     "give its QMP socket (qemu:/path/of/qmp, or the option qmp=PATH), or where RAM is in its process (the option map=0-2G@0x7f…)";
-  if (!commandLine.monitors.length && commandLine.system === undefined && !isQemu(pid)) {
+  if (!isQemu(pid)) {
     throw new ConnectorError(
       "NO_SUCH_GUEST",
       name,
@@ -142,10 +145,6 @@ async function findRam(
   }
 }
 
-function isQemu(pid: number): boolean {
-  return isQemuProgram(process.getBuiltinModule("node:fs").readFileSync(`/proc/${pid}/comm`, "utf8").trim());
-}
-
 function openProcessOf(name: string, pid: number, write: boolean): ProcessSource {
   try {
     return openProcess(pid, { write });
@@ -168,8 +167,9 @@ function openRam(name: string, pid: number, ram: readonly PlacedRam[], write: bo
   const sources: Source[] = [whole];
   try {
     const maps = whole.maps();
+    const devices = parseDevices(readFileSync(`/proc/${pid}/maps`, "latin1"));
     const mapped = whole.ranges();
-    const files = new Map<number, number>();
+    const files = new Map<string, number>();
     const pieces = ram.map(({ start, end, address }): RemappedPiece => {
       const length = end - start;
       const i = mapped.indexAfter(address);
@@ -185,14 +185,12 @@ function openRam(name: string, pid: number, ram: readonly PlacedRam[], write: bo
           `RAM at ${hex(start)} would be at ${hex(address)} in process ${pid}, which is not mapped there`,
         );
       }
-      const file = fileOfStretch(pid, maps, address, length);
+      const file = fileOfStretch(pid, maps, devices, address, length);
       if (file === undefined) return { start, end, source: 0, at: address };
-      let source = files.get(file.inode);
-      if (source === undefined) {
-        source = openFileAt(file.path, write, sources);
-        if (source === undefined) return { start, end, source: 0, at: address };
-        files.set(file.inode, source);
-      }
+      const source = files.get(file.identity) ?? addFile(file, write, sources);
+      closeSync(file.descriptor);
+      if (source === undefined) return { start, end, source: 0, at: address };
+      files.set(file.identity, source);
       return { start, end, source, at: file.offset };
     });
     const life = files.size === 0 ? undefined : new ProcessLife(pid);
@@ -204,9 +202,9 @@ function openRam(name: string, pid: number, ram: readonly PlacedRam[], write: bo
 }
 
 /** Adds the file to the sources. @returns its place; `undefined` where it can't be opened so. */
-function openFileAt(path: string, write: boolean, sources: Source[]): number | undefined {
+function addFile(file: FileStretch, write: boolean, sources: Source[]): number | undefined {
   try {
-    return sources.push(openFile(path, { write })) - 1;
+    return sources.push(openFile(ownPath(file.descriptor), { write })) - 1;
   } catch {
     return undefined;
   }
@@ -230,7 +228,8 @@ class OpenGuest implements QemuSource {
   readonly #options: QemuOptions;
   readonly #notes: DumpNotes;
   readonly #opened: OpenedRam;
-  #freeze: Freeze | undefined;
+  #freeze: Promise<Freeze> | undefined;
+  #closed: Promise<void> | undefined;
 
   constructor(
     readonly name: string,
@@ -248,7 +247,7 @@ class OpenGuest implements QemuSource {
     this.#options = options;
     this.#notes = notes;
     this.#opened = opened;
-    this.#freeze = freeze;
+    this.#freeze = freeze && Promise.resolve(freeze);
   }
 
   notes(): DumpNotes {
@@ -269,24 +268,40 @@ class OpenGuest implements QemuSource {
   }
 
   async freeze(): Promise<void> {
-    if (this.#freeze !== undefined) return;
+    // (Once, also of several calls at a time: who came second would find it paused, and leave it so.)
+    this.#freeze ??= this.#pause();
+    try {
+      await this.#freeze;
+    } catch (error) {
+      this.#freeze = undefined;
+      throw error;
+    }
+  }
+
+  async #pause(): Promise<Freeze> {
     const { pid, socket } = this.#guest;
     const monitor = await openMonitor(this.#guest, socket ?? this.#options.qmp);
     const isOpen = !("why" in monitor);
     try {
-      this.#freeze = await freezeGuest(this.name, pid, isOpen ? monitor : undefined);
+      return await freezeGuest(this.name, pid, isOpen ? monitor : undefined);
     } finally {
       if (isOpen) monitor.connection.close();
     }
   }
 
   async thaw(): Promise<void> {
-    const freeze = this.#freeze;
+    const freezing = this.#freeze;
     this.#freeze = undefined;
+    const freeze = await freezing?.catch(() => undefined);
     await freeze?.thaw();
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     try {
       await this.thaw();
     } finally {

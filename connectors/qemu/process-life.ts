@@ -3,7 +3,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 
 /** Of one process, also when its number belongs to another by now. */
 export class ProcessLife {
-  readonly #fd: number;
+  #fd: number;
   readonly #bytes = new Uint8Array(2);
 
   /** @throws what Node throws if there is no such process. */
@@ -23,7 +23,10 @@ export class ProcessLife {
     }
   }
 
+  /** It counts as gone then. Idempotent. */
   close(): void {
-    closeSync(this.#fd);
+    const fd = this.#fd;
+    this.#fd = -1;
+    if (fd >= 0) closeSync(fd);
   }
 }

@@ -1,5 +1,4 @@
 /** QEMU's control socket: the QEMU Machine Protocol, one command at a time (docs/interop/qmp-spec.txt of QEMU). */
-import { writeSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { MemtoolError } from "../../src/io/index.js";
 import type { MonitorAddress } from "./command-line.js";
@@ -8,8 +7,8 @@ import { type QmpMessage, QmpMessages } from "./qmp-messages.js";
 /** Why a control socket is of no use. */
 export class QmpError extends MemtoolError {
   /**
-   * @param code `REFUSED` nobody listens there; `BUSY` another client has it; `TIMEOUT`, `CLOSED`, `NOT_QMP`; `COMMAND` QEMU refused
-   * a command.
+   * @param code `REFUSED` nobody listens there; `BUSY` another client has it; `TIMEOUT`, `CLOSED`, `NOT_QMP`; `OTHER_PROCESS` it is
+   * not the monitor of the process that is meant; `COMMAND` QEMU refused a command.
    */
   constructor(code: string, problem: string, options?: { cause?: unknown }) {
     super(code, problem, options);
@@ -99,11 +98,22 @@ export class Qmp {
     this.#socket.write(lineOf(name, args, id));
     const message = await answer;
     if ("return" in message) return message.return;
-    const problem = (message.error as { readonly desc?: unknown } | undefined)?.desc;
+    const problem = fieldsOf(message.error).desc;
     throw new QmpError(
       "COMMAND",
       `${this.name}: QEMU refused ${name}: ${String(problem ?? "no reason given")}`,
     );
+  }
+
+  /** The same of a command that answers with an object; another answer is one without fields. */
+  async ask(name: string): Promise<Readonly<Record<string, unknown>>> {
+    return fieldsOf(await this.command(name));
+  }
+
+  /** The same of a command that answers with a list of objects; another answer is an empty one. */
+  async list(name: string): Promise<Readonly<Record<string, unknown>>[]> {
+    const answer = await this.command(name);
+    return Array.isArray(answer) ? answer.map(fieldsOf) : [];
   }
 
   /** A line for the human monitor; what it prints. @throws {QmpError} */
@@ -111,25 +121,10 @@ export class Qmp {
     return String(await this.command("human-monitor-command", { "command-line": line }));
   }
 
-  /**
-   * Sends a command before it returns, and waits for nothing: for a program that is about to end.
-   *
-   * @returns whether the system took it.
-   */
-  sendNow(name: string): boolean {
-    const { fd } = (this.#socket as Socket & { readonly _handle?: { readonly fd?: number } })._handle ?? {};
-    if (this.#closed !== undefined || fd === undefined || fd < 0) return false;
-    try {
-      writeSync(fd, lineOf(name, undefined, ++this.#lastId));
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  /** Whether it can still be used. */
-  get isOpen(): boolean {
-    return this.#closed === undefined;
+  /** Of a connection over TCP. */
+  get ports(): { readonly local: number; readonly remote: number } | undefined {
+    const { localPort: local, remotePort: remote } = this.#socket;
+    return local === undefined || remote === undefined ? undefined : { local, remote };
   }
 
   close(): void {
@@ -172,6 +167,11 @@ export class Qmp {
     for (const { reject } of this.#waiting.splice(0)) reject(error);
     this.#socket.destroy();
   }
+}
+
+/** Of what should be an object. */
+export function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
 }
 
 function lineOf(name: string, args: Readonly<Record<string, unknown>> | undefined, id: number): string {

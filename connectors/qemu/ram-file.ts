@@ -1,28 +1,35 @@
 /** RAM that lies in a file: its file, opened past the process. */
-import { closeSync, fstatSync, openSync, readdirSync, statfsSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readdirSync, statfsSync } from "node:fs";
 import type { ProcessMap } from "../proc/maps.js";
 
 /** Bytes of the process's memory that are a file's. */
 export interface FileStretch {
-  /** To open. */
-  readonly path: string;
-  /** Of the file, for telling files apart. */
-  readonly inode: number;
+  /** Of the file, open for reading; who has it closes it. */
+  readonly descriptor: number;
+  /** For telling files apart: no other one that is there has the same. */
+  readonly identity: string;
   /** In the file, of the first byte. */
   readonly offset: number;
 }
 
 /** Its pages can be mapped and not written (linux/magic.h). */
 const HUGETLBFS = 0x958458f6;
+const { O_RDONLY, O_NONBLOCK } = constants;
 
 /**
  * The file that a stretch of a process's memory is a shared mapping of, where it can be opened.
  *
- * @returns `undefined` where it is none, or of a file that can't be reached (another user's, in another place, of huge pages).
+ * The system's own link to it leads to no other file, but only root may follow it. A file that is found by its path, or among the
+ * process's open files, must have the device and the inode that the list of mappings tells. File systems that show their files under
+ * another device than that (btrfs, overlayfs) are not matched by it, and such RAM is read out of the process.
+ *
+ * @param devices As `parseDevices` gives them, for the addresses of `maps`.
+ * @returns `undefined` where it is none, or of a file that can't be reached (another user's, of huge pages).
  */
 export function fileOfStretch(
   pid: number,
   maps: readonly ProcessMap[],
+  devices: ReadonlyMap<bigint, bigint>,
   address: number,
   length: number,
 ): FileStretch | undefined {
@@ -30,42 +37,51 @@ export function fileOfStretch(
   const map = maps.find((one) => one.start <= start && start < one.end);
   if (map === undefined || !map.shared || map.inode === 0 || start + BigInt(length) > map.end)
     return undefined;
-  const path = reach(pid, map);
-  return path === undefined
-    ? undefined
-    : { path, inode: map.inode, offset: Number(map.offset + (start - map.start)) };
+  const file = openFileOf(pid, map, devices.get(map.start));
+  return file && { ...file, offset: Number(map.offset + (start - map.start)) };
 }
 
-/** A path that leads to the mapping's very file: its own, the system's link to it, or one of the process's open files. */
-function reach(pid: number, map: ProcessMap): string | undefined {
-  const range = `${map.start.toString(16)}-${map.end.toString(16)}`;
-  const ways = [map.path, `/proc/${pid}/map_files/${range}`];
-  return ways.find((path) => isFile(path, map.inode)) ?? openFileOf(pid, map.inode);
+type OpenedFile = Omit<FileStretch, "offset">;
+
+function openFileOf(pid: number, map: ProcessMap, device: bigint | undefined): OpenedFile | undefined {
+  const linked = openIfFile(`/proc/${pid}/map_files/${map.start.toString(16)}-${map.end.toString(16)}`);
+  // (An inode's number that a double does not hold is no proof.)
+  if (linked !== undefined || device === undefined || !Number.isSafeInteger(map.inode)) return linked;
+  const identity = `${device}:${map.inode}`;
+  for (const path of waysTo(pid, map)) {
+    const file = openIfFile(path);
+    if (file?.identity === identity) return file;
+    if (file !== undefined) closeSync(file.descriptor);
+  }
+  return undefined;
 }
 
-function openFileOf(pid: number, inode: number): string | undefined {
+/** Its path where the process is, which may have a file system of its own; and the process's open files. */
+function* waysTo(pid: number, map: ProcessMap): Generator<string, void, void> {
+  if (map.path.startsWith("/")) yield `/proc/${pid}/root${map.path}`;
   try {
-    const folder = `/proc/${pid}/fd`;
-    return readdirSync(folder)
-      .map((fd) => `${folder}/${fd}`)
-      .find((path) => isFile(path, inode));
+    for (const fd of readdirSync(`/proc/${pid}/fd`)) yield `/proc/${pid}/fd/${fd}`;
+  } catch {
+    // Another user's.
+  }
+}
+
+function openIfFile(path: string): OpenedFile | undefined {
+  let descriptor: number;
+  try {
+    // (Not blocking: it may be a FIFO.)
+    descriptor = openSync(path, O_RDONLY | O_NONBLOCK);
   } catch {
     return undefined;
   }
+  const stats = fstatSync(descriptor, { bigint: true });
+  if (stats.isFile() && statfsSync(ownPath(descriptor)).type !== HUGETLBFS)
+    return { descriptor, identity: `${stats.dev}:${stats.ino}` };
+  closeSync(descriptor);
+  return undefined;
 }
 
-function isFile(path: string, inode: number): boolean {
-  if (!path.startsWith("/")) return false;
-  try {
-    const stats = statSync(path);
-    if (!stats.isFile() || stats.ino !== inode || statfsSync(path).type === HUGETLBFS) return false;
-    const fd = openSync(path, "r");
-    try {
-      return fstatSync(fd).ino === inode;
-    } finally {
-      closeSync(fd);
-    }
-  } catch {
-    return false;
-  }
+/** A path that leads to the very file of a descriptor of this program, whatever lies at its own path by now. */
+export function ownPath(descriptor: number): string {
+  return `/proc/self/fd/${descriptor}`;
 }

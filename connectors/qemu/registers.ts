@@ -19,7 +19,7 @@ const MAX_CPUS = 4096;
 export function parseRegisters(text: string): PrintedRegisters {
   const cpus: CpuState[] = [];
   let architecture: Architecture | undefined;
-  for (const block of text.split(/^CPU#/m).slice(1, MAX_CPUS + 1)) {
+  for (const block of text.split(/^CPU#/m, MAX_CPUS + 1).slice(1)) {
     const number = /^\d+/.exec(block)?.[0];
     const found = parseBlock(block);
     if (found === undefined) continue;

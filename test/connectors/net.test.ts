@@ -197,6 +197,18 @@ describe("a served source", () => {
     },
   );
 
+  it("is over also where it can't be closed well, and says why", async () => {
+    const stuck = {
+      ...memorySource(pattern(16, 1)),
+      close: async () => {
+        throw new Error("still paused");
+      },
+    };
+    const served = await serveSource(stuck, LOOPBACK, { kind: "physical", token });
+    await expect(served.close()).rejects.toThrow("still paused");
+    await served.ended;
+  });
+
   it("serves no more than so many", async () => {
     const served = await serving(memorySource(pattern(100, 1)), { clients: 1 });
     await client(served);

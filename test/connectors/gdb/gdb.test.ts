@@ -2,7 +2,15 @@
 import { spawn } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { open, openGdb, openTarget } from "../../../connectors/index.js";
-import { type FaultState, readInto, readPartial, SourceIo, WouldBlockError } from "../../../src/index.js";
+import {
+  DEVICE_CODE,
+  type FaultState,
+  faultDetail,
+  readInto,
+  readPartial,
+  SourceIo,
+  WouldBlockError,
+} from "../../../src/index.js";
 import { sourceSuite } from "../../suite/source/index.js";
 import { pattern } from "../../support/bytes.js";
 import { type Stub, type StubOptions, startStub } from "./stub.js";
@@ -166,10 +174,113 @@ describe("a machine behind a stub", () => {
 
   it("is resumed in the end, unless that is not wanted", async () => {
     await using({}, async ({ port, requests }) => {
-      await (await openGdb(`127.0.0.1:${port}`)).close?.();
+      const source = await openGdb(`127.0.0.1:${port}`);
+      await Promise.all([source.close?.(), source.close?.()]);
       expect(requests.filter((request) => request === "D")).toEqual(["D"]);
       await (await openGdb(`127.0.0.1:${port}`, QUIET)).close?.();
       expect(requests.filter((request) => request === "D")).toEqual(["D"]);
+    });
+  });
+
+  it("is told to be halted still where its stub does not let it go, with what to do", async () => {
+    const refuses = { answers: (request: string) => (request === "D" ? "E01" : undefined) };
+    const stillPaused =
+      /the machine is still paused: resume it, in gdb with "target remote .* and "detach" .*"E01"/;
+    await using(refuses, async ({ port }) => {
+      const source = await openGdb(`127.0.0.1:${port}`);
+      await expect(source.close?.()).rejects.toMatchObject({
+        code: "STILL_FROZEN",
+        message: expect.stringMatching(stillPaused),
+      });
+    });
+    // Also where it can't be opened in the first place.
+    await using({ ...refuses, physical: true }, async ({ port }) => {
+      await expect(openGdb(`127.0.0.1:${port}`)).rejects.toMatchObject({
+        code: "STILL_FROZEN",
+        message: expect.stringMatching(new RegExp(`give map=0-2G; and ${stillPaused.source}`)),
+      });
+    });
+  });
+
+  it("is told to be halted still from a thread of its own, too", async () => {
+    await using({ answers: (request) => (request === "D" ? "E01" : undefined) }, async ({ port }) => {
+      const { source } = await openTarget(`gdb:127.0.0.1:${port}:worker=true`);
+      await expect(source.close?.()).rejects.toThrow("the machine is still paused");
+    });
+  });
+
+  it("is told to be halted still by whoever opens more than a source, beside what went wrong there", async () => {
+    await using({ answers: (request) => (request === "D" ? "E01" : undefined) }, async ({ port }) => {
+      const target = { connector: `gdb:127.0.0.1:${port}` };
+      await expect(open(target, { ept: { root: 0 } })).rejects.toMatchObject({
+        code: "STILL_FROZEN",
+        message: expect.stringMatching(/no nested page tables .* and the machine is still paused/),
+      });
+    });
+  });
+
+  it("is told to be halted perhaps where its stub has gone, unless it was QEMU's, which ends with it", async () => {
+    for (const physical of [false, true]) {
+      const stub = await startStub({ base: 0n, bytes: pattern(0x4000, 3), physical });
+      const source = await openGdb(`127.0.0.1:${stub.port}`, { map: "0-0x4000" });
+      stub.close();
+      const closing = Promise.resolve(source.close?.());
+      if (physical) await closing;
+      else {
+        await expect(closing).rejects.toMatchObject({
+          code: "STILL_FROZEN",
+          message: expect.stringContaining("if it is still there, it is halted"),
+        });
+      }
+    }
+  });
+
+  it.each([
+    ["QEMU's, a decimal errno", true, "E14", 14],
+    ["another stub's, a code in hexadecimal", false, "E14", DEVICE_CODE + 0x14],
+    ["another stub's with letters", false, "E0E", DEVICE_CODE + 14],
+    ["a stub's that gives no number", false, "E.no such memory", 0],
+  ])("tells why a page can't be read: %s", async (_whose, physical, refusal, detail) => {
+    await using({ physical, refusal, bad: [{ start: 0, end: 0x1000 }] }, async ({ port }) => {
+      const source = await openGdb(`127.0.0.1:${port}`, { map: "0-0x4000", ...QUIET });
+      const { holes } = await readPartial(new SourceIo(source), 0, 16);
+      expect(holes.map(({ state, fault }) => ({ state, detail: faultDetail(fault) }))).toEqual([
+        { state: "io", detail },
+      ]);
+      await source.close?.();
+    });
+  });
+
+  it("is not even paused for a map that is none", async () => {
+    await using({ physical: true }, async ({ port, requests }) => {
+      await expect(openGdb(`127.0.0.1:${port}`, { map: "4G-0" })).rejects.toThrow();
+      expect(requests).toEqual([]);
+    });
+  });
+
+  it("has its processors and registers once, where the stub names them for ever", async () => {
+    const answers = (request: string) => (/^q[fs]ThreadInfo$/.test(request) ? "m1,2" : undefined);
+    const register = '<reg name="rax" bitsize="64"/><reg name="r123456" bitsize="64"/>';
+    const objects = {
+      "features:target.xml": `<target><architecture>i386:x86-64</architecture>${register.repeat(2000)}</target>`,
+    };
+    const asked = (request: string) => (/^p/.test(request) ? little(7n) : answers(request));
+    await using({ answers: asked, objects, features: "qXfer:features:read+" }, async ({ port, requests }) => {
+      const source = await openGdb(`127.0.0.1:${port}`, QUIET);
+      expect((await source.notes()).cpus).toEqual([
+        { pid: 0, registers: { rax: 7n } },
+        { pid: 1, registers: { rax: 7n } },
+      ]);
+      expect(requests.filter((request) => request.startsWith("p"))).toEqual(["p0", "p0"]);
+    });
+  });
+
+  it("is waited for as long as a duration says", async () => {
+    await using({ spoil: () => Buffer.alloc(0) }, async ({ port }) => {
+      await expect(openTarget(`gdb:127.0.0.1:${port}:resume=false,timeout=150ms`)).rejects.toMatchObject({
+        code: "GDB_TIMEOUT",
+        message: expect.stringContaining("within 0.15 s"),
+      });
     });
   });
 
@@ -266,6 +377,18 @@ describe("a stub that is not as it should be", () => {
     const stop = Buffer.from("$T05thread:01;#07");
     const { states } = await read({ spoil: spoilReads((packet) => Buffer.concat([stop, packet])) });
     expect(states).toEqual([]);
+  });
+
+  it("says that it got a packet wrong which it has taken, and is not asked again", async () => {
+    const { states, stub } = await read({
+      spoil: spoilReads((packet) => Buffer.concat([Buffer.from("-"), packet])),
+    });
+    expect(states).toEqual([]);
+    expect(new Set(stub.requests).size).toBe(stub.requests.length);
+  });
+
+  it("says again and again that the machine stopped, instead of an answer", async () => {
+    expect((await read({ chatters: 20 })).states).toEqual(["gone"]);
   });
 
   it("is no stub at all", async () => {

@@ -21,6 +21,10 @@ export interface StubOptions {
   readonly least?: number;
   /** Turns what it sends into something else. */
   readonly spoil?: (packet: Buffer, count: number) => Buffer | undefined;
+  /** Answers no read, but says every so many milliseconds that the machine stopped. */
+  readonly chatters?: number;
+  /** What it answers to what it refuses; default `E0e`. */
+  readonly refusal?: string;
 }
 
 /** A running stub. */
@@ -94,6 +98,11 @@ export async function startStub(options: StubOptions): Promise<Stub> {
         );
         requests.push(request);
         if (acks) socket.write("+");
+        if (options.chatters !== undefined && request.startsWith("m")) {
+          const chatter = setInterval(() => socket.write("$T05#b9"), options.chatters);
+          socket.once("close", () => clearInterval(chatter));
+          continue;
+        }
         const binary = request.startsWith("x");
         const answer = answerOf(request, options);
         send(options.runs === true && !binary ? shorten(answer) : escaped(answer));
@@ -140,13 +149,13 @@ function access(
   options: StubOptions,
   packetSize: number,
 ): Buffer {
-  const { base, bytes, bad = [], least = 1 << 30 } = options;
+  const { base, bytes, bad = [], least = 1 << 30, refusal = "E0e" } = options;
   const at = Number(BigInt(`0x${where}`) - base);
   const length = Number.parseInt(size as string, 16);
   const isBad =
     at < 0 || at + length > bytes.length || bad.some(({ start, end }) => start < at + length && end > at);
   const limit = kind === "x" ? packetSize : packetSize / 2;
-  if (isBad || length > limit) return Buffer.from("E0e");
+  if (isBad || length > limit) return Buffer.from(refusal);
   if (kind === "M") {
     bytes.set(Buffer.from(digits, "hex"), at);
     return Buffer.from("OK");

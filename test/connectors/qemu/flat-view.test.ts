@@ -186,6 +186,22 @@ describe("the monitor's map", () => {
     expect(parseFlatView(text)?.map(({ start }) => start)).toEqual([0x1000, 0x6000]);
   });
 
+  it("has a region's name whole, also where it holds what follows names", () => {
+    const names = ["a [b] c", "r KVM x", "r @0000000000000001 y", "[z]"];
+    const line = (name: string, i: number) =>
+      `  ${digits(i * 0x1000)}-${digits(i * 0x1000 + 0xfff)} (prio 0, ram): ${name} @${digits(8)} KVM [owner:x]`;
+    const text = [' AS "memory", root: system', ...names.map(line)].join("\n");
+    expect(parseFlatView(text)?.map(({ name, offset }) => ({ name, offset }))).toEqual(
+      names.map((name) => ({ name, offset: 8 })),
+    );
+  });
+
+  it("is read at once, however long a line is that begins an owner again and again", () => {
+    const name = `r${" [".repeat(500_000)}`;
+    const text = ` AS "memory", root: system\n  ${digits(0)}-${digits(0xfff)} (prio 0, ram): ${name}`;
+    expect(parseFlatView(text)).toMatchObject([{ name }]);
+  });
+
   it("says nothing of an address where gpa2hva says nothing", () => {
     expect(parseGpa2hva("Host virtual address for 0x0 (pc.ram) is 0x7f5d77e00000\r\n")).toBe(
       0x7f5d_77e0_0000n,

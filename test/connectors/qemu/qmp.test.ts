@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { askForNotes, askForRam } from "../../../connectors/qemu/monitor.js";
 import { Qmp } from "../../../connectors/qemu/qmp.js";
 import { MAX_MESSAGE, QmpMessages } from "../../../connectors/qemu/qmp-messages.js";
 
@@ -105,6 +106,21 @@ describe("a QMP connection", () => {
   it("is refused where nobody listens", async () => {
     await expect(Qmp.connect({ path: join(directory, "nobody") })).rejects.toMatchObject({ code: "REFUSED" });
   });
+
+  it.each([null, 7, [null, 7]])(
+    "of a monitor that answers %j with no object tells no RAM, and no processors",
+    async (value) => {
+      const address = await serve(GREETING, (command) => {
+        if (command.execute === "qmp_capabilities") return ok(command);
+        const isLine = command.execute === "human-monitor-command";
+        return ok(command, isLine ? ' AS "memory", root: system' : value);
+      });
+      const qmp = await Qmp.connect(address);
+      await expect(askForRam(qmp)).rejects.toMatchObject({ code: "COMMAND" });
+      expect(await askForNotes(qmp)).toEqual({ cpus: [] });
+      qmp.close();
+    },
+  );
 
   it("fails what it waits for when QEMU goes away", async () => {
     const address = await serve(GREETING, (command) =>
