@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { LIBC, loadFfi } from "../../../connectors/ffi.js";
+import { type FfiCall, LIBC, loadFfi } from "../../../connectors/ffi.js";
 import {
   LEECHCORE_OPTIONS,
   LEECHCORE_RESULTS,
@@ -14,7 +14,8 @@ import {
 } from "../../../connectors/index.js";
 import * as abi from "../../../connectors/leechcore/abi.js";
 import { withCapturedOutput } from "../../../connectors/leechcore/captured-output.js";
-import { loadLeechCore } from "../../../connectors/leechcore/library.js";
+import { LeechCoreHandle } from "../../../connectors/leechcore/handle.js";
+import { LeechCoreLibrary, loadLeechCore } from "../../../connectors/leechcore/library.js";
 import {
   all,
   Batch,
@@ -64,6 +65,7 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
       stack_depth: "stackDepth",
       needs_user: "needsUser",
       text_length: "textLength",
+      size: "structSize",
     };
     const ours: Record<string, number> = {};
     const structures: [string, Readonly<Record<string, number>>][] = [
@@ -293,6 +295,56 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
     );
     await io.close();
     await expect(card({ drop: 1 }, { memoryMap })).rejects.toThrow(/0x200000-0x202000 is not in it/);
+  });
+
+  it("refuses a memory map with addresses that no machine has, and does without it where one is given", async () => {
+    for (const far of [2 ** 52, 2 ** 60, "0xfffffffffffff000"]) {
+      await expect(card({ far: typeof far === "number" ? BigInt(far).toString() : far })).rejects.toThrow(
+        /memory map has 0x1000 bytes at 0x[0-9a-f]{14,16}, .* say where it is with the option map/,
+      );
+    }
+    const memoryMap = [{ start: 0, end: 0x4000, offset: 0 }];
+    const source = await card({ far: "0xfffffffffffff000" }, { memoryMap });
+    expect(source.memoryMap()).toEqual(memoryMap);
+    await source.close?.();
+  });
+
+  it("gives back what LeechCore allocated when it can't be looked at", async () => {
+    const { ffi, path } = await loadLeechCore("leechcore:card", standIn());
+    const called: string[] = [];
+    const blind = {
+      ...ffi,
+      DataType: ffi.DataType,
+      load: (call: FfiCall) => {
+        called.push(call.funcName);
+        return ffi.load(call);
+      },
+      createExternalBuffer: () => {
+        throw new Error("no memory left");
+      },
+    };
+    const library = new LeechCoreLibrary(blind, path);
+    const open = (told: string) => () =>
+      LeechCoreHandle.open("leechcore:card", library, { device: `card://${told},file=${ram}`, remote: "" });
+    expect(open("user=1")).toThrow("no memory left");
+    expect(called.filter((name) => name.startsWith("Lc"))).toEqual(["LcCreateEx", "LcMemFree"]);
+    const handle = open("volatile=1")();
+    called.length = 0;
+    expect(() => handle.memoryMap()).toThrow("no memory left");
+    expect(called.filter((name) => name.startsWith("Lc"))).toEqual(["LcCommand", "LcMemFree"]);
+    handle.close();
+  });
+
+  it("lays no text into the field behind it", async () => {
+    const library = await loadLeechCore("leechcore:card", standIn());
+    for (const [device, remote] of [
+      ["x".repeat(260), ""],
+      ["card", "é".repeat(130)],
+    ] as const) {
+      expect(() => LeechCoreHandle.open("leechcore:card", library, { device, remote })).toThrow(
+        /takes texts of 259 bytes at most, not of 260/,
+      );
+    }
   });
 
   it("opens what the command line names, and passes on the parameters that are not its own", async () => {
