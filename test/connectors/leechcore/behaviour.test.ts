@@ -168,6 +168,42 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
     await io.close();
   });
 
+  it("asks a device that is gone in another thread, where it is waited for", async () => {
+    const die = join(directory, "dead-too");
+    const source = await card({ die });
+    const byOpener = () => source.getOption(0x7e57_0002_0000_0000n);
+    const io = new SourceIo(source, new Scheduler());
+    const before = byOpener();
+    writeFileSync(die, "");
+    expect((await readPartial(io, 0x2000, 16)).holes).toMatchObject([{ state: "gone" }]);
+    expect(byOpener()).toBe(before);
+    expect(readPartial(io, 0x2000, 16).sync().holes).toMatchObject([{ state: "gone" }]);
+    expect(byOpener()).toBe((before as bigint) + 2n);
+    await io.close();
+  });
+
+  it("opens a device whose memory ends within a page, and knows when it is gone", async () => {
+    const die = join(directory, "dead-as-well");
+    for (const maxAddress of [100, 3, 2 * 4096 + 20]) {
+      const io = await ioOf({ die }, { maxAddress });
+      const { holes } = await readPartial(io, maxAddress - 3, 8);
+      expect(holes).toMatchObject([{ start: 3, end: 8, state: "outside" }]);
+      writeFileSync(die, "");
+      expect((await readPartial(io, 0, 1)).holes).toMatchObject([{ state: "gone" }]);
+      rmSync(die);
+      await io.close();
+    }
+  });
+
+  it("does not take a device for gone because the pages of its old map are", async () => {
+    const source = await card({ bad: "110000-120000" });
+    const io = new SourceIo(source, new Scheduler());
+    await readInto(io, 0x2000, 4096);
+    source.setMemoryMap([{ start: 0x10_0000, end: 0x12_0000, offset: 0x3_0000 }]);
+    expect((await readPartial(io, 0x11_0000, 4096)).holes).toMatchObject([{ state: "io" }]);
+    await io.close();
+  });
+
   it("writes, and says of what did not land that it did not", async () => {
     const file = join(directory, "written");
     copyFileSync(ram, file);
