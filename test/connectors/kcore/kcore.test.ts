@@ -15,7 +15,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { open } from "../../../connectors/index.js";
 import { KcoreProblem, parseKcore } from "../../../connectors/kcore/kcore-headers.js";
-import { openKcore } from "../../../connectors/kcore/open-kcore.js";
+import { openKcore, openKcoreWith } from "../../../connectors/kcore/open-kcore.js";
 import { all, readPartial, Scheduler, SourceIo } from "../../../src/io/index.js";
 import { sourceSuite } from "../../suite/index.js";
 import { pattern } from "../../support/bytes.js";
@@ -92,6 +92,33 @@ describe("kcore", () => {
     const cut = file("cut", readFileSync(path));
     truncateSync(cut, readFileSync(path).length - 0x1000 - 0x2000);
     expect([...openKcore(cut).ranges()].at(-1)).toEqual({ start: 0x10_0000, end: 0x13_e000 });
+  });
+
+  it("is read where it is now, when as many segments lie elsewhere since it was opened", async () => {
+    const moving = file("moving", writeElf(SEGMENTS, { notes: NOTES }));
+    const io = new SourceIo(openKcoreWith(moving, { isLive: true }), new Scheduler());
+    expect((await readPartial(io, 0x10_0000, 64)).bytes).toEqual(high.slice(0, 64));
+    const [first, ...others] = SEGMENTS as [ElfSegment, ...ElfSegment[]];
+    const longer = { ...first, bytes: pattern(0x5000, 3) };
+    writeFileSync(moving, writeElf([longer, ...others], { notes: NOTES }));
+    expect((await readPartial(io, 0x10_0000, 64)).bytes).toEqual(high.slice(0, 64));
+    await io.close();
+  });
+
+  it("that claims notes without end is read no further than a kernel's go", () => {
+    const bytes = writeElf(SEGMENTS, { notes: NOTES.slice(0, 1), extraNoteHeaders: 5000 });
+    // Each of them as long as a file can be.
+    const view = new DataView(bytes.buffer);
+    for (let i = 0; i < view.getUint16(56, true); i++) {
+      const header = 64 + 56 * i;
+      if (view.getUint32(header, true) === 4) view.setBigUint64(header + 32, 2n ** 40n, true);
+    }
+    let asked = 0;
+    parseKcore(bytes, (_offset, length) => {
+      asked += length;
+      return new Uint8Array(0);
+    });
+    expect(asked).toBeLessThanOrEqual(8 * 2 ** 20);
   });
 
   it("is closed once, whoever asks for it again: its number may be another file's by then", () => {
