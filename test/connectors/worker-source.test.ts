@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, it } from "vitest";
 import { openInWorker } from "../../connectors/worker-source.js";
-import { all, readInto, readPartial, Scheduler, SourceIo, write } from "../../src/index.js";
+import { all, readInto, readPartial, Scheduler, SourceIo, write } from "../../src/io/index.js";
 import { awaitAnswer } from "../../src/io/shared-batch.js";
 import { sourceSuite } from "../suite/index.js";
 

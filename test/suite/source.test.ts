@@ -1,6 +1,6 @@
 /** The conformance suite itself: an honest source passes every rule, and for each rule there is one that it catches. */
 import { describe, expect, it } from "vitest";
-import { AddressRanges, type Batch, fault, MemtoolError, type Source } from "../../src/index.js";
+import { AddressRanges, type Batch, fault, MemtoolError, type Source } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { memorySource, SOURCE_RULES, type SourceSubject, sourceSuite, trySourceRule } from "./index.js";
 

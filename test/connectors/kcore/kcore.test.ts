@@ -13,9 +13,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { open } from "../../../connectors/index.js";
 import { KcoreProblem, parseKcore } from "../../../connectors/kcore/kcore-headers.js";
 import { openKcore, openKcoreWith } from "../../../connectors/kcore/open-kcore.js";
+import { openTarget } from "../../../connectors/registry.js";
 import { all, readPartial, Scheduler, SourceIo } from "../../../src/io/index.js";
 import { sourceSuite } from "../../suite/index.js";
 import { pattern } from "../../support/bytes.js";
@@ -214,20 +214,25 @@ describe("kcore", () => {
   it("is opened without a target, or says why not", async () => {
     let problem: { readonly code?: string; readonly message?: string } = {};
     try {
-      const machine = await open({ connector: "kcore" }, { kernel: "note" });
-      try {
-        expect(machine.kernel?.release ?? "none").toBe(
-          readFileSync("/proc/sys/kernel/osrelease", "utf8").trim(),
-        );
-      } finally {
-        await machine.close();
-      }
-      return;
+      await (await openTarget("kcore")).source.close?.();
     } catch (error) {
       if (!(error instanceof Error && "target" in error)) throw error;
       problem = error as typeof problem;
     }
-    expect(problem.code).toMatch(/^(NO_KCORE|NO_PERMISSION|LOCKED_DOWN|NOT_ON_PLATFORM)$/);
-    expect(problem.message).toMatch(/^kcore: /);
+    if (problem.code !== undefined) {
+      expect(problem.code).toMatch(/^(NO_KCORE|NO_PERMISSION|LOCKED_DOWN|NOT_ON_PLATFORM)$/);
+      expect(problem.message).toMatch(/^kcore: /);
+      return;
+    }
+    // Most machines that run this have none, and need not load all that reads a kernel.
+    const { open } = await import("../../../connectors/open.js");
+    const machine = await open({ connector: "kcore" }, { kernel: "note" });
+    try {
+      expect(machine.kernel?.release ?? "none").toBe(
+        readFileSync("/proc/sys/kernel/osrelease", "utf8").trim(),
+      );
+    } finally {
+      await machine.close();
+    }
   });
 });

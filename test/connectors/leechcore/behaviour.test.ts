@@ -5,17 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type FfiCall, LIBC, loadFfi } from "../../../connectors/ffi.js";
-import {
-  LEECHCORE_OPTIONS,
-  LEECHCORE_RESULTS,
-  type LeechCoreOptions,
-  openLeechCore,
-  openTarget,
-} from "../../../connectors/index.js";
 import * as abi from "../../../connectors/leechcore/abi.js";
+import { LEECHCORE_OPTIONS, LEECHCORE_RESULTS } from "../../../connectors/leechcore/abi.js";
 import { withCapturedOutput } from "../../../connectors/leechcore/captured-output.js";
 import { LeechCoreHandle } from "../../../connectors/leechcore/handle.js";
 import { LeechCoreLibrary, loadLeechCore } from "../../../connectors/leechcore/library.js";
+import { type LeechCoreOptions, openLeechCore } from "../../../connectors/leechcore/source.js";
+import { openTarget } from "../../../connectors/registry.js";
 import {
   all,
   Batch,
@@ -27,7 +23,7 @@ import {
   Scheduler,
   SourceIo,
   writePartial,
-} from "../../../src/index.js";
+} from "../../../src/io/index.js";
 import { pattern } from "../../support/bytes.js";
 import { hasCompiler, layoutOfC, standIn } from "../../support/leechcore.js";
 

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe } from "vitest";
-import { openLeechCore } from "../../../connectors/index.js";
+import { openLeechCore } from "../../../connectors/leechcore/source.js";
 import { sourceSuite } from "../../suite/index.js";
 import { pattern } from "../../support/bytes.js";
 import { hasCompiler, standIn } from "../../support/leechcore.js";
