@@ -1,3 +1,4 @@
+import { closeSync, openSync } from "node:fs";
 import { expect, it } from "vitest";
 import { pageText } from "../../../cli/process-pages.js";
 import { AT_PAGESZ, AT_RANDOM, parseAuxv } from "../../../connectors/proc/auxv.js";
@@ -34,6 +35,19 @@ it("several of one name are listed, and can't control the terminal", () => {
 it("no process of a name is told so", () => {
   expect(() => find("nobody")).toThrow(expect.objectContaining({ code: "NO_SUCH_PROCESS" }));
 });
+
+it.skipIf(process.platform !== "linux")(
+  "a process is closed once, and its files' numbers are left alone after that",
+  () => {
+    const source = openProcessWith(process.pid, {}, {});
+    source.close?.();
+    const others = Array.from({ length: 5 }, () => openSync("/proc/self/maps", "r"));
+    source.close?.();
+    expect(source.maps()).toEqual([]);
+    expect([...source.pages()]).toEqual([]);
+    for (const other of others) closeSync(other);
+  },
+);
 
 it.each(["darwin", "win32"])("on %s, it is told that there are none", (platform) => {
   expect(() => openProcessWith(1, {}, { platform })).toThrow(
