@@ -58,6 +58,7 @@ export function pageAt(process: ProcessSource, address: bigint): PageAt | undefi
 export function pageText({ page, physical, frame }: PageAt): string {
   if (page.state === "none") return page.guard ? "guard region" : "not in memory yet";
   if (page.swap !== undefined) return `swapped out: area ${page.swap.area}, slot ${hex(page.swap.slot)}`;
+  if (page.state === "swapped") return "swapped out";
   if (physical === undefined) return "in memory";
   const words = [...(frame?.flags ?? [])];
   if (frame?.mapCount !== undefined) words.push(`map count ${frame.mapCount}`);

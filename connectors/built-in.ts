@@ -2,6 +2,7 @@
 import type { Connector } from "./connector.js";
 import { openFile } from "./file.js";
 import { openGdbTarget } from "./gdb/gdb-target.js";
+import { OWN_OPTIONS } from "./leechcore/own-options.js";
 import { mapFile } from "./mapped-file.js";
 import { NET } from "./net/connector.js";
 import { openProcess } from "./proc/open-process.js";
@@ -25,7 +26,7 @@ export const BUILT_IN: Readonly<Record<string, Connector>> = {
   leechcore: {
     kind: "physical",
     about: "PCILeech hardware, and what else LeechCore opens, through its library",
-    options: { library: "string", remote: "string", write: "boolean", map: "string", max: "size" },
+    options: OWN_OPTIONS,
     otherOptions: "string",
     open: async (target, options) => {
       const { openLeechCoreTarget } = await import("./leechcore/connector.js");

@@ -80,15 +80,8 @@ export function noFfi(
 
 /** Where a piece of memory lies. It stays there while it is referenced. */
 export function addressOf(ffi: Ffi, bytes: Uint8Array): bigint {
-  const { U8Array, I64, BigInt: Pointer } = ffi.DataType;
-  const address = ffi.load({
-    library: LIBC,
-    funcName: "memmove",
-    retType: Pointer,
-    paramsType: [U8Array, U8Array, I64],
-    paramsValue: [bytes, bytes, 0],
-  });
-  return BigInt.asUintN(64, address as bigint);
+  const { U8Array, BigInt: Pointer } = ffi.DataType;
+  return BigInt.asUintN(64, givenBack(ffi, bytes, U8Array, Pointer) as bigint);
 }
 
 /**
@@ -97,16 +90,19 @@ export function addressOf(ffi: Ffi, bytes: Uint8Array): bigint {
  * @param length Up to 4 GiB.
  */
 export function bytesAt(ffi: Ffi, address: bigint, length: number): Uint8Array {
-  const { I64, BigInt: Pointer, External } = ffi.DataType;
-  // The way from a number to the pointer that a buffer is made of: a call that gives back its first argument.
-  const pointer = BigInt.asIntN(64, address);
-  const external = ffi.load({
-    library: LIBC,
-    funcName: "memmove",
-    retType: External,
-    paramsType: [Pointer, Pointer, I64],
-    paramsValue: [pointer, pointer, 0],
-  });
+  const { BigInt: Pointer, External } = ffi.DataType;
+  const external = givenBack(ffi, BigInt.asIntN(64, address), Pointer, External);
   const buffer = ffi.createExternalBuffer(external as never, length);
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+}
+
+/** A pointer of one form in another: by a function of C's that gives back its first argument, and does nothing else. */
+function givenBack(ffi: Ffi, pointer: unknown, from: number, to: number): unknown {
+  return ffi.load({
+    library: LIBC,
+    funcName: "memmove",
+    retType: to,
+    paramsType: [from, from, ffi.DataType.I64],
+    paramsValue: [pointer, pointer, 0],
+  });
 }

@@ -87,7 +87,8 @@ export class PhysicalFile {
         at += moved;
         continue;
       }
-      const end = Math.min(length, at + PAGE - (address % PAGE));
+      // The page, as far as it is this piece's: firmware leaves RAM that ends within one.
+      const end = at + Math.min(most, PAGE - (address % PAGE));
       batch.failRange(row, at, end, withDetail(FAILED, moved === 0 ? EIO : -moved));
       at = end;
     }

@@ -1,6 +1,6 @@
 /** Sources that can only answer asynchronously, opened in a worker so that `.sync()` works on them too. */
 import type { Worker } from "node:worker_threads";
-import { AddressRanges, type Batch, MemtoolError, type Source } from "../src/index.js";
+import { AddressRanges, type Batch, MemtoolError, type Source } from "../src/io/index.js";
 import {
   awaitAnswer,
   packBatch,

@@ -1,6 +1,6 @@
 /** What is done again and again until somebody ends it. */
 import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
-import { parseDuration } from "../../connectors/registry.js";
+import { parseDuration } from "../../connectors/option-value.js";
 import { UsageError } from "../errors.js";
 
 /** Where no period is given. */

@@ -1,5 +1,5 @@
 /** /dev/mem: the physical memory of the machine that memtool runs on, where its kernel still allows that. */
-import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 import { FormatError, parseRawMap } from "../../src/formats/index.js";
 import type { AddressRanges, Batch, Source } from "../../src/io/index.js";
 import { ConnectorError, errnoName } from "../errors.js";
@@ -48,12 +48,14 @@ export function openDevmem(
   } catch (error) {
     throw explain(name, file, error);
   }
-  const problem = tryRam(name, file, fd, pieces);
-  if (problem !== undefined) {
+  try {
+    const problem = tryRam(name, file, fd, pieces);
+    if (problem !== undefined) throw problem;
+    return new Devmem(name, new PhysicalFile(fd, pieces), write, !fstatSync(fd).isFile());
+  } catch (error) {
     closeSync(fd);
-    throw problem;
+    throw error instanceof ConnectorError ? error : explain(name, file, error);
   }
-  return new Devmem(name, new PhysicalFile(fd, pieces), write, !statSync(file).isFile());
 }
 
 /** @throws {ConnectorError} */

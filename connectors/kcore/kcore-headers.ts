@@ -14,7 +14,7 @@ const ET_CORE = 4;
 const PT_LOAD = 1;
 const PT_NOTE = 4;
 /** Headers of any kernel: at most 65,535 program headers of 56 bytes, and notes of a page or two. */
-export const MAX_HEADERS = 8 * 2 ** 20;
+const MAX_HEADERS = 8 * 2 ** 20;
 
 const MACHINES: Readonly<Record<number, Architecture>> = {
   3: "i386",
@@ -33,8 +33,8 @@ export interface KcoreHeaders {
   readonly virtualOnly: number;
   /** The VMCOREINFO text (since Linux 4.19). */
   readonly vmcoreinfo: Uint8Array | undefined;
-  /** That part of the headers that changes where the offsets of segments do. */
-  readonly count: number;
+  /** The headers as they were read: other ones mean that segments may be elsewhere. */
+  readonly bytes: Uint8Array;
 }
 
 /** Why a file is none, in words that go on after its name. */
@@ -47,12 +47,6 @@ export function headersEnd(head: Uint8Array): number {
     (wordAt(fields, layout, layout.phoff) ?? Number.NaN) + fields.u16(layout.phnum) * layout.program.size;
   if (!(end <= MAX_HEADERS)) throw new KcoreProblem("its program headers are not where a kernel puts them");
   return end;
-}
-
-/** Number of program headers, where it is of the form. */
-export function countHeaders(head: Uint8Array): number {
-  const { fields, layout } = open(head);
-  return fields.u16(layout.phnum);
 }
 
 /**
@@ -76,6 +70,8 @@ export function parseKcore(
   let virtualOnly = 0;
   let atZero = 0;
   let vmcoreinfo: Uint8Array | undefined;
+  // In all: a kernel has one header of notes, and a file that claims to be its may have thousands.
+  let noteBytes = MAX_HEADERS;
   for (let i = 0; i < count; i++) {
     const at = phoff + i * program.size;
     if (at + program.size > bytes.length) break;
@@ -83,7 +79,10 @@ export function parseKcore(
     const offset = wordAt(fields, layout, at + program.offset);
     const length = wordAt(fields, layout, at + program.filesz);
     if (offset === undefined || length === undefined) continue;
-    if (type === PT_NOTE) vmcoreinfo ??= findVmcoreinfo(notes(offset, Math.min(length, MAX_HEADERS)));
+    if (type === PT_NOTE && vmcoreinfo === undefined && noteBytes > 0) {
+      vmcoreinfo = findVmcoreinfo(notes(offset, Math.min(length, noteBytes)));
+      noteBytes -= length;
+    }
     if (type !== PT_LOAD) continue;
     const start = wordAt(fields, layout, at + program.paddr);
     if (isMinusOne(fields, layout, at + program.paddr) || start === undefined) {
@@ -96,7 +95,7 @@ export function parseKcore(
   }
   // Before Linux 4.11 all of them claim to be at 0.
   const pieces = atZero > 1 && atZero === found.length ? [] : layPieces(found);
-  return { architecture: MACHINES[fields.u16(18)], pieces, virtualOnly, vmcoreinfo, count };
+  return { architecture: MACHINES[fields.u16(18)], pieces, virtualOnly, vmcoreinfo, bytes };
 }
 
 function open(bytes: Uint8Array) {

@@ -1,12 +1,12 @@
 /** /proc/kcore: the physical memory of the machine that memtool runs on, or a copy of such a file. */
-import { closeSync, openSync, readSync, statfsSync, statSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, statfsSync, statSync } from "node:fs";
 import type { DumpNotes } from "../../src/formats/index.js";
 import { type AddressRanges, type Batch, type Fault, fault } from "../../src/io/index.js";
 import type { MachineSource } from "../connector.js";
 import { ConnectorError, errnoName } from "../errors.js";
 import { lockdownError } from "../lockdown.js";
 import { PhysicalFile } from "../physical-file.js";
-import { countHeaders, headersEnd, type KcoreHeaders, KcoreProblem, parseKcore } from "./kcore-headers.js";
+import { headersEnd, type KcoreHeaders, KcoreProblem, parseKcore } from "./kcore-headers.js";
 
 /** Where the kernel puts it. */
 const PATH = "/proc/kcore";
@@ -28,6 +28,14 @@ const HEAD = 64;
  * @throws {ConnectorError} `NOT_ON_PLATFORM`, `NO_KCORE`, `NO_PERMISSION`, `LOCKED_DOWN`, `BAD_KCORE`.
  */
 export function openKcore(path = "", platform: string = process.platform): MachineSource {
+  return openKcoreWith(path, { platform });
+}
+
+/** {@link openKcore} with its parts exchanged, for tests: a file counts as the kernel's own. @internal */
+export function openKcoreWith(
+  path: string,
+  { platform = process.platform, isLive }: { readonly platform?: string; readonly isLive?: boolean },
+): MachineSource {
   const name = path === "" ? "kcore" : `kcore:${path}`;
   if (path === "" && platform !== "linux") {
     throw new ConnectorError(
@@ -49,13 +57,13 @@ export function openKcore(path = "", platform: string = process.platform): Machi
           "machine's /proc into it and give kcore:/host/proc/kcore",
       );
     }
-    live = statfsSync(file).type === PROC_SUPER_MAGIC;
+    live = isLive ?? statfsSync(file).type === PROC_SUPER_MAGIC;
     fd = openSync(file, "r");
   } catch (error) {
     throw error instanceof ConnectorError ? error : explain(name, file, error);
   }
   try {
-    const headers = readHeaders(fd, live ? undefined : statSync(file).size);
+    const headers = readHeaders(fd, live ? undefined : fstatSync(fd).size);
     if (headers.pieces.length === 0) {
       throw new KcoreProblem(
         "its kernel does not say where its segments are in physical memory (that is since Linux 4.11)",
@@ -114,12 +122,18 @@ function readAt(fd: number, offset: number, length: number): Uint8Array {
   return bytes.subarray(0, got);
 }
 
+/** @param size Of a copy. @throws {KcoreProblem} */
 function readHeaders(fd: number, size: number | undefined): KcoreHeaders {
-  const end = headersEnd(readAt(fd, 0, HEAD));
-  const most = size === undefined ? end : Math.min(end, size);
   const notes = (offset: number, length: number) =>
     readAt(fd, offset, size === undefined ? length : Math.max(0, Math.min(length, size - offset)));
-  return parseKcore(readAt(fd, 0, most), notes, size);
+  let bytes = readAt(fd, 0, HEAD);
+  for (let i = 0; i < TRIES; i++) {
+    const end = headersEnd(bytes);
+    // The kernel makes them anew for each read: only those that came in one belong together.
+    if (i > 0 && (bytes.length >= end || size !== undefined)) return parseKcore(bytes, notes, size);
+    bytes = readAt(fd, 0, Math.max(HEAD, size === undefined ? end : Math.min(end, size)));
+  }
+  throw new KcoreProblem("its program headers change faster than they can be read");
 }
 
 /** Where everything is changed faster than it could be read. */
@@ -129,8 +143,9 @@ class Kcore implements MachineSource {
   readonly supports: { readonly write: boolean; readonly live: boolean };
   readonly #path: string;
   readonly #memory: PhysicalFile;
-  readonly #head = new Uint8Array(HEAD);
   #headers: KcoreHeaders;
+  /** Read into, to compare it with the headers. */
+  #again = new Uint8Array(0);
   #readAt = Date.now();
   #closed = false;
 
@@ -171,14 +186,17 @@ class Kcore implements MachineSource {
   }
 
   /**
-   * With memory that is plugged in, there are more headers, and everything behind them may be at another place. That is to be
-   * seen in the file that is open already.
+   * With memory that is plugged in or taken away, there are other headers, and everything behind them may be at another place.
+   * That is to be seen in the file that is open already.
    */
   #moved(): boolean {
+    const { bytes } = this.#headers;
+    const { fd } = this.#memory;
+    if (this.#again.length !== bytes.length) this.#again = new Uint8Array(bytes.length);
     try {
-      readSync(this.#memory.fd, this.#head, 0, HEAD, 0);
-      if (countHeaders(this.#head) === this.#headers.count) return false;
-      this.#use(this.#memory.fd, readHeaders(this.#memory.fd, undefined));
+      const got = readSync(fd, this.#again, 0, bytes.length, 0);
+      if (got === bytes.length && Buffer.compare(this.#again, bytes) === 0) return false;
+      this.#use(fd, readHeaders(fd, undefined));
     } catch {
       // They can't be told just now.
     }

@@ -36,7 +36,7 @@ export const SCATTER = {
 } as const;
 
 /** LC_CONFIG_ERRORINFO, of which text follows, in units of two bytes. */
-export const ERROR_INFO = { size: 80, needsUser: 72, textLength: 76, text: 80 } as const;
+export const ERROR_INFO = { size: 80, structSize: 4, needsUser: 72, textLength: 76, text: 80 } as const;
 
 /** LC_MEMMAP_ENTRY. */
 export const MAP_ENTRY = { size: 24, address: 0, bytes: 8, remap: 16 } as const;

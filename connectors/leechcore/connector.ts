@@ -2,10 +2,9 @@
 import type { Source } from "../../src/io/index.js";
 import type { OptionValues } from "../connector.js";
 import { readMemoryMap } from "../memory-map.js";
+import { readOptionValue } from "../option-value.js";
+import { OWN_OPTIONS } from "./own-options.js";
 import { openLeechCore } from "./source.js";
-
-/** Options that are ours; all others are parameters of the device. */
-const OWN = new Set(["library", "remote", "write", "map", "max"]);
 
 /** A target of the command line, taken apart. */
 interface LeechCoreTarget {
@@ -15,46 +14,74 @@ interface LeechCoreTarget {
   readonly remote: string;
   readonly library: string | undefined;
   readonly write: boolean;
+  readonly map: string | undefined;
+  readonly max: number | undefined;
 }
 
 /** Opens what the command line names. */
 export function openLeechCoreTarget(target: string, options: OptionValues): Promise<Source> {
-  const { device, ...how } = targetOf(target, options);
+  const { device, map, max, ...how } = targetOf(target, options);
   return openLeechCore(device, {
     ...how,
-    maxAddress: options.max as number | undefined,
-    memoryMap: options.map === undefined ? undefined : readMemoryMap(String(options.map)),
+    maxAddress: max,
+    memoryMap: map === undefined ? undefined : readMemoryMap(map),
   });
 }
 
 /**
  * Tells options of ours from parameters of the device and a remote agent's address. That has colons of its own, so
  * `remote=` comes last: all behind it that is no option of ours belongs to it.
+ *
+ * @throws {ConnectorError} `BAD_OPTION` for a value of another kind.
  */
 export function targetOf(target: string, options: OptionValues): LeechCoreTarget {
-  const others = new Map<string, string>();
-  for (const [key, value] of Object.entries(options)) {
-    if (!OWN.has(key) && value !== undefined) others.set(key, String(value));
-  }
-  const { library, remote = "" } = options as { library?: string; remote?: string };
-  const write = options.write === true;
   const found = /^(.*?):(?:(.*,)?)remote=(.*)$/s.exec(target);
-  if (found === null) return { device: target, parameters: others, remote, library, write };
+  if (found === null) return taken(target, options, "");
   const [, device = "", before = "", first = ""] = found;
-  const given = new Map<string, string>();
-  for (const pair of before.split(",").filter((part) => part.includes("="))) {
-    const equals = pair.indexOf("=");
-    given.set(pair.slice(0, equals), pair.slice(equals + 1));
+  const given: Record<string, boolean | number | string> = {};
+  // (As options are written: a part that begins with a digit goes on with the value before it.)
+  for (const part of before.split(/,(?![0-9])/).filter((each) => each !== "")) {
+    const equals = part.indexOf("=");
+    const key = equals < 0 ? part : part.slice(0, equals);
+    const kind = (Object.hasOwn(OWN_OPTIONS, key) ? OWN_OPTIONS[key] : undefined) ?? "string";
+    given[key] = readOptionValue(`leechcore:${target}`, key, kind, equals < 0 || part.slice(equals + 1));
   }
-  const ours = {
-    library: given.get("library") ?? library,
-    write: write || ["true", "1", "yes"].includes(given.get("write") ?? ""),
+  const own: Record<string, boolean | number | string | undefined> = {};
+  const ofAddress: string[] = [];
+  for (const [key, value] of Object.entries(options)) {
+    if (Object.hasOwn(OWN_OPTIONS, key)) own[key] = value;
+    else if (value !== undefined) ofAddress.push(`${key}=${value}`);
+  }
+  // LeechCore has them behind the second colon, with commas in between.
+  const remote = ofAddress.length === 0 ? first : `${first}:${ofAddress.join(",")}`;
+  return taken(device, { ...own, ...given }, remote);
+}
+
+function taken(device: string, options: OptionValues, address: string): LeechCoreTarget {
+  const parameters = new Map<string, string>();
+  for (const [key, value] of Object.entries(options)) {
+    if (!Object.hasOwn(OWN_OPTIONS, key) && value !== undefined) parameters.set(key, String(value));
+  }
+  const {
+    library,
+    remote = "",
+    write,
+    map,
+    max,
+  } = options as {
+    readonly library?: string;
+    readonly remote?: string;
+    readonly write?: boolean;
+    readonly map?: string;
+    readonly max?: number;
   };
-  const parameters = new Map([...given].filter(([key]) => !OWN.has(key)));
   return {
     device,
     parameters,
-    remote: [first, ...[...others].map(([key, value]) => `${key}=${value}`)].join(":"),
-    ...ours,
+    remote: address === "" ? remote : address,
+    library,
+    write: write === true,
+    map,
+    max,
   };
 }

@@ -13,6 +13,9 @@ export interface DeviceString {
 /** Devices whose one nameless value is the path of a file. */
 const TAKES_FILE = new Set(["file", "hibr"]);
 
+/** Parameters that LeechCore takes; it drops those behind them. */
+const MAX_PARAMETERS = 16;
+
 /**
  * - `fpga` → `fpga`, with parameters `fpga://algo=1,readsize=…`
  * - `file:PATH` → `file://PATH`, with parameters `file://file=PATH,volatile=1`
@@ -39,6 +42,10 @@ export function deviceString(
     if (/[,;]/.test(pair)) throw bad(name, `LeechCore ends a parameter at "," and ";": ${pair}`);
   }
   const device = join(name, target, pairs);
+  const count = device.split(/[,;]/).filter((part) => part.includes("=")).length;
+  if (count > MAX_PARAMETERS) {
+    throw bad(name, `LeechCore takes at most ${MAX_PARAMETERS} parameters, and these are ${count}`);
+  }
   for (const text of [device, remote]) {
     if (Buffer.byteLength(text) >= TEXT_SIZE) {
       throw bad(name, `LeechCore takes at most ${TEXT_SIZE - 1} bytes, and this has more: ${text}`);

@@ -12,6 +12,7 @@ import {
   FORCE_OFFSET,
   LEECHCORE_OPTIONS,
   MAP_ENTRY,
+  TEXT_SIZE,
   VERBOSE,
 } from "./abi.js";
 import { printable, withCapturedOutput } from "./captured-output.js";
@@ -30,6 +31,8 @@ export interface OpenedDevice {
 
 /** More than any machine's ranges take. */
 const MAX_RANGES = 2 ** 20;
+/** No machine has physical addresses of more than 52 bits. */
+const MAX_ADDRESS = 2 ** 52;
 
 /** See the module's comment. */
 export class LeechCoreHandle {
@@ -60,8 +63,8 @@ export class LeechCoreHandle {
     const config = Buffer.alloc(CONFIG.size);
     config.writeUInt32LE(CONFIG_VERSION, CONFIG.version);
     config.writeUInt32LE(VERBOSE, CONFIG.verbosity);
-    config.write(what.device, CONFIG.device, "utf8");
-    config.write(what.remote, CONFIG.remote, "utf8");
+    writeText(config, CONFIG.device, what.device);
+    writeText(config, CONFIG.remote, what.remote);
     config.writeBigUInt64LE(BigInt(maxAddress), CONFIG.maxAddress);
     const error = Buffer.alloc(8);
     let handle = 0n;
@@ -89,7 +92,7 @@ export class LeechCoreHandle {
       kind: textAt(config, CONFIG.deviceName),
       isVolatile: config.readUInt32LE(CONFIG.isVolatile) !== 0,
       isWritable: config.readUInt32LE(CONFIG.isWritable) !== 0,
-      maxAddress: Number(config.readBigUInt64LE(CONFIG.maxAddress)),
+      maxAddress: Math.min(Number(config.readBigUInt64LE(CONFIG.maxAddress)), MAX_ADDRESS),
     };
     try {
       return new LeechCoreHandle(name, library, device, handle);
@@ -130,7 +133,11 @@ export class LeechCoreHandle {
     return this.library.once("LcSetOption", "ppp", values, "I32") !== 0;
   }
 
-  /** The ranges of physical memory, and where the device has them; empty where it has no map. */
+  /**
+   * The ranges of physical memory, and where the device has them; empty where it has no map.
+   *
+   * @throws {ConnectorError} `BAD_MEMORY_MAP` for one that no machine has: its numbers would not be exact.
+   */
   memoryMap(): RawRange[] {
     const bytes = this.#command(COMMAND.getMap);
     const ranges: RawRange[] = [];
@@ -138,6 +145,14 @@ export class LeechCoreHandle {
       const start = bytes.readBigUInt64LE(at + MAP_ENTRY.address);
       const size = bytes.readBigUInt64LE(at + MAP_ENTRY.bytes);
       const remap = bytes.readBigUInt64LE(at + MAP_ENTRY.remap);
+      if (start + size > MAX_ADDRESS || remap + size > Number.MAX_SAFE_INTEGER) {
+        throw new ConnectorError(
+          "BAD_MEMORY_MAP",
+          this.name,
+          `the device's memory map has 0x${size.toString(16)} bytes at 0x${start.toString(16)}, at its offset 0x${remap.toString(16)}: ` +
+            "no machine's memory; say where it is with the option map",
+        );
+      }
       // Read back, 0 is an offset of 0: "as the address" has been replaced by the address.
       ranges.push({ start: Number(start), end: Number(start + size), offset: Number(remap) });
     }
@@ -221,6 +236,15 @@ export class LeechCoreHandle {
   }
 }
 
+/** Lays a text and the zero behind it into its field. (What is longer would run into the next field.) */
+function writeText(config: Buffer, at: number, text: string): void {
+  const bytes = Buffer.from(text);
+  if (bytes.length >= TEXT_SIZE) {
+    throw new RangeError(`LeechCore takes texts of ${TEXT_SIZE - 1} bytes at most, not of ${bytes.length}`);
+  }
+  config.set(bytes, at);
+}
+
 function textAt(bytes: Buffer, at: number): string {
   const end = bytes.indexOf(0, at);
   return bytes.toString("utf8", at, end < 0 ? at : end);
@@ -229,11 +253,15 @@ function textAt(bytes: Buffer, at: number): string {
 /** What LeechCore wants the user to know, from an LC_CONFIG_ERRORINFO, which is freed. */
 function userText(library: LeechCoreLibrary, address: bigint): string {
   if (address === 0n) return "";
-  const head = Buffer.from(bytesAt(library.ffi, address, ERROR_INFO.size));
-  const units = Math.min(head.readUInt32LE(ERROR_INFO.textLength), 4096);
-  const text = bytesAt(library.ffi, address, ERROR_INFO.text + 2 * units).slice(ERROR_INFO.text);
-  library.once("LcMemFree", "p", [BigInt.asIntN(64, address)], "Void");
-  return printable(Buffer.from(text).toString("utf16le"));
+  try {
+    const head = Buffer.from(bytesAt(library.ffi, address, ERROR_INFO.size));
+    const room = Math.max(0, head.readUInt32LE(ERROR_INFO.structSize) - ERROR_INFO.text);
+    const units = Math.min(head.readUInt32LE(ERROR_INFO.textLength), Math.floor(room / 2), 4096);
+    const text = bytesAt(library.ffi, address, ERROR_INFO.text + 2 * units).slice(ERROR_INFO.text);
+    return printable(Buffer.from(text).toString("utf16le"));
+  } finally {
+    library.once("LcMemFree", "p", [BigInt.asIntN(64, address)], "Void");
+  }
 }
 
 function advice(device: string): string {

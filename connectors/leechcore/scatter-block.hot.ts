@@ -131,11 +131,15 @@ export class ScatterBlock {
     return moved;
   }
 
-  /** Address of a MEM's page. */
-  pageOf(i: number): number {
+  /** Where a MEM begins, with what comes before the row's bytes for the device's sake. */
+  addressOf(i: number): number {
     const mem = this.#mems + i * MEM_WORDS + words.address;
-    const low = this.#u32[mem] as number;
-    return (this.#u32[mem + 1] as number) * HIGH + (low - (low & (PAGE - 1)));
+    return (this.#u32[mem + 1] as number) * HIGH + (this.#u32[mem] as number);
+  }
+
+  /** Bytes of a MEM. */
+  lengthOf(i: number): number {
+    return this.#u32[this.#mems + i * MEM_WORDS + words.length] as number;
   }
 
   /**

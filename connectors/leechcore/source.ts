@@ -63,8 +63,18 @@ const READ_ONLY: Fault = fault("read-only", "device", "connector");
 const PAGE = 4096;
 /** Calls under way in threads of their own at most; each holds up to 4 MiB. LeechCore's file device takes four. */
 const MAX_CALLS = 4;
-/** Pages that were read well, to be asked for when nothing is. */
+/** Places that were read well, each in a page of its own, to be asked for when nothing is. */
 const WITNESSES = 4;
+/** What a MEM of any device begins and ends at. */
+const UNIT = 8;
+
+/** A place inside a page. */
+interface Piece {
+  readonly address: number;
+  readonly bytes: number;
+}
+
+const pageOf = (address: number) => Math.floor(address / PAGE);
 
 /**
  * Opens a device through LeechCore, which the user has installed.
@@ -134,7 +144,7 @@ class OpenLeechCore implements LeechCoreSource {
   #whenIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
   #ranges: AddressRanges;
-  readonly #witnesses: number[] = [];
+  #witnesses: readonly Piece[] = [];
 
   constructor(handle: LeechCoreHandle, write: boolean) {
     this.#handle = handle;
@@ -142,7 +152,7 @@ class OpenLeechCore implements LeechCoreSource {
     this.supports = { write, live: handle.device.isVolatile };
     const isFile = this.device === "file";
     // LeechCore's header asks for 8 bytes at least, and some FPGA algorithms for multiples of that.
-    this.#readForm = { unit: isFile ? 1 : 8, disjoint: false };
+    this.#readForm = { unit: isFile ? 1 : UNIT, disjoint: false };
     // Cards write single bytes by their enable bits.
     this.#writeForm = { unit: 1, disjoint: true };
     this.#here = this.#worker();
@@ -174,8 +184,9 @@ class OpenLeechCore implements LeechCoreSource {
     try {
       this.#handle.setMemoryMap(ranges);
     } finally {
-      // What it refuses, it may have taken in part.
+      // What it refuses, it may have taken in part. What could be read by the old map tells nothing of the new one.
       this.#ranges = this.#askRanges();
+      this.#seek();
     }
   }
 
@@ -192,11 +203,30 @@ class OpenLeechCore implements LeechCoreSource {
     return map.length > 0 ? AddressRanges.from(map) : AddressRanges.single(0, this.#handle.device.maxAddress);
   }
 
-  /** Reads a page of each range, so that it is known what can be read. */
+  /** Reads the first page of each of the first ranges, and the last one of the first, so that it is known what can be read. */
   #seek(): void {
-    const starts = [...this.#ranges.starts].slice(0, WITNESSES);
-    const pages = [...starts, (this.#ranges.ends[0] ?? PAGE) - PAGE].filter((page) => page >= 0);
-    for (const page of pages) this.#isThere([page]);
+    this.#witnesses = [];
+    const { starts, ends } = this.#ranges;
+    const places = [...starts.slice(0, WITNESSES)];
+    if (starts.length > 0) {
+      places.push(Math.max(starts[0] as number, Math.floor(((ends[0] as number) - 1) / PAGE) * PAGE));
+    }
+    for (const place of places) {
+      const start = Math.ceil(place / UNIT) * UNIT;
+      const end = Math.min(
+        (pageOf(place) + 1) * PAGE,
+        this.#ranges.ends[this.#ranges.indexAfter(place)] as number,
+      );
+      const piece = { address: start, bytes: end - (end % UNIT) - start };
+      if (piece.bytes > 0 && this.#isThere([piece])) this.#keepWitness(piece);
+    }
+  }
+
+  /** The last ones are kept. */
+  #keepWitness(piece: Piece): void {
+    const kept = this.#witnesses;
+    if (kept.some(({ address }) => pageOf(address) === pageOf(piece.address))) return;
+    this.#witnesses = [...kept.slice(kept.length === WITNESSES ? 1 : 0), piece];
   }
 
   #worker(): Worker {
@@ -275,7 +305,7 @@ class OpenLeechCore implements LeechCoreSource {
       const { ffi } = this.#handle.library;
       await ffi.load({ ...this.#callFor(worker, batch), runInNewThread: true });
       const hasResults = this.#hasResults(batch);
-      const isGone = worker.block.moved(hasResults) === 0 && !this.#isThere(this.#witnesses);
+      const isGone = worker.block.moved(hasResults) === 0 && !(await this.#isThereElsewhere(this.#witnesses));
       this.#settle(worker, batch, hasResults, isGone);
     } finally {
       this.#give(worker);
@@ -307,10 +337,8 @@ class OpenLeechCore implements LeechCoreSource {
   }
 
   #settle({ block }: Worker, batch: Batch, hasResults: boolean, isGone: boolean): void {
-    const pages = this.#witnesses;
-    if (batch.direction === "read" && block.isMoved(0, hasResults) && !pages.includes(block.pageOf(0))) {
-      if (pages.length === WITNESSES) pages.shift();
-      pages.push(block.pageOf(0));
+    if (batch.direction === "read" && block.isMoved(0, hasResults)) {
+      this.#keepWitness({ address: block.addressOf(0), bytes: block.lengthOf(0) });
     }
     block.settle(batch, hasResults, (result) =>
       isGone ? GONE : result > 2 ? withDetail(FAILED, DEVICE_CODE + result) : FAILED,
@@ -318,26 +346,32 @@ class OpenLeechCore implements LeechCoreSource {
   }
 
   /**
-   * Whether one of these pages can be read, now that nothing else could: a device that is there answers for what it
+   * Whether one of these places can be read, now that nothing else could: a device that is there answers for what it
    * answered for before. True where there are none to ask for.
    */
-  #isThere(pages: readonly number[]): boolean {
-    if (pages.length === 0) return true;
-    const { ffi } = this.#handle.library;
+  #isThere(pieces: readonly Piece[]): boolean {
+    if (pieces.length === 0) return true;
+    const worker = this.#asking(pieces);
+    this.#handle.library.ffi.load(this.#aim(worker.read, worker.block));
+    return worker.block.moved(this.#handle.hasResults) > 0;
+  }
+
+  /** The same in another thread: a device that does not answer may take seconds to be given up. */
+  async #isThereElsewhere(pieces: readonly Piece[]): Promise<boolean> {
+    if (pieces.length === 0) return true;
+    const worker = this.#asking(pieces);
+    const call = this.#aim(worker.read, worker.block);
+    await this.#handle.library.ffi.load({ ...call, runInNewThread: true });
+    return worker.block.moved(this.#handle.hasResults) > 0;
+  }
+
+  #asking(pieces: readonly Piece[]): Worker {
     const worker = this.#worker();
-    const { block } = worker;
-    block.reserve(ffi, pages.length);
-    pages.forEach((page, i) => {
-      block.add(i, 0, page, PAGE, 0, 0);
+    worker.block.reserve(this.#handle.library.ffi, pieces.length);
+    pieces.forEach(({ address, bytes }, i) => {
+      worker.block.add(i, 0, address, bytes, 0, 0);
     });
-    ffi.load(this.#aim(worker.read, block));
-    let isThere = false;
-    pages.forEach((page, i) => {
-      if (!block.isMoved(i, this.#handle.hasResults)) return;
-      isThere = true;
-      if (!this.#witnesses.includes(page) && this.#witnesses.length < WITNESSES) this.#witnesses.push(page);
-    });
-    return isThere;
+    return worker;
   }
 
   #refuses(batch: Batch): boolean {

@@ -28,7 +28,7 @@ export interface ProcessSource extends Source {
   readonly processName: string;
   /** Arguments that it was started with; they may hold any character. */
   readonly commandLine: readonly string[];
-  /** What is mapped now, ascending; empty once the process is gone, or runs another program. */
+  /** What is mapped now, ascending; empty once the process is gone, or runs another program, and once this is closed. */
   maps(): ProcessMap[];
   /** Its threads now, ascending by number; empty once the process is gone. */
   threads(): ProcessThread[];
@@ -93,6 +93,7 @@ class OpenProcess implements ProcessSource {
   readonly #file: MemoryFile;
   readonly #fast: FastReads;
   readonly #pagemap: Pagemap | undefined;
+  #closed = false;
 
   constructor(
     readonly name: string,
@@ -113,6 +114,8 @@ class OpenProcess implements ProcessSource {
   }
 
   maps(): ProcessMap[] {
+    // (The numbers of its files may be others' by then.)
+    if (this.#closed) return [];
     try {
       return parseMaps(readAgain(this.#files.maps).toString("utf8"));
     } catch {
@@ -172,6 +175,8 @@ class OpenProcess implements ProcessSource {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     closeProcessFiles(this.#files);
   }
 }

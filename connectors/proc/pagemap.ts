@@ -11,8 +11,11 @@ export interface ProcessPage {
   readonly state: "present" | "swapped" | "none";
   /** Physical address of a present page; `undefined` where the system does not tell (see `ProcessSource.noFrames`). */
   readonly physical?: number | undefined;
-  /** Of a swapped page: the area's number in the order of /proc/swaps, and its slot there, in pages. */
-  readonly swap?: { readonly area: number; readonly slot: number };
+  /**
+   * Of a swapped page: the area's number in the order of /proc/swaps, and its slot there, in pages; `undefined` where the system
+   * does not tell (since 4.18 only those with CAP_SYS_ADMIN are told), and for a page that is in no area but just being moved, or in a device's memory.
+   */
+  readonly swap?: { readonly area: number; readonly slot: number } | undefined;
   /** Written to since soft-dirty bits were cleared last (/proc/PID/clear_refs), or since it was mapped. */
   readonly softDirty: boolean;
   /** No other process maps it. */
@@ -70,18 +73,25 @@ export class Pagemap {
   }
 }
 
+/** Areas that a kernel has at least (MAX_SWAPFILES); the numbers from there to 31 are for entries that name no slot. */
+const AREAS = 23;
+/** The last one: a mark where no page is, for guard regions and userfaultfd (SWP_PTE_MARKER). */
+const MARKER = 31;
+
 /** Whether one of a pagemap's entries, here its low and high word, says so: bits 63 to 55 (fs/proc/task_mmu.c). */
 export function parseEntry(address: bigint, size: number, low: number, high: number): ProcessPage {
   const has = (bit: number) => (high & (1 << (bit - 32))) !== 0;
   const present = has(63);
-  const swapped = !present && has(62);
+  const area = low & 31;
+  const swapped = !present && has(62) && !has(58) && area !== MARKER;
   // Bits 0 to 54: the frame, which is 0 for those who may not know it; or the area (5 bits) and the slot (50, so in two parts).
   const top = high & 0x7f_ffff;
   const frame = top * 2 ** 32 + low;
   const where = present
     ? { physical: frame === 0 ? undefined : frame * size }
     : swapped
-      ? { swap: { area: low & 31, slot: top * 2 ** 27 + (low >>> 5) } }
+      ? // (Slot 0 of an area is its header.)
+        { swap: frame === 0 || area >= AREAS ? undefined : { area, slot: top * 2 ** 27 + (low >>> 5) } }
       : {};
   return {
     address,

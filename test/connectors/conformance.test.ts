@@ -4,9 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
-import { openFile, openProcess } from "../../connectors/index.js";
+import { openFile } from "../../connectors/file.js";
 import { mapFileWith } from "../../connectors/mapped-file.js";
-import { Scheduler, SourceIo } from "../../src/index.js";
+import { openProcess } from "../../connectors/proc/open-process.js";
+import { Scheduler, SourceIo } from "../../src/io/index.js";
 import { packetIoSuite, sourceSuite } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
 

@@ -12,16 +12,12 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import {
-  CONVERT_FORMATS,
-  type ConvertFormat,
-  type ConvertOptions,
-  convert,
-  type Machine,
-  open,
-  registerConnector,
-} from "../../connectors/connectors.js";
+import { type ConvertOptions, convert } from "../../connectors/convert/convert.js";
 import { verifyDump } from "../../connectors/convert/verify-dump.js";
+import { CONVERT_FORMATS, type ConvertFormat } from "../../connectors/convert/write-dump.js";
+import type { Machine } from "../../connectors/machine.js";
+import { open } from "../../connectors/open.js";
+import { registerConnector } from "../../connectors/registry.js";
 import { DumpPlan, type RawNote } from "../../src/formats/index.js";
 import type { PhysicalMemory } from "../../src/memory/index.js";
 import { memorySource } from "../suite/memory-source.js";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Extracted, extractFiles } from "../../cli/linux/pagecache-extract.js";
 import { ExtractError, ExtractFolder } from "../../connectors/extract-folder.js";
-import { open } from "../../connectors/index.js";
+import { open } from "../../connectors/open.js";
 
 const trouble = vi.hoisted(() => ({ close: "", lstat: "" }));
 vi.mock("node:fs", async (original) => {

@@ -4,16 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import {
-  ConnectorError,
-  open,
-  openRecording,
-  withDelay,
-  withMap,
-  withMetrics,
-  withReadOnly,
-  withRecording,
-} from "../../connectors/index.js";
+import { ConnectorError } from "../../connectors/errors.js";
+import { withDelay } from "../../connectors/middleware/delay.js";
+import { withMetrics } from "../../connectors/middleware/metrics.js";
+import { withReadOnly } from "../../connectors/middleware/read-only.js";
+import { withRecording } from "../../connectors/middleware/record.js";
+import { withMap } from "../../connectors/middleware/remap.js";
+import { openRecording } from "../../connectors/middleware/replay.js";
+import { open } from "../../connectors/open.js";
 import {
   checkOptions,
   findConnector,
@@ -30,7 +28,7 @@ import {
   type Source,
   SourceIo,
   write,
-} from "../../src/index.js";
+} from "../../src/io/index.js";
 import { memorySource, sourceSuite } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
 

@@ -8,17 +8,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { MalformedError } from "../../connectors/byte-code.js";
-import {
-  type MachineSource,
-  type NetPlace,
-  openNet,
-  openProcess,
-  openTarget,
-  type ServedSource,
-  type ServeOptions,
-  serveSource,
-  withMap,
-} from "../../connectors/index.js";
+import type { MachineSource } from "../../connectors/connector.js";
+import { withMap } from "../../connectors/middleware/remap.js";
+import { openNet, serveSource } from "../../connectors/net/net.js";
+import type { NetPlace } from "../../connectors/net/place.js";
 import { parsePlace } from "../../connectors/net/place.js";
 import {
   decodeAnswer,
@@ -29,6 +22,9 @@ import {
   WINDOW_BATCHES,
   WINDOW_BYTES,
 } from "../../connectors/net/protocol.js";
+import type { ServedSource, ServeOptions } from "../../connectors/net/serve.js";
+import { openProcess } from "../../connectors/proc/open-process.js";
+import { openTarget } from "../../connectors/registry.js";
 import {
   AddressRanges,
   fault,
@@ -38,7 +34,7 @@ import {
   type Source,
   SourceIo,
   write,
-} from "../../src/index.js";
+} from "../../src/io/index.js";
 import { memorySource, sourceSuite } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
 

@@ -13,9 +13,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MemtoolError, open } from "../../connectors/index.js";
+import { open } from "../../connectors/open.js";
 import { profileCache } from "../../connectors/profile-cache.js";
-import { Io } from "../../src/io/index.js";
+import { Io, MemtoolError } from "../../src/io/index.js";
 import { findKernel, kallsymsFromState } from "../../src/linux/index.js";
 import { decodeProfile, encodeProfile, type KernelProfile } from "../../src/linux/profile/profile.js";
 import { saveProfile } from "../../src/linux/profile/profile-use.js";

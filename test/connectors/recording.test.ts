@@ -4,15 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import {
-  ConnectorError,
-  type MachineSource,
-  open,
-  openProcess,
-  openRecording,
-  withRecording,
-} from "../../connectors/index.js";
+import type { MachineSource } from "../../connectors/connector.js";
+import { ConnectorError } from "../../connectors/errors.js";
+import { withRecording } from "../../connectors/middleware/record.js";
 import { FRAME, FrameWriter } from "../../connectors/middleware/recording-frames.js";
+import { openRecording } from "../../connectors/middleware/replay.js";
+import { open } from "../../connectors/open.js";
+import { openProcess } from "../../connectors/proc/open-process.js";
 import {
   AddressRanges,
   type Batch,
@@ -22,7 +20,7 @@ import {
   Scheduler,
   type Source,
   SourceIo,
-} from "../../src/index.js";
+} from "../../src/io/index.js";
 import { memorySource } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
 

@@ -1,6 +1,13 @@
 /** The conformance suite itself: an honest source passes every rule, and for each rule there is one that it catches. */
 import { describe, expect, it } from "vitest";
-import { AddressRanges, type Batch, fault, MemtoolError, type Source } from "../../src/index.js";
+import {
+  AddressRanges,
+  type Batch,
+  fault,
+  MemtoolError,
+  type Source,
+  withDetail,
+} from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 import { memorySource, SOURCE_RULES, type SourceSubject, sourceSuite, trySourceRule } from "./index.js";
 
@@ -90,11 +97,25 @@ function relabel(batch: Batch, row: number, from: number): void {
   batch.failRange(row, from, batch.lengths[row] as number, OUTSIDE);
 }
 
+/** Honest, but what fails is told in pieces, each with a detail of its own. */
+function inPieces(batch: Batch, honest: (batch: Batch) => void): void {
+  honest(batch);
+  batch.faults = batch.faults.flatMap((entry) => {
+    const middle = entry.start + Math.ceil((entry.end - entry.start) / 2);
+    return [
+      { ...entry, end: middle, fault: withDetail(entry.fault, 1) },
+      { ...entry, start: middle, fault: withDetail(entry.fault, 2) },
+    ].filter(({ start, end }) => start < end);
+  });
+}
+
 for (const mode of ["sync", "async", "both"] as const) {
   for (const live of [true, false]) {
     sourceSuite(`memory, ${mode}, ${live ? "live" : "still"}, written to`, () => subjectOf({ mode, live }));
   }
-  sourceSuite(`memory, ${mode}, only read`, () => subjectOf({ mode, write: false }));
+  sourceSuite(`memory, ${mode}, only read, that says another detail of each page that fails`, () =>
+    subjectOf({ mode, write: false, serve: inPieces }),
+  );
 }
 sourceSuite("a source of 64 bytes at a virtual address", () => {
   const bytes = pattern(64, 3);

@@ -4,7 +4,8 @@ import { AddressRanges } from "../../dist/core.js";
 /** @param {{ size: number, delay?: number, broken?: [number, number], fail?: string, exitOn?: number }} options */
 export async function openSource(options) {
   if (options.fail !== undefined) throw new Error(options.fail);
-  const bytes = Uint8Array.from({ length: options.size }, (_, i) => (i * 3) & 255);
+  const bytes = new Uint8Array(options.size);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = i * 3;
   const [brokenStart, brokenEnd] = options.broken ?? [0, 0];
   return {
     name: "slow-memory",

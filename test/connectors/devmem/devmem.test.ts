@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { openDevmem } from "../../../connectors/devmem/open-devmem.js";
+import { Batch, faultState } from "../../../src/io/index.js";
 import { sourceSuite } from "../../suite/index.js";
 import { pattern } from "../../support/bytes.js";
 
@@ -37,6 +38,26 @@ it("RAM is what the system says, not what is in between", () => {
     { start: 0x1000, end: 0xa0000 },
     { start: 0x10_0000, end: 0x20_0000 },
   ]);
+});
+
+it("a page that is refused costs only what of it is RAM", async () => {
+  const odd = join(folder, "odd");
+  const list = join(folder, "odd-iomem");
+  writeFileSync(odd, pattern(0x10_1000, 1).subarray(0, 0x9_f000));
+  writeFileSync(list, "00001000-0009fbff : System RAM\n0009fe00-0009ffff : System RAM\n");
+  const source = openDevmem(odd, { iomem: list });
+  // As a live device gets it: uncut.
+  const batch = new Batch();
+  batch.reset("read", 1);
+  batch.push(0x9_eff0, 0, new Uint8Array(0x1020), 0, 0x1020);
+  source.transferSync?.(batch);
+  expect(batch.faults.map(({ start, end, fault }) => [start, end, faultState(fault)])).toEqual([
+    [0x10, 0xc10, "io"],
+    [0xc10, 0xe10, "outside"],
+    [0xe10, 0x1010, "io"],
+    [0x1010, 0x1020, "outside"],
+  ]);
+  source.close?.();
 });
 
 it.each<[string, () => unknown, string, RegExp]>([

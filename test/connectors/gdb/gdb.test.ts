@@ -1,7 +1,9 @@
 /** Stubs of every kind: honest ones through the suite of all sources, and those that lie. */
 import { spawn } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { open, openGdb, openTarget } from "../../../connectors/index.js";
+import { openGdb } from "../../../connectors/gdb/gdb.js";
+import { open } from "../../../connectors/open.js";
+import { openTarget } from "../../../connectors/registry.js";
 import {
   DEVICE_CODE,
   type FaultState,
@@ -10,7 +12,7 @@ import {
   readPartial,
   SourceIo,
   WouldBlockError,
-} from "../../../src/index.js";
+} from "../../../src/io/index.js";
 import { sourceSuite } from "../../suite/source/index.js";
 import { pattern } from "../../support/bytes.js";
 import { type Stub, type StubOptions, startStub } from "./stub.js";

@@ -4,17 +4,14 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { LIBC, loadFfi } from "../../../connectors/ffi.js";
-import {
-  LEECHCORE_OPTIONS,
-  LEECHCORE_RESULTS,
-  type LeechCoreOptions,
-  openLeechCore,
-  openTarget,
-} from "../../../connectors/index.js";
+import { type FfiCall, LIBC, loadFfi } from "../../../connectors/ffi.js";
 import * as abi from "../../../connectors/leechcore/abi.js";
+import { LEECHCORE_OPTIONS, LEECHCORE_RESULTS } from "../../../connectors/leechcore/abi.js";
 import { withCapturedOutput } from "../../../connectors/leechcore/captured-output.js";
-import { loadLeechCore } from "../../../connectors/leechcore/library.js";
+import { LeechCoreHandle } from "../../../connectors/leechcore/handle.js";
+import { LeechCoreLibrary, loadLeechCore } from "../../../connectors/leechcore/library.js";
+import { type LeechCoreOptions, openLeechCore } from "../../../connectors/leechcore/source.js";
+import { openTarget } from "../../../connectors/registry.js";
 import {
   all,
   Batch,
@@ -26,7 +23,7 @@ import {
   Scheduler,
   SourceIo,
   writePartial,
-} from "../../../src/index.js";
+} from "../../../src/io/index.js";
 import { pattern } from "../../support/bytes.js";
 import { hasCompiler, layoutOfC, standIn } from "../../support/leechcore.js";
 
@@ -64,6 +61,7 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
       stack_depth: "stackDepth",
       needs_user: "needsUser",
       text_length: "textLength",
+      size: "structSize",
     };
     const ours: Record<string, number> = {};
     const structures: [string, Readonly<Record<string, number>>][] = [
@@ -163,6 +161,42 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
     expect([...kept]).toEqual([...truth.subarray(0x2000, 0x2040)]);
     rmSync(die);
     expect((await readInto(io, 0x2000, 64))[0]).toBe(truth[0x2000]);
+    await io.close();
+  });
+
+  it("asks a device that is gone in another thread, where it is waited for", async () => {
+    const die = join(directory, "dead-too");
+    const source = await card({ die });
+    const byOpener = () => source.getOption(0x7e57_0002_0000_0000n);
+    const io = new SourceIo(source, new Scheduler());
+    const before = byOpener();
+    writeFileSync(die, "");
+    expect((await readPartial(io, 0x2000, 16)).holes).toMatchObject([{ state: "gone" }]);
+    expect(byOpener()).toBe(before);
+    expect(readPartial(io, 0x2000, 16).sync().holes).toMatchObject([{ state: "gone" }]);
+    expect(byOpener()).toBe((before as bigint) + 2n);
+    await io.close();
+  });
+
+  it("opens a device whose memory ends within a page, and knows when it is gone", async () => {
+    const die = join(directory, "dead-as-well");
+    for (const maxAddress of [100, 3, 2 * 4096 + 20]) {
+      const io = await ioOf({ die }, { maxAddress });
+      const { holes } = await readPartial(io, maxAddress - 3, 8);
+      expect(holes).toMatchObject([{ start: 3, end: 8, state: "outside" }]);
+      writeFileSync(die, "");
+      expect((await readPartial(io, 0, 1)).holes).toMatchObject([{ state: "gone" }]);
+      rmSync(die);
+      await io.close();
+    }
+  });
+
+  it("does not take a device for gone because the pages of its old map are", async () => {
+    const source = await card({ bad: "110000-120000" });
+    const io = new SourceIo(source, new Scheduler());
+    await readInto(io, 0x2000, 4096);
+    source.setMemoryMap([{ start: 0x10_0000, end: 0x12_0000, offset: 0x3_0000 }]);
+    expect((await readPartial(io, 0x11_0000, 4096)).holes).toMatchObject([{ state: "io" }]);
     await io.close();
   });
 
@@ -293,6 +327,56 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
     );
     await io.close();
     await expect(card({ drop: 1 }, { memoryMap })).rejects.toThrow(/0x200000-0x202000 is not in it/);
+  });
+
+  it("refuses a memory map with addresses that no machine has, and does without it where one is given", async () => {
+    for (const far of [2 ** 52, 2 ** 60, "0xfffffffffffff000"]) {
+      await expect(card({ far: typeof far === "number" ? BigInt(far).toString() : far })).rejects.toThrow(
+        /memory map has 0x1000 bytes at 0x[0-9a-f]{14,16}, .* say where it is with the option map/,
+      );
+    }
+    const memoryMap = [{ start: 0, end: 0x4000, offset: 0 }];
+    const source = await card({ far: "0xfffffffffffff000" }, { memoryMap });
+    expect(source.memoryMap()).toEqual(memoryMap);
+    await source.close?.();
+  });
+
+  it("gives back what LeechCore allocated when it can't be looked at", async () => {
+    const { ffi, path } = await loadLeechCore("leechcore:card", standIn());
+    const called: string[] = [];
+    const blind = {
+      ...ffi,
+      DataType: ffi.DataType,
+      load: (call: FfiCall) => {
+        called.push(call.funcName);
+        return ffi.load(call);
+      },
+      createExternalBuffer: () => {
+        throw new Error("no memory left");
+      },
+    };
+    const library = new LeechCoreLibrary(blind, path);
+    const open = (told: string) => () =>
+      LeechCoreHandle.open("leechcore:card", library, { device: `card://${told},file=${ram}`, remote: "" });
+    expect(open("user=1")).toThrow("no memory left");
+    expect(called.filter((name) => name.startsWith("Lc"))).toEqual(["LcCreateEx", "LcMemFree"]);
+    const handle = open("volatile=1")();
+    called.length = 0;
+    expect(() => handle.memoryMap()).toThrow("no memory left");
+    expect(called.filter((name) => name.startsWith("Lc"))).toEqual(["LcCommand", "LcMemFree"]);
+    handle.close();
+  });
+
+  it("lays no text into the field behind it", async () => {
+    const library = await loadLeechCore("leechcore:card", standIn());
+    for (const [device, remote] of [
+      ["x".repeat(260), ""],
+      ["card", "é".repeat(130)],
+    ] as const) {
+      expect(() => LeechCoreHandle.open("leechcore:card", library, { device, remote })).toThrow(
+        /takes texts of 259 bytes at most, not of 260/,
+      );
+    }
   });
 
   it("opens what the command line names, and passes on the parameters that are not its own", async () => {

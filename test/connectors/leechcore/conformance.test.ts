@@ -2,8 +2,8 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, it } from "vitest";
-import { openLeechCore } from "../../../connectors/index.js";
+import { afterAll, describe } from "vitest";
+import { openLeechCore } from "../../../connectors/leechcore/source.js";
 import { sourceSuite } from "../../suite/index.js";
 import { pattern } from "../../support/bytes.js";
 import { hasCompiler, standIn } from "../../support/leechcore.js";
@@ -47,12 +47,11 @@ async function subject({ kind, library, write = false, volatile = false }: How) 
   };
 }
 
-if (hasCompiler) {
+// Without gcc there is no stand-in.
+describe.skipIf(!hasCompiler)("devices of LeechCore's", () => {
   sourceSuite("a card of LeechCore's, written to", () =>
     subject({ kind: "card", write: true, volatile: true }),
   );
   sourceSuite("a file of LeechCore's", () => subject({ kind: "file" }));
   sourceSuite("a card of an older LeechCore's", () => subject({ kind: "card", library: "old" }));
-} else {
-  it.skip("needs gcc, for the stand-in", () => {});
-}
+});

@@ -32,8 +32,31 @@ describe("the device string", () => {
     ["leechcore:fpga:remote=grpc://insecure:host", "fpga at grpc://insecure:host"],
     ["leechcore:fpga:remote=grpc://insecure:host:port=2847", "fpga at grpc://insecure:host:port=2847"],
     ["leechcore:fpga:algo=1,remote=rpc://insecure:host", "fpga://algo=1 at rpc://insecure:host"],
+    [
+      "leechcore:fpga:remote=grpc://host:10.0.0.5:port=2847,server-cert=/a.pem,write=true",
+      "fpga at grpc://host:10.0.0.5:port=2847,server-cert=/a.pem",
+    ],
   ])("of %s is %s", (text, device) => {
     expect(told(text)).toBe(device);
+  });
+
+  it("goes with options of ours, before a remote agent's address too", () => {
+    const { target, options } = parseTarget(
+      "leechcore:fpga:library=/x.so,map=0-2G@0,4G-6G@2G,max=4G,write,algo=1,remote=grpc://insecure:host",
+    );
+    expect([...options]).toEqual([]);
+    expect(targetOf(target, {})).toEqual({
+      device: "fpga",
+      parameters: new Map([["algo", "1"]]),
+      remote: "grpc://insecure:host",
+      library: "/x.so",
+      write: true,
+      map: "0-2G@0,4G-6G@2G",
+      max: 2 ** 32,
+    });
+    expect(() => targetOf("fpga:max=many,remote=grpc://insecure:host", {})).toThrow(
+      /option max is a size, not "many"/,
+    );
   });
 
   it.each([
@@ -44,6 +67,10 @@ describe("the device string", () => {
     ["leechcore:fpga:a=1;b=2", /ends a parameter at/],
     [`leechcore:file:/${"x".repeat(260)}`, /at most 259 bytes/],
     ["leechcore:file:/a\0b", /zero byte/],
+    [
+      `leechcore:fpga:${"abcdefghijklmnopq".replace(/./g, "$&=1,").slice(0, -1)}`,
+      /at most 16 .* these are 17/,
+    ],
   ])("of %j is refused", (text, why) => {
     expect(() => told(text)).toThrow(why);
   });

@@ -1,6 +1,6 @@
 /** A process is a conforming source, whichever way its bytes come. */
 import { closeSync, openSync, readSync } from "node:fs";
-import { afterAll } from "vitest";
+import { afterAll, describe } from "vitest";
 import { openProcessWith } from "../../../connectors/proc/open-process.js";
 import { sourceSuite } from "../../suite/index.js";
 import { canRun, endNow, PAGE, pageAt, Targets } from "./target.js";
@@ -16,7 +16,7 @@ const HOLE = { start: 4 * PAGE - 100, end: 7 * PAGE - 100, state: "outside" } as
 /** One that was not ended serves many tests; none of which may find what another wrote. */
 let running: Promise<{ readonly pid: number }> | undefined;
 
-if (canRun) {
+describe.skipIf(!canRun)("processes", () => {
   for (const [how, after] of [
     ["in calls of many", 0],
     ["through its file", Number.POSITIVE_INFINITY],
@@ -39,7 +39,7 @@ if (canRun) {
       });
     }
   }
-}
+});
 
 function readItself(pid: number): Uint8Array {
   const bytes = new Uint8Array(LENGTH);

@@ -1,4 +1,6 @@
+import { closeSync, openSync } from "node:fs";
 import { expect, it } from "vitest";
+import { pageText } from "../../../cli/process-pages.js";
 import { AT_PAGESZ, AT_RANDOM, parseAuxv } from "../../../connectors/proc/auxv.js";
 import { findProcessNumber } from "../../../connectors/proc/find-process.js";
 import { openProcessWith } from "../../../connectors/proc/open-process.js";
@@ -33,6 +35,19 @@ it("several of one name are listed, and can't control the terminal", () => {
 it("no process of a name is told so", () => {
   expect(() => find("nobody")).toThrow(expect.objectContaining({ code: "NO_SUCH_PROCESS" }));
 });
+
+it.skipIf(process.platform !== "linux")(
+  "a process is closed once, and its files' numbers are left alone after that",
+  () => {
+    const source = openProcessWith(process.pid, {}, {});
+    source.close?.();
+    const others = Array.from({ length: 5 }, () => openSync("/proc/self/maps", "r"));
+    source.close?.();
+    expect(source.maps()).toEqual([]);
+    expect([...source.pages()]).toEqual([]);
+    for (const other of others) closeSync(other);
+  },
+);
 
 it.each(["darwin", "win32"])("on %s, it is told that there are none", (platform) => {
   expect(() => openProcessWith(1, {}, { platform })).toThrow(
@@ -82,6 +97,22 @@ it("a page that was swapped out has its area and slot", () => {
     state: "swapped",
     swap: { area: 3, slot: 0x3_ffff_ffff_ffff },
   });
+});
+
+it("a swapped page has no slot where the system does not tell, or it is in no swap area", () => {
+  for (const value of [0n, (5n << 5n) | 28n]) {
+    const page = entry(bit(62) | value);
+    expect([page.state, page.swap]).toEqual(["swapped", undefined]);
+    expect(pageText({ page, physical: undefined, frame: undefined })).toBe("swapped out");
+  }
+});
+
+it("a mark that the kernel leaves where no page is does not count as swapped", () => {
+  // As Linux 6.15 shows a guard region to root and to others, and userfaultfd's protection of what is not there.
+  for (const value of [bit(58) | (4n << 5n) | 31n, bit(58)]) {
+    expect(entry(bit(62) | value)).toMatchObject({ state: "none", guard: true });
+  }
+  expect(entry(bit(62) | bit(57) | (1n << 5n) | 31n)).toMatchObject({ state: "none", writeProtected: true });
 });
 
 it("what is not there yet is neither, and may be guarded", () => {

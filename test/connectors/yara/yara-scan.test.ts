@@ -1,12 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  compileYara,
-  YaraError,
-  type YaraOptions,
-  type YaraRules,
-  yaraScan,
-} from "../../../connectors/index.js";
+import { compileYara, YaraError, type YaraRules } from "../../../connectors/yara/rules.js";
+import { type YaraOptions, yaraScan } from "../../../connectors/yara/scan.js";
 import { SourceIo } from "../../../src/io/index.js";
 import { AddressSpace } from "../../../src/memory/index.js";
 import { testSource } from "../../memory/support.js";

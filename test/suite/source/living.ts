@@ -12,9 +12,10 @@ import {
   type Source,
   SourceIo,
   writePartial,
-} from "../../../src/index.js";
+} from "../../../src/io/index.js";
+import { expectSame } from "../same-bytes.js";
 import type { SourceRule } from "./rule.js";
-import { expectSame, type Place, pause, type Trial } from "./trial.js";
+import { type Place, pause, type Trial } from "./trial.js";
 
 /** What was asked of a source. */
 interface Log {

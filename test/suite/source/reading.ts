@@ -1,8 +1,9 @@
 /** Rules about reads: every byte that is there, none that is not, and no memory but the caller's. */
 import { expect } from "vitest";
-import { all, readInto, readPartial, WouldBlockError } from "../../../src/index.js";
+import { all, readInto, readPartial, WouldBlockError } from "../../../src/io/index.js";
+import { expectSame } from "../same-bytes.js";
 import type { SourceRule } from "./rule.js";
-import { answerOf, expectSame, mergeHoles, type Place, pause, type Trial } from "./trial.js";
+import { answerOf, mergeHoles, type Place, pause, type Trial } from "./trial.js";
 
 const SIZES = [1, 2, 3, 7, 8, 9, 16, 63, 64, 65, 511, 512, 4095, 4096, 4097, 8191, 8192, 8193, 12_289];
 

@@ -13,7 +13,8 @@ import {
   Scheduler,
   type Source,
   SourceIo,
-} from "../../../src/index.js";
+} from "../../../src/io/index.js";
+import { expectSame } from "../same-bytes.js";
 import type { BadRange, SourceSubject } from "./subject.js";
 
 export const PAGE = 4096;
@@ -330,18 +331,6 @@ export function mergeHoles(holes: readonly PlainHole[]): PlainHole[] {
 
 function expectEqual(actual: unknown, expected: unknown, where: string, what: string): void {
   if (actual !== expected) expect(actual, `${where}: ${what}`).toBe(expected);
-}
-
-/** Fails where the two differ, naming the first byte that does. */
-export function expectSame(actual: Uint8Array, expected: Uint8Array, what: string): void {
-  let at = 0;
-  while (at < expected.length && actual[at] === expected[at]) at++;
-  if (at === expected.length && actual.length === expected.length) return;
-  expect({ at, byte: actual[at], length: actual.length }, `${what}: the first byte that differs`).toEqual({
-    at: expected.length,
-    byte: expected[at],
-    length: expected.length,
-  });
 }
 
 /** Some turns of the event loop. */
