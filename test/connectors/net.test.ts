@@ -1,83 +1,27 @@
-/** Memory served to another place: by the suite, and by hostile peers of both kinds. Loopback and ports that the system chooses only. */
+/** Memory served to another place: by the suite, over TLS, and over lines that break. Loopback and ports that the system chooses only. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
-import { MalformedError } from "../../connectors/byte-code.js";
+import { describe, expect, it } from "vitest";
 import {
   type MachineSource,
-  type NetPlace,
   openNet,
   openProcess,
   openTarget,
   type ServedSource,
-  type ServeOptions,
   serveSource,
-  withMap,
 } from "../../connectors/index.js";
-import { parsePlace } from "../../connectors/net/place.js";
-import {
-  decodeAnswer,
-  decodeBatch,
-  encodeAnswer,
-  encodeBatch,
-  proofOf,
-  WINDOW_BATCHES,
-  WINDOW_BYTES,
-} from "../../connectors/net/protocol.js";
-import {
-  AddressRanges,
-  fault,
-  readInto,
-  readPartial,
-  Scheduler,
-  type Source,
-  SourceIo,
-  write,
-} from "../../src/index.js";
+import { AddressRanges, readInto, readPartial, type Source, write } from "../../src/index.js";
 import { memorySource, sourceSuite } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
+import { frame, LOOPBACK, netPeers, TOKEN } from "../support/net-peers.js";
+import { BROKEN, BYTES, brokenMemory, ioOf } from "../support/sources.js";
+import { testFolder } from "../support/test-folder.js";
 
-const folder = mkdtempSync(join(tmpdir(), "memtool-net-"));
-afterAll(() => rmSync(folder, { recursive: true }));
-const token = "a token of some length";
-const LOOPBACK: NetPlace = { host: "127.0.0.1", port: 0 };
-const io = (source: Source) => new SourceIo(source, new Scheduler());
+const { folder } = testFolder();
+const { open, serving, client, listening } = netPeers();
 let sockets = 0;
-
-/** What a test opened, and did not close itself. */
-const open: { close?(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close?.();
-});
-
-async function serving(
-  source: Source,
-  options: Partial<ServeOptions> = {},
-  place = LOOPBACK,
-): Promise<ServedSource> {
-  const served = await serveSource(source, place, { kind: "physical", token, ...options });
-  open.push(served);
-  return served;
-}
-
-async function client(served: ServedSource, options: Partial<Parameters<typeof openNet>[1]> = {}) {
-  const source = await openNet(served.place, { token, retry: 200, ...options });
-  const reads = io(source);
-  open.unshift(reads);
-  return { source, io: reads };
-}
-
-const BYTES = 3 * 4096 + 123;
-/** A live source that refuses by itself what is outside. */
-const live = (bytes: Uint8Array, mode: "sync" | "async" = "sync") =>
-  withMap(memorySource(bytes, { mode, live: true, broken: [{ start: 5000, end: 5100 }] }), [
-    { start: 0, end: bytes.length, offset: 0 },
-  ]);
 
 for (const [name, place, compress] of [
   ["TCP", () => LOOPBACK, "never"],
@@ -85,19 +29,19 @@ for (const [name, place, compress] of [
 ] as const) {
   sourceSuite(`what is served over ${name}`, async () => {
     const bytes = pattern(BYTES, 5);
-    const served = await serveSource(live(bytes), place(), {
+    const served = await serveSource(brokenMemory(bytes), place(), {
       kind: "physical",
-      token,
+      token: TOKEN,
       write: true,
       compress,
     });
-    const source = await openNet(served.place, { token, write: true, compress, retry: 0 });
+    const source = await openNet(served.place, { token: TOKEN, write: true, compress, retry: 0 });
     return {
       source,
       base: 0,
       truth: () => bytes.slice(),
       writable: true,
-      bad: [{ start: 5000, end: 5100, state: "io" }],
+      bad: [{ ...BROKEN, state: "io" }],
       vanish: () => served.close(),
       close: () => served.close(),
     };
@@ -130,7 +74,7 @@ describe("a served source", () => {
 
   it("tells of ranges that come and go", async () => {
     let end = 4096;
-    const source: Source = { ...live(pattern(BYTES, 1)), ranges: () => AddressRanges.single(0, end) };
+    const source: Source = { ...brokenMemory(pattern(BYTES, 1)), ranges: () => AddressRanges.single(0, end) };
     const { source: net } = await client(await serving(source));
     expect([...net.ranges()]).toEqual([{ start: 0, end: 4096 }]);
     end = 8192;
@@ -169,7 +113,9 @@ describe("a served source", () => {
       socket.write(frame(3, { name: "x", kind: "physical", proof: "guessed" }));
     });
     const place = await listening(impostor);
-    await expect(openNet(place, { token })).rejects.toThrow(/does not have the token|before the welcome/);
+    await expect(openNet(place, { token: TOKEN })).rejects.toThrow(
+      /does not have the token|before the welcome/,
+    );
   });
 
   it("is not within reach of others without TLS", async () => {
@@ -177,7 +123,7 @@ describe("a served source", () => {
     await expect(serving(memorySource(new Uint8Array(9)), {}, far)).rejects.toMatchObject({
       code: "NOT_LOCAL",
     });
-    await expect(openNet({ host: "192.0.2.1", port: 9 }, { token })).rejects.toMatchObject({
+    await expect(openNet({ host: "192.0.2.1", port: 9 }, { token: TOKEN })).rejects.toMatchObject({
       code: "NOT_LOCAL",
     });
     await expect(serving(memorySource(new Uint8Array(9)), { token: "short" })).rejects.toMatchObject({
@@ -290,9 +236,9 @@ describe("a connection that is lost", () => {
       },
     };
     line = await cuttable(await serving(slow));
-    const source = await openNet(line.place, { token });
+    const source = await openNet(line.place, { token: TOKEN });
     open.unshift(source);
-    const reads = io(source);
+    const reads = ioOf(source);
     expect(await readInto(reads, 0, 100)).toEqual(bytes.slice(0, 100));
     expect(await readInto(reads, 50, 9000)).toEqual(bytes.slice(50, 9050));
     expect(source.reconnects).toBe(1);
@@ -302,9 +248,9 @@ describe("a connection that is lost", () => {
     let line: Awaited<ReturnType<typeof cuttable>> | undefined;
     const memory = memorySource(new Uint8Array(100), { onBatch: () => line?.cut() });
     line = await cuttable(await serving(memory, { write: true }));
-    const source = await openNet(line.place, { token, write: true });
+    const source = await openNet(line.place, { token: TOKEN, write: true });
     open.unshift(source);
-    await expect(write(io(source), 0, Uint8Array.of(1)).promise()).rejects.toThrow(/io state/);
+    await expect(write(ioOf(source), 0, Uint8Array.of(1)).promise()).rejects.toThrow(/io state/);
   });
 
   it("for good makes everything gone, and keeps what was read", async () => {
@@ -319,9 +265,9 @@ describe("a connection that is lost", () => {
       },
     };
     line = await cuttable(await serving(slow));
-    const source = await openNet(line.place, { token, retry: 100 });
+    const source = await openNet(line.place, { token: TOKEN, retry: 100 });
     open.unshift(source);
-    const reads = io(source);
+    const reads = ioOf(source);
     expect(await readInto(reads, 0, 4096)).toEqual(bytes.slice(0, 4096));
     const { holes } = await readPartial(reads, 0, bytes.length);
     expect(new Set(holes.map(({ state }) => state))).toEqual(new Set(["gone"]));
@@ -330,9 +276,9 @@ describe("a connection that is lost", () => {
 
   it("to another source counts as none", async () => {
     const first = await serving(memorySource(pattern(100, 1)));
-    const source = await openNet(first.place, { token, retry: 1000 });
+    const source = await openNet(first.place, { token: TOKEN, retry: 1000 });
     open.unshift(source);
-    const reads = io(source);
+    const reads = ioOf(source);
     const { port } = first.place;
     await first.close();
     await serving(
@@ -344,257 +290,12 @@ describe("a connection that is lost", () => {
   });
 });
 
-async function listening(server: ReturnType<typeof createServer>): Promise<{ host: string; port: number }> {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  open.push({ close: () => void server.close() });
-  return { host: "127.0.0.1", port: (server.address() as { port: number }).port };
-}
-
-/** A message as bytes. */
-function frame(type: number, body: unknown, claimed?: number): Buffer {
-  const bytes = body instanceof Uint8Array ? body : Buffer.from(JSON.stringify(body));
-  const header = Buffer.alloc(12);
-  header[0] = type;
-  header.writeUInt32LE(claimed ?? bytes.length, 4);
-  header.writeUInt32LE(claimed ?? bytes.length, 8);
-  return Buffer.concat([header, bytes]);
-}
-
-/** A client by hand, which is let in if `login`. */
-async function raw(served: ServedSource, login = true) {
-  const socket = connect(served.place.port as number, "127.0.0.1");
-  open.unshift({ close: () => socket.destroy() });
-  socket.on("error", () => {});
-  const closed = once(socket, "close");
-  const [challenge] = (await once(socket, "data")) as [Buffer];
-  const { nonce } = JSON.parse(challenge.subarray(12).toString()) as { nonce: string };
-  if (login) {
-    const mine = "n".repeat(32);
-    socket.write(frame(2, { nonce: mine, proof: proofOf(token, "client", `${nonce} ${mine}`) }));
-    await once(socket, "data");
-  }
-  return { socket, closed };
-}
-
-describe("hostile clients", () => {
-  const garbage: [string, Buffer, boolean][] = [
-    ["garbage", Buffer.from("GET / HTTP/1.1\r\n\r\nxxxxxxxxxxxxxxxx"), false],
-    ["a length that lies", frame(2, {}, 0x7fff_ffff), false],
-    ["a batch before the login", frame(4, Uint8Array.of(0, 0, 1, 0, 8)), false],
-    ["a login that is no JSON", frame(2, Uint8Array.of(1, 2, 3)), false],
-    ["a batch that is cut off", frame(4, Uint8Array.of(0, 0, 200)), true],
-    ["a batch of 2^40 bytes", frame(4, Uint8Array.of(0, 0, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20)), true],
-    ["a write, where none is allowed", frame(4, Uint8Array.of(0, 1, 1, 0, 1, 7)), true],
-    ["a message of no type", frame(77, {}), true],
-  ];
-
-  it.each(garbage)("%s: cut off, and the others are served on", async (_name, bytes, login) => {
-    const served = await serving(memorySource(pattern(100, 1)));
-    const { io: reads } = await client(served);
-    const { socket, closed } = await raw(served, login);
-    socket.write(bytes);
-    await closed;
-    expect(await readInto(reads, 0, 100)).toEqual(pattern(100, 1));
-  });
-
-  it("who says nothing, or a byte now and then, is cut off in time", async () => {
-    const served = await serving(memorySource(pattern(100, 1)), { loginTime: 100 });
-    const silent = connect(served.place.port as number, "127.0.0.1");
-    const drip = setInterval(() => silent.write("x"), 20);
-    silent.on("error", () => {});
-    await once(silent.resume(), "close");
-    clearInterval(drip);
-  });
-
-  it("who vanishes amid a batch costs nobody else anything", async () => {
-    let release: () => void = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let isHeld = true;
-    const served = await serving(
-      memorySource(pattern(100, 1), { mode: "async", gate: async () => (isHeld ? held : undefined) }),
-    );
-    const { socket, closed } = await raw(served);
-    socket.write(frame(4, Uint8Array.of(0, 0, 1, 0, 8)));
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    socket.destroy();
-    await closed;
-    isHeld = false;
-    release();
-    const { io: reads } = await client(served);
-    expect(await readInto(reads, 0, 100)).toEqual(pattern(100, 1));
-  });
-
-  it("who asks for more and more has so much under way, and no more", async () => {
-    let release: () => void = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let rows = 0;
-    let bytes = 0;
-    const memory = memorySource(new Uint8Array(2 ** 20), { mode: "async", live: true });
-    const counted: Source = {
-      ...memory,
-      transfer: async (batch) => {
-        rows += batch.length;
-        for (let row = 0; row < batch.length; row++) bytes += batch.lengths[row] as number;
-        await held;
-        await memory.transfer?.(batch);
-      },
-    };
-    const served = await serving(counted);
-    const { socket } = await raw(served);
-    // Each asks for a MiB, in ten bytes.
-    const asked = Array.from({ length: 2000 }, (_, id) =>
-      frame(4, encodeBatch(id, "read", [{ lo: 0, hi: 0, length: 2 ** 20 }], [])),
-    );
-    socket.write(Buffer.concat(asked));
-    await new Promise((resolve) => setTimeout(resolve, 150));
-    expect(bytes).toBeLessThanOrEqual(WINDOW_BYTES);
-    expect(rows).toBeLessThanOrEqual(WINDOW_BATCHES);
-    expect(rows).toBeGreaterThan(0);
-    socket.destroy();
-    release();
-  });
-});
-
-describe("hostile servers", () => {
-  /** A server that lets everybody in who has the token, and then says what it likes. */
-  async function server(say: (socket: Socket, asked: Buffer) => void) {
-    const theirs = "s".repeat(32);
-    const hostile = createServer((socket) => {
-      socket.on("error", () => {});
-      socket.write(frame(1, { protocol: "memtool net", version: 1, nonce: theirs }));
-      socket.once("data", (login: Buffer) => {
-        const { nonce } = JSON.parse(login.subarray(12).toString()) as { nonce: string };
-        const proof = proofOf(token, "server", `${theirs} ${nonce}`);
-        socket.write(frame(3, { name: "evil", kind: "physical", live: true, proof }));
-        socket.write(frame(6, { ranges: [["0x0", "0x10000"]] }));
-        socket.on("data", (asked: Buffer) => say(socket, asked));
-      });
-    });
-    const source = await openNet(await listening(hostile), { token, retry: 100, timeout: 300 });
-    open.unshift(source);
-    return io(source);
-  }
-
-  const answers: [string, (socket: Socket) => void][] = [
-    ["garbage", (socket) => socket.write(pattern(500, 3))],
-    ["an answer to nothing", (socket) => socket.write(frame(5, Uint8Array.of(99, 0)))],
-    ["too few bytes", (socket) => socket.write(frame(5, Uint8Array.of(1, 0, 1, 2, 3)))],
-    ["too many bytes", (socket) => socket.write(frame(5, new Uint8Array(300)))],
-    ["a hole behind the end", (socket) => socket.write(frame(5, Uint8Array.of(1, 1, 99, 9, 1)))],
-    ["a fault that is none", (socket) => socket.write(frame(5, Uint8Array.of(1, 1, 0, 100, 31)))],
-    ["a length that lies", (socket) => socket.write(frame(5, new Uint8Array(4), 0xffff_ffff))],
-    ["ranges that are none", (socket) => socket.write(frame(6, { ranges: [["x"]] }))],
-    ["nothing", () => {}],
-    ["a goodbye", (socket) => socket.write(frame(9, { problem: "enough" }))],
-    ["the end", (socket) => socket.destroy()],
-  ];
-
-  it.each(answers)("%s: the read fails, and nothing hangs", async (_name, say) => {
-    const reads = await server((socket) => say(socket));
-    const { holes } = await readPartial(reads, 0, 100);
-    expect(holes).toMatchObject([{ start: 0, end: 100, state: "gone" }]);
-  });
-
-  it("of another version is told", async () => {
-    const later = createServer((socket) => {
-      socket.on("error", () => {});
-      socket.write(frame(1, { protocol: "memtool net", version: 2, nonce: "n".repeat(32) }));
-    });
-    await expect(openNet(await listening(later), { token })).rejects.toThrow(
-      "it speaks version 2, this memtool version 1",
-    );
-  });
-});
-
-describe("messages", () => {
-  const rows = fc.array(
-    fc.record({
-      lo: fc.integer({ min: 0, max: 0xffff_ffff }),
-      hi: fc.integer({ min: 0, max: 0xffff_fffe }),
-      length: fc.integer({ min: 1, max: 5000 }),
-    }),
-    { maxLength: 50 },
-  );
-
-  it("come back as they were", () => {
-    fc.assert(
-      fc.property(fc.nat(), rows, (id, list) => {
-        const bytes = list.reduce((sum, { length }) => sum + length, 0);
-        const payload = list.map(({ length }, i) => pattern(length, i));
-        expect(decodeBatch(encodeBatch(id, "read", list, []))).toMatchObject({
-          id,
-          direction: "read",
-          rows: list,
-          bytes,
-        });
-        const written = decodeBatch(encodeBatch(id, "write", list, payload));
-        expect(Buffer.compare(written.payload, Buffer.concat(payload))).toBe(0);
-      }),
-      { numRuns: 50 },
-    );
-    fc.assert(
-      fc.property(
-        fc.nat(),
-        fc.array(fc.tuple(fc.nat(20), fc.integer({ min: 1, max: 20 })), { maxLength: 9 }),
-        (id, list) => {
-          let at = 0;
-          const holes = list.map(([gap, length]) => {
-            const start = at + gap;
-            at = start + length;
-            return { start, end: at, fault: fault("io", "memory", "connector", 5), state: "io" as const };
-          });
-          const bytes = pattern(at + 10, 1);
-          const { holes: found, bytes: good } = decodeAnswer(
-            encodeAnswer(id, holes, bytes),
-            bytes.length,
-            "read",
-          );
-          expect(found).toEqual(holes.map(({ start, end, fault: why }) => ({ start, end, fault: why })));
-          const kept = bytes.filter((_, i) => !holes.some(({ start, end }) => start <= i && i < end));
-          expect([...good]).toEqual([...kept]);
-        },
-      ),
-      { numRuns: 50 },
-    );
-  });
-
-  it("of any bytes are read or refused", () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
-        for (const decode of [() => decodeBatch(bytes), () => decodeAnswer(bytes, 64, "read")]) {
-          try {
-            decode();
-          } catch (error) {
-            expect(error).toBeInstanceOf(MalformedError);
-          }
-        }
-      }),
-      { numRuns: 500 },
-    );
-  });
-
-  it.each([
-    ["127.0.0.1:7000", { host: "127.0.0.1", port: 7000 }],
-    ["[::1]:0", { host: "::1", port: 0 }],
-    ["unix:/run/a:b", { path: "/run/a:b" }],
-    ["host:70000", undefined],
-    ["host", undefined],
-    ["::1:7000", undefined],
-    ["unix:", undefined],
-  ])("%s is a place, or none", (text, place) => expect(parsePlace(text)).toEqual(place));
-});
-
 describe("net: as a connector", () => {
   it("takes the token from a file or the environment, and says where it comes from", async () => {
     const served = await serving(memorySource(pattern(100, 1)));
     const target = `net:127.0.0.1:${served.place.port}`;
     const file = join(folder, "token");
-    writeFileSync(file, `${token}\n`);
+    writeFileSync(file, `${TOKEN}\n`);
     const { source, kind } = await openTarget(`${target}:token-file=${file},metrics=true`);
     expect(kind).toBe("physical");
     await source.close?.();
@@ -608,9 +309,9 @@ describe("net: as a connector", () => {
     const bytes = pattern(9000, 1);
     const served = await serving(memorySource(bytes));
     // (A thread that waits can't serve: what is read synchronously is tested on the command, whose server is another program.)
-    const { source } = await openTarget(`net:127.0.0.1:${served.place.port}:token=${token},sync=true`);
+    const { source } = await openTarget(`net:127.0.0.1:${served.place.port}:token=${TOKEN},sync=true`);
     open.unshift({ close: () => source.close?.() });
     expect([source.transfer !== undefined, source.transferSync !== undefined]).toEqual([true, true]);
-    expect(await readInto(io(source), 10, 5000)).toEqual(bytes.slice(10, 5010));
+    expect(await readInto(ioOf(source), 10, 5000)).toEqual(bytes.slice(10, 5010));
   });
 });

@@ -1,0 +1,130 @@
+/** Peers that say what they should not, or nothing: whoever serves memory, or reads what is served, meets both. */
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+import { describe, expect, it } from "vitest";
+import { openNet } from "../../connectors/index.js";
+import { encodeBatch, WINDOW_BATCHES, WINDOW_BYTES } from "../../connectors/net/protocol.js";
+import { readInto, readPartial, type Source } from "../../src/index.js";
+import { memorySource } from "../suite/index.js";
+import { pattern } from "../support/bytes.js";
+import { frame, netPeers, TOKEN } from "../support/net-peers.js";
+
+const { serving, client, listening, raw, impostor } = netPeers();
+
+describe("hostile clients", () => {
+  const garbage: [string, Buffer, boolean][] = [
+    ["garbage", Buffer.from("GET / HTTP/1.1\r\n\r\nxxxxxxxxxxxxxxxx"), false],
+    ["a length that lies", frame(2, {}, 0x7fff_ffff), false],
+    ["a batch before the login", frame(4, Uint8Array.of(0, 0, 1, 0, 8)), false],
+    ["a login that is no JSON", frame(2, Uint8Array.of(1, 2, 3)), false],
+    ["a batch that is cut off", frame(4, Uint8Array.of(0, 0, 200)), true],
+    ["a batch of 2^40 bytes", frame(4, Uint8Array.of(0, 0, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20)), true],
+    ["a write, where none is allowed", frame(4, Uint8Array.of(0, 1, 1, 0, 1, 7)), true],
+    ["a message of no type", frame(77, {}), true],
+  ];
+
+  it.each(garbage)("%s: cut off, and the others are served on", async (_name, bytes, login) => {
+    const served = await serving(memorySource(pattern(100, 1)));
+    const { io: reads } = await client(served);
+    const { socket, closed } = await raw(served, login);
+    socket.write(bytes);
+    await closed;
+    expect(await readInto(reads, 0, 100)).toEqual(pattern(100, 1));
+  });
+
+  it("who says nothing, or a byte now and then, is cut off in time", async () => {
+    const served = await serving(memorySource(pattern(100, 1)), { loginTime: 100 });
+    const silent = connect(served.place.port as number, "127.0.0.1");
+    const drip = setInterval(() => silent.write("x"), 20);
+    silent.on("error", () => {});
+    await once(silent.resume(), "close");
+    clearInterval(drip);
+  });
+
+  it("who vanishes amid a batch costs nobody else anything", async () => {
+    let release: () => void = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let isHeld = true;
+    const served = await serving(
+      memorySource(pattern(100, 1), { mode: "async", gate: async () => (isHeld ? held : undefined) }),
+    );
+    const { socket, closed } = await raw(served);
+    socket.write(frame(4, Uint8Array.of(0, 0, 1, 0, 8)));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    socket.destroy();
+    await closed;
+    isHeld = false;
+    release();
+    const { io: reads } = await client(served);
+    expect(await readInto(reads, 0, 100)).toEqual(pattern(100, 1));
+  });
+
+  it("who asks for more and more has so much under way, and no more", async () => {
+    let release: () => void = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let rows = 0;
+    let bytes = 0;
+    const memory = memorySource(new Uint8Array(2 ** 20), { mode: "async", live: true });
+    const counted: Source = {
+      ...memory,
+      transfer: async (batch) => {
+        rows += batch.length;
+        for (let row = 0; row < batch.length; row++) bytes += batch.lengths[row] as number;
+        await held;
+        await memory.transfer?.(batch);
+      },
+    };
+    const served = await serving(counted);
+    const { socket } = await raw(served);
+    // Each asks for a MiB, in ten bytes.
+    const asked = Array.from({ length: 2000 }, (_, id) =>
+      frame(4, encodeBatch(id, "read", [{ lo: 0, hi: 0, length: 2 ** 20 }], [])),
+    );
+    socket.write(Buffer.concat(asked));
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(bytes).toBeLessThanOrEqual(WINDOW_BYTES);
+    expect(rows).toBeLessThanOrEqual(WINDOW_BATCHES);
+    expect(rows).toBeGreaterThan(0);
+    socket.destroy();
+    release();
+  });
+});
+
+describe("hostile servers", () => {
+  const answers: [string, (socket: Socket) => void][] = [
+    ["garbage", (socket) => socket.write(pattern(500, 3))],
+    ["an answer to nothing", (socket) => socket.write(frame(5, Uint8Array.of(99, 0)))],
+    ["too few bytes", (socket) => socket.write(frame(5, Uint8Array.of(1, 0, 1, 2, 3)))],
+    ["too many bytes", (socket) => socket.write(frame(5, new Uint8Array(300)))],
+    ["a hole behind the end", (socket) => socket.write(frame(5, Uint8Array.of(1, 1, 99, 9, 1)))],
+    ["a fault that is none", (socket) => socket.write(frame(5, Uint8Array.of(1, 1, 0, 100, 31)))],
+    ["a length that lies", (socket) => socket.write(frame(5, new Uint8Array(4), 0xffff_ffff))],
+    ["ranges that are none", (socket) => socket.write(frame(6, { ranges: [["x"]] }))],
+    ["nothing", () => {}],
+    ["a goodbye", (socket) => socket.write(frame(9, { problem: "enough" }))],
+    ["the end", (socket) => socket.destroy()],
+  ];
+
+  it.each(answers)("%s: the read fails, and nothing hangs", async (_name, say) => {
+    const { io: reads } = await client(
+      { place: await impostor((socket) => say(socket)) },
+      { retry: 100, timeout: 300 },
+    );
+    const { holes } = await readPartial(reads, 0, 100);
+    expect(holes).toMatchObject([{ start: 0, end: 100, state: "gone" }]);
+  });
+
+  it("of another version is told", async () => {
+    const later = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.write(frame(1, { protocol: "memtool net", version: 2, nonce: "n".repeat(32) }));
+    });
+    await expect(openNet(await listening(later), { token: TOKEN })).rejects.toThrow(
+      "it speaks version 2, this memtool version 1",
+    );
+  });
+});
