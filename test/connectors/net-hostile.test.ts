@@ -2,9 +2,9 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
-import { openNet } from "../../connectors/index.js";
+import { openNet } from "../../connectors/net/net.js";
 import { encodeBatch, WINDOW_BATCHES, WINDOW_BYTES } from "../../connectors/net/protocol.js";
-import { readInto, readPartial, type Source } from "../../src/index.js";
+import { readInto, readPartial, type Source } from "../../src/io/index.js";
 import { memorySource } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
 import { frame, netPeers, TOKEN } from "../support/net-peers.js";

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { MalformedError } from "../../connectors/byte-code.js";
 import { parsePlace } from "../../connectors/net/place.js";
 import { decodeAnswer, decodeBatch, encodeAnswer, encodeBatch } from "../../connectors/net/protocol.js";
-import { fault } from "../../src/index.js";
+import { fault } from "../../src/io/index.js";
 import { pattern } from "../support/bytes.js";
 
 describe("messages", () => {

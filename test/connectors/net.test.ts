@@ -4,15 +4,12 @@ import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import {
-  type MachineSource,
-  openNet,
-  openProcess,
-  openTarget,
-  type ServedSource,
-  serveSource,
-} from "../../connectors/index.js";
-import { AddressRanges, readInto, readPartial, type Source, write } from "../../src/index.js";
+import type { MachineSource } from "../../connectors/connector.js";
+import { openNet, serveSource } from "../../connectors/net/net.js";
+import type { ServedSource } from "../../connectors/net/serve.js";
+import { openProcess } from "../../connectors/proc/open-process.js";
+import { openTarget } from "../../connectors/registry.js";
+import { AddressRanges, readInto, readPartial, type Source, write } from "../../src/io/index.js";
 import { memorySource, sourceSuite } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
 import { frame, LOOPBACK, netPeers, TOKEN } from "../support/net-peers.js";

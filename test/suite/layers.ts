@@ -1,5 +1,5 @@
 /** Layers for tests: they delay, refuse and count, on purpose and repeatably. */
-import { type BoundView, type Fault, fault, layer, type PacketIo } from "../../src/index.js";
+import { type BoundView, type Fault, fault, layer, type PacketIo } from "../../src/io/index.js";
 
 /** The fault that `refusing` gives. */
 export const REFUSED: Fault = fault("io", "memory", "application");

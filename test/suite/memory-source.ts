@@ -1,4 +1,4 @@
-import { AddressRanges, type Batch, fault, type Source } from "../../src/index.js";
+import { AddressRanges, type Batch, fault, type Source } from "../../src/io/index.js";
 
 /** Options of {@link memorySource}. */
 export interface MemorySourceOptions {

@@ -24,7 +24,7 @@ import {
   toCallback,
   WouldBlockError,
   write,
-} from "../../src/index.js";
+} from "../../src/io/index.js";
 
 /** One layer under test, with the truth beside it. */
 export interface Subject {

@@ -2,15 +2,11 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach } from "vitest";
-import {
-  type NetPlace,
-  openNet,
-  type ServedSource,
-  type ServeOptions,
-  serveSource,
-} from "../../connectors/index.js";
+import { openNet, serveSource } from "../../connectors/net/net.js";
+import type { NetPlace } from "../../connectors/net/place.js";
 import { proofOf } from "../../connectors/net/protocol.js";
-import type { Source } from "../../src/index.js";
+import type { ServedSource, ServeOptions } from "../../connectors/net/serve.js";
+import type { Source } from "../../src/io/index.js";
 import { ioOf } from "./sources.js";
 
 export const TOKEN = "a token of some length";

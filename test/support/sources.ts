@@ -1,7 +1,7 @@
 /** Sources that tests of layers and of lines are over. */
 
 import { withMap } from "../../connectors/middleware/remap.js";
-import { Scheduler, type Source, SourceIo } from "../../src/index.js";
+import { Scheduler, type Source, SourceIo } from "../../src/io/index.js";
 import { memorySource } from "../suite/index.js";
 
 /** A source with a scheduler of its own. */

@@ -12,7 +12,7 @@ import {
   type Source,
   SourceIo,
   writePartial,
-} from "../../../src/index.js";
+} from "../../../src/io/index.js";
 import type { SourceRule } from "./rule.js";
 import { expectSame, type Place, pause, type Trial } from "./trial.js";
 

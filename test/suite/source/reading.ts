@@ -1,6 +1,6 @@
 /** Rules about reads: every byte that is there, none that is not, and no memory but the caller's. */
 import { expect } from "vitest";
-import { all, readInto, readPartial, WouldBlockError } from "../../../src/index.js";
+import { all, readInto, readPartial, WouldBlockError } from "../../../src/io/index.js";
 import type { SourceRule } from "./rule.js";
 import { answerOf, expectSame, mergeHoles, type Place, pause, type Trial } from "./trial.js";
 

@@ -1,5 +1,5 @@
 /** What the author of a connector gives to the suite: a source, and the truth about it. */
-import type { Address, FaultState, Source } from "../../../src/index.js";
+import type { Address, FaultState, Source } from "../../../src/io/index.js";
 
 /** Bytes that can't be read, relative to the subject's `base`, `end` exclusive. */
 export interface BadRange {

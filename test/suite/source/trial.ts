@@ -13,7 +13,7 @@ import {
   Scheduler,
   type Source,
   SourceIo,
-} from "../../../src/index.js";
+} from "../../../src/io/index.js";
 import type { BadRange, SourceSubject } from "./subject.js";
 
 export const PAGE = 4096;

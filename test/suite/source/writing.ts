@@ -1,6 +1,6 @@
 /** Rules about writes: whole, in order, nowhere else; or refused. */
 import { expect } from "vitest";
-import { all, PartialWriteError, readInto, settle, write, writePartial } from "../../../src/index.js";
+import { all, PartialWriteError, readInto, settle, write, writePartial } from "../../../src/io/index.js";
 import type { SourceRule } from "./rule.js";
 import { expectSame, mergeHoles, type Place, type Trial } from "./trial.js";
 
