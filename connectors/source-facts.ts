@@ -26,7 +26,8 @@ export function parseObject(text: Uint8Array): Json {
   return objectOf(value, "a text");
 }
 
-function objectOf(value: unknown, what: string): Json {
+/** @throws {MalformedError} unless a value is an object. */
+export function objectOf(value: unknown, what: string): Json {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new MalformedError(`${what} is no object`);
   }

@@ -30,6 +30,7 @@ export interface Welcome extends SourceFacts {
 export interface ConnectionListener {
   /** @throws {MalformedError} */
   message(type: number, body: Uint8Array): void;
+  arriving?(): void;
   closed(why: Error): void;
 }
 
@@ -60,6 +61,7 @@ export async function openConnection(
     };
     const stream: MessageStream = new MessageStream(socket, {
       closed: fail,
+      arriving: () => listener.arriving?.(),
       message: (type, body) => {
         if (type === MESSAGE.goodbye) {
           stream.end(new RefusedError(`the server says: ${problemOf(body)}`));
@@ -88,6 +90,8 @@ export async function openConnection(
       () => stream.end(new Error(`no answer within ${options.timeout} ms`)),
       options.timeout,
     );
+    // (It may have ended before there was anybody to hear of it.)
+    if (socket.destroyed) stream.end(new Error("the connection was closed"));
   });
 }
 
@@ -130,7 +134,7 @@ function connected(place: NetPlace, { tls, timeout }: ConnectOptions): Promise<S
       reject(why);
     };
     const timer = setTimeout(() => fail(new Error(`no connection within ${timeout} ms`)), timeout);
-    socket.once("error", fail);
+    socket.on("error", fail);
     socket.once(tls === undefined ? "connect" : "secureConnect", () => {
       if (fingerprint !== undefined) {
         const given = (socket as TLSSocket).getPeerX509Certificate()?.fingerprint256;
@@ -141,7 +145,6 @@ function connected(place: NetPlace, { tls, timeout }: ConnectOptions): Promise<S
         }
       }
       clearTimeout(timer);
-      socket.off("error", fail);
       socket.setNoDelay?.(true);
       socket.setKeepAlive?.(true, 10_000);
       resolve(socket);

@@ -13,6 +13,8 @@ const SAMPLE = 32;
 export interface Listener {
   /** @throws {MalformedError} which ends the connection. */
   message(type: number, body: Uint8Array): void;
+  /** A part of a message came, which is not whole yet. */
+  arriving?(): void;
   /** Once: the connection is over. */
   closed(why: Error): void;
 }
@@ -94,6 +96,7 @@ export class MessageStream {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
     this.#run();
+    if (this.#bytes > 0) this.#listener.arriving?.();
   }
 
   #run(): void {

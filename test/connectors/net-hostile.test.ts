@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
+import type { MachineSource } from "../../connectors/connector.js";
 import { openNet } from "../../connectors/net/net.js";
 import { encodeBatch, WINDOW_BATCHES, WINDOW_BYTES } from "../../connectors/net/protocol.js";
 import { readInto, readPartial, type Source } from "../../src/io/index.js";
@@ -94,6 +95,8 @@ describe("hostile clients", () => {
   });
 });
 
+const notesOf = (source: Source) => (source as MachineSource).notes();
+
 describe("hostile servers", () => {
   const answers: [string, (socket: Socket) => void][] = [
     ["garbage", (socket) => socket.write(pattern(500, 3))],
@@ -116,6 +119,57 @@ describe("hostile servers", () => {
     );
     const { holes } = await readPartial(reads, 0, 100);
     expect(holes).toMatchObject([{ start: 0, end: 100, state: "gone" }]);
+  });
+
+  it("silent ones: a read fails also when nothing was asked for longer than they have time", async () => {
+    const { io: reads } = await client({ place: await impostor(() => {}) }, { retry: 100, timeout: 50 });
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect((await readPartial(reads, 0, 100)).holes).toMatchObject([{ state: "gone" }]);
+  });
+
+  it("silent ones: who says nothing of what there is is given up", async () => {
+    const place = await impostor(() => {}, { ranges: false });
+    await expect(client({ place }, { timeout: 50 })).rejects.toThrow(
+      /^net:127\.0\.0\.1:\d+: no answer within 50 ms/,
+    );
+  });
+
+  it("silent ones: a question for notes fails, and names the server", async () => {
+    const place = await impostor(() => {}, { welcome: { notes: true } });
+    const { source } = await client({ place }, { retry: 100, timeout: 50 });
+    await expect(notesOf(source)).rejects.toThrow(/^net:127\.0\.0\.1:\d+: no answer within 50 ms/);
+    await expect(notesOf(source)).rejects.toThrow(/^net:127\.0\.0\.1:\d+: /);
+  });
+
+  it("who lets everybody in and cuts them off at once is given up", async () => {
+    const place = await impostor(() => {}, { onWelcome: (socket) => socket.destroySoon() });
+    const { source } = await client({ place }, { retry: 5000 });
+    await expect.poll(() => source.ranges().length, { timeout: 5000 }).toBe(0);
+  });
+
+  it.each<[string, unknown]>([
+    ["none", { notes: null }],
+    ["a list", { notes: [] }],
+    ["no CPUs", { notes: { cpus: 7 } }],
+    ["no registers", { notes: { cpus: [null] } }],
+    ["a register that is no number", { notes: { cpus: [{ registers: { rip: {} } }] } }],
+    ["a VMCOREINFO that is no text", { notes: { cpus: [], vmcoreinfo: 7 } }],
+    ["raw ones that are none", { notes: { cpus: [], raw: [{}] } }],
+    ["nothing", {}],
+    ["no object", 7],
+  ])("notes that are %s: who asked is told, with the server's name", async (_name, notes) => {
+    const place = await impostor((socket) => socket.write(frame(8, notes)), { welcome: { notes: true } });
+    const { source, io: reads } = await client({ place }, { retry: 100 });
+    await expect(notesOf(source)).rejects.toThrow(
+      /^net:127\.0\.0\.1:\d+: .*does not speak memtool's protocol/,
+    );
+    expect((await readPartial(reads, 0, 100)).holes).toMatchObject([{ state: "gone" }]);
+  });
+
+  it("notes that nobody asked for end the connection", async () => {
+    const place = await impostor((socket) => socket.write(frame(8, { notes: { cpus: [] } })));
+    const { io: reads } = await client({ place }, { retry: 100 });
+    expect((await readPartial(reads, 0, 100)).holes).toMatchObject([{ state: "gone" }]);
   });
 
   it("of another version is told", async () => {

@@ -15,6 +15,16 @@ export const LOOPBACK: NetPlace = { host: "127.0.0.1", port: 0 };
 /** Options of a client. */
 export type ClientOptions = Partial<Parameters<typeof openNet>[1]>;
 
+/** How an impostor behaves when it lets somebody in. */
+export interface ImpostorOptions {
+  /** What its welcome says besides. */
+  readonly welcome?: Readonly<Record<string, unknown>>;
+  /** Whether it tells what there is; default true. */
+  readonly ranges?: boolean;
+  /** What it does then. */
+  readonly onWelcome?: (socket: Socket) => void;
+}
+
 /** A message as bytes. */
 export function frame(type: number, body: unknown, claimed?: number): Buffer {
   const bytes = body instanceof Uint8Array ? body : Buffer.from(JSON.stringify(body));
@@ -76,7 +86,7 @@ export function netPeers() {
   /** A server that lets everybody in who has the token, and then says what it likes. @returns where it is. */
   function impostor(
     say: (socket: Socket, asked: Buffer) => void,
-    welcome: Readonly<Record<string, unknown>> = {},
+    { welcome = {}, ranges = true, onWelcome = () => {} }: ImpostorOptions = {},
   ): Promise<NetPlace> {
     const theirs = "s".repeat(32);
     return listening(
@@ -87,7 +97,8 @@ export function netPeers() {
           const { nonce } = JSON.parse(login.subarray(12).toString()) as { nonce: string };
           const proof = proofOf(TOKEN, "server", `${theirs} ${nonce}`);
           socket.write(frame(3, { name: "evil", kind: "physical", live: true, proof, ...welcome }));
-          socket.write(frame(6, { ranges: [["0x0", "0x10000"]] }));
+          if (ranges) socket.write(frame(6, { ranges: [["0x0", "0x10000"]] }));
+          onWelcome(socket);
           socket.on("data", (asked: Buffer) => say(socket, asked));
         });
       }),
