@@ -34,7 +34,8 @@ export function objectOf(value: unknown, what: string): Json {
   return value as Json;
 }
 
-function listOf(value: unknown, what: string): readonly unknown[] {
+/** @throws {MalformedError} unless a value is a list. */
+export function listOf(value: unknown, what: string): readonly unknown[] {
   if (!Array.isArray(value)) throw new MalformedError(`${what} is no list`);
   return value;
 }

@@ -5,7 +5,7 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import { MalformedError } from "../byte-code.js";
 import { errnoName } from "../errors.js";
 import { parseObject, readFacts, type SourceFacts } from "../source-facts.js";
-import { type Compression, MessageStream, ProtocolError } from "./message-stream.js";
+import { agreedCompression, type Compression, MessageStream, ProtocolError } from "./message-stream.js";
 import type { NetPlace } from "./place.js";
 import { isProof, MESSAGE, proofOf, VERSION } from "./protocol.js";
 
@@ -37,6 +37,9 @@ export interface ConnectionListener {
 /** The server said that it is over, or refused us: there is no use in trying again. */
 export class RefusedError extends Error {}
 
+/** The server has as many clients as it takes: one of them may leave. */
+export class FullError extends Error {}
+
 /** A connection that is up. */
 export interface Connection {
   readonly stream: MessageStream;
@@ -64,7 +67,7 @@ export async function openConnection(
       arriving: () => listener.arriving?.(),
       message: (type, body) => {
         if (type === MESSAGE.goodbye) {
-          stream.end(new RefusedError(`the server says: ${problemOf(body)}`));
+          stream.end(goodbyeOf(body));
         } else if (isUp) listener.message(type, body);
         else if (type === MESSAGE.challenge && nonces === "") {
           nonces = `${challengeOf(body)} ${nonce}`;
@@ -82,6 +85,7 @@ export async function openConnection(
           isUp = true;
           clearTimeout(timer);
           stream.trust();
+          stream.compression = agreedCompression(options.compress, json.compress);
           resolve({ stream, welcome: { ...readFacts(json), notes: json.notes === true } });
         } else throw new MalformedError(`a message of type ${type} before the welcome`);
       },
@@ -95,9 +99,10 @@ export async function openConnection(
   });
 }
 
-function problemOf(body: Uint8Array): string {
-  const { problem } = parseObject(body);
-  return typeof problem === "string" ? problem.slice(0, 200) : "goodbye";
+function goodbyeOf(body: Uint8Array): Error {
+  const { problem, again } = parseObject(body);
+  const text = `the server says: ${typeof problem === "string" ? problem.slice(0, 200) : "goodbye"}`;
+  return again === true ? new FullError(text) : new RefusedError(text);
 }
 
 function challengeOf(body: Uint8Array): string {
@@ -154,6 +159,8 @@ function connected(place: NetPlace, { tls, timeout }: ConnectOptions): Promise<S
 
 /** What a person can do about it. */
 export function hintOf(error: unknown): string {
+  if (error instanceof FullError)
+    return ": come back when one of them has left (memtool serve --clients N takes more)";
   const code = errnoName(error);
   if (code === "ECONNREFUSED" || code === "ENOENT") return ": nobody listens there (memtool serve does)";
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") return ": there is no such host";

@@ -22,8 +22,17 @@ export interface Listener {
 /** The other side says what makes no sense: there is no use in trying again. */
 export class ProtocolError extends Error {}
 
-/** Whether messages are compressed: when it takes less time than it saves, always, or never. */
+/**
+ * Whether messages are compressed: when it takes less time than it saves, always, or never. (Short ones are not in any case, nor what it
+ * does not make smaller by a tenth.)
+ */
 export type Compression = "auto" | "always" | "never";
+
+/** What two sides do: what one of them never does, both don't; else what one of them always does. */
+export function agreedCompression(ours: Compression, theirs: unknown): Compression {
+  for (const choice of ["never", "always"] as const) if (ours === choice || theirs === choice) return choice;
+  return "auto";
+}
 
 /** See the module's comment. */
 export class MessageStream {

@@ -6,7 +6,7 @@ import { MalformedError } from "../byte-code.js";
 import type { KindedSource } from "../connector.js";
 import { ConnectorError } from "../errors.js";
 import type { ProcessMap } from "../proc/maps.js";
-import { mapsFromJson, notesFromJson, objectOf, parseObject, rangesFromJson } from "../source-facts.js";
+import { notesFromJson, objectOf, parseObject } from "../source-facts.js";
 import {
   type Connection,
   type ConnectOptions,
@@ -15,6 +15,7 @@ import {
   openConnection,
   type Welcome,
 } from "./connection.js";
+import { ExistingReader } from "./existing.js";
 import { isLocal, type NetPlace, placeText } from "./place.js";
 import {
   answerId,
@@ -46,6 +47,9 @@ export interface NetSource extends KindedSource {
   readonly serves: string;
   /** How often the connection was lost, and came back. */
   readonly reconnects: number;
+  /** Those of what is served: see `MachineSource`. */
+  readonly warnings: readonly string[];
+  readonly remarks: readonly string[];
 }
 
 const GONE: Fault = fault("gone", "stream", "connector");
@@ -95,6 +99,8 @@ class OpenNet implements NetSource {
   supports: Source["supports"] = { write: false, live: true };
   serves = "";
   reconnects = 0;
+  warnings: readonly string[] = [];
+  remarks: readonly string[] = [];
   /** There where the server's source has them. */
   notes: (() => Promise<DumpNotes>) | undefined;
   maps: (() => ProcessMap[]) | undefined;
@@ -105,6 +111,7 @@ class OpenNet implements NetSource {
   #connection: Connection | undefined;
   #ranges = AddressRanges.none;
   #maps: ProcessMap[] = [];
+  #existing = new ExistingReader();
   #told: (() => void) | undefined;
   /** Who waits for the notes: all of them for the same answer. */
   #asked: { resolve(notes: DumpNotes): void; reject(error: Error): void }[] = [];
@@ -176,7 +183,6 @@ class OpenNet implements NetSource {
       if (this.#isAwaiting) connection.stream.end(new Error(`no answer within ${timeout} ms`));
     });
     this.#watch();
-    connection.stream.compression = this.#options.compress;
     if (this.#closing) connection.stream.end(new Error("closed"));
     return connection.welcome;
   }
@@ -215,10 +221,14 @@ class OpenNet implements NetSource {
   #take(type: number, body: Uint8Array): void {
     if (type === MESSAGE.answer) this.#answered(body);
     else if (type === MESSAGE.ranges) {
-      const json = parseObject(body);
-      this.#ranges = rangesFromJson(json);
-      if (json.maps !== undefined) {
-        this.#maps = mapsFromJson(json);
+      const existing = this.#existing.take(parseObject(body));
+      if (existing === undefined) return;
+      const { maps, warnings, remarks } = existing;
+      this.#ranges = existing.ranges;
+      this.warnings = warnings;
+      this.remarks = remarks;
+      if (maps !== undefined) {
+        this.#maps = maps;
         this.maps = () => this.#maps;
       }
       this.#told?.();
@@ -393,6 +403,7 @@ class OpenNet implements NetSource {
     const isAwaited = this.#isAwaiting || this.#queue.length > 0;
     const isShort = performance.now() - this.#since < SHORT_LIVED;
     this.#connection = undefined;
+    this.#existing = new ExistingReader();
     this.#watch();
     const pending = [...this.#pending.values()];
     this.#pending.clear();

@@ -10,7 +10,7 @@ import { memorySource } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
 import { frame, netPeers, TOKEN } from "../support/net-peers.js";
 
-const { serving, client, listening, raw, impostor } = netPeers();
+const { serving, client, listening, raw, silent, impostor } = netPeers();
 
 describe("hostile clients", () => {
   const garbage: [string, Buffer, boolean][] = [
@@ -40,6 +40,31 @@ describe("hostile clients", () => {
     silent.on("error", () => {});
     await once(silent.resume(), "close");
     clearInterval(drip);
+  });
+
+  it("any number of silent ones keep nobody out, and are no clients", async () => {
+    const served = await serving(memorySource(pattern(100, 1)), { clients: 1 });
+    await silent(served.place, 100);
+    const { io: reads } = await client(served);
+    expect(await readInto(reads, 0, 100)).toEqual(pattern(100, 1));
+  });
+
+  it("who asks for notes and reads none is asked no more by the server", async () => {
+    let asked = 0;
+    const machine: MachineSource = {
+      ...memorySource(pattern(100, 1)),
+      notes: async () => {
+        asked++;
+        return { cpus: [], raw: [{ name: "big", type: 1, description: pattern(2 ** 20, asked) }] };
+      },
+    };
+    const { socket } = await raw(await serving(machine, { compress: "never" }));
+    socket.pause();
+    socket.write(Buffer.concat(Array.from({ length: 500 }, () => frame(7, new Uint8Array(0)))));
+    // (What a socket holds on the way is some MiB beside the 8 that wait in the server.)
+    await expect.poll(() => asked, { timeout: 5000 }).toBeGreaterThan(4);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(asked).toBeLessThan(50);
   });
 
   it("who vanishes amid a batch costs nobody else anything", async () => {
@@ -95,6 +120,7 @@ describe("hostile clients", () => {
   });
 });
 
+const MAPPING = { start: "0x0", end: "0x1000", offset: "0x0", inode: 0, path: "" };
 const notesOf = (source: Source) => (source as MachineSource).notes();
 
 describe("hostile servers", () => {
@@ -164,6 +190,33 @@ describe("hostile servers", () => {
       /^net:127\.0\.0\.1:\d+: .*does not speak memtool's protocol/,
     );
     expect((await readPartial(reads, 0, 100)).holes).toMatchObject([{ state: "gone" }]);
+  });
+
+  it.each<[string, unknown]>([
+    ["warnings that are no list", { ranges: [], warnings: 7 }],
+    ["remarks that are no texts", { ranges: [], remarks: [{}] }],
+    ["mappings that are none", { ranges: [], maps: [null] }],
+    ["no ranges", { more: true }],
+  ])("%s end the connection, with an error that names the server", async (_name, told) => {
+    const place = await impostor(() => {}, {
+      ranges: false,
+      onWelcome: (socket) => socket.write(frame(6, told)),
+    });
+    await expect(client({ place })).rejects.toThrow(
+      /^net:127\.0\.0\.1:\d+: .*does not speak memtool's protocol/,
+    );
+  });
+
+  it("who tells ranges without end is given up", async () => {
+    const page = frame(6, { ranges: [], more: true, maps: new Array(10_000).fill(MAPPING) });
+    const place = await impostor(() => {}, {
+      ranges: false,
+      onWelcome: (socket) => {
+        const more = () => socket.destroyed || socket.write(page, () => setImmediate(more));
+        more();
+      },
+    });
+    await expect(client({ place })).rejects.toThrow(/more ranges than are told/);
   });
 
   it("notes that nobody asked for end the connection", async () => {

@@ -6,18 +6,19 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { MachineSource } from "../../connectors/connector.js";
 import { openNet, serveSource } from "../../connectors/net/net.js";
+import { encodeBatch, MESSAGE } from "../../connectors/net/protocol.js";
 import type { ServedSource } from "../../connectors/net/serve.js";
 import { openProcess } from "../../connectors/proc/open-process.js";
 import { openTarget } from "../../connectors/registry.js";
 import { AddressRanges, readInto, readPartial, type Source, write } from "../../src/io/index.js";
 import { memorySource, sourceSuite } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
-import { frame, LOOPBACK, netPeers, TOKEN } from "../support/net-peers.js";
+import { frame, LOOPBACK, netPeers, nextOf, TOKEN } from "../support/net-peers.js";
 import { BROKEN, BYTES, brokenMemory, ioOf } from "../support/sources.js";
 import { testFolder } from "../support/test-folder.js";
 
 const { folder } = testFolder();
-const { open, serving, client, listening } = netPeers();
+const { open, serving, client, listening, raw, silent } = netPeers();
 let sockets = 0;
 
 for (const [name, place, compress] of [
@@ -144,11 +145,62 @@ describe("a served source", () => {
     },
   );
 
-  it("serves no more than so many", async () => {
+  it("serves no more than so many, and says what to do", async () => {
     const served = await serving(memorySource(pattern(100, 1)), { clients: 1 });
-    await client(served);
-    await expect(client(served)).rejects.toThrow("it serves 1 clients already");
+    const first = await client(served);
+    await expect(client(served)).rejects.toThrow(
+      "it serves 1 clients already: come back when one of them has left (memtool serve --clients N takes more)",
+    );
+    await first.io.close();
+    await expect.poll(() => client(served).then(() => "let in", String), { timeout: 5000 }).toBe("let in");
   });
+
+  it("tells what it warns of, and leaves out", async () => {
+    const machine: MachineSource = {
+      ...memorySource(pattern(100, 1)),
+      notes: () => ({ cpus: [] }),
+      warnings: ["the clock is wrong"],
+      remarks: ["memory that was plugged in is left out"],
+    };
+    const { source } = await client(await serving(machine));
+    expect([source.warnings, source.remarks]).toEqual([machine.warnings, machine.remarks]);
+  });
+
+  it("tells all mappings of a process, however long their list is", async () => {
+    const maps = Array.from({ length: 70_000 }, (_, i) => ({
+      start: BigInt(i) * 0x2000n,
+      end: BigInt(i) * 0x2000n + 0x1000n,
+      readable: true,
+      writable: false,
+      executable: false,
+      shared: false,
+      offset: 0n,
+      inode: i,
+      path: `/a/path/of/some/length/${i}`,
+    }));
+    const ranges = AddressRanges.from(
+      maps.map(({ start, end }) => ({ start: Number(start), end: Number(end) })),
+    );
+    const source = { ...memorySource(new Uint8Array(100)), ranges: () => ranges, maps: () => maps };
+    const { source: net } = await client(await serving(source, { kind: "virtual" }));
+    expect((net as unknown as typeof source).maps()).toEqual(maps);
+    expect([net.ranges().length, net.warnings]).toEqual([70_000, []]);
+  });
+
+  it.each([
+    ["never", "always", 0],
+    ["always", "never", 0],
+    ["always", "auto", 1],
+    ["auto", "always", 1],
+  ] as const)(
+    "that compresses %s, for a client that wishes %s: whoever says never is heeded",
+    async (compress, wish, packed) => {
+      const served = await serving(memorySource(new Uint8Array(5000)), { compress });
+      const { socket } = await raw(served, true, { compress: wish });
+      socket.write(frame(4, encodeBatch(1, "read", [{ lo: 0, hi: 0, length: 5000 }], [])));
+      expect((await nextOf(socket, MESSAGE.answer))[1]).toBe(packed);
+    },
+  );
 });
 
 const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
@@ -186,6 +238,10 @@ describe.skipIf(!hasOpenssl)("with TLS (needs openssl for a certificate)", () =>
     );
     await expect(client(served, { tls: {} })).rejects.toThrow(/nobody vouches for its certificate/);
     await expect(client(served, { timeout: 300 })).rejects.toThrow();
+    // Those who do not even begin with TLS keep nobody out.
+    await silent(served.place, 100);
+    const { io: late } = await client(served, { tls: { fingerprint } });
+    expect(await readInto(late, 0, 5000)).toEqual(pattern(5000, 1));
   });
 });
 
@@ -193,6 +249,7 @@ describe("a connection that is lost", () => {
   /** A line to a server that can be cut. */
   async function cuttable(served: ServedSource) {
     const lines = new Set<Socket>();
+    const halves: { readonly near: Socket; readonly far: Socket }[] = [];
     let isDown = false;
     const relay = createServer((socket) => {
       if (isDown) {
@@ -205,10 +262,11 @@ describe("a connection that is lost", () => {
         [onward, socket],
       ] as const) {
         lines.add(from);
-        from.pipe(to);
+        from.pipe(to, { end: false });
         from.on("error", () => {});
-        from.on("close", () => to.destroy());
       }
+      onward.on("close", () => socket.destroy());
+      halves.push({ near: socket, far: onward });
     });
     const place = await listening(relay);
     const cut = () => {
@@ -218,6 +276,7 @@ describe("a connection that is lost", () => {
     return {
       place,
       cut,
+      halves: () => halves,
       down: () => {
         isDown = true;
         cut();
@@ -252,6 +311,19 @@ describe("a connection that is lost", () => {
     const source = await openNet(line.place, { token: TOKEN, write: true });
     open.unshift(source);
     await expect(write(ioOf(source), 0, Uint8Array.of(1)).promise()).rejects.toThrow(/io state/);
+  });
+
+  it("comes back also where the server still takes it for there, and is full", async () => {
+    const served = await serving(memorySource(pattern(100, 1)), { clients: 1 });
+    const line = await cuttable(served);
+    const source = await openNet(line.place, { token: TOKEN, retry: 10_000 });
+    open.unshift(source);
+    const [half] = line.halves();
+    half?.near.destroy();
+    await expect.poll(() => line.halves().length, { timeout: 5000 }).toBeGreaterThan(2);
+    half?.far.destroy();
+    expect(await readInto(ioOf(source), 0, 100)).toEqual(pattern(100, 1));
+    expect(source.reconnects).toBe(1);
   });
 
   it("for good makes everything gone, and keeps what was read", async () => {

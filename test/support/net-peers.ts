@@ -35,6 +35,18 @@ export function frame(type: number, body: unknown, claimed?: number): Buffer {
   return Buffer.concat([header, bytes]);
 }
 
+/** The next whole message of a type that comes, as bytes. */
+export async function nextOf(socket: Socket, type: number): Promise<Buffer> {
+  let bytes: Buffer = Buffer.alloc(0);
+  for (;;) {
+    while (bytes.length >= 12 && bytes.length >= 12 + bytes.readUInt32LE(4)) {
+      if (bytes[0] === type) return bytes.subarray(0, 12 + bytes.readUInt32LE(4));
+      bytes = bytes.subarray(12 + bytes.readUInt32LE(4));
+    }
+    bytes = Buffer.concat([bytes, ((await once(socket, "data")) as [Buffer])[0]]);
+  }
+}
+
 /** What a test file opens of both ends. */
 export function netPeers() {
   /** What a test opened, and did not close itself; the first goes first. */
@@ -68,7 +80,7 @@ export function netPeers() {
   }
 
   /** A client by hand, which is let in if `login`. */
-  async function raw(served: ServedSource, login = true) {
+  async function raw(served: ServedSource, login = true, wish: Readonly<Record<string, unknown>> = {}) {
     const socket = connect(served.place.port as number, "127.0.0.1");
     open.unshift({ close: () => socket.destroy() });
     socket.on("error", () => {});
@@ -77,10 +89,20 @@ export function netPeers() {
     const { nonce } = JSON.parse(challenge.subarray(12).toString()) as { nonce: string };
     if (login) {
       const mine = "n".repeat(32);
-      socket.write(frame(2, { nonce: mine, proof: proofOf(TOKEN, "client", `${nonce} ${mine}`) }));
+      socket.write(frame(2, { nonce: mine, proof: proofOf(TOKEN, "client", `${nonce} ${mine}`), ...wish }));
       await once(socket, "data");
     }
     return { socket, closed };
+  }
+
+  /** So many connections that say nothing. */
+  async function silent({ port, host }: NetPlace, count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      const socket = connect(port as number, host);
+      open.unshift({ close: () => socket.destroy() });
+      socket.on("error", () => {});
+      await once(socket, "connect");
+    }
   }
 
   /** A server that lets everybody in who has the token, and then says what it likes. @returns where it is. */
@@ -105,5 +127,5 @@ export function netPeers() {
     );
   }
 
-  return { open, serving, client, listening, raw, impostor };
+  return { open, serving, client, listening, raw, silent, impostor };
 }
