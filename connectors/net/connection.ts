@@ -17,6 +17,8 @@ export interface ConnectOptions {
     | { readonly fingerprint?: string | undefined; readonly ca?: string | Uint8Array | undefined }
     | undefined;
   readonly compress: Compression;
+  /** What connections of one client have in common: they count as one of the server's clients. */
+  readonly session: string;
   /** Milliseconds without a sign of life while something is awaited. */
   readonly timeout: number;
 }
@@ -75,6 +77,7 @@ export async function openConnection(
             nonce,
             proof: proofOf(options.token, "client", nonces),
             compress: options.compress,
+            session: options.session,
           });
         } else if (type === MESSAGE.welcome && nonces !== "") {
           const json = parseObject(body);
@@ -107,7 +110,7 @@ function goodbyeOf(body: Uint8Array): Error {
 
 function challengeOf(body: Uint8Array): string {
   const { protocol, version, nonce } = parseObject(body);
-  if (protocol !== "memtool net" || typeof nonce !== "string" || nonce.length < 16)
+  if (protocol !== "memtool net" || typeof nonce !== "string" || nonce.length < 16 || nonce.length > 256)
     throw new MalformedError("no challenge");
   if (version !== VERSION) {
     throw new MalformedError(`it speaks version ${Number(version)}, this memtool version ${VERSION}`);

@@ -1,4 +1,5 @@
 /** Memory that `memtool serve` serves elsewhere. docs/net.md has the protocol. */
+import { randomUUID } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import type { DumpNotes } from "../../src/formats/index.js";
 import { AddressRanges, type Batch, type Fault, fault, type Source, withDetail } from "../../src/io/index.js";
@@ -131,7 +132,7 @@ class OpenNet implements NetSource {
   constructor(name: string, place: NetPlace, options: NetOptions) {
     this.name = name;
     this.#place = place;
-    this.#options = { compress: "auto", timeout: 30_000, ...options };
+    this.#options = { compress: "auto", timeout: 30_000, session: randomUUID(), ...options };
     this.#retry = options.retry ?? 5000;
     this.#asksWrite = options.write === true;
   }

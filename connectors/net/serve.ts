@@ -76,6 +76,8 @@ const RANGES_PERIOD = 1000;
 const MAX_WAITING = 8 * 2 ** 20;
 /** Connections that have not shown yet that they have the token. Of more, those that came first are dropped. */
 const MOST_STRANGERS = 32;
+/** Connections that count as one client: two, and what was lost of them and still seems to be there. */
+const MOST_OF_ONE = 4;
 /** Characters of a source's name that clients are told. */
 const MOST_NAME = 512;
 
@@ -106,7 +108,7 @@ export async function serve(source: Source, place: NetPlace, options: ServeOptio
     served.welcome(secureContext === undefined ? raw : new TLSSocket(raw, { isServer: true, secureContext })),
   );
   // Those who are told why they are refused stay for a moment.
-  server.maxConnections = served.most + 2 * MOST_STRANGERS;
+  server.maxConnections = MOST_OF_ONE * served.most + 2 * MOST_STRANGERS;
   try {
     await listen(server, place, name);
   } catch (error) {
@@ -205,9 +207,15 @@ class Served {
     if (this.#strangers.size > MOST_STRANGERS) first?.drop("others came, and it had not logged in");
   }
 
-  /** A stranger has the token. @returns whether there is room for one more. */
+  /** A stranger has the token. @returns whether there is room for one more; further connections of a client need none. */
   admit(client: Client): boolean {
-    if (this.#clients.size >= this.most) return false;
+    const sessions = [...this.#clients].map(({ session }) => session);
+    const own = sessions.filter((session) => session === client.session).length;
+    if (own === 0 || own >= MOST_OF_ONE) {
+      if (new Set(sessions).size >= this.most) return false;
+      // (Then it counts as another one.)
+      if (own > 0) client.session = client;
+    }
     this.#strangers.delete(client);
     this.#clients.add(client);
     return true;
@@ -257,6 +265,8 @@ class Client {
   readonly #stream: MessageStream;
   readonly #who: string;
   readonly #nonce = randomBytes(24).toString("base64");
+  /** Of its client's connections: what it called itself, or itself. */
+  session: string | Client = this;
   #isKnown = false;
   #timer: NodeJS.Timeout;
   #batches = 0;
@@ -338,12 +348,13 @@ class Client {
 
   #login(login: Readonly<Record<string, unknown>>): void {
     const { token, kind, compress = "auto" } = this.#served.options;
-    const { nonce, proof, compress: wish } = login;
+    const { nonce, proof, compress: wish, session } = login;
     if (typeof nonce !== "string" || nonce.length < 16 || nonce.length > 256)
       throw new MalformedError("no nonce");
     const nonces = `${this.#nonce} ${nonce}`;
     if (!isProof(proof, token, "client", nonces)) return this.refuse("the token is another one");
     const { most, io } = this.#served;
+    if (typeof session === "string" && session.length >= 16 && session.length <= 64) this.session = session;
     if (!this.#served.admit(this)) return this.refuse(`it serves ${most} clients already`, true);
     clearTimeout(this.#timer);
     this.#isKnown = true;

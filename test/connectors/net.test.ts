@@ -249,7 +249,7 @@ describe("a connection that is lost", () => {
   /** A line to a server that can be cut. */
   async function cuttable(served: ServedSource) {
     const lines = new Set<Socket>();
-    const halves: { readonly near: Socket; readonly far: Socket }[] = [];
+    const near = new Set<Socket>();
     let isDown = false;
     const relay = createServer((socket) => {
       if (isDown) {
@@ -266,7 +266,7 @@ describe("a connection that is lost", () => {
         from.on("error", () => {});
       }
       onward.on("close", () => socket.destroy());
-      halves.push({ near: socket, far: onward });
+      near.add(socket);
     });
     const place = await listening(relay);
     const cut = () => {
@@ -276,7 +276,13 @@ describe("a connection that is lost", () => {
     return {
       place,
       cut,
-      halves: () => halves,
+      /** So that only this side hears of it. */
+      cutHere: () => {
+        for (const socket of near) socket.destroy();
+      },
+      up: () => {
+        isDown = false;
+      },
       down: () => {
         isDown = true;
         cut();
@@ -313,15 +319,30 @@ describe("a connection that is lost", () => {
     await expect(write(ioOf(source), 0, Uint8Array.of(1)).promise()).rejects.toThrow(/io state/);
   });
 
-  it("comes back also where the server still takes it for there, and is full", async () => {
-    const served = await serving(memorySource(pattern(100, 1)), { clients: 1 });
+  it("comes back also where the server still takes it for there, and is full of it", async () => {
+    const line = await cuttable(await serving(memorySource(pattern(100, 1)), { clients: 1 }));
+    const source = await openNet(line.place, { token: TOKEN, retry: 5000 });
+    open.unshift(source);
+    line.cutHere();
+    expect(await readInto(ioOf(source), 0, 100)).toEqual(pattern(100, 1));
+    expect(source.reconnects).toBe(1);
+  });
+
+  it("comes back once there is room, where another took its place meanwhile", async () => {
+    const events: string[] = [];
+    const served = await serving(memorySource(pattern(100, 1)), {
+      clients: 1,
+      onEvent: (event) => events.push(event),
+    });
     const line = await cuttable(served);
     const source = await openNet(line.place, { token: TOKEN, retry: 10_000 });
     open.unshift(source);
-    const [half] = line.halves();
-    half?.near.destroy();
-    await expect.poll(() => line.halves().length, { timeout: 5000 }).toBeGreaterThan(2);
-    half?.far.destroy();
+    line.down();
+    await expect.poll(() => events.join(), { timeout: 5000 }).toContain("gone");
+    const { io: other } = await client(served);
+    line.up();
+    await expect.poll(() => events.join(), { timeout: 5000 }).toContain("it serves 1 clients already");
+    await other.close();
     expect(await readInto(ioOf(source), 0, 100)).toEqual(pattern(100, 1));
     expect(source.reconnects).toBe(1);
   });
