@@ -1,4 +1,5 @@
 /** Layers around sources: each is a conforming source, and does what it is for. */
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -277,6 +278,33 @@ describe("options of every target", () => {
     expect(machine.metrics?.bytesMoved).toBeGreaterThanOrEqual(4096);
     await machine.close();
   });
+
+  it.each([
+    "net:127.0.0.1:1:token=hush-hush,nothing=1",
+    "net:127.0.0.1:1:write=yes,token=hush-hush,readonly=true",
+    "net:127.0.0.1:1:token=hush-hush,token=hush-hush",
+    "net:127.0.0.1:1:token=hush-hush,delay=x:y",
+    "net:nowhere:token=hush-hush",
+    "file:none:token=hush-hush",
+  ])("%s: the token is not in the error", async (text) => {
+    const error = await openTarget(text).then(
+      () => undefined,
+      (thrown: ConnectorError) => thrown,
+    );
+    expect(error).toBeInstanceOf(ConnectorError);
+    expect(`${error} ${error?.target}`).not.toContain("hush");
+    await expect(open({ connector: text }, { freeze: true })).rejects.not.toThrow(/hush/);
+  });
+
+  it.skipIf(process.platform === "win32")(
+    "a recording is its user's alone (no such files elsewhere)",
+    async () => {
+      const recording = newFile();
+      const { source } = await openTarget(`file:${path}:record=${recording}`);
+      await source.close?.();
+      expect(statSync(recording).mode & 0o777).toBe(0o600);
+    },
+  );
 
   it("a recording is not made over another file", async () => {
     await expect(openTarget(`file:${path}:record=${path}`)).rejects.toThrow(
