@@ -145,6 +145,31 @@ describe("a served source", () => {
     },
   );
 
+  it("that can't be closed is served no more, and says why", async () => {
+    const source: Source = {
+      ...memorySource(pattern(100, 1)),
+      close: () => Promise.reject(new Error("the machine did not go on")),
+    };
+    const served = await serveSource(source, LOOPBACK, { kind: "physical", token: TOKEN });
+    await expect(served.close()).rejects.toThrow("the machine did not go on");
+    await served.ended;
+  });
+
+  it("that has gone when somebody comes costs the server nothing", async () => {
+    let isGone = false;
+    const source: Source = {
+      ...brokenMemory(pattern(BYTES, 1)),
+      ranges: () => {
+        if (isGone) throw new Error("no such process");
+        return AddressRanges.single(0, 4096);
+      },
+    };
+    const served = await serving(source);
+    isGone = true;
+    const { source: net } = await client(served);
+    expect(net.ranges().length).toBe(0);
+  });
+
   it("serves no more than so many, and says what to do", async () => {
     const served = await serving(memorySource(pattern(100, 1)), { clients: 1 });
     const first = await client(served);
