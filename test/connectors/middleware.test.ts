@@ -237,6 +237,27 @@ describe("options of every target", () => {
     expect([given, source.transfer]).toEqual(["later", undefined]);
   });
 
+  it("are joined by what is asked for beside the target, unless it says no", async () => {
+    let paused = 0;
+    registerConnector("pausable", {
+      kind: "physical",
+      about: "is paused while it is open",
+      options: { freeze: "boolean" },
+      open: (_target, { freeze }) => {
+        if (freeze === true) paused++;
+        return { ...memorySource(new Uint8Array(10)), close: () => void paused-- };
+      },
+    });
+    const { source } = await openTarget("pausable:x", { freeze: true });
+    expect(paused).toBe(1);
+    await source.close?.();
+    expect(paused).toBe(0);
+    await expect(openTarget("pausable:x:freeze=no", { freeze: true })).rejects.toThrow(
+      "freeze is asked for, and the target says freeze=false",
+    );
+    await expect(openTarget("pausable:x", { write: true })).rejects.toMatchObject({ code: "READ_ONLY" });
+  });
+
   it.each([
     [`file:${path}:write=true,readonly=true`, "write and readonly exclude each other"],
     [`file:${path}:record=x,replay=y`, "record and replay exclude each other"],
