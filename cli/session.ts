@@ -362,14 +362,19 @@ export function withUserSymbols(error: SymbolError, own: UserSymbolTable): Symbo
   );
 }
 
-function writeWarning({ style, stderr }: Environment, message: string, lines: readonly string[]): void {
+/** A message on standard error, and lines below it. */
+export function writeWarning(
+  { style, stderr }: Environment,
+  message: string,
+  lines: readonly string[] = [],
+): void {
   const more = lines.map((line) => `  ${escapeText(line)}\n`).join("");
   stderr.write(`${style.warning("memtool:")} ${escapeText(message)}\n${more}`);
 }
 
 /** Says what became of the kernel's profile (`--cache`), whatever became of the command. */
 function warnOfProfile({ kernel }: Machine, environment: Environment): void {
-  if (kernel?.profileNote !== undefined) writeWarning(environment, kernel.profileNote, []);
+  if (kernel?.profileNote !== undefined) writeWarning(environment, kernel.profileNote);
 }
 
 /** How far to go for a kernel: a root's page tables are read without one, but what Linux means by their entries needs its release. */

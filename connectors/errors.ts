@@ -2,13 +2,19 @@ import { MemtoolError } from "../src/io/index.js";
 
 /** A connector that could not open its target, or was asked for in a wrong way. */
 export class ConnectorError extends MemtoolError {
-  /** In the command line's form: `proc:1234`. */
+  /** In the command line's form: `proc:1234`; a token in it is left out. */
   readonly target: string;
 
   constructor(code: string, target: string, problem: string, options?: { cause?: unknown }) {
-    super(code, `${target}: ${problem}`, options);
-    this.target = target;
+    const shown = withoutSecrets(target);
+    super(code, `${shown}: ${problem}`, options);
+    this.target = shown;
   }
+}
+
+/** A target as others may see it: a token in it is left out. */
+export function withoutSecrets(target: string): string {
+  return target.replace(/([:,]token=)[^,]+/gi, "$1…");
 }
 
 /** The name of a system error (`ENOENT`); `undefined` for what is none. */

@@ -20,7 +20,7 @@ import { readMemoryMap } from "./memory-map.js";
 import { type OpenedSource, openLayered } from "./middleware/options.js";
 import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
-import { checkOptions, findConnector, parseTarget } from "./registry.js";
+import { checkOptions, findConnector, parseTarget, withWishes } from "./registry.js";
 import { SwapFiles } from "./swap-files.js";
 import { readSymbolsFile } from "./symbols-file.js";
 import { readTypesFile } from "./types-file.js";
@@ -101,25 +101,10 @@ async function openSource(target: OpenTarget, options: OpenOptions): Promise<Ope
   const text = target.connector;
   const parsed = parseTarget(text);
   const connector = findConnector(parsed.name);
-  const asked = new Map(parsed.options);
-  if (options.write === true && !asked.has("write")) {
-    if (connector.options?.write !== "boolean") {
-      throw new MemtoolError("READ_ONLY", `${text}: this connector can't write`);
-    }
-    asked.set("write", true);
-  }
-  if (options.freeze === true && !asked.has("freeze")) {
-    if (connector.options?.freeze !== "boolean") {
-      throw new MemtoolError("NO_FREEZE", `${text}: this connector has nothing to pause`);
-    }
-    asked.set("freeze", true);
-  }
-  if (options.map === true && !asked.has("map")) {
-    if (connector.options?.map !== "boolean or ranges") {
-      throw new MemtoolError("NO_MMAP", `${text}: this connector has nothing to map`);
-    }
-    asked.set("map", true);
-  }
+  const asked = withWishes(text, connector, parsed.options, {
+    ...options,
+    map: options.map === true,
+  });
   const values = checkOptions(text, connector, asked);
   const ranges = connector.kind === "file" && typeof values.map === "string" ? values.map : undefined;
   if (memoryMap !== undefined && (connector.kind !== "file" || ranges !== undefined)) {

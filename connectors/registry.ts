@@ -1,7 +1,7 @@
 /** Connectors by name, and the form `name[:target[:key=value,…]]` that the command line and `open` take. */
 import type { Source } from "../src/io/index.js";
 import { BUILT_IN } from "./built-in.js";
-import type { Connector, OptionValues } from "./connector.js";
+import type { Connector, OptionKind, OptionValues } from "./connector.js";
 import { ConnectorError } from "./errors.js";
 import { MIDDLEWARE_OPTIONS, openLayered } from "./middleware/options.js";
 import { readOptionValue } from "./option-value.js";
@@ -92,14 +92,55 @@ export function findConnector(name: string): Connector {
   throw new ConnectorError("NO_SUCH_CONNECTOR", name, `there is no such connector; ${hint}`);
 }
 
+/** What is asked for beside a target, as if its options had said so. */
+export interface TargetWishes {
+  readonly write?: boolean | undefined;
+  readonly freeze?: boolean | undefined;
+  readonly map?: boolean | undefined;
+}
+
+const WISHES: readonly (readonly [keyof TargetWishes, OptionKind, string, string])[] = [
+  ["write", "boolean", "READ_ONLY", "this connector can't write"],
+  ["freeze", "boolean", "NO_FREEZE", "this connector has nothing to pause"],
+  ["map", "boolean or ranges", "NO_MMAP", "this connector has nothing to map"],
+];
+
+/**
+ * A target's options with what is asked for beside it.
+ *
+ * @throws {ConnectorError} `READ_ONLY`, `NO_FREEZE`, `NO_MMAP` where there is no such thing; `BAD_OPTION` where the target says no to it.
+ */
+export function withWishes(
+  text: string,
+  connector: Connector,
+  given: ReadonlyMap<string, string | true>,
+  wishes: TargetWishes,
+): ReadonlyMap<string, string | true> {
+  const asked = new Map(given);
+  for (const [name, kind, code, problem] of WISHES) {
+    if (wishes[name] !== true) continue;
+    if (!asked.has(name)) {
+      if (connector.options?.[name] !== kind) throw new ConnectorError(code, text, problem);
+      asked.set(name, true);
+    } else if (checkOptions(text, connector, asked)[name] === false) {
+      throw new ConnectorError("BAD_OPTION", text, `${name} is asked for, and the target says ${name}=false`);
+    }
+  }
+  return asked;
+}
+
 /**
  * Opens a target by `name[:target[:key=value,…]]`, with the layers around it that its options ask for (all but `cache` and `age`, which
  * are for `open`).
  *
+ * @param wishes What is asked for beside it: `--write`, `--freeze`.
  * @throws {ConnectorError} for a connector or an option that there isn't, a value of another kind, and what the
  * connector itself refuses.
  */
-export async function openTarget(text: string): Promise<{
+export async function openTarget(
+  text: string,
+  wishes: TargetWishes = {},
+): Promise<{
   readonly connector: Connector;
   readonly source: Source;
   readonly options: OptionValues;
@@ -108,7 +149,7 @@ export async function openTarget(text: string): Promise<{
 }> {
   const { name, target, options } = parseTarget(text);
   const connector = findConnector(name);
-  const values = checkOptions(text, connector, options);
+  const values = checkOptions(text, connector, withWishes(text, connector, options, wishes));
   const { source, kind } = await openLayered(text, connector, target, values);
   return { connector, source, options: values, kind };
 }

@@ -26,14 +26,16 @@ export function parseObject(text: Uint8Array): Json {
   return objectOf(value, "a text");
 }
 
-function objectOf(value: unknown, what: string): Json {
+/** @throws {MalformedError} unless a value is an object. */
+export function objectOf(value: unknown, what: string): Json {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new MalformedError(`${what} is no object`);
   }
   return value as Json;
 }
 
-function listOf(value: unknown, what: string): readonly unknown[] {
+/** @throws {MalformedError} unless a value is a list. */
+export function listOf(value: unknown, what: string): readonly unknown[] {
   if (!Array.isArray(value)) throw new MalformedError(`${what} is no list`);
   return value;
 }

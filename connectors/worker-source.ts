@@ -1,6 +1,14 @@
 /** Sources that can only answer asynchronously, opened in a worker so that `.sync()` works on them too. */
 import type { Worker } from "node:worker_threads";
-import { AddressRanges, type Batch, MemtoolError, type Source } from "../src/io/index.js";
+import type { DumpNotes } from "../src/formats/index.js";
+import {
+  AddressRanges,
+  type Batch,
+  fault,
+  MemtoolError,
+  ROW_UNANSWERED,
+  type Source,
+} from "../src/io/index.js";
 import {
   awaitAnswer,
   packBatch,
@@ -10,7 +18,13 @@ import {
   unpackBatch,
 } from "../src/io/shared-batch.js";
 import { startWorker } from "./start-worker.js";
-import type { WorkerAnswer, WorkerHello, WorkerRequest, WorkerStart } from "./worker/source-worker.js";
+import type {
+  SourceFacts,
+  WorkerAnswer,
+  WorkerHello,
+  WorkerRequest,
+  WorkerStart,
+} from "./worker/source-worker.js";
 
 /** Options of {@link openInWorker}. */
 export interface WorkerSourceOptions {
@@ -27,6 +41,8 @@ const MESSAGE_BYTES = 16 * 1024 * 1024;
 const FIRST_BUFFER = 256 * 1024;
 /** Buffers kept for reuse. */
 const SPARES = 4;
+/** What is asked of a worker that has ended. */
+const GONE = fault("gone", "process", "connector");
 
 /**
  * Opens a source inside a worker, from a module's URL and plain options. Its traffic goes through shared memory, with
@@ -62,8 +78,18 @@ export async function openInWorker(module: string | URL, options: WorkerSourceOp
   worker.removeAllListeners("exit");
   worker.unref();
   const source = new WorkerSource(worker, hello, options.timeout ?? 60_000);
-  const { notes, ...facts } = hello.facts;
-  return Object.assign(source, facts, notes === undefined ? {} : { notes: () => notes });
+  const { notes, freezable, ...facts } = hello.facts;
+  return Object.assign(
+    source,
+    facts,
+    notes === undefined ? {} : { notes: () => givenNotes(source.name, notes) },
+    freezable === true ? { freeze: () => source.call("freeze"), thaw: () => source.call("thaw") } : {},
+  );
+}
+
+function givenNotes(name: string, notes: Exclude<SourceFacts["notes"], undefined>): DumpNotes {
+  if ("problem" in notes) throw new MemtoolError(notes.code, notes.problem.replace(/^/, `${name}: `));
+  return notes;
 }
 
 class WorkerSource implements Source {
@@ -89,8 +115,8 @@ class WorkerSource implements Source {
       if (answer.ranges !== undefined) this.#ranges = toRanges(answer.ranges);
       this.#settle(answer.id, answer);
     });
-    worker.on("error", (error) => this.#end(error instanceof Error ? error : new Error(String(error))));
-    worker.on("exit", (code) => this.#end(new Error(`${this.name}: the worker ended with ${code}`)));
+    worker.on("error", (error) => this.#end("its worker ended with an error", error));
+    worker.on("exit", (code) => this.#end(`its worker ended with ${code}`, undefined));
   }
 
   ranges(): AddressRanges {
@@ -99,6 +125,7 @@ class WorkerSource implements Source {
 
   transferSync(batch: Batch): void {
     for (const [from, to] of messages(batch)) {
+      if (this.#gone !== undefined) this.#failAsGone(batch, this.#gone);
       const header = this.#send(batch, from, to, () => {});
       if (!awaitAnswer(header, this.#timeout)) {
         // An answer may never come: the program must be able to end without it. (The memory is not used again.)
@@ -113,6 +140,7 @@ class WorkerSource implements Source {
   async transfer(batch: Batch): Promise<void> {
     let failed: unknown;
     for (const [from, to] of messages(batch)) {
+      if (this.#gone !== undefined) this.#failAsGone(batch, this.#gone);
       let header: SharedHeader | undefined;
       const answer = await new Promise<WorkerAnswer>((resolve) => {
         header = this.#send(batch, from, to, resolve);
@@ -123,7 +151,26 @@ class WorkerSource implements Source {
       }
       failed ??= answer.error;
     }
+    if (this.#gone !== undefined) this.#failAsGone(batch, this.#gone);
     if (failed !== undefined) throw failed;
+  }
+
+  /** Asks the worker's source to pause its machine, or to let it go on. */
+  async call(name: "freeze" | "thaw"): Promise<void> {
+    if (this.#gone !== undefined) throw this.#gone;
+    const { error } = await new Promise<WorkerAnswer>((resolve) => {
+      const id = this.#expect(resolve);
+      this.#post({ id, call: name });
+    });
+    if (error !== undefined) throw error;
+  }
+
+  /** @throws why, after what has no answer yet failed: it will get none. */
+  #failAsGone(batch: Batch, why: Error): never {
+    for (let row = 0; row < batch.length; row++) {
+      if (batch.status[row] === ROW_UNANSWERED) batch.fail(row, GONE);
+    }
+    throw why;
   }
 
   async close(): Promise<void> {
@@ -163,22 +210,32 @@ class WorkerSource implements Source {
   }
 
   #send(batch: Batch, from: number, to: number, onAnswer: (answer: WorkerAnswer) => void): SharedHeader {
-    if (this.#gone !== undefined) throw this.#gone;
     const header = packBatch(batch, from, to, this.#take(sharedSize(batch, from, to)));
+    const id = this.#expect(onAnswer);
+    this.#post({ id, header });
+    return header;
+  }
+
+  /** @returns the number of a request that will be answered; the program lives until then. */
+  #expect(onAnswer: (answer: WorkerAnswer) => void): number {
     const id = ++this.#lastId;
     this.#expected.set(id, onAnswer);
     this.#worker.ref();
-    this.#post({ id, header });
-    return header;
+    return id;
   }
 
   #post(request: WorkerRequest): void {
     this.#worker.postMessage(request);
   }
 
-  #end(error: Error): void {
-    this.#gone ??= error;
-    for (const id of [...this.#expected.keys()]) this.#settle(id, { id, error });
+  #end(how: string, cause: unknown): void {
+    const why = cause === undefined ? "" : ` (${cause instanceof Error ? cause.message : String(cause)})`;
+    this.#gone ??= new MemtoolError(
+      "GONE",
+      `${this.name}: ${how}${why}: nothing of it can be read any more; open it again`,
+      { cause },
+    );
+    for (const id of [...this.#expected.keys()]) this.#settle(id, { id, error: this.#gone });
   }
 }
 

@@ -45,8 +45,9 @@ export async function freeze(
   let looks = 0;
   let written = 0;
   let gone = false;
-  await repeat(period, async () => {
+  await repeat(session, period, async (signal) => {
     const [seen] = await readValues(session, type, [address]);
+    if (signal.aborted) return false;
     if (seen === undefined || isGone(seen)) {
       gone = true;
       return false;
@@ -56,6 +57,8 @@ export async function freeze(
     else if (!seen.bytes.every((byte, i) => byte === wanted[i])) {
       const { holes } = await space.memory.writePartial(address, wanted);
       const [hole] = holes;
+      // (Of a write that was let go of, nobody knows whether it landed.)
+      if (signal.aborted && hole !== undefined) return false;
       gone = hole?.state === "gone";
       if (hole !== undefined && !gone) refused("written", hole.fault);
       if (!gone) {

@@ -2,7 +2,9 @@
 import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import { parseDuration } from "../../connectors/option-value.js";
 import { UsageError } from "../errors.js";
+import type { Session } from "../session.js";
 
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** Where no period is given. */
 const DEFAULT_PERIOD = 100;
 
@@ -23,26 +25,59 @@ export function parseCount(text: string | undefined): number {
   throw new UsageError(`--count ${text.slice(0, 80)}: no number from 1 on`);
 }
 
+/** Milliseconds that a step has to end by itself once it was interrupted. */
+const GRACE = 500;
+
 /**
  * Does a step every so many milliseconds, until one is the last, or SIGINT, SIGTERM or SIGHUP comes. A step that takes longer than the
  * period is followed by the next one at once; none is made up for.
  *
- * @param step Returns whether there is to be another one.
+ * A step that is interrupted has a moment to end; then the session's source is closed below it, whose reads may hang: the peer is
+ * silent. Another signal ends the program.
+ *
+ * @param step Returns whether there is to be another one. What it reads once the signal is aborted is not to be told.
  */
-export async function repeat(period: number, step: () => Promise<boolean>): Promise<void> {
+export async function repeat(
+  session: Session,
+  period: number,
+  step: (signal: AbortSignal) => Promise<boolean>,
+): Promise<void> {
   const stop = new AbortController();
-  const end = () => stop.abort();
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  for (const name of signals) process.on(name, end);
+  const { signal } = stop;
+  let interrupt: (more: boolean) => void = () => {};
+  const interrupted = new Promise<boolean>((resolve) => {
+    interrupt = resolve;
+  });
+  const end = () => {
+    for (const name of SIGNALS) process.off(name, end);
+    stop.abort();
+    interrupt(false);
+  };
+  for (const name of SIGNALS) process.on(name, end);
   try {
     let next = performance.now();
-    while (!stop.signal.aborted && (await step())) {
+    for (;;) {
+      const done = step(signal);
+      const more = await Promise.race([done, interrupted]);
+      if (signal.aborted) return await endStep(session, done);
+      if (!more) return;
       next = Math.max(next + period, performance.now());
       // (A signal is seen in a turn of the event loop only.)
       if (next - performance.now() < 1) await turn();
-      else await wait(next - performance.now(), undefined, { signal: stop.signal }).catch(() => {});
+      else await wait(next - performance.now(), undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
     }
   } finally {
-    for (const name of signals) process.off(name, end);
+    for (const name of SIGNALS) process.off(name, end);
   }
+}
+
+/** Waits for a step that was interrupted, and lets go of what it waits for. */
+async function endStep(session: Session, step: Promise<boolean>): Promise<void> {
+  const ended = step.then(
+    () => true,
+    () => true,
+  );
+  if (await Promise.race([ended, wait(GRACE, false)])) return;
+  await session.machine.source.source.close?.();
 }

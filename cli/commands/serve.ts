@@ -1,14 +1,20 @@
 /** `memtool serve`: a target for another memtool, at a port or a UNIX socket. */
 import { randomBytes, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { type ServedSource, serveSource } from "../../connectors/connectors.js";
+import {
+  type MachineSource,
+  type MeteredSource,
+  type ServedSource,
+  serveSource,
+} from "../../connectors/connectors.js";
 import { cleanUpAfter } from "../../connectors/errors.js";
 import { isLocal, type NetPlace, parsePlace, placeText } from "../../connectors/net/place.js";
 import { openTarget } from "../../connectors/registry.js";
 import { MemtoolError } from "../../src/io/index.js";
 import { describeSystemError, EXIT, UsageError } from "../errors.js";
 import { escapeText, toJson } from "../render/escape.js";
-import { type Environment, type GlobalOptions, targetOf } from "../session.js";
+import { metricsLines } from "../render/metrics.js";
+import { type Environment, type GlobalOptions, targetOf, writeWarning } from "../session.js";
 
 /** Options as the command line has them. */
 export interface ServeCommandOptions {
@@ -30,6 +36,12 @@ export function serveOptions(options: ServeCommandOptions, globals: GlobalOption
     ["--physical", globals.physical],
     ["--ept", globals.ept],
     ["--map", globals.map],
+    ["--swap", globals.swap],
+    ["--mmu", globals.mmu],
+    ["--types", globals.types],
+    ["--symbols", globals.symbols],
+    ["--kaslr", globals.kaslr],
+    ["--dump-format", globals.dumpFormat],
   ]) {
     if (value !== undefined)
       throw new UsageError(`serve serves a target as it is: give ${name} to whoever reads it`);
@@ -66,13 +78,16 @@ export async function serve(
   const given =
     tokenFile === undefined ? environment.env.MEMTOOL_TOKEN : read("--token-file", tokenFile).trim();
   const token = given === undefined || given === "" ? randomBytes(24).toString("base64url") : given;
-  const { source, kind } = await openTarget(textOf(globals, environment));
+  const { write, freeze } = globals;
+  const { source, kind } = await openTarget(textOf(globals, environment), { write, freeze });
+  const { warnings = [] } = source as Partial<MachineSource>;
+  for (const warning of warnings) writeWarning(environment, warning);
   let served: ServedSource;
   try {
     served = await serveSource(source, place, {
       kind,
       token,
-      write: globals.write,
+      write,
       tls,
       plain,
       clients,
@@ -96,12 +111,18 @@ export async function serve(
     plain: !isLocal(place) && tls === undefined,
   });
   await environment.out.flush();
-  // (What goes wrong then is told below.)
-  const end = () => void served.close().catch(() => {});
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  const end = () => {
+    // (The next one ends the program, if a read that hangs holds up the close.)
+    for (const name of signals) process.off(name, end);
+    // What is wrong with it is told below.
+    served.close().catch(() => {});
+  };
   for (const name of signals) process.on(name, end);
   await served.ended;
-  for (const name of signals) process.off(name, end);
+  const metrics = (source as Partial<MeteredSource>).metrics?.();
+  if (metrics !== undefined)
+    writeWarning(environment, `what passed through ${source.name}:`, metricsLines(metrics));
   await served.close();
   return EXIT.ok;
 }
@@ -109,16 +130,10 @@ export async function serve(
 /** The target in a connector's form, whose last colon keeps a path from being taken for options. */
 function textOf(globals: GlobalOptions, { env }: Environment): string {
   const target = targetOf(globals, env);
-  if (typeof target === "object" && "connector" in target) {
-    const { connector } = target;
-    if (globals.write !== true) return connector;
-    const hasOptions = /:[a-zA-Z][a-zA-Z0-9-]*=[^:]*$/.test(connector);
-    if (hasOptions && /[:,]write(=|,|$)/.test(connector)) return connector;
-    return hasOptions ? `${connector},write=true` : `${connector}:write=true`;
-  }
+  if (typeof target === "object" && "connector" in target) return target.connector;
   const paths = typeof target === "string" ? [target] : target;
   if (paths.length > 1) throw new UsageError("serve serves one file: give one -f");
-  return `file:${paths[0]}:${globals.write === true ? "write=true" : ""}`;
+  return `file:${paths[0]}:`;
 }
 
 function read(option: string, path: string): string {

@@ -48,12 +48,13 @@ export async function watch(
   let good = false;
   let bad = false;
   let gone = false;
-  await repeat(period, async () => {
+  await repeat(session, period, async (signal) => {
     const seen = await readValues(
       session,
       type,
       places.map(({ address }) => address),
     );
+    if (signal.aborted) return false;
     const time = new Date().toISOString();
     gone = seen.some(isGone);
     seen.forEach((now, i) => {

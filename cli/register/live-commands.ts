@@ -1,10 +1,10 @@
 /** Commands about what changes, is to change no more, or is elsewhere. */
-import { parseTarget } from "../../connectors/connectors.js";
+import { checkOptions, findConnector, parseTarget } from "../../connectors/registry.js";
 import { type FreezeCommandOptions, freeze, freezeOptions } from "../commands/freeze.js";
 import { type ServeCommandOptions, serve, serveOptions } from "../commands/serve.js";
 import { type WatchCommandOptions, watch, watchOptions } from "../commands/watch.js";
 import { UsageError } from "../errors.js";
-import { type GlobalOptions, purposeOf } from "../session.js";
+import { type Environment, type GlobalOptions, purposeOf, targetOf } from "../session.js";
 import { checkAddresses, example, FIXTURE, type Registry } from "./registry.js";
 
 const TYPE =
@@ -35,7 +35,7 @@ export function addWatch({ program, session }: Registry): void {
 }
 
 /** `memtool freeze`. */
-export function addFreeze({ program, globals, session }: Registry): void {
+export function addFreeze({ program, environment, globals, session }: Registry): void {
   program
     .command("freeze")
     .description(
@@ -51,7 +51,8 @@ export function addFreeze({ program, globals, session }: Registry): void {
       `${example("freeze 0x7ffd1000 100 --type u32 --every 10ms --write -c proc:1234")}\n(The shipped fixture is compressed, and can't be written.)`,
     )
     .action((address: string, value: string, options: FreezeCommandOptions) => {
-      if (!mayWrite(globals())) throw new UsageError("freeze changes the target: say so with --write");
+      if (!mayWrite(globals(), environment.env))
+        throw new UsageError("freeze changes the target: say so with --write");
       freezeOptions(value, options);
       const purpose = purposeOf(checkAddresses([address], false));
       return session((opened) => freeze(opened, address, value, options), purpose);
@@ -85,7 +86,13 @@ export function addServe({ program, environment, globals, end }: Registry): void
     });
 }
 
-/** Whether it was said that the target may be written to, by `--write` or the connector's own option. */
-function mayWrite({ write, connector }: GlobalOptions): boolean {
-  return write === true || (connector !== undefined && parseTarget(connector).options.has("write"));
+/** Whether it was said that the target may be written to, by `--write` or the connector's own option, wherever the target is named. */
+function mayWrite(options: GlobalOptions, env: Environment["env"]): boolean {
+  if (options.write === true) return true;
+  const target = targetOf(options, env);
+  if (typeof target === "string" || !("connector" in target)) return false;
+  const { name, options: given } = parseTarget(target.connector);
+  const write = given.get("write");
+  if (write === undefined) return false;
+  return checkOptions(target.connector, findConnector(name), new Map([["write", write]])).write === true;
 }

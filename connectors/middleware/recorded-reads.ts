@@ -5,6 +5,7 @@
  * same questions get the same answers, and others get those of the time at which the recording has come.
  */
 import type { Fault } from "../../src/io/index.js";
+import { BestFirst } from "./best-first.js";
 
 const PAGE = 4096;
 /**
@@ -48,6 +49,14 @@ class Numbers {
 }
 
 const NONE = -1;
+/** Pieces of a page that are looked through one by one; more are found by their bounds. (A hostile recording has millions.) */
+const CROWD = 16;
+/** Ranks of pieces without another turn are behind those of all others. */
+const BEHIND = 2 ** 52;
+
+function boundsKey(start: number, end: number): number {
+  return start * 2 * PAGE + end;
+}
 
 /** What is found by its address. */
 interface Order {
@@ -57,6 +66,29 @@ interface Order {
   readonly wide: readonly number[];
   readonly starts: Float64Array;
   readonly mostEnds: Float64Array;
+}
+
+/** The part of a piece that a read of a page is about. */
+interface PieceHere {
+  readonly piece: number;
+  readonly start: number;
+  readonly end: number;
+  /** Where the piece itself begins. */
+  readonly begin: number;
+}
+
+/** Where pieces begin and end between two places of a page, ascending, with those. */
+function boundsOf(from: number, to: number, pieces: readonly PieceHere[]): number[] {
+  const is = new Uint8Array(PAGE + 1);
+  is[from] = 1;
+  is[to] = 1;
+  for (const { start, end } of pieces) {
+    is[start] = 1;
+    is[end] = 1;
+  }
+  const bounds: number[] = [];
+  for (let i = from; i <= to; i++) if (is[i] === 1) bounds.push(i);
+  return bounds;
 }
 
 /** Index of the first of ascending numbers that is above one. */
@@ -89,6 +121,8 @@ export class RecordedReads {
   readonly #nextVersion = new Numbers();
   /** Failures of many pages: pieces whose bounds are page numbers, by those. */
   readonly #wideByBounds = new Map<string, number>();
+  /** Pieces of pages that have many, by their bounds. */
+  readonly #crowded = new Map<number, Map<number, number>>();
   #budget = 4096;
   #clock = 0;
   #order: Order | undefined;
@@ -163,15 +197,32 @@ export class RecordedReads {
 
   #addPiece(page: number, start: number, end: number, fault: Fault, frame: number, at: number): void {
     const first = this.#pages.get(page) ?? NONE;
-    let piece = first;
-    while (piece !== NONE && (this.#start.get(piece) !== start || this.#end.get(piece) !== end)) {
-      piece = this.#nextPiece.get(piece);
-    }
+    let piece = this.#find(page, first, start, end);
     if (piece === NONE) {
       piece = this.#newPiece(start, end, first);
       this.#pages.set(page, piece);
+      this.#crowded.get(page)?.set(boundsKey(start, end), piece);
     }
     this.#addVersion(piece, fault, frame, at);
+  }
+
+  /** The piece of a page that has these bounds. */
+  #find(page: number, first: number, start: number, end: number): number {
+    const known = this.#crowded.get(page);
+    if (known !== undefined) return known.get(boundsKey(start, end)) ?? NONE;
+    let count = 0;
+    for (let piece = first; piece !== NONE; piece = this.#nextPiece.get(piece)) {
+      if (this.#start.get(piece) === start && this.#end.get(piece) === end) return piece;
+      count++;
+    }
+    if (count >= CROWD) {
+      const all = new Map<number, number>();
+      for (let piece = first; piece !== NONE; piece = this.#nextPiece.get(piece)) {
+        all.set(boundsKey(this.#start.get(piece), this.#end.get(piece)), piece);
+      }
+      this.#crowded.set(page, all);
+    }
+    return NONE;
   }
 
   #addWide(start: number, end: number, fault: Fault): void {
@@ -212,13 +263,14 @@ export class RecordedReads {
     let next = Math.min(end, order.pages[firstAbove(order.pages, page)] ?? end);
     next = Math.min(next, order.starts[firstAbove(order.starts, page)] ?? end);
     for (const piece of wide) next = Math.min(next, this.#end.get(piece));
-    const best = this.#best(wide.map((piece) => ({ piece })));
+    let best: number | undefined;
+    for (const piece of wide) if (best === undefined || this.#rank(piece) < this.#rank(best)) best = piece;
     const bytes = (next - page) * PAGE;
     if (best === undefined) {
       onPart(at, at + bytes, undefined, 0);
     } else {
-      this.#give(best.piece, 0, bytes, at, 0, onPart);
-      this.#take(best.piece);
+      this.#give(best, 0, bytes, at, 0, onPart);
+      this.#take(best);
     }
     return next;
   }
@@ -262,7 +314,7 @@ export class RecordedReads {
       this.#take(first);
       return;
     }
-    const pieces: { piece: number; start: number; end: number; begin: number }[] = [];
+    const pieces: PieceHere[] = [];
     for (let piece = first; piece !== NONE; piece = this.#nextPiece.get(piece)) {
       const start = Math.max(from, this.#start.get(piece));
       const end = Math.min(to, this.#end.get(piece));
@@ -271,15 +323,19 @@ export class RecordedReads {
     for (const piece of this.#wideAt(page, this.#ordered())) {
       pieces.push({ piece, start: from, end: to, begin: from });
     }
-    const bounds = [...new Set([from, to, ...pieces.flatMap(({ start, end }) => [start, end])])].sort(
-      (a, b) => a - b,
-    );
+    pieces.sort((a, b) => a.start - b.start);
+    const bounds = boundsOf(from, to, pieces);
+    const here = new BestFirst();
     const taken = new Set<number>();
+    let next = 0;
     for (let i = 0; i + 1 < bounds.length; i++) {
       const start = bounds[i] as number;
       const end = bounds[i + 1] as number;
-      const here = pieces.filter((each) => each.start <= start && each.end >= end);
-      const best = this.#best(here);
+      for (; next < pieces.length && (pieces[next] as PieceHere).start <= start; next++) {
+        here.add(next, this.#rank((pieces[next] as PieceHere).piece));
+      }
+      while (here.first !== undefined && (pieces[here.first] as PieceHere).end <= start) here.drop();
+      const best = here.first === undefined ? undefined : (pieces[here.first] as PieceHere);
       if (best === undefined) {
         onPart(origin + start, origin + end, undefined, 0);
       } else {
@@ -290,21 +346,10 @@ export class RecordedReads {
     for (const piece of taken) this.#take(piece);
   }
 
-  /** The piece whose turn is the earliest; if none has another turn, the one that was read last. */
-  #best<P extends { readonly piece: number }>(pieces: readonly P[]): P | undefined {
-    let best: P | undefined;
-    for (const each of pieces) {
-      if (best === undefined) {
-        best = each;
-        continue;
-      }
-      const turn = this.#turn.get(each.piece);
-      const before = this.#turn.get(best.piece);
-      if (turn === NONE && before === NONE) {
-        if (this.#last.get(each.piece) > this.#last.get(best.piece)) best = each;
-      } else if (before === NONE || (turn !== NONE && turn < before)) best = each;
-    }
-    return best;
+  /** The piece whose turn is the earliest is the first; of those that have no other turn, the one that was read last. */
+  #rank(piece: number): number {
+    const turn = this.#turn.get(piece);
+    return turn === NONE ? BEHIND - this.#last.get(piece) : turn;
   }
 
   #give(piece: number, start: number, end: number, origin: number, begin: number, onPart: OnPart): void {

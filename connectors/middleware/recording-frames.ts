@@ -28,7 +28,8 @@ export class FrameWriter {
   constructor(path: string) {
     this.#path = path;
     try {
-      this.#fd = openSync(path, "wx");
+      // (It holds memory, keys and all: it is its user's alone.)
+      this.#fd = openSync(path, "wx", 0o600);
     } catch (cause) {
       const why =
         errnoName(cause) === "EEXIST"

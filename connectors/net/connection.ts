@@ -5,7 +5,7 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import { MalformedError } from "../byte-code.js";
 import { errnoName } from "../errors.js";
 import { parseObject, readFacts, type SourceFacts } from "../source-facts.js";
-import { type Compression, MessageStream, ProtocolError } from "./message-stream.js";
+import { agreedCompression, type Compression, MessageStream, ProtocolError } from "./message-stream.js";
 import type { NetPlace } from "./place.js";
 import { isProof, MESSAGE, proofOf, VERSION } from "./protocol.js";
 
@@ -17,6 +17,8 @@ export interface ConnectOptions {
     | { readonly fingerprint?: string | undefined; readonly ca?: string | Uint8Array | undefined }
     | undefined;
   readonly compress: Compression;
+  /** What connections of one client have in common: they count as one of the server's clients. */
+  readonly session: string;
   /** Milliseconds without a sign of life while something is awaited. */
   readonly timeout: number;
 }
@@ -30,11 +32,15 @@ export interface Welcome extends SourceFacts {
 export interface ConnectionListener {
   /** @throws {MalformedError} */
   message(type: number, body: Uint8Array): void;
+  arriving?(): void;
   closed(why: Error): void;
 }
 
 /** The server said that it is over, or refused us: there is no use in trying again. */
 export class RefusedError extends Error {}
+
+/** The server has as many clients as it takes: one of them may leave. */
+export class FullError extends Error {}
 
 /** A connection that is up. */
 export interface Connection {
@@ -60,9 +66,10 @@ export async function openConnection(
     };
     const stream: MessageStream = new MessageStream(socket, {
       closed: fail,
+      arriving: () => listener.arriving?.(),
       message: (type, body) => {
         if (type === MESSAGE.goodbye) {
-          stream.end(new RefusedError(`the server says: ${problemOf(body)}`));
+          stream.end(goodbyeOf(body));
         } else if (isUp) listener.message(type, body);
         else if (type === MESSAGE.challenge && nonces === "") {
           nonces = `${challengeOf(body)} ${nonce}`;
@@ -70,6 +77,7 @@ export async function openConnection(
             nonce,
             proof: proofOf(options.token, "client", nonces),
             compress: options.compress,
+            session: options.session,
           });
         } else if (type === MESSAGE.welcome && nonces !== "") {
           const json = parseObject(body);
@@ -80,6 +88,7 @@ export async function openConnection(
           isUp = true;
           clearTimeout(timer);
           stream.trust();
+          stream.compression = agreedCompression(options.compress, json.compress);
           resolve({ stream, welcome: { ...readFacts(json), notes: json.notes === true } });
         } else throw new MalformedError(`a message of type ${type} before the welcome`);
       },
@@ -88,17 +97,20 @@ export async function openConnection(
       () => stream.end(new Error(`no answer within ${options.timeout} ms`)),
       options.timeout,
     );
+    // (It may have ended before there was anybody to hear of it.)
+    if (socket.destroyed) stream.end(new Error("the connection was closed"));
   });
 }
 
-function problemOf(body: Uint8Array): string {
-  const { problem } = parseObject(body);
-  return typeof problem === "string" ? problem.slice(0, 200) : "goodbye";
+function goodbyeOf(body: Uint8Array): Error {
+  const { problem, again } = parseObject(body);
+  const text = `the server says: ${typeof problem === "string" ? problem.slice(0, 200) : "goodbye"}`;
+  return again === true ? new FullError(text) : new RefusedError(text);
 }
 
 function challengeOf(body: Uint8Array): string {
   const { protocol, version, nonce } = parseObject(body);
-  if (protocol !== "memtool net" || typeof nonce !== "string" || nonce.length < 16)
+  if (protocol !== "memtool net" || typeof nonce !== "string" || nonce.length < 16 || nonce.length > 256)
     throw new MalformedError("no challenge");
   if (version !== VERSION) {
     throw new MalformedError(`it speaks version ${Number(version)}, this memtool version ${VERSION}`);
@@ -130,7 +142,7 @@ function connected(place: NetPlace, { tls, timeout }: ConnectOptions): Promise<S
       reject(why);
     };
     const timer = setTimeout(() => fail(new Error(`no connection within ${timeout} ms`)), timeout);
-    socket.once("error", fail);
+    socket.on("error", fail);
     socket.once(tls === undefined ? "connect" : "secureConnect", () => {
       if (fingerprint !== undefined) {
         const given = (socket as TLSSocket).getPeerX509Certificate()?.fingerprint256;
@@ -141,7 +153,6 @@ function connected(place: NetPlace, { tls, timeout }: ConnectOptions): Promise<S
         }
       }
       clearTimeout(timer);
-      socket.off("error", fail);
       socket.setNoDelay?.(true);
       socket.setKeepAlive?.(true, 10_000);
       resolve(socket);
@@ -151,6 +162,8 @@ function connected(place: NetPlace, { tls, timeout }: ConnectOptions): Promise<S
 
 /** What a person can do about it. */
 export function hintOf(error: unknown): string {
+  if (error instanceof FullError)
+    return ": come back when one of them has left (memtool serve --clients N takes more)";
   const code = errnoName(error);
   if (code === "ECONNREFUSED" || code === "ENOENT") return ": nobody listens there (memtool serve does)";
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") return ": there is no such host";

@@ -1,4 +1,5 @@
 /** `net:` as a connector: its options, and what they become. */
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Source } from "../../src/io/index.js";
 import type { Connector, OptionValues } from "../connector.js";
@@ -28,7 +29,11 @@ export const NET: Connector = {
 };
 
 /** Opens a target of `net:`. @internal */
-export async function openTarget(target: string, options: OptionValues): Promise<Source> {
+export async function openTarget(
+  target: string,
+  options: OptionValues,
+  session: string = randomUUID(),
+): Promise<Source> {
   const name = `net:${target}`;
   const place = parsePlace(target);
   if (place === undefined)
@@ -51,6 +56,7 @@ export async function openTarget(target: string, options: OptionValues): Promise
     token,
     tls,
     compress: compress as Compression,
+    session,
     write: options.write === true,
     plain: options.plain === true,
     ...(typeof retry === "number" ? { retry } : {}),
@@ -64,7 +70,7 @@ export async function openTarget(target: string, options: OptionValues): Promise
     const plain = { ...options, token, "token-file": undefined, sync: false };
     return withSyncDoor(
       source,
-      await openInWorker(workerUrl("net-source"), { options: { target, options: plain } }),
+      await openInWorker(workerUrl("net-source"), { options: { target, options: plain, session } }),
     );
   } catch (error) {
     await source.close?.();

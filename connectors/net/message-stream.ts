@@ -13,6 +13,8 @@ const SAMPLE = 32;
 export interface Listener {
   /** @throws {MalformedError} which ends the connection. */
   message(type: number, body: Uint8Array): void;
+  /** A part of a message came, which is not whole yet. */
+  arriving?(): void;
   /** Once: the connection is over. */
   closed(why: Error): void;
 }
@@ -20,8 +22,17 @@ export interface Listener {
 /** The other side says what makes no sense: there is no use in trying again. */
 export class ProtocolError extends Error {}
 
-/** Whether messages are compressed: when it takes less time than it saves, always, or never. */
+/**
+ * Whether messages are compressed: when it takes less time than it saves, always, or never. (Short ones are not in any case, nor what it
+ * does not make smaller by a tenth.)
+ */
 export type Compression = "auto" | "always" | "never";
+
+/** What two sides do: what one of them never does, both don't; else what one of them always does. */
+export function agreedCompression(ours: Compression, theirs: unknown): Compression {
+  for (const choice of ["never", "always"] as const) if (ours === choice || theirs === choice) return choice;
+  return "auto";
+}
 
 /** See the module's comment. */
 export class MessageStream {
@@ -94,6 +105,7 @@ export class MessageStream {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
     this.#run();
+    if (this.#bytes > 0) this.#listener.arriving?.();
   }
 
   #run(): void {

@@ -1,4 +1,5 @@
 /** Memory that `memtool serve` serves elsewhere. docs/net.md has the protocol. */
+import { randomUUID } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import type { DumpNotes } from "../../src/formats/index.js";
 import { AddressRanges, type Batch, type Fault, fault, type Source, withDetail } from "../../src/io/index.js";
@@ -6,7 +7,7 @@ import { MalformedError } from "../byte-code.js";
 import type { KindedSource } from "../connector.js";
 import { ConnectorError } from "../errors.js";
 import type { ProcessMap } from "../proc/maps.js";
-import { mapsFromJson, notesFromJson, parseObject, rangesFromJson } from "../source-facts.js";
+import { notesFromJson, objectOf, parseObject } from "../source-facts.js";
 import {
   type Connection,
   type ConnectOptions,
@@ -15,6 +16,7 @@ import {
   openConnection,
   type Welcome,
 } from "./connection.js";
+import { ExistingReader } from "./existing.js";
 import { isLocal, type NetPlace, placeText } from "./place.js";
 import {
   answerId,
@@ -46,11 +48,16 @@ export interface NetSource extends KindedSource {
   readonly serves: string;
   /** How often the connection was lost, and came back. */
   readonly reconnects: number;
+  /** Those of what is served: see `MachineSource`. */
+  readonly warnings: readonly string[];
+  readonly remarks: readonly string[];
 }
 
 const GONE: Fault = fault("gone", "stream", "connector");
-/** Connections that may be lost, one after the other, with reads under way and no answer to any. */
+/** Connections that may be lost, one after the other, while something is awaited, and without an answer to anything. */
 const MAX_FRUITLESS = 3;
+/** Milliseconds: a connection that does not last as long is fruitless also where nothing was awaited. */
+const SHORT_LIVED = 1000;
 /** ECONNRESET: whether the write landed, nobody knows. */
 const LOST: Fault = withDetail(fault("io", "stream", "connector"), 104);
 
@@ -93,6 +100,8 @@ class OpenNet implements NetSource {
   supports: Source["supports"] = { write: false, live: true };
   serves = "";
   reconnects = 0;
+  warnings: readonly string[] = [];
+  remarks: readonly string[] = [];
   /** There where the server's source has them. */
   notes: (() => Promise<DumpNotes>) | undefined;
   maps: (() => ProcessMap[]) | undefined;
@@ -103,8 +112,11 @@ class OpenNet implements NetSource {
   #connection: Connection | undefined;
   #ranges = AddressRanges.none;
   #maps: ProcessMap[] = [];
+  #existing = new ExistingReader();
   #told: (() => void) | undefined;
-  #notes: { resolve(notes: DumpNotes): void; reject(error: Error): void } | undefined;
+  /** Who waits for the notes: all of them for the same answer. */
+  #asked: { resolve(notes: DumpNotes): void; reject(error: Error): void }[] = [];
+  #patience: NodeJS.Timeout | undefined;
   /** Sent, and not answered; in the order of their ids. */
   readonly #pending = new Map<number, Pending>();
   readonly #queue: Pending[] = [];
@@ -114,11 +126,13 @@ class OpenNet implements NetSource {
   #closing = false;
   /** Connections that were lost since the last answer. */
   #fruitless = 0;
+  /** When the last one began. */
+  #since = 0;
 
   constructor(name: string, place: NetPlace, options: NetOptions) {
     this.name = name;
     this.#place = place;
-    this.#options = { compress: "auto", timeout: 30_000, ...options };
+    this.#options = { compress: "auto", timeout: 30_000, session: randomUUID(), ...options };
     this.#retry = options.retry ?? 5000;
     this.#asksWrite = options.write === true;
   }
@@ -160,51 +174,89 @@ class OpenNet implements NetSource {
   async #connect(): Promise<Welcome> {
     const connection: Connection = await openConnection(this.#place, this.#options, {
       message: (type, body) => this.#take(type, body),
+      arriving: () => this.#patience?.refresh(),
       closed: (why) => void this.#lost(why),
     });
     this.#connection = connection;
-    const { socket } = connection.stream;
-    socket.setTimeout(this.#options.timeout, () => {
-      if (this.#pending.size > 0)
-        connection.stream.end(new Error(`no answer within ${this.#options.timeout} ms`));
+    this.#since = performance.now();
+    const { timeout } = this.#options;
+    connection.stream.socket.setTimeout(timeout).on("timeout", () => {
+      if (this.#isAwaiting) connection.stream.end(new Error(`no answer within ${timeout} ms`));
     });
-    connection.stream.compression = this.#options.compress;
+    this.#watch();
     if (this.#closing) connection.stream.end(new Error("closed"));
     return connection.welcome;
   }
 
-  /** Nothing is awaited: the program may end. */
+  /** Whether the server owes an answer: to a batch or a question, or what there is at all. */
+  get #isAwaiting(): boolean {
+    return this.#pending.size > 0 || this.#asked.length > 0 || this.#told !== undefined;
+  }
+
+  /** While an answer is awaited, one must come in time, or a part of one; else the connection counts as lost. */
+  #watch(): void {
+    const { stream } = this.#connection ?? {};
+    if (stream === undefined || stream.isClosed || !this.#isAwaiting) {
+      clearTimeout(this.#patience);
+      this.#patience = undefined;
+    } else if (this.#patience === undefined) {
+      this.#patience = setTimeout(() => this.#tooLate(), this.#options.timeout);
+      // (The socket keeps the program alive meanwhile.)
+      this.#patience.unref();
+    } else this.#patience.refresh();
+  }
+
+  #tooLate(): void {
+    const { stream } = this.#connection ?? {};
+    // What is still on its way there can't be answered: the socket has a time limit of its own for that.
+    if (stream !== undefined && stream.waiting > 0) this.#patience?.refresh();
+    else stream?.end(new Error(`no answer within ${this.#options.timeout} ms`));
+  }
+
+  /** If nothing is awaited, the program may end. */
   #rest(): void {
-    if (this.#pending.size === 0) this.#connection?.stream.socket.unref();
+    this.#watch();
+    if (!this.#isAwaiting) this.#connection?.stream.socket.unref();
   }
 
   #take(type: number, body: Uint8Array): void {
     if (type === MESSAGE.answer) this.#answered(body);
     else if (type === MESSAGE.ranges) {
-      const json = parseObject(body);
-      this.#ranges = rangesFromJson(json);
-      if (json.maps !== undefined) {
-        this.#maps = mapsFromJson(json);
+      const existing = this.#existing.take(parseObject(body));
+      if (existing === undefined) return;
+      const { maps, warnings, remarks } = existing;
+      this.#ranges = existing.ranges;
+      this.warnings = warnings;
+      this.remarks = remarks;
+      if (maps !== undefined) {
+        this.#maps = maps;
         this.maps = () => this.#maps;
       }
       this.#told?.();
       this.#told = undefined;
     } else if (type === MESSAGE.notes) {
+      if (this.#asked.length === 0) throw new MalformedError("notes that nobody asked for");
       const { notes, problem } = parseObject(body);
-      const asked = this.#notes;
-      this.#notes = undefined;
-      if (typeof problem === "string")
-        asked?.reject(new ConnectorError("NO_NOTES", this.name, problem.slice(0, 200)));
-      else asked?.resolve(notesFromJson(notes as Readonly<Record<string, unknown>>));
+      const refused =
+        typeof problem === "string"
+          ? new ConnectorError("NO_NOTES", this.name, `the server says: ${problem.slice(0, 200)}`)
+          : undefined;
+      // (First they are read: whoever waits is told when that fails.)
+      const found = refused === undefined ? notesFromJson(objectOf(notes, "what it calls notes")) : undefined;
+      this.#fruitless = 0;
+      for (const { resolve, reject } of this.#asked.splice(0)) {
+        if (found === undefined) reject(refused as ConnectorError);
+        else resolve(found);
+      }
+      this.#rest();
     } else throw new MalformedError(`a message of type ${type}`);
   }
 
   #askNotes(): Promise<DumpNotes> {
     return new Promise<DumpNotes>((resolve, reject) => {
-      if (this.#gone !== undefined) return reject(this.#gone);
-      this.#connection?.stream.socket.ref();
-      this.#notes = { resolve, reject };
-      this.#ask();
+      if (this.#gone !== undefined) return reject(this.#goneError(this.#gone));
+      this.#asked.push({ resolve, reject });
+      if (this.#asked.length === 1) this.#ask();
     });
   }
 
@@ -289,6 +341,7 @@ class OpenNet implements NetSource {
       this.#pending.set(id, next);
       this.#sent += bytes;
       stream.send(MESSAGE.batch, encodeBatch(id, direction, rows, payload));
+      if (this.#patience === undefined) this.#watch();
     }
   }
 
@@ -348,7 +401,11 @@ class OpenNet implements NetSource {
 
   /** The connection is over: tries to have another. */
   async #lost(why: Error): Promise<void> {
+    const isAwaited = this.#isAwaiting || this.#queue.length > 0;
+    const isShort = performance.now() - this.#since < SHORT_LIVED;
     this.#connection = undefined;
+    this.#existing = new ExistingReader();
+    this.#watch();
     const pending = [...this.#pending.values()];
     this.#pending.clear();
     this.#sent = 0;
@@ -360,11 +417,11 @@ class OpenNet implements NetSource {
     this.#queue.unshift(...again);
     if (this.#closing || isFinal(why) || this.#told !== undefined) return this.#end(why);
     // (What lets us in and never answers would have us come back for ever.)
-    if (pending.length > 0 && ++this.#fruitless > MAX_FRUITLESS) return this.#end(why);
+    if ((isAwaited || isShort) && ++this.#fruitless > MAX_FRUITLESS) return this.#end(why);
     const until = performance.now() + this.#retry;
     for (let pause = 0; ; pause = Math.min(1000, pause * 2 + 50)) {
       // (A program that waits for nothing may end meanwhile.)
-      await wait(pause, undefined, { ref: this.#queue.length > 0 });
+      await wait(pause, undefined, { ref: this.#queue.length > 0 || this.#asked.length > 0 });
       if (this.#closing) return this.#end(why);
       try {
         const { name, kind } = await this.#connect();
@@ -375,20 +432,30 @@ class OpenNet implements NetSource {
       }
     }
     this.reconnects++;
-    if (this.#notes !== undefined) this.#ask();
+    if (this.#asked.length > 0) this.#ask();
     this.#send();
     this.#rest();
   }
 
   #ask(): void {
-    this.#connection?.stream.send(MESSAGE.ask, new Uint8Array(0));
+    const { stream } = this.#connection ?? {};
+    if (stream === undefined || stream.isClosed) return;
+    stream.socket.ref();
+    stream.send(MESSAGE.ask, new Uint8Array(0));
+    if (this.#patience === undefined) this.#watch();
+  }
+
+  #goneError(why: Error): ConnectorError {
+    return new ConnectorError("GONE", this.name, why.message, { cause: why });
   }
 
   #end(why: Error): void {
     this.#gone ??= why;
     this.#connection?.stream.end(why);
-    this.#notes?.reject(new ConnectorError("GONE", this.name, why.message));
+    for (const { reject } of this.#asked.splice(0)) reject(this.#goneError(why));
     this.#told?.();
+    this.#told = undefined;
+    this.#watch();
     this.#send();
   }
 

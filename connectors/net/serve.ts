@@ -2,9 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { chmodSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer } from "node:tls";
+import { createSecureContext, TLSSocket } from "node:tls";
 import {
-  AddressRanges,
   type BoundView,
   fault,
   layer,
@@ -18,9 +17,9 @@ import {
 import { MalformedError } from "../byte-code.js";
 import type { Connector, MachineSource } from "../connector.js";
 import { ConnectorError, errnoName } from "../errors.js";
-import type { ProcessSource } from "../proc/open-process.js";
-import { factsOf, mapsToJson, notesToJson, parseObject, rangesToJson } from "../source-facts.js";
-import { type Compression, MessageStream } from "./message-stream.js";
+import { factsOf, notesToJson, parseObject } from "../source-facts.js";
+import { existingText, NOTHING_THERE } from "./existing.js";
+import { agreedCompression, type Compression, MessageStream } from "./message-stream.js";
 import { isLocal, type NetPlace, placeText } from "./place.js";
 import {
   addressOf,
@@ -75,8 +74,12 @@ const LOGIN_TIME = 10_000;
 const RANGES_PERIOD = 1000;
 /** Bytes that wait to be sent to a client before no more is done for it. */
 const MAX_WAITING = 8 * 2 ** 20;
-/** Characters of the ranges that clients are told of. */
-const MOST_TEXT = MESSAGE_BYTES / 2;
+/** Connections that have not shown yet that they have the token. Of more, those that came first are dropped. */
+const MOST_STRANGERS = 32;
+/** Connections that count as one client: two, and what was lost of them and still seems to be there. */
+const MOST_OF_ONE = 4;
+/** Characters of a source's name that clients are told. */
+const MOST_NAME = 512;
 
 /** See `serveSource`. */
 export async function serve(source: Source, place: NetPlace, options: ServeOptions): Promise<ServedSource> {
@@ -90,24 +93,29 @@ export async function serve(source: Source, place: NetPlace, options: ServeOptio
       "other machines can reach it: give a certificate and a key, or say that it may be without TLS",
     );
   }
+  const { tls } = options;
+  const secureContext =
+    tls === undefined
+      ? undefined
+      : createSecureContext({
+          cert: Buffer.from(tls.cert),
+          key: Buffer.from(tls.key),
+          minVersion: "TLSv1.2",
+        });
   const served = new Served(source, options);
-  const onSocket = (socket: Socket) => served.welcome(socket);
-  const server: Server =
-    options.tls === undefined
-      ? createServer(onSocket)
-      : createTlsServer(
-          {
-            cert: Buffer.from(options.tls.cert),
-            key: Buffer.from(options.tls.key),
-            minVersion: "TLSv1.2",
-            handshakeTimeout: options.loginTime ?? LOGIN_TIME,
-          },
-          onSocket,
-        );
-  server.on("tlsClientError", (_error, socket) => socket.destroy());
-  // Those that are strangers still, and some to be told that there are too many.
-  server.maxConnections = 2 * served.most + 8;
-  await listen(server, place, name);
+  // (Whoever does not even begin with TLS is a stranger as others are, with the same time and the same bound.)
+  const server = createServer((raw) =>
+    served.welcome(secureContext === undefined ? raw : new TLSSocket(raw, { isServer: true, secureContext })),
+  );
+  // Those who are told why they are refused stay for a moment.
+  server.maxConnections = MOST_OF_ONE * served.most + 2 * MOST_STRANGERS;
+  try {
+    await listen(server, place, name);
+  } catch (error) {
+    served.stop();
+    throw error;
+  }
+  server.on("error", (error) => options.onEvent?.(`a connection could not be taken (${error.message})`));
   const address = server.address();
   const at: NetPlace =
     place.host !== undefined && typeof address === "object" && address !== null
@@ -170,6 +178,8 @@ class Served {
   readonly rows: PacketIo<readonly WireRow[]>;
   readonly most: number;
   readonly #clients = new Set<Client>();
+  /** In the order in which they came. */
+  readonly #strangers = new Set<Client>();
   #known = "";
   #timer: NodeJS.Timeout | undefined;
 
@@ -193,48 +203,57 @@ class Served {
   }
 
   welcome(socket: Socket): void {
-    const client = new Client(this, socket);
-    if (this.#clients.size >= this.most) return client.refuse(`it serves ${this.most} clients already`);
+    this.#strangers.add(new Client(this, socket));
+    const [first] = this.#strangers;
+    if (this.#strangers.size > MOST_STRANGERS) first?.drop("others came, and it had not logged in");
+  }
+
+  /** A stranger has the token. @returns whether there is room for one more; further connections of a client need none. */
+  admit(client: Client): boolean {
+    const sessions = [...this.#clients].map(({ session }) => session);
+    const own = sessions.filter((session) => session === client.session).length;
+    if (own === 0 || own >= MOST_OF_ONE) {
+      if (new Set(sessions).size >= this.most) return false;
+      // (Then it counts as another one.)
+      if (own > 0) client.session = client;
+    }
+    this.#strangers.delete(client);
     this.#clients.add(client);
+    return true;
   }
 
   leave(client: Client): void {
+    this.#strangers.delete(client);
     this.#clients.delete(client);
   }
 
-  /** What there is now, as clients are told. */
-  existing(): Record<string, unknown> {
-    const source = this.io.source as Source & Partial<ProcessSource>;
-    let { ranges } = this.io;
-    const json = rangesToJson(ranges);
-    const maps = source.maps?.();
-    const all = maps === undefined ? json : { ...json, ...mapsToJson(maps) };
-    if (JSON.stringify(all).length <= MOST_TEXT) return all;
-    // (A message has its bounds: what lies highest is left out.)
-    while (JSON.stringify(rangesToJson(ranges)).length > MOST_TEXT) {
-      ranges = AddressRanges.from([...ranges].slice(0, Math.floor(ranges.length / 2)));
+  /** What there is now, as clients are told, each text a message. */
+  existing(): readonly string[] {
+    try {
+      return existingText(this.io.source, this.io.ranges);
+    } catch {
+      // The target has gone: reads say so.
+      return [NOTHING_THERE];
     }
-    return rangesToJson(ranges);
   }
 
   tellRanges(): void {
     if (this.#clients.size === 0) return;
-    let existing: Record<string, unknown>;
-    try {
-      existing = this.existing();
-    } catch {
-      // The target has gone: reads say so.
-      return;
-    }
-    const text = JSON.stringify(existing);
+    const existing = this.existing();
+    const text = existing.join("\n");
     if (text === this.#known) return;
     this.#known = text;
     for (const client of this.#clients) client.tell(existing);
   }
 
-  async close(): Promise<void> {
+  /** Looks no more at what there is. */
+  stop(): void {
     clearInterval(this.#timer);
-    for (const client of this.#clients) client.refuse("it is served no more");
+  }
+
+  async close(): Promise<void> {
+    this.stop();
+    for (const client of [...this.#strangers, ...this.#clients]) client.refuse("it is served no more");
     await this.io.close();
   }
 }
@@ -247,10 +266,16 @@ class Client {
   readonly #stream: MessageStream;
   readonly #who: string;
   readonly #nonce = randomBytes(24).toString("base64");
+  /** Of its client's connections: what it called itself, or itself. */
+  session: string | Client = this;
   #isKnown = false;
   #timer: NodeJS.Timeout;
   #batches = 0;
   #bytes = 0;
+  /** Whether a question for the notes is under way. */
+  #isAsking = false;
+  /** Whether it was not told of what changed, because it does not read. */
+  #missed = false;
 
   constructor(served: Served, socket: Socket) {
     this.#served = served;
@@ -289,13 +314,23 @@ class Client {
     this.#tellHost(this.#isKnown ? `gone (${why.message})` : `refused (${why.message})`);
   }
 
-  refuse(problem: string): void {
-    this.#stream.sendText(MESSAGE.goodbye, { problem });
+  /** @param again Whether there is any use in coming back. */
+  refuse(problem: string, again = false): void {
+    this.#stream.sendText(MESSAGE.goodbye, { problem, ...(again ? { again } : {}) });
     this.#stream.end(new Error(problem));
   }
 
-  tell(existing: Record<string, unknown>): void {
-    if (this.#isKnown && this.#stream.waiting <= MAX_WAITING) this.#stream.sendText(MESSAGE.ranges, existing);
+  /** Ends it at once, and tells it nothing. */
+  drop(why: string): void {
+    this.#stream.end(new Error(why));
+    this.#stream.socket.destroy();
+  }
+
+  tell(existing: readonly string[]): void {
+    if (!this.#isKnown) return;
+    this.#missed = this.#stream.waiting > MAX_WAITING;
+    if (this.#missed) return;
+    for (const text of existing) this.#stream.send(MESSAGE.ranges, Buffer.from(text));
   }
 
   #take(type: number, body: Uint8Array): void {
@@ -314,20 +349,25 @@ class Client {
 
   #login(login: Readonly<Record<string, unknown>>): void {
     const { token, kind, compress = "auto" } = this.#served.options;
-    const { nonce, proof, compress: wish } = login;
+    const { nonce, proof, compress: wish, session } = login;
     if (typeof nonce !== "string" || nonce.length < 16 || nonce.length > 256)
       throw new MalformedError("no nonce");
     const nonces = `${this.#nonce} ${nonce}`;
     if (!isProof(proof, token, "client", nonces)) return this.refuse("the token is another one");
+    const { most, io } = this.#served;
+    if (typeof session === "string" && session.length >= 16 && session.length <= 64) this.session = session;
+    if (!this.#served.admit(this)) return this.refuse(`it serves ${most} clients already`, true);
     clearTimeout(this.#timer);
     this.#isKnown = true;
     this.#stream.trust();
-    const facts = factsOf(this.#served.io.source, kind);
-    this.#stream.compression = wish === "never" ? "never" : wish === "always" ? "always" : compress;
+    const { name, ...facts } = factsOf(io.source, kind);
+    this.#stream.compression = agreedCompression(compress, wish);
     this.#stream.sendText(MESSAGE.welcome, {
+      name: name.slice(0, MOST_NAME),
       ...facts,
+      compress: this.#stream.compression,
       write: this.#mayWrite,
-      notes: (this.#served.io.source as Partial<MachineSource>).notes !== undefined,
+      notes: (io.source as Partial<MachineSource>).notes !== undefined,
       proof: proofOf(token, "server", nonces),
     });
     this.tell(this.#served.existing());
@@ -335,13 +375,25 @@ class Client {
   }
 
   async #tellNotes(): Promise<void> {
+    // One at a time: nothing says how long they are, nor how long they take.
+    this.#isAsking = true;
+    this.#pace();
+    let answer: Buffer;
     try {
       const { notes } = this.#served.io.source as Partial<MachineSource>;
       const found = await notes?.call(this.#served.io.source);
-      this.#stream.sendText(MESSAGE.notes, { notes: notesToJson(found ?? { cpus: [] }) });
+      answer = textOf({ notes: notesToJson(found ?? { cpus: [] }) });
+      if (answer.length > MESSAGE_BYTES) {
+        answer = textOf({
+          problem: `the machine's notes are too long for a message: ${answer.length} bytes`,
+        });
+      }
     } catch (error) {
-      this.#stream.sendText(MESSAGE.notes, { problem: (error as Error).message });
+      answer = textOf({ problem: error instanceof Error ? error.message : String(error) });
     }
+    this.#isAsking = false;
+    this.#stream.send(MESSAGE.notes, answer);
+    this.#pace();
   }
 
   async #answer(batch: WireBatch): Promise<void> {
@@ -372,9 +424,14 @@ class Client {
 
   /** Reads from the client only while it has not too much under way, and reads what it gets. */
   #pace(): void {
-    const isFull =
-      this.#batches >= WINDOW_BATCHES || this.#bytes >= WINDOW_BYTES || this.#stream.waiting > MAX_WAITING;
+    const isSlow = this.#stream.waiting > MAX_WAITING;
+    if (this.#missed && !isSlow) this.tell(this.#served.existing());
+    const isFull = this.#isAsking || this.#batches >= WINDOW_BATCHES || this.#bytes >= WINDOW_BYTES || isSlow;
     if (isFull) this.#stream.pause();
     else this.#stream.resume();
   }
+}
+
+function textOf(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value));
 }

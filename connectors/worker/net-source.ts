@@ -5,6 +5,10 @@ import { openTarget } from "../net/connector.js";
 
 /** @internal */
 export function openSource(given: unknown): Promise<Source> {
-  const { target, options } = given as { readonly target: string; readonly options: OptionValues };
-  return openTarget(target, options);
+  const { target, options, session } = given as {
+    readonly target: string;
+    readonly options: OptionValues;
+    readonly session: string;
+  };
+  return openTarget(target, options, session);
 }

@@ -1,9 +1,9 @@
 /** The worker's side of `openInWorker`: opens a source from a module and serves batches in shared memory. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { DumpNotes } from "../../src/formats/index.js";
-import { AddressRanges, type Batch, fault, ROW_UNANSWERED, type Source } from "../../src/index.js";
+import { AddressRanges, type Batch, fault, ROW_UNANSWERED, type Source } from "../../src/io/index.js";
 import { answerShared, openShared, type SharedHeader, STATE_WORD } from "../../src/io/shared-batch.js";
-import type { KindedSource, MachineSource } from "../connector.js";
+import type { FreezableSource, KindedSource, MachineSource } from "../connector.js";
 
 /** What the worker is started with. @internal */
 export interface WorkerStart {
@@ -16,7 +16,10 @@ export interface WorkerStart {
 export type SourceFacts = Partial<
   Pick<KindedSource, "kind"> & Pick<MachineSource, "warnings" | "remarks">
 > & {
-  readonly notes?: DumpNotes;
+  /** Or why they are not known. */
+  readonly notes?: DumpNotes | { readonly problem: string; readonly code: string };
+  /** Whether it can be paused. */
+  readonly freezable?: boolean;
 };
 
 /** What it says once the source is open. @internal */
@@ -30,8 +33,11 @@ export type WorkerHello =
     }
   | { readonly error: unknown; readonly code?: string };
 
-/** A request: a batch to serve, or an end. @internal */
-export type WorkerRequest = { readonly id: number; readonly header: SharedHeader } | { readonly close: true };
+/** A request: a batch to serve, a pause or its end, or the end of all. @internal */
+export type WorkerRequest =
+  | { readonly id: number; readonly header: SharedHeader }
+  | { readonly id: number; readonly call: "freeze" | "thaw" }
+  | { readonly close: true };
 
 /** An answer to a request, for callers that did not park their thread. @internal */
 export interface WorkerAnswer {
@@ -66,20 +72,46 @@ async function serve(source: Source, id: number, header: SharedHeader): Promise<
   const { starts, ends } = ranges;
   return {
     id,
-    ...(error === undefined ? {} : { error: error instanceof Error ? error : new Error(String(error)) }),
+    ...(error === undefined ? {} : { error: errorOf(error) }),
     ...(source.supports.live ? { ranges: { starts, ends } } : {}),
   };
 }
 
-async function factsOf(source: Partial<MachineSource & KindedSource>): Promise<SourceFacts> {
+type Facts = Source & Partial<MachineSource & KindedSource & FreezableSource>;
+
+async function factsOf(source: Facts): Promise<SourceFacts> {
   const { kind, warnings, remarks } = source;
-  const notes = await source.notes?.();
+  const notes = await notesOf(source);
   return {
     ...(kind === undefined ? {} : { kind }),
     ...(warnings === undefined ? {} : { warnings }),
     ...(remarks === undefined ? {} : { remarks }),
     ...(notes === undefined ? {} : { notes }),
+    freezable: source.freeze !== undefined && source.thaw !== undefined,
   };
+}
+
+/** (Its bytes may well be read without them.) */
+async function notesOf(source: Facts): Promise<SourceFacts["notes"]> {
+  try {
+    return await source.notes?.();
+  } catch (error) {
+    const { code } = error as { readonly code?: unknown };
+    return { problem: errorOf(error).message, code: typeof code === "string" ? code : "NO_NOTES" };
+  }
+}
+
+function errorOf(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
+async function call(source: Facts, id: number, name: "freeze" | "thaw"): Promise<WorkerAnswer> {
+  try {
+    await source[name]?.();
+    return { id };
+  } catch (error) {
+    return { id, error: errorOf(error) };
+  }
 }
 
 async function main(): Promise<void> {
@@ -105,7 +137,7 @@ async function main(): Promise<void> {
     // (An error that is copied loses it.)
     const { code } = error as { readonly code?: unknown };
     const hello: WorkerHello = {
-      error: error instanceof Error ? error : new Error(String(error)),
+      error: errorOf(error),
       ...(typeof code === "string" ? { code } : {}),
     };
     port.postMessage(hello);
@@ -117,7 +149,10 @@ async function main(): Promise<void> {
       port.close();
       return;
     }
-    port.postMessage(await serve(source, request.id, request.header));
+    const { id } = request;
+    port.postMessage(
+      "call" in request ? await call(source, id, request.call) : await serve(source, id, request.header),
+    );
   });
 }
 

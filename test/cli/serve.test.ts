@@ -1,13 +1,12 @@
 /** `memtool serve`, and every command over `net:`. Loopback, and ports that the system chooses. */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, describe, expect, it } from "vitest";
 import { memtool, startMemtool } from "../support/cli.js";
 import { ON_DUMP, testFolder } from "../support/cli-dump.js";
-import { runHere } from "./run-here.js";
 
 const { folder, file } = testFolder();
 const children: ChildProcess[] = [];
@@ -102,7 +101,17 @@ describe("a served file", () => {
     const path = file("small.raw", Buffer.alloc(8192));
     const tokenFile = file("token", "a token in a file\n");
     const socket = `unix:${join(folder, "socket")}`;
-    const server = await serving(["--write", "--token-file", tokenFile, "--listen", socket, "-f", path]);
+    const server = await serving([
+      "--write",
+      "--clients",
+      "1",
+      "--token-file",
+      tokenFile,
+      "--listen",
+      socket,
+      "-f",
+      path,
+    ]);
     expect(server.told).toMatchObject({ writes: true, listen: socket });
     expect(server.told.token).toBeUndefined();
     const on = ["-c", `net:${socket}:token-file=${tokenFile}`, "--physical"];
@@ -110,10 +119,46 @@ describe("a served file", () => {
     expect([written.status, written.out]).toEqual([0, "wrote 3 bytes at 0x1000, read back and compared\n"]);
     const read = await memtool(["read", "0x1000", "-l", "3", "--format", "raw", ...on]);
     expect(read.stdout.toString("hex")).toBe("c0ffee");
+    // The same synchronously: through a worker's connection, which is no client of its own.
+    const script = file(
+      "sync.ts",
+      `const { physical } = machine;
+      physical.write(0x1800, Uint8Array.of(0xde, 0xad)).sync();
+      console.log([...physical.read(0x17ff, 4).sync()].join());`,
+    );
+    const sync = await memtool([
+      "run",
+      script,
+      "--write",
+      "-c",
+      `net:${socket}:token-file=${tokenFile},sync=true`,
+    ]);
+    expect([sync.err, sync.out]).toEqual(["", "0,222,173,0\n"]);
+    expect([...readFileSync(path).subarray(0x1800, 0x1802)]).toEqual([0xde, 0xad]);
   });
 });
 
 describe("serve", () => {
+  it("says what passed through a target with metrics when it ends", async () => {
+    const server = await serving(["-c", `file:${file("metered.raw", Buffer.alloc(8192, 7))}:metrics=true`]);
+    await memtool(["read", "0", "-l", "16", "--physical", ...server.on], { env: server.env });
+    server.child.kill("SIGINT");
+    expect(await server.status()).toBe(0);
+    expect(server.err()).toMatch(/what passed through file:.*metered\.raw:\n {2}\d+ batches, /);
+  });
+
+  it("refuses to pause what can't be, and to write what says write=false", async () => {
+    const [paused, written] = await Promise.all([
+      memtool(["serve", "--freeze", ...ON_DUMP]),
+      memtool(["serve", "--write", "-c", "file:image:write=false"]),
+    ]);
+    expect([paused.status, paused.err]).toEqual([1, expect.stringContaining("has nothing to pause")]);
+    expect([written.status, written.err]).toEqual([
+      2,
+      expect.stringContaining("the target says write=false"),
+    ]);
+  });
+
   it.each([
     [["--listen", "0.0.0.0:0"], "other machines can reach it"],
     [["--listen", "somewhere"], "--listen somewhere: HOST:PORT"],
@@ -121,8 +166,9 @@ describe("serve", () => {
     [["--clients", "0"], "--clients 0"],
     [["--compress", "no"], "--compress no: auto, always or never"],
     [["--pid", "1"], "serve serves a target as it is: give --pid to whoever reads it"],
+    [["--kaslr", "0x1000"], "serve serves a target as it is: give --kaslr to whoever reads it"],
   ])("%j is refused", async (args, problem) => {
-    const { status, text } = await runHere(["serve", ...args, ...ON_DUMP]);
-    expect([status, text]).toEqual([2, expect.stringContaining(problem)]);
+    const { status, err } = await memtool(["serve", ...args, ...ON_DUMP]);
+    expect([status, err]).toEqual([2, expect.stringContaining(problem)]);
   });
 });

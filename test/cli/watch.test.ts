@@ -4,9 +4,10 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { decodeBatch, encodeAnswer, MESSAGE } from "../../connectors/net/protocol.js";
 import { jsonLines, memtool, startMemtool } from "../support/cli.js";
 import { ON_DUMP, testFolder } from "../support/cli-dump.js";
-import { runHere } from "./run-here.js";
+import { frame, netPeers, TOKEN } from "../support/net-peers.js";
 
 const { folder, file } = testFolder();
 
@@ -65,8 +66,8 @@ async function counter() {
 }
 
 /** A running command, line by line. */
-function running(args: readonly string[]) {
-  const child = startMemtool(args);
+function running(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const child = startMemtool(args, env);
   children.push(child);
   let err = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
@@ -197,6 +198,32 @@ describe.skipIf(!hasCompiler)("on a process (needs Linux and cc)", () => {
   });
 });
 
+describe("on a server that falls silent", () => {
+  const { impostor } = netPeers();
+
+  it.each(["watch", "freeze"])("%s ends when it is interrupted amid a read that hangs", async (command) => {
+    let asked = 0;
+    let again: () => void = () => {};
+    const askedAgain = new Promise<void>((resolve) => {
+      again = resolve;
+    });
+    const { port } = await impostor(
+      (socket, bytes) => {
+        if (asked++ > 0) return again();
+        const { id } = decodeBatch(bytes.subarray(12));
+        socket.write(frame(MESSAGE.answer, encodeAnswer(id, [], Uint8Array.of(7, 0, 0, 0))));
+      },
+      { welcome: { kind: "virtual", write: true } },
+    );
+    const target = ["-c", `net:127.0.0.1:${port}`];
+    const args = command === "watch" ? ["watch", "0x10"] : ["freeze", "0x10", "7", "--write"];
+    const run = running([...args, "--every", "1ms", ...target], { MEMTOOL_TOKEN: TOKEN });
+    await askedAgain;
+    run.child.kill("SIGINT");
+    expect([await run.status(), run.err()]).toEqual([0, ""]);
+  });
+});
+
 describe("on a dump", () => {
   it("watch tells a value once, and that it will not change", async () => {
     const { out, err, status } = await memtool([
@@ -230,13 +257,28 @@ describe("on a dump", () => {
     [["freeze", "0", "1.5", "--type", "u8", "--write"], `not a value of the type u8: "1.5"`],
     [["freeze", "0", "yes", "--type", "bool", "--write"], `not a value of the type`],
   ])("%j is refused", async (args, problem) => {
-    const { status, text } = await runHere([...args, "--physical", ...ON_DUMP]);
-    expect([status, text]).toEqual([2, expect.stringContaining(problem)]);
+    const { status, err } = await memtool([...args, "--physical", ...ON_DUMP]);
+    expect([status, err]).toEqual([2, expect.stringContaining(problem)]);
+  });
+
+  it.each([
+    [["--physical", "-c", "file:image:write=false"], {}, 2, "freeze changes the target: say so with --write"],
+    [
+      ["--write", "-c", "file:image:write=false"],
+      {},
+      2,
+      "write is asked for, and the target says write=false",
+    ],
+    [["--physical"], { MEMTOOL_TARGET: "file:image:write=false" }, 2, "freeze changes the target"],
+    [["--physical"], { MEMTOOL_TARGET: "file:image:write=true" }, 1, "no such file"],
+  ])("freeze %j with %j heeds what the target says of writes", async (args, env, status, problem) => {
+    const run = await memtool(["freeze", "0", "1", ...args], { env });
+    expect([run.status, run.err]).toEqual([status, expect.stringContaining(problem)]);
   });
 
   it("freeze is refused where nothing can be written", async () => {
-    const { status, text } = await runHere(["freeze", "0x1000", "1", "--write", "--physical", ...ON_DUMP]);
+    const { status, err } = await memtool(["freeze", "0x1000", "1", "--write", "--physical", ...ON_DUMP]);
     expect(status).not.toBe(0);
-    expect(text).toMatch(/can't be (written|read)/);
+    expect(err).toMatch(/can't be (written|read)/);
   });
 });

@@ -1,9 +1,8 @@
 /** Layers around sources: each is a conforming source, and does what it is for. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { ConnectorError } from "../../connectors/errors.js";
 import { withDelay } from "../../connectors/middleware/delay.js";
 import { withMetrics } from "../../connectors/middleware/metrics.js";
@@ -24,27 +23,17 @@ import {
   PartialReadError,
   readInto,
   readPartial,
-  Scheduler,
   type Source,
-  SourceIo,
   write,
 } from "../../src/io/index.js";
 import { memorySource, sourceSuite } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
+import { BROKEN, BYTES, brokenMemory, ioOf } from "../support/sources.js";
+import { testFolder } from "../support/test-folder.js";
 
-const folder = mkdtempSync(join(tmpdir(), "memtool-middleware-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const { folder, file } = testFolder();
 let files = 0;
 const newFile = () => join(folder, `${++files}.rec`);
-
-const io = (source: Source) => new SourceIo(source, new Scheduler());
-const BYTES = 3 * 4096 + 123;
-
-/** A live source refuses by itself what is outside. */
-function inner(bytes: Uint8Array, mode: "sync" | "async" | "both", live: boolean): Source {
-  const memory = memorySource(bytes, { mode, live, broken: [{ start: 5000, end: 5100 }] });
-  return live ? withMap(memory, [{ start: 0, end: BYTES, offset: 0 }]) : memory;
-}
 
 const LAYERS: Record<string, (source: Source) => Source> = {
   delay: (source) => withDelay(source, 0.01),
@@ -61,11 +50,11 @@ describe.each(["sync", "async", "both"] as const)("over a source that answers %s
       sourceSuite(`${name}, ${live ? "live" : "still"}`, () => {
         const bytes = pattern(BYTES, 5);
         return {
-          source: wrap(inner(bytes, mode, live)),
+          source: wrap(brokenMemory(bytes, { mode, live })),
           base: 0,
           truth: () => bytes.slice(),
           writable: true,
-          bad: [{ start: 5000, end: 5100, state: "io" }],
+          bad: [{ ...BROKEN, state: "io" }],
         };
       });
     }
@@ -117,7 +106,7 @@ describe("map", () => {
             return { start, end: next, offset };
           });
           const source = withMap(memorySource(bytes), map);
-          const { bytes: got, holes } = readPartial(io(source), at, length).sync();
+          const { bytes: got, holes } = readPartial(ioOf(source), at, length).sync();
           for (let i = 0; i < length; i++) {
             const range = map.find(({ start, end }) => start <= at + i && at + i < end);
             const want = range === undefined ? undefined : bytes[range.offset + (at + i - range.start)];
@@ -156,7 +145,7 @@ describe("metrics", () => {
       withDelay(memorySource(pattern(9000, 1), { broken: [{ start: 100, end: 200 }], live: true }), 2),
     );
     expect(source.metrics()).toMatchObject({ batches: 0, latency: undefined });
-    const reads = io(source);
+    const reads = ioOf(source);
     readPartial(reads, 0, 1000).sync();
     readPartial(reads, 8000, 500).sync();
     write(reads, 0, new Uint8Array(10)).sync();
@@ -185,7 +174,7 @@ describe("metrics", () => {
         },
       }),
     );
-    expect(() => readInto(io(source), 0, 4).sync()).toThrow(PartialReadError);
+    expect(() => readInto(ioOf(source), 0, 4).sync()).toThrow(PartialReadError);
     expect(source.metrics()).toMatchObject({ thrown: 1, rowsFailed: 1 });
   });
 });
@@ -193,7 +182,7 @@ describe("metrics", () => {
 describe("delay", () => {
   it("makes a synchronous batch wait once, and asynchronous ones side by side", async () => {
     const source = withDelay(memorySource(new Uint8Array(100), { live: true }), 20);
-    const reads = io(source);
+    const reads = ioOf(source);
     const begin = performance.now();
     readInto(reads, 0, 4).sync();
     expect(performance.now() - begin).toBeGreaterThanOrEqual(20);
@@ -210,7 +199,7 @@ describe("delay", () => {
         under--;
       },
     };
-    const both = io(counted);
+    const both = ioOf(counted);
     const first = readInto(both, 0, 4).promise();
     await new Promise<void>((resolve) => setTimeout(resolve, 1));
     await Promise.all([first, readInto(both, 50, 4).promise()]);
@@ -219,8 +208,7 @@ describe("delay", () => {
 });
 
 describe("options of every target", () => {
-  const path = join(folder, "plain");
-  writeFileSync(path, pattern(4096, 9));
+  const path = file("plain", pattern(4096, 9));
 
   it("are read by their kind, beside the connector's own", () => {
     const { options } = parseTarget("x:y:cache=1M,age=2s,delay=50us,metrics=true,record=a.rec,write=true");
@@ -252,6 +240,27 @@ describe("options of every target", () => {
     });
     const { source } = await openTarget("own-delay:x:delay=later");
     expect([given, source.transfer]).toEqual(["later", undefined]);
+  });
+
+  it("are joined by what is asked for beside the target, unless it says no", async () => {
+    let paused = 0;
+    registerConnector("pausable", {
+      kind: "physical",
+      about: "is paused while it is open",
+      options: { freeze: "boolean" },
+      open: (_target, { freeze }) => {
+        if (freeze === true) paused++;
+        return { ...memorySource(new Uint8Array(10)), close: () => void paused-- };
+      },
+    });
+    const { source } = await openTarget("pausable:x", { freeze: true });
+    expect(paused).toBe(1);
+    await source.close?.();
+    expect(paused).toBe(0);
+    await expect(openTarget("pausable:x:freeze=no", { freeze: true })).rejects.toThrow(
+      "freeze is asked for, and the target says freeze=false",
+    );
+    await expect(openTarget("pausable:x", { write: true })).rejects.toMatchObject({ code: "READ_ONLY" });
   });
 
   it.each([
@@ -295,6 +304,33 @@ describe("options of every target", () => {
     expect(machine.metrics?.bytesMoved).toBeGreaterThanOrEqual(4096);
     await machine.close();
   });
+
+  it.each([
+    "net:127.0.0.1:1:token=hush-hush,nothing=1",
+    "net:127.0.0.1:1:write=yes,token=hush-hush,readonly=true",
+    "net:127.0.0.1:1:token=hush-hush,token=hush-hush",
+    "net:127.0.0.1:1:token=hush-hush,delay=x:y",
+    "net:nowhere:token=hush-hush",
+    "file:none:token=hush-hush",
+  ])("%s: the token is not in the error", async (text) => {
+    const error = await openTarget(text).then(
+      () => undefined,
+      (thrown: ConnectorError) => thrown,
+    );
+    expect(error).toBeInstanceOf(ConnectorError);
+    expect(`${error} ${error?.target}`).not.toContain("hush");
+    await expect(open({ connector: text }, { freeze: true })).rejects.not.toThrow(/hush/);
+  });
+
+  it.skipIf(process.platform === "win32")(
+    "a recording is its user's alone (no such files elsewhere)",
+    async () => {
+      const recording = newFile();
+      const { source } = await openTarget(`file:${path}:record=${recording}`);
+      await source.close?.();
+      expect(statSync(recording).mode & 0o777).toBe(0o600);
+    },
+  );
 
   it("a recording is not made over another file", async () => {
     await expect(openTarget(`file:${path}:record=${path}`)).rejects.toThrow(

@@ -1,79 +1,25 @@
-/** Memory served to another place: by the suite, and by hostile peers of both kinds. Loopback and ports that the system chooses only. */
+/** Memory served to another place: by the suite, over TLS, and over lines that break. Loopback and ports that the system chooses only. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
-import { MalformedError } from "../../connectors/byte-code.js";
+import { describe, expect, it } from "vitest";
 import type { MachineSource } from "../../connectors/connector.js";
-import { withMap } from "../../connectors/middleware/remap.js";
 import { openNet, serveSource } from "../../connectors/net/net.js";
-import type { NetPlace } from "../../connectors/net/place.js";
-import { parsePlace } from "../../connectors/net/place.js";
-import {
-  decodeAnswer,
-  decodeBatch,
-  encodeAnswer,
-  encodeBatch,
-  proofOf,
-  WINDOW_BATCHES,
-  WINDOW_BYTES,
-} from "../../connectors/net/protocol.js";
-import type { ServedSource, ServeOptions } from "../../connectors/net/serve.js";
+import { encodeBatch, MESSAGE } from "../../connectors/net/protocol.js";
+import type { ServedSource } from "../../connectors/net/serve.js";
 import { openProcess } from "../../connectors/proc/open-process.js";
 import { openTarget } from "../../connectors/registry.js";
-import {
-  AddressRanges,
-  fault,
-  readInto,
-  readPartial,
-  Scheduler,
-  type Source,
-  SourceIo,
-  write,
-} from "../../src/io/index.js";
+import { AddressRanges, readInto, readPartial, type Source, write } from "../../src/io/index.js";
 import { memorySource, sourceSuite } from "../suite/index.js";
 import { pattern } from "../support/bytes.js";
+import { frame, LOOPBACK, netPeers, nextOf, TOKEN } from "../support/net-peers.js";
+import { BROKEN, BYTES, brokenMemory, ioOf } from "../support/sources.js";
+import { testFolder } from "../support/test-folder.js";
 
-const folder = mkdtempSync(join(tmpdir(), "memtool-net-"));
-afterAll(() => rmSync(folder, { recursive: true }));
-const token = "a token of some length";
-const LOOPBACK: NetPlace = { host: "127.0.0.1", port: 0 };
-const io = (source: Source) => new SourceIo(source, new Scheduler());
+const { folder } = testFolder();
+const { open, serving, client, listening, raw, silent } = netPeers();
 let sockets = 0;
-
-/** What a test opened, and did not close itself. */
-const open: { close?(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close?.();
-});
-
-async function serving(
-  source: Source,
-  options: Partial<ServeOptions> = {},
-  place = LOOPBACK,
-): Promise<ServedSource> {
-  const served = await serveSource(source, place, { kind: "physical", token, ...options });
-  open.push(served);
-  return served;
-}
-
-async function client(served: ServedSource, options: Partial<Parameters<typeof openNet>[1]> = {}) {
-  const source = await openNet(served.place, { token, retry: 200, ...options });
-  const reads = io(source);
-  open.unshift(reads);
-  return { source, io: reads };
-}
-
-const BYTES = 3 * 4096 + 123;
-/** A live source that refuses by itself what is outside. */
-const live = (bytes: Uint8Array, mode: "sync" | "async" = "sync") =>
-  withMap(memorySource(bytes, { mode, live: true, broken: [{ start: 5000, end: 5100 }] }), [
-    { start: 0, end: bytes.length, offset: 0 },
-  ]);
 
 for (const [name, place, compress] of [
   ["TCP", () => LOOPBACK, "never"],
@@ -81,19 +27,19 @@ for (const [name, place, compress] of [
 ] as const) {
   sourceSuite(`what is served over ${name}`, async () => {
     const bytes = pattern(BYTES, 5);
-    const served = await serveSource(live(bytes), place(), {
+    const served = await serveSource(brokenMemory(bytes), place(), {
       kind: "physical",
-      token,
+      token: TOKEN,
       write: true,
       compress,
     });
-    const source = await openNet(served.place, { token, write: true, compress, retry: 0 });
+    const source = await openNet(served.place, { token: TOKEN, write: true, compress, retry: 0 });
     return {
       source,
       base: 0,
       truth: () => bytes.slice(),
       writable: true,
-      bad: [{ start: 5000, end: 5100, state: "io" }],
+      bad: [{ ...BROKEN, state: "io" }],
       vanish: () => served.close(),
       close: () => served.close(),
     };
@@ -117,7 +63,11 @@ describe("a served source", () => {
       { write: false, live: false },
       [{ start: 0x1000, end: 0x1000 + 9000 }],
     ]);
-    expect(await (source as unknown as MachineSource).notes()).toMatchObject(notes);
+    const asked = source as unknown as MachineSource;
+    // (Several that ask at once get the same answer.)
+    for (const got of await Promise.all([asked.notes(), asked.notes(), asked.notes()])) {
+      expect(got).toMatchObject(notes);
+    }
     if (process.platform !== "linux") return;
     const { source: process_ } = await client(await serving(openProcess(process.pid), { kind: "virtual" }));
     const { maps } = process_ as unknown as ReturnType<typeof openProcess>;
@@ -126,7 +76,7 @@ describe("a served source", () => {
 
   it("tells of ranges that come and go", async () => {
     let end = 4096;
-    const source: Source = { ...live(pattern(BYTES, 1)), ranges: () => AddressRanges.single(0, end) };
+    const source: Source = { ...brokenMemory(pattern(BYTES, 1)), ranges: () => AddressRanges.single(0, end) };
     const { source: net } = await client(await serving(source));
     expect([...net.ranges()]).toEqual([{ start: 0, end: 4096 }]);
     end = 8192;
@@ -165,7 +115,9 @@ describe("a served source", () => {
       socket.write(frame(3, { name: "x", kind: "physical", proof: "guessed" }));
     });
     const place = await listening(impostor);
-    await expect(openNet(place, { token })).rejects.toThrow(/does not have the token|before the welcome/);
+    await expect(openNet(place, { token: TOKEN })).rejects.toThrow(
+      /does not have the token|before the welcome/,
+    );
   });
 
   it("is not within reach of others without TLS", async () => {
@@ -173,7 +125,7 @@ describe("a served source", () => {
     await expect(serving(memorySource(new Uint8Array(9)), {}, far)).rejects.toMatchObject({
       code: "NOT_LOCAL",
     });
-    await expect(openNet({ host: "192.0.2.1", port: 9 }, { token })).rejects.toMatchObject({
+    await expect(openNet({ host: "192.0.2.1", port: 9 }, { token: TOKEN })).rejects.toMatchObject({
       code: "NOT_LOCAL",
     });
     await expect(serving(memorySource(new Uint8Array(9)), { token: "short" })).rejects.toMatchObject({
@@ -193,23 +145,87 @@ describe("a served source", () => {
     },
   );
 
-  it("is over also where it can't be closed well, and says why", async () => {
-    const stuck = {
-      ...memorySource(pattern(16, 1)),
-      close: async () => {
-        throw new Error("still paused");
-      },
+  it("that can't be closed is served no more, and says why", async () => {
+    const source: Source = {
+      ...memorySource(pattern(100, 1)),
+      close: () => Promise.reject(new Error("the machine did not go on")),
     };
-    const served = await serveSource(stuck, LOOPBACK, { kind: "physical", token });
-    await expect(served.close()).rejects.toThrow("still paused");
+    const served = await serveSource(source, LOOPBACK, { kind: "physical", token: TOKEN });
+    await expect(served.close()).rejects.toThrow("the machine did not go on");
     await served.ended;
   });
 
-  it("serves no more than so many", async () => {
-    const served = await serving(memorySource(pattern(100, 1)), { clients: 1 });
-    await client(served);
-    await expect(client(served)).rejects.toThrow("it serves 1 clients already");
+  it("that has gone when somebody comes costs the server nothing", async () => {
+    let isGone = false;
+    const source: Source = {
+      ...brokenMemory(pattern(BYTES, 1)),
+      ranges: () => {
+        if (isGone) throw new Error("no such process");
+        return AddressRanges.single(0, 4096);
+      },
+    };
+    const served = await serving(source);
+    isGone = true;
+    const { source: net } = await client(served);
+    expect(net.ranges().length).toBe(0);
   });
+
+  it("serves no more than so many, and says what to do", async () => {
+    const served = await serving(memorySource(pattern(100, 1)), { clients: 1 });
+    const first = await client(served);
+    await expect(client(served)).rejects.toThrow(
+      "it serves 1 clients already: come back when one of them has left (memtool serve --clients N takes more)",
+    );
+    await first.io.close();
+    await expect.poll(() => client(served).then(() => "let in", String), { timeout: 5000 }).toBe("let in");
+  });
+
+  it("tells what it warns of, and leaves out", async () => {
+    const machine: MachineSource = {
+      ...memorySource(pattern(100, 1)),
+      notes: () => ({ cpus: [] }),
+      warnings: ["the clock is wrong"],
+      remarks: ["memory that was plugged in is left out"],
+    };
+    const { source } = await client(await serving(machine));
+    expect([source.warnings, source.remarks]).toEqual([machine.warnings, machine.remarks]);
+  });
+
+  it("tells all mappings of a process, however long their list is", async () => {
+    const maps = Array.from({ length: 70_000 }, (_, i) => ({
+      start: BigInt(i) * 0x2000n,
+      end: BigInt(i) * 0x2000n + 0x1000n,
+      readable: true,
+      writable: false,
+      executable: false,
+      shared: false,
+      offset: 0n,
+      inode: i,
+      path: `/a/path/of/some/length/${i}`,
+    }));
+    const ranges = AddressRanges.from(
+      maps.map(({ start, end }) => ({ start: Number(start), end: Number(end) })),
+    );
+    const source = { ...memorySource(new Uint8Array(100)), ranges: () => ranges, maps: () => maps };
+    const { source: net } = await client(await serving(source, { kind: "virtual" }));
+    expect((net as unknown as typeof source).maps()).toEqual(maps);
+    expect([net.ranges().length, net.warnings]).toEqual([70_000, []]);
+  });
+
+  it.each([
+    ["never", "always", 0],
+    ["always", "never", 0],
+    ["always", "auto", 1],
+    ["auto", "always", 1],
+  ] as const)(
+    "that compresses %s, for a client that wishes %s: whoever says never is heeded",
+    async (compress, wish, packed) => {
+      const served = await serving(memorySource(new Uint8Array(5000)), { compress });
+      const { socket } = await raw(served, true, { compress: wish });
+      socket.write(frame(4, encodeBatch(1, "read", [{ lo: 0, hi: 0, length: 5000 }], [])));
+      expect((await nextOf(socket, MESSAGE.answer))[1]).toBe(packed);
+    },
+  );
 });
 
 const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
@@ -247,6 +263,10 @@ describe.skipIf(!hasOpenssl)("with TLS (needs openssl for a certificate)", () =>
     );
     await expect(client(served, { tls: {} })).rejects.toThrow(/nobody vouches for its certificate/);
     await expect(client(served, { timeout: 300 })).rejects.toThrow();
+    // Those who do not even begin with TLS keep nobody out.
+    await silent(served.place, 100);
+    const { io: late } = await client(served, { tls: { fingerprint } });
+    expect(await readInto(late, 0, 5000)).toEqual(pattern(5000, 1));
   });
 });
 
@@ -254,6 +274,7 @@ describe("a connection that is lost", () => {
   /** A line to a server that can be cut. */
   async function cuttable(served: ServedSource) {
     const lines = new Set<Socket>();
+    const near = new Set<Socket>();
     let isDown = false;
     const relay = createServer((socket) => {
       if (isDown) {
@@ -266,10 +287,11 @@ describe("a connection that is lost", () => {
         [onward, socket],
       ] as const) {
         lines.add(from);
-        from.pipe(to);
+        from.pipe(to, { end: false });
         from.on("error", () => {});
-        from.on("close", () => to.destroy());
       }
+      onward.on("close", () => socket.destroy());
+      near.add(socket);
     });
     const place = await listening(relay);
     const cut = () => {
@@ -279,6 +301,13 @@ describe("a connection that is lost", () => {
     return {
       place,
       cut,
+      /** So that only this side hears of it. */
+      cutHere: () => {
+        for (const socket of near) socket.destroy();
+      },
+      up: () => {
+        isDown = false;
+      },
       down: () => {
         isDown = true;
         cut();
@@ -298,9 +327,9 @@ describe("a connection that is lost", () => {
       },
     };
     line = await cuttable(await serving(slow));
-    const source = await openNet(line.place, { token });
+    const source = await openNet(line.place, { token: TOKEN });
     open.unshift(source);
-    const reads = io(source);
+    const reads = ioOf(source);
     expect(await readInto(reads, 0, 100)).toEqual(bytes.slice(0, 100));
     expect(await readInto(reads, 50, 9000)).toEqual(bytes.slice(50, 9050));
     expect(source.reconnects).toBe(1);
@@ -310,9 +339,37 @@ describe("a connection that is lost", () => {
     let line: Awaited<ReturnType<typeof cuttable>> | undefined;
     const memory = memorySource(new Uint8Array(100), { onBatch: () => line?.cut() });
     line = await cuttable(await serving(memory, { write: true }));
-    const source = await openNet(line.place, { token, write: true });
+    const source = await openNet(line.place, { token: TOKEN, write: true });
     open.unshift(source);
-    await expect(write(io(source), 0, Uint8Array.of(1)).promise()).rejects.toThrow(/io state/);
+    await expect(write(ioOf(source), 0, Uint8Array.of(1)).promise()).rejects.toThrow(/io state/);
+  });
+
+  it("comes back also where the server still takes it for there, and is full of it", async () => {
+    const line = await cuttable(await serving(memorySource(pattern(100, 1)), { clients: 1 }));
+    const source = await openNet(line.place, { token: TOKEN, retry: 5000 });
+    open.unshift(source);
+    line.cutHere();
+    expect(await readInto(ioOf(source), 0, 100)).toEqual(pattern(100, 1));
+    expect(source.reconnects).toBe(1);
+  });
+
+  it("comes back once there is room, where another took its place meanwhile", async () => {
+    const events: string[] = [];
+    const served = await serving(memorySource(pattern(100, 1)), {
+      clients: 1,
+      onEvent: (event) => events.push(event),
+    });
+    const line = await cuttable(served);
+    const source = await openNet(line.place, { token: TOKEN, retry: 10_000 });
+    open.unshift(source);
+    line.down();
+    await expect.poll(() => events.join(), { timeout: 5000 }).toContain("gone");
+    const { io: other } = await client(served);
+    line.up();
+    await expect.poll(() => events.join(), { timeout: 5000 }).toContain("it serves 1 clients already");
+    await other.close();
+    expect(await readInto(ioOf(source), 0, 100)).toEqual(pattern(100, 1));
+    expect(source.reconnects).toBe(1);
   });
 
   it("for good makes everything gone, and keeps what was read", async () => {
@@ -327,9 +384,9 @@ describe("a connection that is lost", () => {
       },
     };
     line = await cuttable(await serving(slow));
-    const source = await openNet(line.place, { token, retry: 100 });
+    const source = await openNet(line.place, { token: TOKEN, retry: 100 });
     open.unshift(source);
-    const reads = io(source);
+    const reads = ioOf(source);
     expect(await readInto(reads, 0, 4096)).toEqual(bytes.slice(0, 4096));
     const { holes } = await readPartial(reads, 0, bytes.length);
     expect(new Set(holes.map(({ state }) => state))).toEqual(new Set(["gone"]));
@@ -338,9 +395,9 @@ describe("a connection that is lost", () => {
 
   it("to another source counts as none", async () => {
     const first = await serving(memorySource(pattern(100, 1)));
-    const source = await openNet(first.place, { token, retry: 1000 });
+    const source = await openNet(first.place, { token: TOKEN, retry: 1000 });
     open.unshift(source);
-    const reads = io(source);
+    const reads = ioOf(source);
     const { port } = first.place;
     await first.close();
     await serving(
@@ -352,257 +409,12 @@ describe("a connection that is lost", () => {
   });
 });
 
-async function listening(server: ReturnType<typeof createServer>): Promise<{ host: string; port: number }> {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  open.push({ close: () => void server.close() });
-  return { host: "127.0.0.1", port: (server.address() as { port: number }).port };
-}
-
-/** A message as bytes. */
-function frame(type: number, body: unknown, claimed?: number): Buffer {
-  const bytes = body instanceof Uint8Array ? body : Buffer.from(JSON.stringify(body));
-  const header = Buffer.alloc(12);
-  header[0] = type;
-  header.writeUInt32LE(claimed ?? bytes.length, 4);
-  header.writeUInt32LE(claimed ?? bytes.length, 8);
-  return Buffer.concat([header, bytes]);
-}
-
-/** A client by hand, which is let in if `login`. */
-async function raw(served: ServedSource, login = true) {
-  const socket = connect(served.place.port as number, "127.0.0.1");
-  open.unshift({ close: () => socket.destroy() });
-  socket.on("error", () => {});
-  const closed = once(socket, "close");
-  const [challenge] = (await once(socket, "data")) as [Buffer];
-  const { nonce } = JSON.parse(challenge.subarray(12).toString()) as { nonce: string };
-  if (login) {
-    const mine = "n".repeat(32);
-    socket.write(frame(2, { nonce: mine, proof: proofOf(token, "client", `${nonce} ${mine}`) }));
-    await once(socket, "data");
-  }
-  return { socket, closed };
-}
-
-describe("hostile clients", () => {
-  const garbage: [string, Buffer, boolean][] = [
-    ["garbage", Buffer.from("GET / HTTP/1.1\r\n\r\nxxxxxxxxxxxxxxxx"), false],
-    ["a length that lies", frame(2, {}, 0x7fff_ffff), false],
-    ["a batch before the login", frame(4, Uint8Array.of(0, 0, 1, 0, 8)), false],
-    ["a login that is no JSON", frame(2, Uint8Array.of(1, 2, 3)), false],
-    ["a batch that is cut off", frame(4, Uint8Array.of(0, 0, 200)), true],
-    ["a batch of 2^40 bytes", frame(4, Uint8Array.of(0, 0, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20)), true],
-    ["a write, where none is allowed", frame(4, Uint8Array.of(0, 1, 1, 0, 1, 7)), true],
-    ["a message of no type", frame(77, {}), true],
-  ];
-
-  it.each(garbage)("%s: cut off, and the others are served on", async (_name, bytes, login) => {
-    const served = await serving(memorySource(pattern(100, 1)));
-    const { io: reads } = await client(served);
-    const { socket, closed } = await raw(served, login);
-    socket.write(bytes);
-    await closed;
-    expect(await readInto(reads, 0, 100)).toEqual(pattern(100, 1));
-  });
-
-  it("who says nothing, or a byte now and then, is cut off in time", async () => {
-    const served = await serving(memorySource(pattern(100, 1)), { loginTime: 100 });
-    const silent = connect(served.place.port as number, "127.0.0.1");
-    const drip = setInterval(() => silent.write("x"), 20);
-    silent.on("error", () => {});
-    await once(silent.resume(), "close");
-    clearInterval(drip);
-  });
-
-  it("who vanishes amid a batch costs nobody else anything", async () => {
-    let release: () => void = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let isHeld = true;
-    const served = await serving(
-      memorySource(pattern(100, 1), { mode: "async", gate: async () => (isHeld ? held : undefined) }),
-    );
-    const { socket, closed } = await raw(served);
-    socket.write(frame(4, Uint8Array.of(0, 0, 1, 0, 8)));
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    socket.destroy();
-    await closed;
-    isHeld = false;
-    release();
-    const { io: reads } = await client(served);
-    expect(await readInto(reads, 0, 100)).toEqual(pattern(100, 1));
-  });
-
-  it("who asks for more and more has so much under way, and no more", async () => {
-    let release: () => void = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let rows = 0;
-    let bytes = 0;
-    const memory = memorySource(new Uint8Array(2 ** 20), { mode: "async", live: true });
-    const counted: Source = {
-      ...memory,
-      transfer: async (batch) => {
-        rows += batch.length;
-        for (let row = 0; row < batch.length; row++) bytes += batch.lengths[row] as number;
-        await held;
-        await memory.transfer?.(batch);
-      },
-    };
-    const served = await serving(counted);
-    const { socket } = await raw(served);
-    // Each asks for a MiB, in ten bytes.
-    const asked = Array.from({ length: 2000 }, (_, id) =>
-      frame(4, encodeBatch(id, "read", [{ lo: 0, hi: 0, length: 2 ** 20 }], [])),
-    );
-    socket.write(Buffer.concat(asked));
-    await new Promise((resolve) => setTimeout(resolve, 150));
-    expect(bytes).toBeLessThanOrEqual(WINDOW_BYTES);
-    expect(rows).toBeLessThanOrEqual(WINDOW_BATCHES);
-    expect(rows).toBeGreaterThan(0);
-    socket.destroy();
-    release();
-  });
-});
-
-describe("hostile servers", () => {
-  /** A server that lets everybody in who has the token, and then says what it likes. */
-  async function server(say: (socket: Socket, asked: Buffer) => void) {
-    const theirs = "s".repeat(32);
-    const hostile = createServer((socket) => {
-      socket.on("error", () => {});
-      socket.write(frame(1, { protocol: "memtool net", version: 1, nonce: theirs }));
-      socket.once("data", (login: Buffer) => {
-        const { nonce } = JSON.parse(login.subarray(12).toString()) as { nonce: string };
-        const proof = proofOf(token, "server", `${theirs} ${nonce}`);
-        socket.write(frame(3, { name: "evil", kind: "physical", live: true, proof }));
-        socket.write(frame(6, { ranges: [["0x0", "0x10000"]] }));
-        socket.on("data", (asked: Buffer) => say(socket, asked));
-      });
-    });
-    const source = await openNet(await listening(hostile), { token, retry: 100, timeout: 300 });
-    open.unshift(source);
-    return io(source);
-  }
-
-  const answers: [string, (socket: Socket) => void][] = [
-    ["garbage", (socket) => socket.write(pattern(500, 3))],
-    ["an answer to nothing", (socket) => socket.write(frame(5, Uint8Array.of(99, 0)))],
-    ["too few bytes", (socket) => socket.write(frame(5, Uint8Array.of(1, 0, 1, 2, 3)))],
-    ["too many bytes", (socket) => socket.write(frame(5, new Uint8Array(300)))],
-    ["a hole behind the end", (socket) => socket.write(frame(5, Uint8Array.of(1, 1, 99, 9, 1)))],
-    ["a fault that is none", (socket) => socket.write(frame(5, Uint8Array.of(1, 1, 0, 100, 31)))],
-    ["a length that lies", (socket) => socket.write(frame(5, new Uint8Array(4), 0xffff_ffff))],
-    ["ranges that are none", (socket) => socket.write(frame(6, { ranges: [["x"]] }))],
-    ["nothing", () => {}],
-    ["a goodbye", (socket) => socket.write(frame(9, { problem: "enough" }))],
-    ["the end", (socket) => socket.destroy()],
-  ];
-
-  it.each(answers)("%s: the read fails, and nothing hangs", async (_name, say) => {
-    const reads = await server((socket) => say(socket));
-    const { holes } = await readPartial(reads, 0, 100);
-    expect(holes).toMatchObject([{ start: 0, end: 100, state: "gone" }]);
-  });
-
-  it("of another version is told", async () => {
-    const later = createServer((socket) => {
-      socket.on("error", () => {});
-      socket.write(frame(1, { protocol: "memtool net", version: 2, nonce: "n".repeat(32) }));
-    });
-    await expect(openNet(await listening(later), { token })).rejects.toThrow(
-      "it speaks version 2, this memtool version 1",
-    );
-  });
-});
-
-describe("messages", () => {
-  const rows = fc.array(
-    fc.record({
-      lo: fc.integer({ min: 0, max: 0xffff_ffff }),
-      hi: fc.integer({ min: 0, max: 0xffff_fffe }),
-      length: fc.integer({ min: 1, max: 5000 }),
-    }),
-    { maxLength: 50 },
-  );
-
-  it("come back as they were", () => {
-    fc.assert(
-      fc.property(fc.nat(), rows, (id, list) => {
-        const bytes = list.reduce((sum, { length }) => sum + length, 0);
-        const payload = list.map(({ length }, i) => pattern(length, i));
-        expect(decodeBatch(encodeBatch(id, "read", list, []))).toMatchObject({
-          id,
-          direction: "read",
-          rows: list,
-          bytes,
-        });
-        const written = decodeBatch(encodeBatch(id, "write", list, payload));
-        expect(Buffer.compare(written.payload, Buffer.concat(payload))).toBe(0);
-      }),
-      { numRuns: 50 },
-    );
-    fc.assert(
-      fc.property(
-        fc.nat(),
-        fc.array(fc.tuple(fc.nat(20), fc.integer({ min: 1, max: 20 })), { maxLength: 9 }),
-        (id, list) => {
-          let at = 0;
-          const holes = list.map(([gap, length]) => {
-            const start = at + gap;
-            at = start + length;
-            return { start, end: at, fault: fault("io", "memory", "connector", 5), state: "io" as const };
-          });
-          const bytes = pattern(at + 10, 1);
-          const { holes: found, bytes: good } = decodeAnswer(
-            encodeAnswer(id, holes, bytes),
-            bytes.length,
-            "read",
-          );
-          expect(found).toEqual(holes.map(({ start, end, fault: why }) => ({ start, end, fault: why })));
-          const kept = bytes.filter((_, i) => !holes.some(({ start, end }) => start <= i && i < end));
-          expect([...good]).toEqual([...kept]);
-        },
-      ),
-      { numRuns: 50 },
-    );
-  });
-
-  it("of any bytes are read or refused", () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
-        for (const decode of [() => decodeBatch(bytes), () => decodeAnswer(bytes, 64, "read")]) {
-          try {
-            decode();
-          } catch (error) {
-            expect(error).toBeInstanceOf(MalformedError);
-          }
-        }
-      }),
-      { numRuns: 500 },
-    );
-  });
-
-  it.each([
-    ["127.0.0.1:7000", { host: "127.0.0.1", port: 7000 }],
-    ["[::1]:0", { host: "::1", port: 0 }],
-    ["unix:/run/a:b", { path: "/run/a:b" }],
-    ["host:70000", undefined],
-    ["host", undefined],
-    ["::1:7000", undefined],
-    ["unix:", undefined],
-  ])("%s is a place, or none", (text, place) => expect(parsePlace(text)).toEqual(place));
-});
-
 describe("net: as a connector", () => {
   it("takes the token from a file or the environment, and says where it comes from", async () => {
     const served = await serving(memorySource(pattern(100, 1)));
     const target = `net:127.0.0.1:${served.place.port}`;
     const file = join(folder, "token");
-    writeFileSync(file, `${token}\n`);
+    writeFileSync(file, `${TOKEN}\n`);
     const { source, kind } = await openTarget(`${target}:token-file=${file},metrics=true`);
     expect(kind).toBe("physical");
     await source.close?.();
@@ -616,9 +428,9 @@ describe("net: as a connector", () => {
     const bytes = pattern(9000, 1);
     const served = await serving(memorySource(bytes));
     // (A thread that waits can't serve: what is read synchronously is tested on the command, whose server is another program.)
-    const { source } = await openTarget(`net:127.0.0.1:${served.place.port}:token=${token},sync=true`);
+    const { source } = await openTarget(`net:127.0.0.1:${served.place.port}:token=${TOKEN},sync=true`);
     open.unshift({ close: () => source.close?.() });
     expect([source.transfer !== undefined, source.transferSync !== undefined]).toEqual([true, true]);
-    expect(await readInto(io(source), 10, 5000)).toEqual(bytes.slice(10, 5010));
+    expect(await readInto(ioOf(source), 10, 5000)).toEqual(bytes.slice(10, 5010));
   });
 });

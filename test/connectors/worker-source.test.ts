@@ -2,8 +2,9 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, it } from "vitest";
+import type { FreezableSource, MachineSource } from "../../connectors/connector.js";
 import { openInWorker } from "../../connectors/worker-source.js";
-import { all, readInto, readPartial, Scheduler, SourceIo, write } from "../../src/io/index.js";
+import { all, readInto, readPartial, Scheduler, type Source, SourceIo, write } from "../../src/io/index.js";
 import { awaitAnswer } from "../../src/io/shared-batch.js";
 import { sourceSuite } from "../suite/index.js";
 
@@ -84,8 +85,14 @@ describe("a source in a worker", () => {
   it("a worker that dies fails what is asked of it, and nothing hangs", async () => {
     const io = await open({ size: 1000, exitOn: 64 });
     const { holes } = await readPartial(io, 64, 8);
-    expect(holes).toMatchObject([{ start: 0, end: 8, state: "io" }]);
-    expect(readPartial(io, 0, 8).sync().holes).toMatchObject([{ state: "io" }]);
+    expect(holes).toMatchObject([{ start: 0, end: 8, state: "gone" }]);
+    expect(readPartial(io, 0, 8).sync().holes).toMatchObject([{ state: "gone" }]);
+    await expect(readInto(io, 0, 8).promise()).rejects.toMatchObject({
+      cause: {
+        code: "GONE",
+        message: expect.stringMatching(/^worker:slow-memory: its worker ended with 3: .*open it again/),
+      },
+    });
     await io.close();
   });
 
@@ -93,6 +100,19 @@ describe("a source in a worker", () => {
     const source = await openInWorker(module, { options: { size: 1000, exitOn: 64 }, timeout: 300 });
     const io = new SourceIo(source, new Scheduler());
     expect(() => readInto(io, 64, 8).sync()).toThrow(/8 missing/);
+    await io.close();
+  });
+
+  it("is paused and let go on, and tells why its notes are not known", async () => {
+    const source = (await openInWorker(moduleOf(PAUSED))) as Source & FreezableSource & MachineSource;
+    const io = new SourceIo(source, new Scheduler());
+    const first = () => readInto(io, 0, 1).then(([byte]) => byte);
+    await source.freeze();
+    expect(await first()).toBe(1);
+    await source.thaw();
+    expect(await first()).toBe(0);
+    await expect(source.freeze()).rejects.toThrow("not twice");
+    expect(() => source.notes()).toThrow("no registers here");
     await io.close();
   });
 
@@ -207,6 +227,22 @@ const PATIENT = `Promise.resolve({
     }
   },
 })`;
+
+/** Its first byte tells whether it is paused; it is so once. */
+const PAUSED = `(() => { let paused = false; let pauses = 0; return {
+  name: "paused",
+  supports: { write: false, live: true },
+  ranges: () => ({ starts: Float64Array.of(0), ends: Float64Array.of(1) }),
+  notes: () => Promise.reject(new Error("no registers here")),
+  freeze: async () => { if (pauses++ > 0) throw new Error("not twice"); paused = true; },
+  thaw: async () => { paused = false; },
+  async transfer(batch) {
+    for (let row = 0; row < batch.length; row++) {
+      batch.bytes(row)[0] = paused ? 1 : 0;
+      batch.done(row);
+    }
+  },
+}; })()`;
 
 /** The URL of a module whose factory gives this. */
 function moduleOf(source: string): string {
