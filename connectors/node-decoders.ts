@@ -1,14 +1,14 @@
-import { inflateSync } from "node:zlib";
 import { decompressLzo1x } from "../src/codecs/lzo1x.js";
 import { decompressSnappy } from "../src/codecs/snappy.js";
 import type { Decoders } from "../src/formats/index.js";
+import { inflateZlib } from "./deflate-streams.js";
 import { hostWasm } from "./host-wasm.js";
 import { zstd } from "./zstd.js";
 
 /**
  * The codecs of dumps on Node. Each gives a fresh array: what it gave before stays as it is.
  *
- * LZO and snappy are our own; zlib is Node's; for zstd see `zstd.ts`. Output beyond the page's size is refused before it is allocated.
+ * LZO and snappy are our own; zlib is Node's (see `deflate-streams.ts`); for zstd see `zstd.ts`. Output beyond the page's size is refused before it is allocated.
  *
  * Not fflate or pako: they took 2 and 4 times as long, and fflate checks no Adler-32 (of 3,000 pages with one bit
  * flipped, it gave 1,847 wrong ones without an error; zlib none).
@@ -18,9 +18,7 @@ import { zstd } from "./zstd.js";
  * there already, and a decoder of our own in JavaScript took 18 µs, 4 of them for the tables of the codes alone.
  */
 export const nodeDecoders: Decoders = {
-  // A chunk that the page does not fill: zlib then sees its end at once, without a second chunk to look for more.
-  inflate: (input, outputLength) =>
-    inflateSync(input, { maxOutputLength: outputLength, chunkSize: outputLength + 1 }),
+  inflate: inflateZlib,
   lzo: decompressLzo1x,
   snappy: decompressSnappy,
   zstd: hostWasm === undefined ? undefined : (input, outputLength) => zstd().decompress(input, outputLength),

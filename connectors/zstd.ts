@@ -25,6 +25,11 @@ export function zstd(): ZstdModule {
   return loaded;
 }
 
+/** After a call of it was cut off (`breakOnSigint` of `node:vm`), its memory may be in any state: the next call loads it anew. */
+export function forgetZstd(): void {
+  loaded = undefined;
+}
+
 function load(): ZstdModule | MemtoolError {
   try {
     if (hostWasm === undefined) throw new Error("this runtime has no WebAssembly");

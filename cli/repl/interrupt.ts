@@ -1,6 +1,8 @@
 /** Ctrl-C for what runs on this stack, where no event could tell of it. */
 import { setImmediate as turn } from "node:timers/promises";
 import { Script } from "node:vm";
+import { allowCuts } from "../../connectors/deflate-streams.js";
+import { forgetZstd } from "../../connectors/zstd.js";
 import { Io, IoSequence } from "../../src/io/index.js";
 
 /** What stacks call it, whose frames are not the user's. */
@@ -11,10 +13,14 @@ const script = new Script(`globalThis[Symbol.for("memtool.run")]()`, { filename:
 
 /** Runs it so that SIGINT ends it, which throws {@link isInterrupt}'s error; no `finally` within runs then. */
 export function interruptible<T>(run: () => T): T {
+  allowCuts();
   const place = globalThis as unknown as Record<symbol, unknown>;
   place[RUN] = run;
   try {
     return script.runInThisContext({ breakOnSigint: true, displayErrors: false }) as T;
+  } catch (error) {
+    if (isInterrupt(error)) forgetZstd();
+    throw error;
   } finally {
     delete place[RUN];
   }

@@ -1,7 +1,8 @@
 /** The frames of a recording, to and from a file. docs/recordings.md has the format. */
 import { closeSync, openSync, readSync, writevSync } from "node:fs";
-import { crc32, deflateRawSync, inflateRawSync } from "node:zlib";
+import { crc32 } from "node:zlib";
 import { MalformedError } from "../byte-code.js";
+import { deflateRaw, inflateRaw } from "../deflate-streams.js";
 import { ConnectorError, errnoName } from "../errors.js";
 import { openRegular } from "../file.js";
 
@@ -44,7 +45,7 @@ export class FrameWriter {
 
   /** Appends a frame at once, so that what was recorded survives however the program ends. */
   add(type: number, body: Uint8Array, compress: boolean): void {
-    const packed = compress && body.length >= LEAST ? deflateRawSync(body, { level: 1 }) : body;
+    const packed = compress && body.length >= LEAST ? deflateRaw(body) : body;
     const isPacked = packed.length < body.length * 0.9;
     const stored = isPacked ? packed : body;
     const header = new DataView(new ArrayBuffer(HEADER));
@@ -168,7 +169,7 @@ export class FrameReader {
     if (!packed) return bytes;
     let plain: Uint8Array;
     try {
-      plain = inflateRawSync(bytes, { maxOutputLength: Math.max(1, length) });
+      plain = inflateRaw(bytes, length);
     } catch {
       throw new MalformedError("it does not decompress");
     }

@@ -378,7 +378,7 @@ describe("structs", () => {
           .join(" ");
         return `printf("%zu %zu", sizeof(struct s${i}), _Alignof(struct s${i})); ${offsets} printf("\\n");`;
       });
-      // Bit-fields as well: in C they share units by their widths.
+      // Bit-fields as well: in C they share units by their widths. (What is unused of a unit is zero in a static object only.)
       const flags = struct({ a: bits(u32, 0, 3), b: bits(u32, 3, 29), c: bits(u32, 0, 1), d: u8 });
       const raw = flags.encode({ a: 5, b: 0x1234567, c: 1, d: 0x77 });
       const source = `#include <stdint.h>\n#include <stddef.h>\n#include <stdio.h>
@@ -386,7 +386,7 @@ ${models.map((model, i) => `${cStruct(model, `s${i}`)};`).join("\n")}
 struct flags { uint32_t a:3; uint32_t b:29; uint32_t c:1; uint8_t d; };
 int main(void) { ${tests.join("\n")}
 struct flags f = { 5, 0x1234567, 1, 0x77 };
-struct { uint32_t a:3, b:29; uint32_t c:1; } g = { 5, 0x1234567, 1 };
+static struct { uint32_t a:3, b:29; uint32_t c:1; } g = { 5, 0x1234567, 1 };
 printf("%zu", sizeof g); for (size_t i = 0; i < 9; i++) printf(" %d", ((unsigned char *)&g)[i > 7 ? 0 : i]);
 (void)f; return 0; }`;
       const directory = mkdtempSync(join(tmpdir(), "memtool-layout-"));
