@@ -3,6 +3,13 @@ import { defineConfig, type TestUserConfig } from "vitest/config";
 /** CI names a file here, to count the tests that ran; people read the default reporter. */
 const report = process.env.MEMTOOL_TEST_REPORT;
 
+/** What needs no process of its own: nothing here changes what another file of these sees. */
+const LIBRARY = ["codecs", "fixture", "formats", "io", "linux", "memory", "paging", "search"].map(
+  (folder) => `test/${folder}/**/*.test.ts`,
+);
+/** Generous: CI has two cores, and others may be using them. */
+const LIMITS = { testTimeout: 30_000, hookTimeout: 60_000 };
+
 const shared: TestUserConfig = {
   // The command line, the documentation's examples and the workers run what was built. `MEMTOOL_NO_BUILD=1` skips it
   // while you work on something else.
@@ -25,10 +32,18 @@ export default defineConfig({
           ...shared,
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/vm/**"],
-          // Generous: CI has two cores, and others may be using them.
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          exclude: ["test/vm/**", ...LIBRARY],
+          ...LIMITS,
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "library",
+          include: LIBRARY,
+          // Two processes for all of them, which load the library once: it takes more than a second.
+          isolate: false,
+          ...LIMITS,
         },
       },
       {

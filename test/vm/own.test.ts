@@ -21,7 +21,7 @@ const COMMANDS = {
   write: "memtool write jiffies 00 --write -c kcore",
   record: "memtool ps -c kcore::record=/tmp/ps.rec --json",
   replay: "memtool ps -c kcore::replay=/tmp/ps.rec --json",
-  "a process": `memtool read "$(memtool vmas 1 -c kcore --json | head -n 1 | grep -o '"start":"[^"]*"' | cut -d '"' -f 4)" --pid 1 --length 4 --format raw -c kcore`,
+  "a process": `memtool read "$(memtool vmas --pid 1 -c kcore --json | head -n 1 | grep -o '"start":"[^"]*"' | cut -d '"' -f 4)" --pid 1 --length 4 --format raw -c kcore`,
   devmem: "memtool info -c devmem",
   "locked devmem": `echo integrity ${LOCK}; memtool info -c devmem`,
   "kcore where writes are locked": "memtool read linux_banner --length 13 --format raw -c kcore",
@@ -45,6 +45,7 @@ describe("memtool in a Debian guest, as root", () => {
   const staying = () => {
     const rows = (name: keyof typeof COMMANDS) =>
       out(name)
+        .trim()
         .split("\n")
         .slice(1)
         .map((line) => line.trim().split(/\s+/, 2).join(" "));
@@ -83,6 +84,7 @@ describe("memtool in a Debian guest, as root", () => {
 
   it("symbols are where /proc/kallsyms has them", () => {
     const theirs = out("kallsyms")
+      .trim()
       .split("\n")
       .map((line) => line.split(/\s+/))
       .map(([address, , name]) => `${name} ${BigInt(`0x${address}`)}`);
