@@ -52,6 +52,7 @@ export {
   openTarget,
   parseTarget,
   registerConnector,
+  type TargetWishes,
 } from "./registry.js";
 export { nodeSearchHost } from "./search-host.js";
 export { type SearchMachineOptions, search, searchMachine } from "./search-machine.js";
