@@ -39,10 +39,15 @@ export async function cleanUpAfter(error: unknown, cleanUp: () => unknown): Prom
     await cleanUp();
     return error;
   } catch (second) {
-    if (!(second instanceof ConnectorError) || second === error) return second;
+    if (second === error) return error;
+    const textOf = (one: unknown) => (one instanceof Error ? one.message : String(one));
+    if (!(second instanceof ConnectorError)) {
+      if (!(error instanceof Error)) return second;
+      error.message += `; and ${textOf(second)}`;
+      return error;
+    }
     const { code, target } = second;
-    const problemOf = (one: unknown) =>
-      (one instanceof Error ? one.message : String(one)).replace(`${target}: `, "");
+    const problemOf = (one: unknown) => textOf(one).replace(`${target}: `, "");
     return new ConnectorError(code, target, `${problemOf(error)}; and ${problemOf(second)}`, {
       cause: error,
     });

@@ -10,7 +10,15 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { AddressRanges, type Batch, type Fault, fault, type Source, withDetail } from "../src/io/index.js";
+import {
+  AddressRanges,
+  type Batch,
+  CLOSED,
+  type Fault,
+  fault,
+  type Source,
+  withDetail,
+} from "../src/io/index.js";
 import { adjacentEnd, readAdjacent } from "./adjacent-rows.js";
 import { ConnectorError, errnoName, errnoOf } from "./errors.js";
 import { type Holes, holesOf } from "./file-holes.js";
@@ -124,7 +132,7 @@ function explain(name: string, error: unknown, write: boolean): ConnectorError {
 
 class OpenFile implements FileSource {
   readonly supports: { readonly write: boolean; readonly live: boolean };
-  readonly #fd: number;
+  #fd: number;
   readonly #ranges: AddressRanges;
   readonly #near = new NearRows(MAX_JOIN, (into, at, length, position) =>
     this.#read(into, at, length, position),
@@ -154,6 +162,7 @@ class OpenFile implements FileSource {
   }
 
   transferSync(batch: Batch): void {
+    if (this.#fd === NO_FILE) return failClosed(batch);
     if (batch.direction === "write") {
       writeRows(this.#fd, batch);
       return;
@@ -196,9 +205,20 @@ class OpenFile implements FileSource {
     return got;
   }
 
+  /** Once: its descriptor may be another file's by the second time. */
   close(): void {
-    closeSync(this.#fd);
+    const fd = this.#fd;
+    this.#fd = NO_FILE;
+    if (fd !== NO_FILE) closeSync(fd);
   }
+}
+
+/** In place of a descriptor. @internal */
+export const NO_FILE = -1;
+
+/** Of a file that is closed, nothing is read by its descriptor's number. @internal */
+export function failClosed(batch: Batch): void {
+  for (let row = 0; row < batch.length; row++) batch.fail(row, CLOSED);
 }
 
 /** Writes the rows of a batch where they belong in a file, without making it longer. @internal */

@@ -14,7 +14,7 @@ import {
   type SourceIo,
 } from "../src/io/index.js";
 import { ConnectorError } from "./errors.js";
-import { type FileOptions, type FileSource, openRegular, writeRows } from "./file.js";
+import { type FileOptions, type FileSource, failClosed, NO_FILE, openRegular, writeRows } from "./file.js";
 import { type Holes, holesOf } from "./file-holes.js";
 import { FileWindows, type WindowOptions } from "./file-windows.js";
 import { loadMapper, type Mapper } from "./mmap.js";
@@ -93,7 +93,7 @@ function tryMapping(name: string, mapper: Mapper, fd: number): void {
 
 class MappedFile implements MappedFileSource {
   readonly supports: { readonly write: boolean; readonly live: boolean };
-  readonly #fd: number;
+  #fd: number;
   readonly #windows: FileWindows;
   readonly #ranges: AddressRanges;
 
@@ -124,6 +124,7 @@ class MappedFile implements MappedFileSource {
   }
 
   transferSync(batch: Batch): void {
+    if (this.#fd === NO_FILE) return failClosed(batch);
     if (batch.direction === "write") {
       writeRows(this.#fd, batch);
       return;
@@ -157,8 +158,11 @@ class MappedFile implements MappedFileSource {
   }
 
   close(): void {
+    const fd = this.#fd;
+    if (fd === NO_FILE) return;
+    this.#fd = NO_FILE;
     this.#windows.close();
-    closeSync(this.#fd);
+    closeSync(fd);
   }
 }
 

@@ -151,7 +151,9 @@ class WorkerSource implements Source {
       }
       failed ??= answer.error;
     }
-    if (this.#gone !== undefined) this.#failAsGone(batch, this.#gone);
+    // (It may have ended with all of it answered.)
+    const isWhole = !batch.status.subarray(0, batch.length).includes(ROW_UNANSWERED);
+    if (this.#gone !== undefined && !isWhole) this.#failAsGone(batch, this.#gone);
     if (failed !== undefined) throw failed;
   }
 

@@ -44,21 +44,22 @@ export async function repeat(
 ): Promise<void> {
   const stop = new AbortController();
   const { signal } = stop;
-  let interrupt: (more: boolean) => void = () => {};
-  const interrupted = new Promise<boolean>((resolve) => {
-    interrupt = resolve;
-  });
+  let interrupt = () => {};
   const end = () => {
     for (const name of SIGNALS) process.off(name, end);
     stop.abort();
-    interrupt(false);
+    interrupt();
   };
   for (const name of SIGNALS) process.on(name, end);
   try {
     let next = performance.now();
     for (;;) {
       const done = step(signal);
-      const more = await Promise.race([done, interrupted]);
+      // (A promise for each step: what waits for one that never settles is kept.)
+      const more = await new Promise<boolean>((resolve, reject) => {
+        interrupt = () => resolve(false);
+        done.then(resolve, reject);
+      });
       if (signal.aborted) return await endStep(session, done);
       if (!more) return;
       next = Math.max(next + period, performance.now());

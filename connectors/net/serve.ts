@@ -229,17 +229,23 @@ class Served {
 
   /** What there is now, as clients are told, each text a message. */
   existing(): readonly string[] {
+    // A target that has gone: reads say so.
+    return this.#askExisting() ?? [NOTHING_THERE];
+  }
+
+  #askExisting(): readonly string[] | undefined {
     try {
       return existingText(this.io.source, this.io.ranges);
     } catch {
-      // The target has gone: reads say so.
-      return [NOTHING_THERE];
+      return undefined;
     }
   }
 
   tellRanges(): void {
     if (this.#clients.size === 0) return;
-    const existing = this.existing();
+    const existing = this.#askExisting();
+    // (Who knows of ranges goes on asking for them, and hears why they can't be read.)
+    if (existing === undefined) return;
     const text = existing.join("\n");
     if (text === this.#known) return;
     this.#known = text;

@@ -31,7 +31,14 @@ export async function freezeGuest(
 ): Promise<Freeze> {
   if (qmp !== undefined) {
     const { running } = await qmp.connection.ask("query-status");
-    if (running !== true) return { thaw: async () => {} };
+    if (running === false) return { thaw: async () => {} };
+    if (running !== true) {
+      throw new ConnectorError(
+        "NOT_FROZEN",
+        name,
+        "its monitor does not say whether it runs: it is not paused",
+      );
+    }
     const guard = await ResumeGuard.start(name, { pid, monitor: qmp.address });
     return await pauseWith(guard, async () => {
       try {

@@ -228,7 +228,9 @@ class OpenGuest implements QemuSource {
   readonly #options: QemuOptions;
   readonly #notes: DumpNotes;
   readonly #opened: OpenedRam;
-  #freeze: Promise<Freeze> | undefined;
+  #freeze: Freeze | undefined;
+  /** What pauses and resumes, one after the other. */
+  #turn: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
   constructor(
@@ -247,7 +249,7 @@ class OpenGuest implements QemuSource {
     this.#options = options;
     this.#notes = notes;
     this.#opened = opened;
-    this.#freeze = freeze && Promise.resolve(freeze);
+    this.#freeze = freeze;
   }
 
   notes(): DumpNotes {
@@ -267,15 +269,11 @@ class OpenGuest implements QemuSource {
     remapping.transfer(batch);
   }
 
-  async freeze(): Promise<void> {
-    // (Once, also of several calls at a time: who came second would find it paused, and leave it so.)
-    this.#freeze ??= this.#pause();
-    try {
-      await this.#freeze;
-    } catch (error) {
-      this.#freeze = undefined;
-      throw error;
-    }
+  freeze(): Promise<void> {
+    // (Who came second would find it paused, and leave it so.)
+    return this.#inTurn(async () => {
+      this.#freeze ??= await this.#pause();
+    });
   }
 
   async #pause(): Promise<Freeze> {
@@ -289,11 +287,18 @@ class OpenGuest implements QemuSource {
     }
   }
 
-  async thaw(): Promise<void> {
-    const freezing = this.#freeze;
-    this.#freeze = undefined;
-    const freeze = await freezing?.catch(() => undefined);
-    await freeze?.thaw();
+  thaw(): Promise<void> {
+    return this.#inTurn(async () => {
+      const freeze = this.#freeze;
+      this.#freeze = undefined;
+      await freeze?.thaw();
+    });
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {});
+    return done;
   }
 
   close(): Promise<void> {

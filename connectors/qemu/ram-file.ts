@@ -1,5 +1,5 @@
 /** RAM that lies in a file: its file, opened past the process. */
-import { closeSync, constants, fstatSync, openSync, readdirSync, statfsSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readdirSync, statfsSync, statSync } from "node:fs";
 import type { ProcessMap } from "../proc/maps.js";
 
 /** Bytes of the process's memory that are a file's. */
@@ -14,7 +14,7 @@ export interface FileStretch {
 
 /** Its pages can be mapped and not written (linux/magic.h). */
 const HUGETLBFS = 0x958458f6;
-const { O_RDONLY, O_NONBLOCK } = constants;
+const { O_NOCTTY, O_NONBLOCK, O_RDONLY } = constants;
 
 /**
  * The file that a stretch of a process's memory is a shared mapping of, where it can be opened.
@@ -69,8 +69,9 @@ function* waysTo(pid: number, map: ProcessMap): Generator<string, void, void> {
 function openIfFile(path: string): OpenedFile | undefined {
   let descriptor: number;
   try {
-    // (Not blocking: it may be a FIFO.)
-    descriptor = openSync(path, O_RDONLY | O_NONBLOCK);
+    // To open and close what is no file may do something to whoever uses it. (It may be another by then: then it does not block.)
+    if (!statSync(path).isFile()) return undefined;
+    descriptor = openSync(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   } catch {
     return undefined;
   }
