@@ -1,5 +1,3 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
 import { all, fault, readInto, readPartial, Scheduler, SourceIo } from "../../src/io/index.js";
 import { PhysicalMap, PhysicalMemory, u64 } from "../../src/memory/index.js";
@@ -226,9 +224,7 @@ it("failures that may pass are not remembered", async () => {
   expect(memory.translate(0x1000n).sync()).toMatchObject({ physical: page });
 });
 
-it("a million translations grow the heap by little", () => {
-  setFlagsFromString("--expose-gc");
-  const collect = runInNewContext("gc") as () => void;
+it("translations allocate nothing for each page", () => {
   const { machine } = scattered();
   const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root });
   const column = BigUint64Array.from({ length: 50_000 }, (_, i) => BigInt(i % PAGES) * 0x20_0000n + 0x5008n);
@@ -238,13 +234,13 @@ it("a million translations grow the heap by little", () => {
     const { heapUsed, arrayBuffers } = process.memoryUsage();
     return heapUsed + arrayBuffers;
   };
-  memory.translateMany(column, columns).sync();
-  collect();
-  const before = use();
-  for (let pass = 0; pass < 25; pass++) {
+  const growths = Array.from({ length: 25 }, () => {
+    const before = use();
     memory.translateMany(column, columns).sync();
     memory.runs(undefined, runs).sync();
-  }
-  // Garbage counts too: a number on the heap for each page would be 16 MiB by itself.
-  expect(use() - before).toBeLessThan(4 * 2 ** 20);
+    return use() - before;
+  }).sort((a, b) => a - b);
+  // The middle one: a pass in which V8 collects or compiles says nothing. Garbage counts: a number on the heap for each
+  // page would be 16 bytes.
+  expect(growths[12]).toBeLessThan(column.length * 4);
 });
