@@ -2,9 +2,12 @@
 import type { Batch } from "../../src/io/batch.hot.js";
 import { type Fault, fault } from "../../src/io/fault.js";
 import type { AddressRanges } from "../../src/io/ranges.js";
+import type { MemoryBases } from "../memory-bases.hot.js";
 import type { ScatterBlock } from "./scatter-block.hot.js";
 
 const PAGE = 4096;
+/** Fewer bytes are copied for less than it takes to find out where they belong. */
+const MIN_DIRECT = 1024;
 const OUTSIDE: Fault = fault("outside", "address", "connector");
 
 /** How a device wants its MEMs. */
@@ -23,6 +26,9 @@ export class RowCutter {
   #row = 0;
   /** Of the row. */
   #at = 0;
+  /** The range that was found last. */
+  #start = 0;
+  #end = 0;
   /** Of each page in the block, the first and the last byte that is moved. */
   readonly #touched = new Map<number, { start: number; end: number }>();
 
@@ -42,8 +48,13 @@ export class RowCutter {
     return Math.min(mems, most);
   }
 
-  /** Fills a block that is empty. What is in no range fails at once. @returns whether there is anything in it. */
-  fill(block: ScatterBlock): boolean {
+  /**
+   * Fills a block that is empty. What is in no range fails at once.
+   *
+   * @param bases For a read whose bytes may go straight to the rows' memory.
+   * @returns whether there is anything in it.
+   */
+  fill(block: ScatterBlock, bases?: MemoryBases): boolean {
     const batch = this.#batch;
     const { unit, disjoint } = this.#form;
     if (disjoint) this.#touched.clear();
@@ -62,13 +73,14 @@ export class RowCutter {
           this.#at = end;
           continue;
         }
-        const inPage = start % PAGE;
+        const inPage = start & (PAGE - 1);
         const bytes = Math.min(length - at, PAGE - inPage, inside);
-        const lead = inPage % unit;
-        const over = (inPage + bytes) % unit;
-        const tail = over === 0 ? 0 : unit - over;
+        const lead = inPage & (unit - 1);
+        const tail = -(inPage + bytes) & (unit - 1);
         if (disjoint && !this.#isFree(start - lead, bytes + lead + tail)) return true;
-        block.add(row, at, start, bytes, lead, tail);
+        const place =
+          bases !== undefined && bytes >= MIN_DIRECT && (lead | tail) === 0 ? placeOf(batch, row, bases) : 0;
+        block.add(row, at, start, bytes, lead, tail, place === 0 ? 0 : place + at);
         this.#at = at + bytes;
       }
       this.#row++;
@@ -79,10 +91,14 @@ export class RowCutter {
 
   /** Bytes from there to the end of its range; 0 or below: minus those to the next range. */
   #insideFrom(address: number): number {
+    if (address >= this.#start && address < this.#end) return this.#end - address;
     const ranges = this.#ranges;
     const i = ranges.indexAfter(address);
     const start = ranges.starts[i] ?? Number.POSITIVE_INFINITY;
-    return start <= address ? (ranges.ends[i] as number) - address : address - start;
+    if (start > address) return address - start;
+    this.#start = start;
+    this.#end = ranges.ends[i] as number;
+    return this.#end - address;
   }
 
   #isFree(start: number, bytes: number): boolean {
@@ -98,4 +114,14 @@ export class RowCutter {
     touched.end = Math.max(touched.end, end);
     return true;
   }
+}
+
+/** Where a row's first byte belongs, or 0. */
+function placeOf({ memory, offsets, lengths }: Batch, row: number, bases: MemoryBases): number {
+  const target = memory[row] as Uint8Array;
+  const offset = offsets[row] as number;
+  // (Memory that was given away since is empty.)
+  if (offset + (lengths[row] as number) > target.length) return 0;
+  const base = bases.of(target);
+  return base === 0 ? 0 : base + offset;
 }

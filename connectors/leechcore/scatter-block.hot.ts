@@ -1,12 +1,14 @@
 /**
- * The memory of one scatter call, made once and grown as needed: `[pointers][MEM_SCATTER][results][a page for each]`.
- * Rows of a batch are cut into MEMs, none of which crosses a page. The library never sees the caller's memory: the address of a
- * piece of that costs a call (6 µs), the copy of a page 0.1 to 0.3, and what is under way in another thread must not be given back.
+ * The memory of one scatter call, made once and grown as needed: `[pointers][MEM_SCATTER][results]`, and a page for each.
+ * Rows of a batch are cut into MEMs, none of which crosses a page. What is read goes straight to the caller's memory where
+ * its address is known, else through a page of the block. A call in another thread never sees the caller's memory, which could
+ * be gone before the call ends.
  */
 import { type Batch, ROW_UNANSWERED } from "../../src/io/batch.hot.js";
 import { copyBytes } from "../../src/io/copy.hot.js";
 import type { Fault } from "../../src/io/fault.js";
 import { addressOf, type Ffi } from "../ffi.js";
+import { wellPlacedMemory } from "../well-placed.js";
 import { SCATTER, SCATTER_VERSION } from "./abi.js";
 
 const PAGE = 4096;
@@ -15,7 +17,6 @@ const POINTER = 8;
 /** MEMs in one call at most: 4 MiB, enough for an FPGA's rounds of 80 to 192 KiB to be all but full. */
 export const MAX_MEMS = 1024;
 const FIRST_MEMS = 16;
-
 const words = {
   version: SCATTER.version / 4,
   f: SCATTER.f / 4,
@@ -37,7 +38,7 @@ export class ScatterBlock {
   #capacity = 0;
   /** Keeps the memory where it is. */
   #u32 = new Uint32Array(0);
-  #stage = new Uint8Array(0);
+  #stage: Uint8Array = new Uint8Array(0);
   #results = new Uint32Array(0);
   /** Word at which the MEMs begin. */
   #mems = 0;
@@ -46,6 +47,10 @@ export class ScatterBlock {
   #from = new Float64Array(0);
   #bytes = new Int32Array(0);
   #lead = new Int32Array(0);
+  /** 1 of a MEM whose bytes go straight to the caller's memory. */
+  #isDirect = new Uint8Array(0);
+  /** Address of the first page. */
+  #stageAt = 0;
 
   /** Makes room for as many MEMs, at most `MAX_MEMS`. What it held is lost. */
   reserve(ffi: Ffi, mems: number): void {
@@ -56,25 +61,25 @@ export class ScatterBlock {
     if (capacity > MAX_MEMS) capacity = MAX_MEMS;
     const memsAt = capacity * POINTER;
     const resultsAt = memsAt + capacity * SCATTER.size;
-    const stageAt = Math.ceil((resultsAt + capacity * 4) / PAGE) * PAGE;
-    const memory = new ArrayBuffer(stageAt + capacity * PAGE);
+    const memory = new ArrayBuffer(resultsAt + capacity * 4);
     const address = addressOf(ffi, new Uint8Array(memory));
-    this.#u32 = new Uint32Array(memory, 0, stageAt / 4);
-    this.#stage = new Uint8Array(memory, stageAt);
+    const stage = wellPlacedMemory(ffi, capacity * PAGE);
+    this.#stage = stage.bytes;
+    this.#stageAt = stage.address;
+    this.#u32 = new Uint32Array(memory);
     this.#results = new Uint32Array(memory, resultsAt, capacity);
     this.#mems = memsAt / 4;
     this.#row = new Int32Array(capacity);
     this.#from = new Float64Array(capacity);
     this.#bytes = new Int32Array(capacity);
     this.#lead = new Int32Array(capacity);
+    this.#isDirect = new Uint8Array(capacity);
     this.#capacity = capacity;
     this.pointers = BigInt.asIntN(64, address);
     this.resultsAt = BigInt.asIntN(64, address + BigInt(resultsAt));
     const pointers = new BigUint64Array(memory, 0, capacity);
-    const quads = new BigUint64Array(memory, memsAt, (capacity * SCATTER.size) / 8);
     for (let i = 0; i < capacity; i++) {
       pointers[i] = address + BigInt(memsAt + i * SCATTER.size);
-      quads[(i * SCATTER.size + SCATTER.bytes) / 8] = address + BigInt(stageAt + i * PAGE);
       this.#u32[this.#mems + i * MEM_WORDS + words.version] = SCATTER_VERSION;
     }
   }
@@ -88,13 +93,24 @@ export class ScatterBlock {
    *
    * @param from Of the row, its first byte.
    * @param lead Bytes that are moved before them, and `tail` behind them, for the device's sake.
+   * @param place Address of memory for them, which stays where it is until the call has ended; 0: a page of the block's.
    */
-  add(row: number, from: number, address: number, bytes: number, lead: number, tail: number): void {
+  add(
+    row: number,
+    from: number,
+    address: number,
+    bytes: number,
+    lead: number,
+    tail: number,
+    place: number,
+  ): void {
     const i = this.count++;
     this.#row[i] = row;
     this.#from[i] = from;
     this.#bytes[i] = bytes;
     this.#lead[i] = lead;
+    this.#isDirect[i] = place === 0 ? 0 : 1;
+    const target = place === 0 ? this.#stageAt + i * PAGE : place;
     const u32 = this.#u32;
     const mem = this.#mems + i * MEM_WORDS;
     const start = address - lead;
@@ -102,6 +118,8 @@ export class ScatterBlock {
     u32[mem + words.f] = 0;
     u32[mem + words.address] = low;
     u32[mem + words.address + 1] = (start - low) / HIGH;
+    u32[mem + words.bytes] = target >>> 0;
+    u32[mem + words.bytes + 1] = target / HIGH;
     u32[mem + words.length] = lead + bytes + tail;
     u32[mem + words.stackDepth] = 0;
     this.#results[i] = 0;
@@ -156,7 +174,7 @@ export class ScatterBlock {
       const bytes = this.#bytes[i] as number;
       if (!this.isMoved(i, hasResults)) {
         batch.failRange(row, from, from + bytes, faultOf(this.#results[i] as number));
-      } else if (isRead) {
+      } else if (isRead && this.#isDirect[i] === 0) {
         const at = i * PAGE + (this.#lead[i] as number);
         copyBytes(this.#stage, at, memory[row] as Uint8Array, (offsets[row] as number) + from, bytes);
       }

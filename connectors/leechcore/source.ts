@@ -12,6 +12,7 @@ import {
 
 import { ConnectorError } from "../errors.js";
 import type { FfiCall } from "../ffi.js";
+import { MemoryBases } from "../memory-bases.hot.js";
 import { type MemForm, RowCutter } from "./cut-rows.hot.js";
 import { deviceString } from "./device-string.js";
 import { LeechCoreHandle } from "./handle.js";
@@ -65,6 +66,12 @@ const PAGE = 4096;
 const MAX_CALLS = 4;
 /** Places that were read well, each in a page of its own, to be asked for when nothing is. */
 const WITNESSES = 4;
+/**
+ * MEMs of a call, as estimated, whose bytes go straight to the caller's memory. Fewer go through the block: its pages are
+ * well placed and stay in a near cache. Measured, µs a page of the caller's at 16 in its page, through the block and straight:
+ * 128 pages 3.2 and 4.2, 1,024 5.5 and 4.0.
+ */
+const MIN_DIRECT = 512;
 /** What a MEM of any device begins and ends at. */
 const UNIT = 8;
 
@@ -135,6 +142,7 @@ class OpenLeechCore implements LeechCoreSource {
   readonly #writeForm: MemForm;
   /** For synchronous calls; the asynchronous have `#idle` and more. */
   readonly #here: Worker;
+  readonly #bases: MemoryBases;
   readonly #idle: Worker[] = [];
   /** Calls under way in other threads. */
   #calls = 0;
@@ -156,6 +164,7 @@ class OpenLeechCore implements LeechCoreSource {
     // Cards write single bytes by their enable bits.
     this.#writeForm = { unit: 1, disjoint: true };
     this.#here = this.#worker();
+    this.#bases = new MemoryBases(handle.library.ffi);
     this.#ranges = this.#askRanges();
     this.#seek();
   }
@@ -247,13 +256,16 @@ class OpenLeechCore implements LeechCoreSource {
     const { ffi } = this.#handle.library;
     const cutter = new RowCutter(batch, this.#ranges, this.#form(batch));
     for (;;) {
-      block.reserve(ffi, cutter.estimate(MAX_MEMS));
-      if (!cutter.fill(block)) return;
+      const mems = cutter.estimate(MAX_MEMS);
+      block.reserve(ffi, mems);
+      const isDirect = batch.direction === "read" && mems >= MIN_DIRECT;
+      if (!cutter.fill(block, isDirect ? this.#bases : undefined)) break;
       ffi.load(this.#callFor(worker, batch));
       const hasResults = this.#hasResults(batch);
       const isGone = block.moved(hasResults) === 0 && !this.#isThere(this.#witnesses);
       this.#settle(worker, batch, hasResults, isGone);
     }
+    this.#bases.forgetLast();
   }
 
   async transfer(batch: Batch): Promise<void> {
@@ -369,7 +381,7 @@ class OpenLeechCore implements LeechCoreSource {
     const worker = this.#worker();
     worker.block.reserve(this.#handle.library.ffi, pieces.length);
     pieces.forEach(({ address, bytes }, i) => {
-      worker.block.add(i, 0, address, bytes, 0, 0);
+      worker.block.add(i, 0, address, bytes, 0, 0, 0);
     });
     return worker;
   }

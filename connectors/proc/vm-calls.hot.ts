@@ -6,7 +6,9 @@
  */
 import type { Batch } from "../../src/io/index.js";
 import { addressOf, type Ffi, type FfiCall, LIBC } from "../ffi.js";
+import { MemoryBases } from "../memory-bases.hot.js";
 import { copyRows, type NearRows } from "../near-rows.js";
+import { type PlacedMemory, wellPlacedMemory } from "../well-placed.js";
 import { type MemoryFile, TOP_HIGH } from "./memory-file.js";
 import { RANDOM_BYTES, type SameProgram } from "./same-program.js";
 
@@ -25,8 +27,6 @@ export const MIN_RUNS = 8;
 export const LARGE = 2 ** 18;
 /** One call moves at most 2^31 bytes; larger rows are cut elsewhere. */
 const MAX_ROW = 2 ** 30;
-/** Of buffers from this size on it is worth 10 µs to know where they lie. */
-const MIN_BUFFER = 2 ** 18;
 /** Shorter rows are read together with their neighbours, even where they could be read straight to their place. */
 const MIN_DIRECT = 1024;
 /** Rows that are read one by one after a call that stopped early, at first. */
@@ -56,12 +56,8 @@ export class VmCalls {
   /** Where a run lies in `#scratch`; -1 of one that was read straight to its place. */
   readonly #place = new Int32Array(MAX_RUNS + 1);
   readonly #lengths = new Float64Array(MAX_RUNS + 1);
-  readonly #scratch = new Uint8Array(new ArrayBuffer(SCRATCH));
-  readonly #scratchBase: number;
-  /** Where buffers lie; 0 of one whose address can't be had. */
-  readonly #bases = new WeakMap<ArrayBufferLike, number>();
-  #lastMemory: Uint8Array | undefined;
-  #lastBase = 0;
+  readonly #scratch: PlacedMemory;
+  readonly #bases: MemoryBases;
   #runs = 0;
   #pause = FIRST_PAUSE;
 
@@ -70,8 +66,9 @@ export class VmCalls {
     this.#proof = proof;
     this.#file = file;
     this.#near = near;
+    this.#bases = new MemoryBases(ffi);
     const at = (bytes: Uint8Array) => Number(addressOf(ffi, bytes));
-    this.#scratchBase = at(this.#scratch);
+    this.#scratch = wellPlacedMemory(ffi, SCRATCH);
     const local = at(new Uint8Array(this.#local.buffer));
     const remote = at(new Uint8Array(this.#remote.buffer));
     put(this.#local, 0, at(proof.seen), RANDOM_BYTES);
@@ -107,7 +104,7 @@ export class VmCalls {
         row = this.#transfer(batch, row, end);
       }
     }
-    this.#lastMemory = undefined;
+    this.#bases.forgetLast();
   }
 
   #beforeLarge(batch: Batch, from: number): number {
@@ -130,7 +127,7 @@ export class VmCalls {
       if (hi >= TOP_HIGH || (bytes !== 0 && bytes + length > MAX_BYTES) || length > MAX_ROW) break;
       const target = memory[row] as Uint8Array;
       const offset = offsets[row] as number;
-      const base = length < MIN_DIRECT || offset + length > target.length ? 0 : this.#baseOf(target);
+      const base = length < MIN_DIRECT || offset + length > target.length ? 0 : this.#bases.of(target);
       let end = row + 1;
       let span = length;
       let local = base + offset;
@@ -140,7 +137,7 @@ export class VmCalls {
         if (end > row + 1) span = spanOf(batch, row, end);
         if (scratch + span > SCRATCH) break;
         place = scratch;
-        local = this.#scratchBase + scratch;
+        local = this.#scratch.address + scratch;
         scratch += span;
       }
       runs++;
@@ -158,25 +155,6 @@ export class VmCalls {
     }
     this.#runs = runs;
     return row;
-  }
-
-  /** Where the first byte of `memory` lies, or 0. */
-  #baseOf(memory: Uint8Array): number {
-    if (memory === this.#lastMemory) return this.#lastBase;
-    const { buffer } = memory;
-    if (buffer.byteLength < MIN_BUFFER) return 0;
-    let base = this.#bases.get(buffer);
-    if (base === undefined) {
-      try {
-        base = Number(addressOf(this.#ffi, new Uint8Array(buffer)));
-      } catch {
-        base = 0;
-      }
-      this.#bases.set(buffer, base);
-    }
-    this.#lastMemory = memory;
-    this.#lastBase = base === 0 ? 0 : base + memory.byteOffset;
-    return this.#lastBase;
   }
 
   /** Makes the call, and answers the rows that it read. @returns the row to go on with. */
@@ -204,7 +182,7 @@ export class VmCalls {
       const place = this.#place[run] as number;
       const first = this.#firstRow[run] as number;
       if (place < 0) batch.status[first] = 0;
-      else copyRows(batch, first, this.#endRow[run] as number, this.#scratch, place, span);
+      else copyRows(batch, first, this.#endRow[run] as number, this.#scratch.bytes, place, span);
       left -= span;
     }
     if (run > runs) {

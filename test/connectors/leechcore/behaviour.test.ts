@@ -30,6 +30,8 @@ import { hasCompiler, layoutOfC, standIn } from "../../support/leechcore.js";
 const directory = mkdtempSync(join(tmpdir(), "memtool-leechcore-"));
 const ram = join(directory, "ram");
 const PAGES = 600;
+/** For a page's bytes and free ones around them. */
+const ROOM = 4300;
 const truth = pattern(PAGES * 4096, 5);
 beforeAll(() => writeFileSync(ram, truth));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -144,6 +146,50 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
     expect(Buffer.compare(readInto(io, 0, bytes.length).sync(), bytes)).toBe(0);
     const many = await all(Array.from({ length: 2500 }, (_, i) => readInto(io, i * 4096 + 1, 3)));
     expect(many.every((three, i) => three[2] === bytes[i * 4096 + 3])).toBe(true);
+    await io.close();
+  });
+
+  it.each([
+    ["in one buffer", () => new ArrayBuffer(PAGES * ROOM)],
+    ["in shared memory", () => new SharedArrayBuffer(PAGES * ROOM)],
+  ])("reads many rows %s at once, whole or in part, and touches nothing beside them", async (_, make) => {
+    const io = await ioOf({ fail: 200 });
+    const memory = new Uint8Array(make()).fill(0xee);
+    // Pieces at odd places, short and long ones, with free bytes before and behind each.
+    const rows = Array.from({ length: PAGES }, (_, i) => {
+      const length = [4096, 4097, 1500, 7, 4000][i % 5] as number;
+      return {
+        address: ((i * 7) % (PAGES - 2)) * 4096 + (i % 3) * 8,
+        place: i * ROOM + 9 + (i % 64),
+        length,
+      };
+    });
+    const read = () =>
+      all(
+        rows.map(({ address, place, length }) =>
+          readPartial(io, address, memory.subarray(place, place + length)),
+        ),
+      );
+    const check = (results: ReturnType<typeof read> extends { sync(): infer R } ? R : never) => {
+      const free = new Uint8Array(memory);
+      let failed = 0;
+      results.forEach(({ good, holes }, i) => {
+        const { address, place, length } = rows[i] as (typeof rows)[0];
+        failed += holes.length;
+        for (const { start, end } of good) {
+          const bytes = memory.subarray(place + start, place + end);
+          expect(Buffer.compare(bytes, truth.subarray(address + start, address + end))).toBe(0);
+        }
+        expect([...good, ...holes].reduce((sum, { start, end }) => sum + end - start, 0)).toBe(length);
+        free.fill(0xee, place, place + length);
+      });
+      expect(free.every((byte) => byte === 0xee)).toBe(true);
+      expect(failed).toBeGreaterThan(50);
+      return results.map(({ good }) => good);
+    };
+    const now = check(read().sync());
+    memory.fill(0xee);
+    expect(check(await read())).toEqual(now);
     await io.close();
   });
 
