@@ -2,7 +2,7 @@
 import type { Source } from "../src/io/index.js";
 import { BUILT_IN } from "./built-in.js";
 import type { Connector, OptionKind, OptionValues } from "./connector.js";
-import { ConnectorError } from "./errors.js";
+import { ConnectorError, withoutSecrets } from "./errors.js";
 import { MIDDLEWARE_OPTIONS, openLayered } from "./middleware/options.js";
 import { readOptionValue } from "./option-value.js";
 
@@ -150,8 +150,24 @@ export async function openTarget(
   const { name, target, options } = parseTarget(text);
   const connector = findConnector(name);
   const values = checkOptions(text, connector, withWishes(text, connector, options, wishes));
-  const { source, kind } = await openLayered(text, connector, target, values);
-  return { connector, source, options: values, kind };
+  try {
+    const { source, kind } = await openLayered(text, connector, target, values);
+    return { connector, source, options: values, kind };
+  } catch (error) {
+    if (text === `${name}:${target}` && isLikeOptions(connector, target) && error instanceof Error) {
+      error.message += `; options come behind a second colon: ${withoutSecrets(`${name}::${target}`)}`;
+    }
+    throw error;
+  }
+}
+
+/** Whether a target looks as its connector's options would. */
+function isLikeOptions(connector: Connector, target: string): boolean {
+  const key = target.slice(0, Math.max(0, target.indexOf("=")));
+  return (
+    OPTIONS.test(target) &&
+    (Object.hasOwn(connector.options ?? {}, key) || Object.hasOwn(MIDDLEWARE_OPTIONS, key))
+  );
 }
 
 /**

@@ -9,7 +9,7 @@ import {
 } from "../../connectors/connectors.js";
 import { cleanUpAfter } from "../../connectors/errors.js";
 import { isLocal, type NetPlace, parsePlace, placeText } from "../../connectors/net/place.js";
-import { openTarget } from "../../connectors/registry.js";
+import { openTarget, parseTarget } from "../../connectors/registry.js";
 import { MemtoolError } from "../../src/io/index.js";
 import { describeSystemError, EXIT, UsageError } from "../errors.js";
 import { escapeText, toJson } from "../render/escape.js";
@@ -79,7 +79,13 @@ export async function serve(
     tokenFile === undefined ? environment.env.MEMTOOL_TOKEN : read("--token-file", tokenFile).trim();
   const token = given === undefined || given === "" ? randomBytes(24).toString("base64url") : given;
   const { write, freeze } = globals;
-  const { source, kind } = await openTarget(textOf(globals, environment), { write, freeze });
+  const text = textOf(globals, environment);
+  for (const name of ["cache", "age"]) {
+    if (parseTarget(text).options.has(name)) {
+      throw new UsageError(`serve keeps nothing of what it reads: give ${name} to whoever reads it`);
+    }
+  }
+  const { source, kind } = await openTarget(text, { write, freeze });
   const { warnings = [] } = source as Partial<MachineSource>;
   for (const warning of warnings) writeWarning(environment, warning);
   let served: ServedSource;

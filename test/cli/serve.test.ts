@@ -159,6 +159,11 @@ describe("serve", () => {
     ]);
   });
 
+  it("refuses to keep pages for others", async () => {
+    const { status, err } = await memtool(["serve", "-c", "file:image:age=1s"]);
+    expect([status, err]).toEqual([2, expect.stringContaining("give age to whoever reads it")]);
+  });
+
   it.each([
     [["--listen", "0.0.0.0:0"], "other machines can reach it"],
     [["--listen", "somewhere"], "--listen somewhere: HOST:PORT"],

@@ -131,6 +131,19 @@ describe("a target that is opened", () => {
     expect(new TextDecoder().decode(readInto(new SourceIo(source), 0, 5).sync())).toBe("hello");
     await source.close?.();
   });
+
+  it("that looks like options says where those belong, without a token in it", async () => {
+    await expect(openTarget("kcore:record=/tmp/session")).rejects.toThrow(
+      /; options come behind a second colon: kcore::record=\/tmp\/session$/m,
+    );
+    const error = await openTarget("net:token=secret").catch(String);
+    expect(error).toContain("options come behind a second colon: net::token=…");
+    expect(error).not.toContain("secret");
+    // Nothing of it where the target is none such, or was told to be one.
+    for (const target of ["file:/nowhere/a=b", "file:write=1:", "file:nothing=1"]) {
+      expect(await openTarget(target).catch(String)).not.toContain("second colon");
+    }
+  });
 });
 
 describe("docs/connectors.md", () => {
