@@ -10,6 +10,8 @@ export interface FakeQemuOptions {
   readonly listens?: boolean;
   /** Commands that it refuses. */
   readonly refuses?: readonly string[];
+  /** Commands that it answers with nothing in it. */
+  readonly empty?: readonly string[];
 }
 
 /** One that is running. */
@@ -21,7 +23,7 @@ export interface FakeQemu {
 }
 
 const SCRIPT = `
-const { refuses, listens, qmp } = JSON.parse(process.argv[1]);
+const { refuses, empty, listens, qmp } = JSON.parse(process.argv[1]);
 let running = true, client;
 const waiting = [];
 const answers = { "query-status": () => ({ running }), "query-target": () => ({ arch: "x86_64" }), "human-monitor-command": () => "",
@@ -37,7 +39,7 @@ function serve(socket) {
     for (const { execute, id } of lines.map((line) => JSON.parse(line))) {
       console.log(execute);
       if (refuses.includes(execute)) send({ id, error: { class: "GenericError", desc: "not now" } });
-      else send({ id, return: answers[execute]() });
+      else send({ id, return: empty.includes(execute) ? {} : answers[execute]() });
     }
   });
   send({ QMP: { version: {}, capabilities: [] } });
@@ -58,7 +60,7 @@ else { setInterval(() => {}, 1000); console.log("ready"); }
 const QUIET = new Set(["ready", "qmp_capabilities", "query-status", "query-target", "human-monitor-command"]);
 
 export async function startFakeQemu(options: FakeQemuOptions): Promise<FakeQemu> {
-  const settings = JSON.stringify({ listens: true, refuses: [], ...options });
+  const settings = JSON.stringify({ listens: true, refuses: [], empty: [], ...options });
   const child = spawn(process.execPath, ["-e", SCRIPT, "--", settings, "-qmp", options.qmp], {
     argv0: "qemu-system-x86_64",
     stdio: ["ignore", "pipe", "inherit"],

@@ -83,6 +83,30 @@ describe("a guest that was paused", () => {
     });
   });
 
+  it("is paused and resumed in the order that it was asked for, waited for or not", async () => {
+    await using({}, async ({ pid, commands }) => {
+      const source = await openQemu(String(pid), { map: somePage(pid) });
+      await Promise.all([source.freeze(), source.thaw()]);
+      expect(commands).toEqual(["stop", "cont"]);
+      await Promise.all([source.freeze(), source.thaw(), source.freeze()]);
+      expect(commands.slice(2)).toEqual(["stop", "cont", "stop"]);
+      await source.close?.();
+      expect(commands.at(-1)).toBe("cont");
+    });
+  });
+
+  it("is left alone where its monitor does not say whether it runs: it might be resumed against somebody's will", async () => {
+    await using({ empty: ["query-status"] }, async ({ pid, commands }) => {
+      const opening = openQemu(String(pid), { freeze: true, map: somePage(pid) });
+      await expect(opening).rejects.toMatchObject({
+        code: "NOT_FROZEN",
+        message: expect.stringContaining("does not say whether it runs"),
+      });
+      expect(commands).toEqual([]);
+      expect(stateOf(pid)).not.toBe("T");
+    });
+  });
+
   it("has no monitor where another process answers: that one is asked nothing, and QEMU's process is stopped", async () => {
     const asked: string[] = [];
     const server = createServer((socket) => {
