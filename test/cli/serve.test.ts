@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, describe, expect, it } from "vitest";
+import { startFakeQemu } from "../connectors/qemu/fake-qemu.js";
 import { memtool, startMemtool } from "../support/cli.js";
 import { ON_DUMP, testFolder } from "../support/cli-dump.js";
 
@@ -36,6 +37,27 @@ async function serving(args: readonly string[], env: Readonly<Record<string, str
     err: () => err,
   };
 }
+
+describe.skipIf(process.platform !== "linux")("a served guest", () => {
+  it("is paused while it is served, and goes on when that ends", async () => {
+    const qemu = await startFakeQemu({ qmp: `unix:${join(folder, "qmp")}` });
+    try {
+      const page = readFileSync(`/proc/${qemu.pid}/maps`, "latin1").match(
+        /^([0-9a-f]+)-\S+ rw-p .* 0 *$/m,
+      )?.[1];
+      const server = await serving(["--freeze", "-c", `qemu:${qemu.pid}:map=0-4K@0x${page}`]);
+      expect(qemu.commands).toEqual(["stop"]);
+      const read = await memtool(["read", "0", "-l", "16", "--physical", ...server.on], { env: server.env });
+      expect([read.status, read.out]).toEqual([0, expect.stringMatching(/^0+ .*\n$/)]);
+      expect(qemu.commands).toEqual(["stop"]);
+      server.child.kill("SIGTERM");
+      expect(await server.status()).toBe(0);
+      expect(qemu.commands).toEqual(["stop", "cont"]);
+    } finally {
+      await qemu.close();
+    }
+  });
+});
 
 describe("a served dump", () => {
   it("gives the same processes and modules, also synchronously, until its server is told to end", async () => {
