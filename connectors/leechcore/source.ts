@@ -48,7 +48,8 @@ export interface LeechCoreSource extends Source {
   /**
    * Replaces the memory map as a whole, and reads it back.
    *
-   * @param ranges Bounds are multiples of 4096. @throws {ConnectorError} `BAD_MEMORY_MAP` if LeechCore did not take it.
+   * @param ranges Bounds are multiples of 4096. @throws {ConnectorError} `BAD_MEMORY_MAP` if LeechCore did not take it; `BUSY`
+   * while reads or writes are under way, which began with the map that there is.
    */
   setMemoryMap(ranges: readonly RawRange[]): void;
   /** The value of an option (see `LEECHCORE_OPTIONS`); `undefined` where the device has none such. */
@@ -190,6 +191,13 @@ class OpenLeechCore implements LeechCoreSource {
   }
 
   setMemoryMap(ranges: readonly RawRange[]): void {
+    if (this.#transfers > 0) {
+      throw new ConnectorError(
+        "BUSY",
+        this.name,
+        "reads or writes are under way, which began with the memory map that there is: replace it when they have ended",
+      );
+    }
     try {
       this.#handle.setMemoryMap(ranges);
     } finally {

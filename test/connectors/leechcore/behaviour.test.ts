@@ -375,6 +375,19 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
     await expect(card({ drop: 1 }, { memoryMap })).rejects.toThrow(/0x200000-0x202000 is not in it/);
   });
 
+  it("replaces no memory map under calls that began with the old one", async () => {
+    const source = await card({ delay: 100_000 });
+    const io = new SourceIo(source, new Scheduler());
+    const map = [{ start: 0, end: 0x4000, offset: 0x8000 }];
+    const reading = Promise.resolve(readInto(io, 0x1000, 16));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(() => source.setMemoryMap(map)).toThrow(/reads or writes are under way.*when they have ended/);
+    expect([...(await reading)]).toEqual([...truth.subarray(0x1000, 0x1010)]);
+    source.setMemoryMap(map);
+    expect([...readInto(io, 0x1000, 16).sync()]).toEqual([...truth.subarray(0x9000, 0x9010)]);
+    await io.close();
+  });
+
   it("refuses a memory map with addresses that no machine has, and does without it where one is given", async () => {
     for (const far of [2 ** 52, 2 ** 60, "0xfffffffffffff000"]) {
       await expect(card({ far: typeof far === "number" ? BigInt(far).toString() : far })).rejects.toThrow(
