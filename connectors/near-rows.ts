@@ -37,7 +37,9 @@ export class NearRows {
     while (next < batch.length) {
       const address = (words[2 * next + 1] as number) * HIGH + (words[2 * next] as number);
       const length = lengths[next] as number;
-      if (address - stop + length > most || length > most || address + length - start > MAX_RUN) break;
+      // (A row below the first would be copied from before the memory.)
+      if (address < start || address - stop + length > most) break;
+      if (length > most || address + length - start > MAX_RUN) break;
       stop = Math.max(stop, address + length);
       next++;
     }

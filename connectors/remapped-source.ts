@@ -1,6 +1,7 @@
 /** Memory that lies in pieces of other sources under other addresses: a guest's RAM in its emulator's process. */
 import { Batch } from "../src/io/batch.hot.js";
-import { AddressRanges, type Fault, fault, type Source } from "../src/io/index.js";
+import { AddressRanges, type Direction, type Fault, fault, type Source } from "../src/io/index.js";
+import { ascendingOrder } from "../src/io/radix-order.hot.js";
 
 /** Where a piece of it lies. */
 export interface RemappedPiece {
@@ -19,14 +20,22 @@ const HIGH = 2 ** 32;
 const PARTIAL = -2;
 const UNANSWERED = -1;
 
-/** The rows for one source. Kept, so that a batch makes nothing anew. */
-class Part {
+/** Rows for a source, and the rows that they are parts of. */
+class Rows {
   readonly batch = new Batch();
-  /** Column: the row that each of its rows is a part of, and from which byte on. */
+  /** Column: the row that each is a part of, and from which byte on. */
   rows = new Int32Array(64);
   starts = new Float64Array(64);
 
-  add(row: number, start: number, address: number, memory: Uint8Array, offset: number, length: number): void {
+  push(
+    row: number,
+    start: number,
+    lo: number,
+    hi: number,
+    memory: Uint8Array,
+    offset: number,
+    length: number,
+  ) {
     const i = this.batch.length;
     if (i === this.rows.length) {
       const { rows, starts } = this;
@@ -37,8 +46,59 @@ class Part {
     }
     this.rows[i] = row;
     this.starts[i] = start;
+    this.batch.push(lo, hi, memory, offset, length);
+  }
+}
+
+/** What one source is asked for. Kept, so that a batch makes nothing anew. */
+class Part {
+  /** As they came, and in order. */
+  #given = new Rows();
+  #sorted = new Rows();
+  #last = 0;
+  #ascends = true;
+
+  /** Those to answer. */
+  get rows(): Rows {
+    return this.#given;
+  }
+
+  reset(direction: Direction): void {
+    this.#given.batch.reset(direction, 0);
+    this.#last = 0;
+    this.#ascends = true;
+  }
+
+  add(row: number, start: number, address: number, memory: Uint8Array, offset: number, length: number): void {
+    if (address < this.#last) this.#ascends = false;
+    this.#last = address;
     const lo = address >>> 0;
-    this.batch.push(lo, (address - lo) / HIGH, memory, offset, length);
+    this.#given.push(row, start, lo, (address - lo) / HIGH, memory, offset, length);
+  }
+
+  /** Reads ascend, as sources may take for granted, also where a higher piece lies below a lower one. Writes keep their order. */
+  sort(): void {
+    const { batch, rows, starts } = this.#given;
+    if (this.#ascends || batch.direction !== "read") return;
+    const sorted = this.#sorted;
+    const { words, memory, offsets, lengths, length } = batch;
+    sorted.batch.reset("read", length);
+    const order = ascendingOrder(words, length);
+    for (let i = 0; i < length; i++) {
+      const k = order[i] as number;
+      sorted.push(
+        rows[k] as number,
+        starts[k] as number,
+        words[2 * k] as number,
+        words[2 * k + 1] as number,
+        memory[k] as Uint8Array,
+        offsets[k] as number,
+        lengths[k] as number,
+      );
+    }
+    batch.release();
+    this.#sorted = this.#given;
+    this.#given = sorted;
   }
 }
 
@@ -74,18 +134,20 @@ export class Remapping {
   /** As `Source.transferSync`. */
   transfer(batch: Batch): void {
     const parts = this.#parts;
-    for (const part of parts) part.batch.reset(batch.direction, 0);
+    for (const part of parts) part.reset(batch.direction);
     try {
       for (let row = 0; row < batch.length; row++) this.#split(batch, row);
       for (let i = 0; i < parts.length; i++) {
-        const inner = (parts[i] as Part).batch;
+        const part = parts[i] as Part;
+        part.sort();
+        const inner = part.rows.batch;
         if (inner.length > 0) this.#sources[i]?.transferSync?.(inner);
       }
       for (let row = 0; row < batch.length; row++) batch.done(row);
-      for (const part of parts) answer(batch, part);
+      for (const part of parts) answer(batch, part.rows);
       for (let row = 0; row < batch.length; row++) this.#failOutside(batch, row);
     } finally {
-      for (const part of parts) part.batch.release();
+      for (const part of parts) part.rows.batch.release();
     }
   }
 
@@ -135,7 +197,7 @@ export class Remapping {
 }
 
 /** What a source said of its rows, for the rows that they are parts of. */
-function answer(batch: Batch, { batch: inner, rows, starts }: Part): void {
+function answer(batch: Batch, { batch: inner, rows, starts }: Rows): void {
   for (let i = 0; i < inner.length; i++) {
     const status = inner.status[i] as number;
     if (status === 0 || status === PARTIAL) continue;

@@ -127,3 +127,20 @@ describe("one call reads", () => {
     expect(readAll(batch, SIZE).calls).toEqual([]);
   });
 });
+
+it("rows that do not ascend get their own bytes, too", () => {
+  const place = fc.oneof(fc.nat(3000), fc.nat(SIZE - 5000));
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(place, fc.integer({ min: 1, max: 1500 })), { maxLength: 100 }),
+      (wanted) => {
+        const batch = batchOf(wanted);
+        readAll(batch, SIZE);
+        for (const [row, [at, length]] of wanted.entries()) {
+          if (batch.status[row] !== 0) continue;
+          expect(batch.bytes(row)).toEqual(content.slice(at, at + length));
+        }
+      },
+    ),
+  );
+});

@@ -47,6 +47,11 @@ export function memorySource(bytes: Uint8Array, options: MemorySourceOptions = {
   };
   const transferSync = (batch: Batch): void => {
     options.onBatch?.(batch);
+    if (batch.direction === "read") {
+      // As sources may take for granted: see `Batch`.
+      for (let row = 1; row < batch.length; row++)
+        if (batch.address(row) < batch.address(row - 1)) throw new Error("rows of a read that do not ascend");
+    }
     for (let row = 0; row < batch.length; row++) {
       const at = batch.address(row) - base;
       const length = batch.lengths[row] as number;
