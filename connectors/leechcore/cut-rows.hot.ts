@@ -3,6 +3,7 @@ import type { Batch } from "../../src/io/batch.hot.js";
 import { type Fault, fault } from "../../src/io/fault.js";
 import type { AddressRanges } from "../../src/io/ranges.js";
 import type { MemoryBases } from "../memory-bases.hot.js";
+import { hasMemory, NO_MEMORY } from "./row-memory.js";
 import type { ScatterBlock } from "./scatter-block.hot.js";
 
 const PAGE = 4096;
@@ -62,6 +63,10 @@ export class RowCutter {
       const row = this.#row;
       const length = batch.lengths[row] as number;
       const address = batch.address(row);
+      if (!hasMemory(batch, row, length)) {
+        batch.failRange(row, this.#at, length, NO_MEMORY);
+        this.#at = length;
+      }
       while (this.#at < length) {
         if (block.isFull) return true;
         const at = this.#at;
@@ -117,11 +122,7 @@ export class RowCutter {
 }
 
 /** Where a row's first byte belongs, or 0. */
-function placeOf({ memory, offsets, lengths }: Batch, row: number, bases: MemoryBases): number {
-  const target = memory[row] as Uint8Array;
-  const offset = offsets[row] as number;
-  // (Memory that was given away since is empty.)
-  if (offset + (lengths[row] as number) > target.length) return 0;
-  const base = bases.of(target);
-  return base === 0 ? 0 : base + offset;
+function placeOf({ memory, offsets }: Batch, row: number, bases: MemoryBases): number {
+  const base = bases.of(memory[row] as Uint8Array);
+  return base === 0 ? 0 : base + (offsets[row] as number);
 }

@@ -45,9 +45,18 @@ export class LeechCoreHandle {
   readonly hasResults: boolean;
   /** Signed, as a foreign call takes it; 0 once it is closed. */
   #handle: bigint;
+  /** Whether somebody else in this process opened the device, and uses it. */
+  readonly #isAnothers: boolean;
 
-  private constructor(name: string, library: LeechCoreLibrary, device: OpenedDevice, handle: bigint) {
+  private constructor(
+    name: string,
+    library: LeechCoreLibrary,
+    device: OpenedDevice,
+    handle: bigint,
+    isAnothers: boolean,
+  ) {
     this.name = name;
+    this.#isAnothers = isAnothers;
     this.library = library;
     this.device = device;
     this.#handle = handle;
@@ -95,7 +104,7 @@ export class LeechCoreHandle {
       maxAddress: Math.min(Number(config.readBigUInt64LE(CONFIG.maxAddress)), MAX_ADDRESS),
     };
     try {
-      return new LeechCoreHandle(name, library, device, handle);
+      return new LeechCoreHandle(name, library, device, handle, /^existing:/i.test(what.device));
     } catch (cause) {
       library.once("LcClose", "p", [handle], "Void");
       throw cause;
@@ -160,11 +169,20 @@ export class LeechCoreHandle {
   }
 
   /**
-   * Replaces the memory map as a whole, and reads it back: LeechCore says yes and drops what it does not like.
+   * Replaces the memory map as a whole, and reads it back: LeechCore says yes and drops what it does not like. Nothing may be
+   * under way: reads go by the map without a lock (memmap.c, LcMemMap_TranslateMEMs), and setting it empties it first.
    *
-   * @throws {ConnectorError} `BAD_MEMORY_MAP`, naming the first range that is not there as it was given.
+   * @throws {ConnectorError} `BAD_MEMORY_MAP`, naming the first range that is not there as it was given; or where the device
+   * is another's (`existing`).
    */
   setMemoryMap(ranges: readonly RawRange[]): void {
+    if (this.#isAnothers) {
+      throw new ConnectorError(
+        "BAD_MEMORY_MAP",
+        this.name,
+        "who opened the device may be reading by its memory map, which is not locked: set it there",
+      );
+    }
     const sorted = [...ranges].sort((a, b) => a.start - b.start);
     const bytes = Buffer.alloc(sorted.length * MAP_ENTRY.size);
     sorted.forEach(({ start, end, offset }, i) => {

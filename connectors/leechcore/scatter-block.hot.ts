@@ -10,6 +10,7 @@ import type { Fault } from "../../src/io/fault.js";
 import { addressOf, type Ffi } from "../ffi.js";
 import { wellPlacedMemory } from "../well-placed.js";
 import { SCATTER, SCATTER_VERSION } from "./abi.js";
+import { hasMemory, NO_MEMORY } from "./row-memory.js";
 
 const PAGE = 4096;
 const HIGH = 4294967296;
@@ -174,6 +175,8 @@ export class ScatterBlock {
       const bytes = this.#bytes[i] as number;
       if (!this.isMoved(i, hasResults)) {
         batch.failRange(row, from, from + bytes, faultOf(this.#results[i] as number));
+      } else if (isRead && !hasMemory(batch, row, from + bytes)) {
+        batch.failRange(row, from, from + bytes, NO_MEMORY);
       } else if (isRead && this.#isDirect[i] === 0) {
         const at = i * PAGE + (this.#lead[i] as number);
         copyBytes(this.#stage, at, memory[row] as Uint8Array, (offsets[row] as number) + from, bytes);

@@ -48,8 +48,8 @@ export interface LeechCoreSource extends Source {
   /**
    * Replaces the memory map as a whole, and reads it back.
    *
-   * @param ranges Bounds are multiples of 4096. @throws {ConnectorError} `BAD_MEMORY_MAP` if LeechCore did not take it; `BUSY`
-   * while reads or writes are under way, which began with the map that there is.
+   * @param ranges Bounds are multiples of 4096. @throws {ConnectorError} `BAD_MEMORY_MAP` if LeechCore did not take it, or
+   * the device is another's (`existing`); `BUSY` while calls are under way, which began with the map that there is (those of aborted operations too).
    */
   setMemoryMap(ranges: readonly RawRange[]): void;
   /** The value of an option (see `LEECHCORE_OPTIONS`); `undefined` where the device has none such. */
@@ -263,17 +263,20 @@ class OpenLeechCore implements LeechCoreSource {
     const { block } = worker;
     const { ffi } = this.#handle.library;
     const cutter = new RowCutter(batch, this.#ranges, this.#form(batch));
-    for (;;) {
-      const mems = cutter.estimate(MAX_MEMS);
-      block.reserve(ffi, mems);
-      const isDirect = batch.direction === "read" && mems >= MIN_DIRECT;
-      if (!cutter.fill(block, isDirect ? this.#bases : undefined)) break;
-      ffi.load(this.#callFor(worker, batch));
-      const hasResults = this.#hasResults(batch);
-      const isGone = block.moved(hasResults) === 0 && !this.#isThere(this.#witnesses);
-      this.#settle(worker, batch, hasResults, isGone);
+    try {
+      for (;;) {
+        const mems = cutter.estimate(MAX_MEMS);
+        block.reserve(ffi, mems);
+        const isDirect = batch.direction === "read" && mems >= MIN_DIRECT;
+        if (!cutter.fill(block, isDirect ? this.#bases : undefined)) return;
+        ffi.load(this.#callFor(worker, batch));
+        const hasResults = this.#hasResults(batch);
+        const isGone = block.moved(hasResults) === 0 && !this.#isThere(this.#witnesses);
+        this.#settle(worker, batch, hasResults, isGone);
+      }
+    } finally {
+      this.#bases.forgetLast();
     }
-    this.#bases.forgetLast();
   }
 
   async transfer(batch: Batch): Promise<void> {

@@ -224,23 +224,31 @@ it("failures that may pass are not remembered", async () => {
   expect(memory.translate(0x1000n).sync()).toMatchObject({ physical: page });
 });
 
-it("translations allocate nothing for each page", () => {
+it("translations allocate next to nothing for each page", () => {
   const { machine } = scattered();
   const memory = new VirtualMemory(machine.inlineIo(new Scheduler()), { root: machine.root });
   const column = BigUint64Array.from({ length: 50_000 }, (_, i) => BigInt(i % PAGES) * 0x20_0000n + 0x5008n);
   const columns = memory.translateMany(column).sync();
   const runs = memory.runs().sync();
+  const pass = () => {
+    memory.translateMany(column, columns).sync();
+    memory.runs(undefined, runs).sync();
+  };
   const use = () => {
     const { heapUsed, arrayBuffers } = process.memoryUsage();
     return heapUsed + arrayBuffers;
   };
-  const growths = Array.from({ length: 25 }, () => {
+  // Until V8 has compiled it.
+  for (let i = 0; i < 5; i++) pass();
+  const growths: number[] = [];
+  for (let i = 0; i < 30; i++) {
     const before = use();
-    memory.translateMany(column, columns).sync();
-    memory.runs(undefined, runs).sync();
-    return use() - before;
-  }).sort((a, b) => a - b);
-  // The middle one: a pass in which V8 collects or compiles says nothing. Garbage counts: a number on the heap for each
-  // page would be 16 bytes.
-  expect(growths[12]).toBeLessThan(column.length * 4);
+    pass();
+    growths.push(use() - before);
+  }
+  // A pass in which V8 collects says nothing, and one in which it compiles is not the middle one. Garbage counts: a number
+  // on the heap for each page would be 16 bytes.
+  const grown = growths.filter((growth) => growth > 0).sort((a, b) => a - b);
+  expect(grown.length).toBeGreaterThan(0);
+  expect(grown[grown.length >> 1]).toBeLessThan(column.length * 4);
 });

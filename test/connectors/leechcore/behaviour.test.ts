@@ -30,8 +30,6 @@ import { hasCompiler, layoutOfC, standIn } from "../../support/leechcore.js";
 const directory = mkdtempSync(join(tmpdir(), "memtool-leechcore-"));
 const ram = join(directory, "ram");
 const PAGES = 600;
-/** For a page's bytes and free ones around them. */
-const ROOM = 4300;
 const truth = pattern(PAGES * 4096, 5);
 beforeAll(() => writeFileSync(ram, truth));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -146,50 +144,6 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
     expect(Buffer.compare(readInto(io, 0, bytes.length).sync(), bytes)).toBe(0);
     const many = await all(Array.from({ length: 2500 }, (_, i) => readInto(io, i * 4096 + 1, 3)));
     expect(many.every((three, i) => three[2] === bytes[i * 4096 + 3])).toBe(true);
-    await io.close();
-  });
-
-  it.each([
-    ["in one buffer", () => new ArrayBuffer(PAGES * ROOM)],
-    ["in shared memory", () => new SharedArrayBuffer(PAGES * ROOM)],
-  ])("reads many rows %s at once, whole or in part, and touches nothing beside them", async (_, make) => {
-    const io = await ioOf({ fail: 200 });
-    const memory = new Uint8Array(make()).fill(0xee);
-    // Pieces at odd places, short and long ones, with free bytes before and behind each.
-    const rows = Array.from({ length: PAGES }, (_, i) => {
-      const length = [4096, 4097, 1500, 7, 4000][i % 5] as number;
-      return {
-        address: ((i * 7) % (PAGES - 2)) * 4096 + (i % 3) * 8,
-        place: i * ROOM + 9 + (i % 64),
-        length,
-      };
-    });
-    const read = () =>
-      all(
-        rows.map(({ address, place, length }) =>
-          readPartial(io, address, memory.subarray(place, place + length)),
-        ),
-      );
-    const check = (results: ReturnType<typeof read> extends { sync(): infer R } ? R : never) => {
-      const free = new Uint8Array(memory);
-      let failed = 0;
-      results.forEach(({ good, holes }, i) => {
-        const { address, place, length } = rows[i] as (typeof rows)[0];
-        failed += holes.length;
-        for (const { start, end } of good) {
-          const bytes = memory.subarray(place + start, place + end);
-          expect(Buffer.compare(bytes, truth.subarray(address + start, address + end))).toBe(0);
-        }
-        expect([...good, ...holes].reduce((sum, { start, end }) => sum + end - start, 0)).toBe(length);
-        free.fill(0xee, place, place + length);
-      });
-      expect(free.every((byte) => byte === 0xee)).toBe(true);
-      expect(failed).toBeGreaterThan(50);
-      return results.map(({ good }) => good);
-    };
-    const now = check(read().sync());
-    memory.fill(0xee);
-    expect(check(await read())).toEqual(now);
     await io.close();
   });
 
@@ -386,6 +340,32 @@ describe.skipIf(!hasCompiler)("LeechCore's connector", () => {
     source.setMemoryMap(map);
     expect([...readInto(io, 0x1000, 16).sync()]).toEqual([...truth.subarray(0x9000, 0x9010)]);
     await io.close();
+  });
+
+  it("takes nothing that an old memory map had for what the device must have, however late its calls are answered", async () => {
+    const source = await card({ bad: "110000-120000", delay: 20_000 });
+    const io = new SourceIo(source, new Scheduler());
+    const map = [{ start: 0x10_0000, end: 0x12_0000, offset: 0x3_0000 }];
+    const reads = [1, 2, 3, 4].map((page) => Promise.resolve(readInto(io, page * 0x4000, 16)));
+    await new Promise((resolve) => setImmediate(resolve));
+    // The calls end, and nobody has been told yet.
+    const end = performance.now() + 200;
+    while (performance.now() < end);
+    expect(() => source.setMemoryMap(map)).toThrow(/under way/);
+    await Promise.all(reads);
+    source.setMemoryMap(map);
+    expect((await readPartial(io, 0x11_0000, 4096)).holes).toMatchObject([{ state: "io" }]);
+    await io.close();
+  });
+
+  it("sets no memory map of a device that somebody else opened", async () => {
+    const parameters = new Map([["file", ram]]);
+    const options = { library: standIn(), parameters };
+    const memoryMap = [{ start: 0, end: 0x4000, offset: 0 }];
+    await expect(openLeechCore("existing", { ...options, memoryMap })).rejects.toThrow(/set it there/);
+    const source = await openLeechCore("existing", options);
+    expect(() => source.setMemoryMap(memoryMap)).toThrow(/set it there/);
+    await source.close?.();
   });
 
   it("refuses a memory map with addresses that no machine has, and does without it where one is given", async () => {
