@@ -430,7 +430,7 @@ describe("the end of the address space", () => {
   /** The last page of 64 bits, as a connector for a process would hold it. */
   function last() {
     const page = pattern(4096);
-    const source = testSource(page, { live: true });
+    const source = testSource(page, { live: true, anyOrder: true });
     const run = source.transferSync as NonNullable<typeof source.transferSync>;
     const base = 2n ** 64n - 4096n;
     return new AddressSpace(
