@@ -71,7 +71,7 @@ export async function watch(
   });
   if (!live) session.warn(`${session.machine.name} does not change by itself: there is nothing to wait for`);
   if (!gone) return statusOf(good, bad);
-  session.warn(`${session.machine.name} is gone: this is what was there until now`);
+  session.warnGone(": this is what was there until now");
   return good ? EXIT.partial : EXIT.failed;
 
   function line(place: Watched, now: Seen, time: string): string {
