@@ -209,6 +209,11 @@ class Recording implements RecordedSource {
     this.#index = index;
   }
 
+  get still(): string | undefined {
+    const { clock, length } = this.#index.reads;
+    return clock < length ? undefined : "is a recording, and this is its end";
+  }
+
   ranges(): AddressRanges {
     const found = this.#now(this.#index.ranges);
     if (found === undefined)
