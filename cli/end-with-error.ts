@@ -1,6 +1,6 @@
 /** What becomes of an error that ends a command: a message on standard error, and the exit status. */
 import { CommanderError } from "commander";
-import { YaraError } from "../connectors/connectors.js";
+import { TargetGoneError, YaraError } from "../connectors/connectors.js";
 import { describeError, EXIT, isUsage } from "./errors.js";
 import { escapeText } from "./render/escape.js";
 import type { Environment } from "./session.js";
@@ -16,5 +16,7 @@ export async function endWithError(error: unknown, { out, style, stderr }: Envir
   }
   await out.flush();
   stderr.write(`${style.error("memtool:")} ${escapeText(describeError(error))}\n`);
+  // (What was told before it went stays told.)
+  if (error instanceof TargetGoneError && out.isWritten) return EXIT.partial;
   return isUsage(error) ? EXIT.usage : EXIT.failed;
 }

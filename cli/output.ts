@@ -11,6 +11,7 @@ export type OutputStream = Writable & {
 export class Output {
   readonly #stream: OutputStream;
   #text = "";
+  #isWritten = false;
 
   constructor(stream: OutputStream) {
     this.#stream = stream;
@@ -23,20 +24,28 @@ export class Output {
     return isTTY === true && columns !== 0 ? columns : undefined;
   }
 
+  /** Whether anything has been written. */
+  get isWritten(): boolean {
+    return this.#isWritten;
+  }
+
   /** Adds text. Await `settle` now and then. */
   text(text: string): void {
+    if (text !== "") this.#isWritten = true;
     this.#text += text;
   }
 
   /** Adds bytes, after what was added before; the memory must not change afterwards. */
   async bytes(bytes: Uint8Array): Promise<void> {
     await this.flush();
+    this.#isWritten = true;
     if (!this.#stream.write(bytes)) await once(this.#stream, "drain");
   }
 
   /** Adds bytes whose memory the caller will use again: waits until they were taken, or nobody will take them. */
   async lend(bytes: Uint8Array): Promise<void> {
     await this.flush();
+    this.#isWritten = true;
     await new Promise<void>((taken) => this.#stream.write(bytes, () => taken()));
   }
 

@@ -60,9 +60,9 @@ export async function run(
     session: async (action, purpose = "memory", rows) => {
       const opened = await Session.open({ ...globals(), rows }, environment, purpose);
       try {
-        status = await action(opened);
+        status = opened.endStatus(await action(opened));
       } catch (error) {
-        throw await cleanUpAfter(error, () => opened.close());
+        throw await cleanUpAfter(opened.whyOf(error), () => opened.close());
       }
       await opened.close();
     },

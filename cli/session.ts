@@ -1,5 +1,11 @@
 /** An opened target and the address space that the options choose. */
-import { listConnectors, type Machine, type OpenTarget, open } from "../connectors/connectors.js";
+import {
+  listConnectors,
+  type Machine,
+  type OpenTarget,
+  open,
+  TargetGoneError,
+} from "../connectors/connectors.js";
 import { cleanUpAfter } from "../connectors/errors.js";
 import { hex, MemtoolError } from "../src/io/index.js";
 import {
@@ -14,7 +20,7 @@ import {
 } from "../src/linux/index.js";
 import { oneUserSymbol } from "../src/linux/userland/user-symbols.js";
 import { formatsOf } from "../src/paging/index.js";
-import { describeError, UsageError } from "./errors.js";
+import { describeError, EXIT, isUsage, UsageError } from "./errors.js";
 import type { Output } from "./output.js";
 import {
   type AddressExpression,
@@ -138,6 +144,8 @@ export class Session {
   #unknown = 0;
   /** `null` for a process without memory. */
   #userSymbols: UserSymbolTable | null | undefined;
+  /** Whether it is not to be said (any more) that the target is gone. */
+  #toldGone = false;
   /** Whether it was said why there is no kernel. */
   #toldNoKernel = false;
 
@@ -216,7 +224,7 @@ export class Session {
     } catch (error) {
       progress.clear();
       warnOfProfile(machine, environment);
-      throw await cleanUpAfter(error, () => machine.close());
+      throw await cleanUpAfter(whyOf(machine, error), () => machine.close());
     }
   }
 
@@ -330,6 +338,30 @@ export class Session {
     writeWarning(this.environment, message, lines);
   }
 
+  /** Says that the target is gone. */
+  warnGone(more = ""): void {
+    this.#toldGone = true;
+    this.warn(`${this.machine.name} is gone${more}`);
+  }
+
+  /** Closes the source below a read that hangs. That it is gone then is no news. */
+  async letGo(): Promise<void> {
+    this.#toldGone = true;
+    await this.machine.source.source.close?.();
+  }
+
+  /** An error that ends the run: where the target has gone meanwhile, that is what it says. */
+  whyOf(error: unknown): unknown {
+    return whyOf(this.machine, error);
+  }
+
+  /** The status of what has ended: of a target that has gone meanwhile, something may be missing, and this says so. */
+  endStatus(status: number): number {
+    if (!this.machine.isGone || this.#toldGone) return status;
+    this.warnGone(": what could not be read of it is missing");
+    return status === EXIT.ok ? EXIT.partial : status;
+  }
+
   /** An error that does not end the run. */
   report(error: unknown, where = ""): void {
     this.warn(`${where}${describeError(error)}`);
@@ -370,6 +402,11 @@ export function writeWarning(
 ): void {
   const more = lines.map((line) => `  ${escapeText(line)}\n`).join("");
   stderr.write(`${style.warning("memtool:")} ${escapeText(message)}\n${more}`);
+}
+
+function whyOf({ isGone, name }: Machine, error: unknown): unknown {
+  const isOther = !isGone || isUsage(error) || error instanceof TargetGoneError;
+  return isOther ? error : new TargetGoneError(name, error);
 }
 
 /** Says what became of the kernel's profile (`--cache`), whatever became of the command. */

@@ -27,6 +27,12 @@ export interface KindedSource extends Source {
   readonly kind: Connector["kind"];
 }
 
+/** A source of a live target that may stand still. */
+export interface StillSource extends Source {
+  /** Why nothing of it changes by itself now, behind its name: "is paused while it is read"; `undefined` while it may. */
+  readonly still: string | undefined;
+}
+
 /** A source whose machine can be paused, so that what is read is of one moment. */
 export interface FreezableSource extends Source {
   /** Pauses it. It goes on when the source is closed, or the program ends; one that was paused before stays so. Idempotent. */

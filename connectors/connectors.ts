@@ -13,7 +13,7 @@ export { OutputError } from "./convert/output-file.js";
 export type { Verified } from "./convert/verify-dump.js";
 export { CONVERT_FORMATS, type ConvertFormat, type FailedRange } from "./convert/write-dump.js";
 export { type DevmemOptions, openDevmem } from "./devmem/open-devmem.js";
-export { ConnectorError } from "./errors.js";
+export { ConnectorError, TargetGoneError } from "./errors.js";
 export { type FileOptions, type FileSource, openFile } from "./file.js";
 export type { FileHole, Holes } from "./file-holes.js";
 export { type GdbOptions, type GdbSource, openGdb } from "./gdb/gdb.js";

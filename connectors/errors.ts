@@ -17,6 +17,25 @@ export function withoutSecrets(target: string): string {
   return target.replace(/([:,]token=)[^,]+/gi, "$1…");
 }
 
+/** A target vanished while it was read; `cause` is what failed for it. */
+export class TargetGoneError extends MemtoolError {
+  /** In the command line's form: `proc:1234`. */
+  readonly target: string;
+
+  constructor(target: string, cause: unknown) {
+    const shown = withoutSecrets(target);
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super(
+      "TARGET_GONE",
+      `${shown} is gone: nothing of it can be read any more (what failed for that: ${why})`,
+      {
+        cause,
+      },
+    );
+    this.target = shown;
+  }
+}
+
 /** The name of a system error (`ENOENT`); `undefined` for what is none. */
 export function errnoName(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;

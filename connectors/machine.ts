@@ -41,6 +41,7 @@ import { MachineFormats } from "./machine-formats.js";
 import { linuxRoutine, MachineKernel, swapTypesRoutineOf, zeroPagesOf } from "./machine-kernel.js";
 import { formatHint, type MachinePaging, machineOf, pagingOfDump, rootsOfDump } from "./machine-paging.js";
 import type { MeteredSource, SourceMetrics } from "./middleware/metrics.js";
+import { isRecording } from "./middleware/replay.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc/maps.js";
 import { type ProfileFolder, profileCache } from "./profile-cache.js";
@@ -302,6 +303,12 @@ export class Machine {
       live: this.source.source.supports.live,
       onProgress: this.#options.onProgress,
     });
+  }
+
+  /** Whether the target has vanished, as far as reads have met it: what fails now, fails for that. */
+  get isGone(): boolean {
+    const { gone, source } = this.source;
+    return gone !== 0 && !isRecording(source);
   }
 
   /** What did not go as it should when a live target was opened (see `MachineSource`). */

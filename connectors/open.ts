@@ -10,7 +10,7 @@ import { MemtoolError, Scheduler, SourceIo } from "../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
 import type { Connector, MachineSource } from "./connector.js";
 import { DecodePool } from "./decode-pool.js";
-import { ConnectorError, cleanUpAfter } from "./errors.js";
+import { ConnectorError, cleanUpAfter, TargetGoneError } from "./errors.js";
 import type { FileSource } from "./file.js";
 import { FilesBeside, fileOf } from "./files-beside.js";
 import { openGuest } from "./guest.js";
@@ -18,6 +18,7 @@ import { type Layers, Machine } from "./machine.js";
 import { isInline } from "./mapped-file.js";
 import { readMemoryMap } from "./memory-map.js";
 import { type OpenedSource, openLayered } from "./middleware/options.js";
+import { isRecording } from "./middleware/replay.js";
 import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
 import { checkOptions, findConnector, parseTarget, withWishes } from "./registry.js";
@@ -33,6 +34,7 @@ import { readTypesFile } from "./types-file.js";
  * const linux = await machine.linux();
  * await machine.close();
  *
+ * @throws {TargetGoneError} for a target that vanishes while its kernel is looked for.
  * @throws {MemtoolError} (a `ConnectorError`, a `FormatError`) for what can't be opened, with what to try.
  */
 export async function open(target: OpenTarget, given: OpenOptions = {}): Promise<Machine> {
@@ -43,7 +45,7 @@ export async function open(target: OpenTarget, given: OpenOptions = {}): Promise
   const { kind, source, parts, memoryMap } = opened;
   const options = { ...given, ...opened.cache };
   const scheduler = new Scheduler();
-  const io = new SourceIo(source, scheduler);
+  const io = new SourceIo(source, scheduler, { endsWhenGone: !isRecording(source) });
   const files = new FilesBeside(io);
   let machine: Machine | undefined;
   let swap: SwapFiles | undefined;
@@ -65,9 +67,12 @@ export async function open(target: OpenTarget, given: OpenOptions = {}): Promise
       options,
     );
     await machine.prepare();
+    const { noKernel, isGone } = machine;
+    if (isGone && noKernel !== undefined) throw noKernel;
     return machine;
   } catch (error) {
-    throw await cleanUpAfter(error, async () => {
+    const why = io.gone === 0 || isRecording(source) ? error : new TargetGoneError(io.name, error);
+    throw await cleanUpAfter(why, async () => {
       try {
         await files.close();
         await swap?.close();

@@ -132,7 +132,9 @@ export async function diff(
         await ofSide("second", () => after.machine.linux());
       }
       before.clearProgress();
-      return await compare(before, after, only, pages);
+      return after.endStatus(before.endStatus(await compare(before, after, only, pages)));
+    } catch (error) {
+      throw after.whyOf(before.whyOf(error));
     } finally {
       await after.close();
     }

@@ -76,7 +76,7 @@ export async function freeze(
   });
   if (!json) out.text(`looked ${looks} times, wrote ${written} times\n`);
   if (!gone) return EXIT.ok;
-  session.warn(`${machine.name} is gone`);
+  session.warnGone();
   return looks > 0 ? EXIT.partial : EXIT.failed;
 
   function refused(what: string, fault: number): never {

@@ -80,5 +80,5 @@ async function endStep(session: Session, step: Promise<boolean>): Promise<void> 
     () => true,
   );
   if (await Promise.race([ended, wait(GRACE, false)])) return;
-  await session.machine.source.source.close?.();
+  await session.letGo();
 }

@@ -1,3 +1,4 @@
+import type { StillSource } from "../../connectors/connector.js";
 import { EXIT, statusOf, UsageError } from "../errors.js";
 import { END_OF_SPACE, parseAddress } from "../parse.js";
 import { escapeText, toJson } from "../render/escape.js";
@@ -42,7 +43,9 @@ export async function watch(
   const { type, period, count } = watchOptions(addresses, options);
   const places: Watched[] = [];
   for (const text of addresses) places.push(await placeOf(session, text, type.size));
-  const { live } = session.machine.source.source.supports;
+  const source: Partial<StillSource> = session.machine.source.source;
+  const stillness = () => (source.supports?.live === true ? source.still : "does not change by itself");
+  let still: string | undefined;
   const { out } = session;
   let lines = 0;
   let good = false;
@@ -67,11 +70,13 @@ export async function watch(
       lines++;
     });
     await out.flush();
-    return live && !gone && lines < count;
+    still = stillness();
+    return still === undefined && !gone && lines < count;
   });
-  if (!live) session.warn(`${session.machine.name} does not change by itself: there is nothing to wait for`);
+  if (still !== undefined && !gone)
+    session.warn(`${session.machine.name} ${still}: there is nothing to wait for`);
   if (!gone) return statusOf(good, bad);
-  session.warn(`${session.machine.name} is gone: this is what was there until now`);
+  session.warnGone(": this is what was there until now");
   return good ? EXIT.partial : EXIT.failed;
 
   function line(place: Watched, now: Seen, time: string): string {

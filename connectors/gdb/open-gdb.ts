@@ -258,6 +258,10 @@ class OpenStub implements GdbSource {
     await transferBatch(this.#connection, packets, kind === "physical" ? ranges : undefined, batch);
   }
 
+  get still(): string {
+    return "is paused while it is read";
+  }
+
   async freeze(): Promise<void> {
     // A stub's machine is paused as long as somebody is connected.
   }

@@ -31,6 +31,11 @@ export interface RecordedSource extends KindedSource {
   readonly warnings: readonly string[];
 }
 
+/** Whether a source answers from a recording. */
+export function isRecording(source: Source): boolean {
+  return (source as Partial<RecordedSource>).complete !== undefined;
+}
+
 /** Nobody read it while the recording was made. */
 const NOT_RECORDED: Fault = fault(
   "excluded",
@@ -202,6 +207,11 @@ class Recording implements RecordedSource {
     this.complete = index.warnings.length === 0;
     this.#reader = reader;
     this.#index = index;
+  }
+
+  get still(): string | undefined {
+    const { clock, length } = this.#index.reads;
+    return clock < length ? undefined : "is a recording, and this is its end";
   }
 
   ranges(): AddressRanges {

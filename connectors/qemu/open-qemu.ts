@@ -269,6 +269,10 @@ class OpenGuest implements QemuSource {
     remapping.transfer(batch);
   }
 
+  get still(): string | undefined {
+    return this.#freeze === undefined ? undefined : "is paused while it is read";
+  }
+
   freeze(): Promise<void> {
     // (Who came second would find it paused, and leave it so.)
     return this.#inTurn(async () => {

@@ -1,7 +1,7 @@
 /** Brings the statuses of a batch's rows back to the views that the rows were made of. */
 import { HIGH } from "./address.js";
 import { type Batch, ROW_PARTIAL, ROW_UNANSWERED, type RowFault } from "./batch.hot.js";
-import { type Fault, fault, UNANSWERED } from "./fault.js";
+import { type Fault, fault, isTargetGone, UNANSWERED } from "./fault.js";
 import { FragmentQueue, type QueuedColumn } from "./fragment-queue.hot.js";
 import type { BoundView } from "./view.js";
 
@@ -14,6 +14,8 @@ export class Answers {
    * only its own.
    */
   again: FragmentQueue | undefined = undefined;
+  /** The first fault that says that the target has vanished; else 0. */
+  gone: Fault = 0;
   private readonly batch: Batch;
   private readonly queue: FragmentQueue;
   private readonly threw: { readonly error: unknown } | undefined;
@@ -93,11 +95,15 @@ export class Answers {
       return;
     }
     if (status === ROW_PARTIAL) {
-      this.faults ??= faultsByRow(batch.faults);
+      if (this.faults === undefined) {
+        this.faults = faultsByRow(batch.faults);
+        for (const { fault } of batch.faults) this.note(fault);
+      }
       answerPartly(view, from, this.faults.get(row) ?? []);
       return;
     }
     if (status === ROW_UNANSWERED) status = this.threw === undefined ? UNANSWERED : THREW;
+    if (status > 0) this.note(status);
     const isPart = view.length < (batch.lengths[row] as number);
     if (batch.direction === "read" && isPart && this.threw === undefined) {
       if (this.again === undefined) {
@@ -111,6 +117,10 @@ export class Answers {
     }
     // A negative number is no fault that a connector may set.
     view.fail(status < 0 ? UNANSWERED : status);
+  }
+
+  private note(status: Fault): void {
+    if (this.gone === 0 && isTargetGone(status)) this.gone = status;
   }
 }
 

@@ -225,6 +225,15 @@ export function describeFault(packed: Fault): string {
   return detail === 0 ? text : `${text} (${detail})`;
 }
 
+/** Subjects of `gone` faults that are about all of a target: a file may have been cut, and the rest of it is still there. */
+const WHOLE: readonly FaultSubject[] = ["process", "device", "stream"];
+const GONE_STATE = FAULT_STATES.indexOf("gone");
+
+/** Whether a fault says that the target as a whole has vanished, for good. @internal */
+export function isTargetGone(packed: Fault): boolean {
+  return (packed & MASK) === GONE_STATE && WHOLE.includes(FAULT_SUBJECTS[(packed >>> 5) & MASK] ?? "none");
+}
+
 /** No such address: mfio's `Address, Outside, Backend`. */
 export const OUTSIDE: Fault = fault("outside", "address", "backend");
 /** A layer dropped a view, or a connector set no status. */

@@ -42,7 +42,7 @@ export {
 } from "./scheduler.js";
 export { IoSequence, type SequenceCursor, type Sink } from "./sequence.js";
 export type { Source } from "./source.js";
-export { type Counters, SourceIo } from "./source-io.js";
+export { type Counters, SourceIo, type SourceIoOptions } from "./source-io.js";
 export {
   type Pipe,
   pipe,

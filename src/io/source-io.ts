@@ -57,6 +57,15 @@ class Queues {
   }
 }
 
+/** Options of a {@link SourceIo}. */
+export interface SourceIoOptions {
+  /**
+   * Whether a target that has once said that it is gone is not asked again: what would take long (a search through all of its
+   * memory) fails at once. Default `false`. (Of a recording, other parts may still be there.)
+   */
+  readonly endsWhenGone?: boolean | undefined;
+}
+
 /** A batch that the event loop will finish. */
 interface Flight {
   /** The batch that the connector has. */
@@ -86,17 +95,24 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
   /** Set before what is queued fails: whoever is told may submit again at once. */
   #closing = false;
   #whenIdle: (() => void) | undefined;
+  readonly #endsWhenGone: boolean;
+  #gone: Fault = 0;
   #batches = 0;
   #fragments = 0;
   #bytes = 0;
   #merged = 0;
 
-  constructor(source: Source, scheduler: Scheduler = defaultScheduler) {
+  constructor(
+    source: Source,
+    scheduler: Scheduler = defaultScheduler,
+    { endsWhenGone = false }: SourceIoOptions = {},
+  ) {
     if (source.transfer === undefined && source.transferSync === undefined) {
       throw new MemtoolError("BAD_SOURCE", `${source.name}: a source needs transferSync or transfer`);
     }
     this.source = source;
     this.scheduler = scheduler;
+    this.#endsWhenGone = endsWhenGone;
     if (source.supports.live) return;
     const ranges = source.ranges();
     this.#ranges = ranges;
@@ -120,6 +136,11 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
     return { batches: this.#batches, fragments: this.#fragments, bytes: this.#bytes, merged: this.#merged };
   }
 
+  /** What the target said first of its having vanished (a fault in `gone` state that is not about a file's part); else 0. */
+  get gone(): Fault {
+    return this.#gone;
+  }
+
   sendIo(address: Address, view: BoundView): void {
     const refused = this.#refusal(view.direction);
     if (refused !== 0) return view.fail(refused);
@@ -140,6 +161,7 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
 
   #refusal(direction: Direction): Fault {
     if (this.#closing) return CLOSED;
+    if (this.#gone !== 0 && this.#endsWhenGone) return this.#gone;
     if (direction === "read") return 0;
     const { supports } = this.source;
     if (!supports.write) return READ_ONLY;
@@ -414,6 +436,7 @@ export class SourceIo implements PacketIo<Address>, ColumnIo, Drain {
         answers.skip(error);
       }
     }
+    if (this.#gone === 0) this.#gone = answers.gone;
     const { again } = answers;
     if (again !== undefined) {
       this.scheduler.addPending(again.length);
