@@ -44,8 +44,10 @@ export async function openStub(target: string, options: GdbOptions): Promise<Gdb
       error instanceof GdbError
         ? new ConnectorError(error.code, name, error.message.replace(`${name}: `, ""), { cause: error })
         : error;
-    // (Nothing was paused where nothing was connected to.)
-    throw await cleanUpAfter(told, async () => (connection === undefined ? guard?.leave() : guard?.resume()));
+    // (Nothing was paused where no stub was connected to.)
+    throw await cleanUpAfter(told, async () =>
+      connection?.hasSpoken === true ? guard?.resume(options.timeout) : guard?.leave(),
+    );
   }
 }
 
