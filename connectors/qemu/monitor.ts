@@ -61,10 +61,15 @@ function reach(pid: number, path: string): string {
   return there === undefined || there === fileAt(path) ? path : inside;
 }
 
-/** What tells a file from others. */
+/** What tells a file from others; `undefined` where it can't be seen. */
 function fileAt(path: string): string | undefined {
-  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats && `${stats.dev}:${stats.ino}`;
+  try {
+    const { dev, ino } = statSync(path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch {
+    // (Who connects to it says why not.)
+    return undefined;
+  }
 }
 
 /** @throws {QmpError} `OTHER_PROCESS`, and as `Qmp.connect` does. */

@@ -11,7 +11,7 @@ import { parseDevices } from "../proc/maps.js";
 import { openProcess, type ProcessSource } from "../proc/open-process.js";
 import { type RemappedPiece, Remapping } from "../remapped-source.js";
 import { type Freeze, freezeGuest } from "./freeze.js";
-import { findGuest, type GuestProcess, isQemu, pathOf, realPath } from "./guest-processes.js";
+import { checkRights, findGuest, type GuestProcess, isQemu, pathOf, realPath } from "./guest-processes.js";
 import { findBlocks, NoSuchMapping } from "./host-blocks.js";
 import { askForNotes, askForRam, type OpenMonitor, openMonitor, type PlacedRam } from "./monitor.js";
 import { ProcessLife } from "./process-life.js";
@@ -53,6 +53,7 @@ export async function openGuestOfQemu(target: string, options: QemuOptions = {})
     throw new ConnectorError("NOT_HERE", name, "guests are found through /proc, which only Linux has");
   }
   const guest = findGuest(name, target);
+  checkRights(name, guest.pid);
   const map = options.map === undefined ? undefined : givenRam(options.map);
   const warnings: string[] = [];
   const remarks: string[] = [];
