@@ -48,3 +48,22 @@ it("a guest whose monitor is at a path that can't be looked at is opened without
     await source.close?.();
   });
 });
+
+it("a monitor that was asked for and can't be used is an error that says why, and what to say to do without", async () => {
+  await using(join(folder, "other"), async ({ pid }) => {
+    const qmp = join(folder, "nobody");
+    await expect(openQemu(String(pid), { qmp, map: somePage(pid) })).rejects.toMatchObject({
+      code: "NO_MONITOR",
+      message: expect.stringMatching(/^qemu:\d+: .*nobody: .*ENOENT.* \(qmp=none asks none\)$/),
+    });
+  });
+});
+
+it("a guest is opened without a monitor where none is to be asked, and no warning is given of that", async () => {
+  await using(join(folder, "unasked"), async ({ pid }) => {
+    const source = await openQemu(String(pid), { qmp: "none", map: somePage(pid) });
+    expect(source.warnings).toEqual([]);
+    expect(source.remarks?.join()).toContain("QEMU's monitor is not asked (qmp=none)");
+    await source.close?.();
+  });
+});
