@@ -154,20 +154,27 @@ export async function openTarget(
     const { source, kind } = await openLayered(text, connector, target, values);
     return { connector, source, options: values, kind };
   } catch (error) {
-    if (text === `${name}:${target}` && isLikeOptions(connector, target) && error instanceof Error) {
-      error.message += `; options come behind a second colon: ${withoutSecrets(`${name}::${target}`)}`;
-    }
+    const hint = text === `${name}:${target}` ? hintOfOptions(connector, name, target) : "";
+    if (hint !== "" && error instanceof Error) error.message += `; ${hint}`;
     throw error;
   }
 }
 
-/** Whether a target looks as its connector's options would. */
-function isLikeOptions(connector: Connector, target: string): boolean {
+/** How its options are written, for a target that ends as its connector's options would; else nothing. */
+function hintOfOptions(connector: Connector, name: string, target: string): string {
+  const kindOf = (key: string): OptionKind | undefined =>
+    [connector.options ?? {}, MIDDLEWARE_OPTIONS].find((kinds) => Object.hasOwn(kinds, key))?.[key];
   const key = target.slice(0, Math.max(0, target.indexOf("=")));
-  return (
-    OPTIONS.test(target) &&
-    (Object.hasOwn(connector.options ?? {}, key) || Object.hasOwn(MIDDLEWARE_OPTIONS, key))
-  );
+  if (OPTIONS.test(target) && kindOf(key) !== undefined) {
+    return `options come behind a second colon: ${withoutSecrets(`${name}::${target}`)}`;
+  }
+  const last = target.lastIndexOf(":");
+  const flags = target.slice(last + 1).split(",");
+  if (!flags.every((flag) => kindOf(flag)?.startsWith("boolean"))) return "";
+  const written = flags.map((flag) => `${flag}=true`).join(",");
+  return last < 0
+    ? `options come behind a second colon: ${name}::${written}`
+    : `options are key=value: ${written}`;
 }
 
 /**

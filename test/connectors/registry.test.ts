@@ -144,6 +144,23 @@ describe("a target that is opened", () => {
       expect(await openTarget(target).catch(String)).not.toContain("second colon");
     }
   });
+
+  it.each([
+    ["proc:nosuchprogram:readonly", "; options are key=value: readonly=true"],
+    ["proc:nosuchprogram:write", "; options are key=value: write=true"],
+    ["proc:nosuchprogram:metrics,readonly", "; options are key=value: metrics=true,readonly=true"],
+    ["proc:metrics", "; options come behind a second colon: proc::metrics=true"],
+  ])("that ends with the names of options says how those are written: %s", async (target, hint) => {
+    const { message } = (await openTarget(target).catch((error) => error)) as Error;
+    expect(message.endsWith(hint)).toBe(true);
+  });
+
+  it.each(["proc:nosuchprogram:cache", "proc:nosuchprogram:other,write", "proc:nosuchprogram:write:"])(
+    "that ends with no such names, or was told to be one, says nothing of options: %s",
+    async (target) => {
+      expect(await openTarget(target).catch(String)).not.toContain("options");
+    },
+  );
 });
 
 describe("docs/connectors.md", () => {
