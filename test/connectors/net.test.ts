@@ -231,20 +231,12 @@ describe("a served source", () => {
 const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
 describe.skipIf(!hasOpenssl)("with TLS (needs openssl for a certificate)", () => {
   const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  const certify = (keyFile: string, certFile: string, subject: readonly string[]) => {
+    const made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(" ");
+    execFileSync("openssl", [...made, "-keyout", keyFile, "-out", certFile, ...subject], { stdio: "ignore" });
+  };
   if (hasOpenssl) {
-    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"];
-    const made = [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-      "-nodes",
-      "-days",
-      "2",
-    ];
-    execFileSync("openssl", [...made, "-keyout", key, "-out", cert, ...subject], { stdio: "ignore" });
+    certify(key, cert, ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]);
   }
   const tls = () => ({ cert: readFileSync(cert), key: readFileSync(key) });
 
@@ -267,6 +259,31 @@ describe.skipIf(!hasOpenssl)("with TLS (needs openssl for a certificate)", () =>
     await silent(served.place, 100);
     const { io: late } = await client(served, { tls: { fingerprint } });
     expect(await readInto(late, 0, 5000)).toEqual(pattern(5000, 1));
+  });
+
+  it("a server without TLS is told as that to who wants TLS, without OpenSSL's own words", async () => {
+    const served = await serving(memorySource(pattern(100, 1)));
+    await expect(client(served, { tls: { fingerprint: "0".repeat(64) } })).rejects.toThrow(
+      /: wrong version number: is it served without TLS\? Leave out tls, fingerprint and ca$/,
+    );
+  });
+
+  it("a server with TLS is told as that to who comes without", async () => {
+    const served = await serving(memorySource(pattern(100, 1)), { tls: tls() });
+    await expect(client(served, { timeout: 300 })).rejects.toThrow(
+      /: it may be served with TLS \(fingerprint=…, which the server prints, or ca=FILE\)$/,
+    );
+  });
+
+  it("a certificate that has not the address is told with how to accept it", async () => {
+    const [otherKey, other] = [join(folder, "other-key.pem"), join(folder, "other.pem")];
+    certify(otherKey, other, ["-subj", "/CN=elsewhere"]);
+    const served = await serving(memorySource(pattern(100, 1)), {
+      tls: { cert: readFileSync(other), key: readFileSync(otherKey) },
+    });
+    await expect(client(served, { tls: { ca: readFileSync(other) } })).rejects.toThrow(
+      /127\.0\.0\.1 is not in the cert's list: fingerprint=…, which the server prints, accepts that one certificate$/,
+    );
   });
 });
 
