@@ -27,7 +27,7 @@ const MAX_DESCRIPTION = 2 ** 20;
 
 /** See `openGdb`. */
 export async function openStub(target: string, options: GdbOptions): Promise<GdbSource> {
-  const name = `gdb:${target}`;
+  const name = target === "" ? "gdb" : `gdb:${target}`;
   const address = parseStub(name, target);
   const resumes = options.resume !== false;
   const given = options.map === undefined ? undefined : AddressRanges.from(readMemoryMap(options.map));

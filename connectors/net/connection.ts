@@ -181,7 +181,7 @@ function shortMessage(why: Error & { readonly reason?: unknown }): string {
 /** What a person can do about it. */
 export function hintOf(error: unknown): string {
   if (error instanceof FullError)
-    return ": come back when one of them has left (memtool serve --clients N takes more)";
+    return ": come back when one has left (memtool serve --clients N takes more)";
   const code = errnoName(error);
   if (code === "ECONNREFUSED" || code === "ENOENT") return ": nobody listens there (memtool serve does)";
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") return ": there is no such host";

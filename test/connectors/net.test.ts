@@ -174,7 +174,7 @@ describe("a served source", () => {
     const served = await serving(memorySource(pattern(100, 1)), { clients: 1 });
     const first = await client(served);
     await expect(client(served)).rejects.toThrow(
-      "it serves 1 clients already: come back when one of them has left (memtool serve --clients N takes more)",
+      "it serves a client already: come back when one has left (memtool serve --clients N takes more)",
     );
     await first.io.close();
     await expect.poll(() => client(served).then(() => "let in", String), { timeout: 5000 }).toBe("let in");
@@ -383,7 +383,7 @@ describe("a connection that is lost", () => {
     await expect.poll(() => events.join(), { timeout: 5000 }).toContain("gone");
     const { io: other } = await client(served);
     line.up();
-    await expect.poll(() => events.join(), { timeout: 5000 }).toContain("it serves 1 clients already");
+    await expect.poll(() => events.join(), { timeout: 5000 }).toContain("it serves a client already");
     await other.close();
     expect(await readInto(ioOf(source), 0, 100)).toEqual(pattern(100, 1));
     expect(source.reconnects).toBe(1);

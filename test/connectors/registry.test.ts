@@ -132,6 +132,16 @@ describe("a target that is opened", () => {
     await source.close?.();
   });
 
+  it.each(["proc", "gdb", "net"])(
+    "that is missing is told, behind the name of its connector: %s",
+    async (name) => {
+      for (const target of [name, `${name}:`]) {
+        const { message } = (await openTarget(target).catch((error) => error)) as Error;
+        expect(message).toMatch(new RegExp(`^${name}: [a-z]`));
+      }
+    },
+  );
+
   it("that looks like options says where those belong, without a token in it", async () => {
     await expect(openTarget("kcore:record=/tmp/session")).rejects.toThrow(
       /; options come behind a second colon: kcore::record=\/tmp\/session$/m,
