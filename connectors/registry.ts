@@ -150,10 +150,21 @@ export async function openTarget(
   const { name, target, options } = parseTarget(text);
   const connector = findConnector(name);
   const values = checkOptions(text, connector, withWishes(text, connector, options, wishes));
+  const opening = openLayered(text, connector, target, values);
+  const { source, kind } = await hintingAtOptions(text, connector, opening);
+  return { connector, source, options: values, kind };
+}
+
+/** What is opened of a target; if that fails, the error says how options are written where the target ends as they would. */
+export async function hintingAtOptions<T>(
+  text: string,
+  connector: Connector,
+  opening: Promise<T>,
+): Promise<T> {
   try {
-    const { source, kind } = await openLayered(text, connector, target, values);
-    return { connector, source, options: values, kind };
+    return await opening;
   } catch (error) {
+    const { name, target } = parseTarget(text);
     const hint = text === `${name}:${target}` ? hintOfOptions(connector, name, target) : "";
     if (hint !== "" && error instanceof Error) error.message += `; ${hint}`;
     throw error;

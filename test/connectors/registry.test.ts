@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { open } from "../../connectors/open.js";
 import {
   checkOptions,
   findConnector,
@@ -163,6 +164,7 @@ describe("a target that is opened", () => {
   ])("that ends with the names of options says how those are written: %s", async (target, hint) => {
     const { message } = (await openTarget(target).catch((error) => error)) as Error;
     expect(message.endsWith(hint)).toBe(true);
+    await expect(open({ connector: target })).rejects.toMatchObject({ message });
   });
 
   it.each(["proc:nosuchprogram:cache", "proc:nosuchprogram:other,write", "proc:nosuchprogram:write:"])(
