@@ -21,7 +21,7 @@ import { type OpenedSource, openLayered } from "./middleware/options.js";
 import { isRecording } from "./middleware/replay.js";
 import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
-import { checkOptions, findConnector, parseTarget, withWishes } from "./registry.js";
+import { checkOptions, findConnector, hintingAtOptions, parseTarget, withWishes } from "./registry.js";
 import { SwapFiles } from "./swap-files.js";
 import { readSymbolsFile } from "./symbols-file.js";
 import { readTypesFile } from "./types-file.js";
@@ -124,7 +124,8 @@ async function openSource(target: OpenTarget, options: OpenOptions): Promise<Ope
   const ownMap = ranges === undefined ? memoryMap : readMemoryMap(ranges);
   // Ranges and a mapped file at once: what is asked for beside the connector still holds.
   const how = ranges === undefined ? values : { ...values, map: options.map };
-  const opened = await openLayered(text, connector, parsed.target, how);
+  const opening = openLayered(text, connector, parsed.target, how);
+  const opened = await hintingAtOptions(text, connector, opening);
   return { ...opened, parts: [], memoryMap: ownMap };
 }
 

@@ -150,24 +150,42 @@ export async function openTarget(
   const { name, target, options } = parseTarget(text);
   const connector = findConnector(name);
   const values = checkOptions(text, connector, withWishes(text, connector, options, wishes));
+  const opening = openLayered(text, connector, target, values);
+  const { source, kind } = await hintingAtOptions(text, connector, opening);
+  return { connector, source, options: values, kind };
+}
+
+/** What is opened of a target; if that fails, the error says how options are written where the target ends as they would. */
+export async function hintingAtOptions<T>(
+  text: string,
+  connector: Connector,
+  opening: Promise<T>,
+): Promise<T> {
   try {
-    const { source, kind } = await openLayered(text, connector, target, values);
-    return { connector, source, options: values, kind };
+    return await opening;
   } catch (error) {
-    if (text === `${name}:${target}` && isLikeOptions(connector, target) && error instanceof Error) {
-      error.message += `; options come behind a second colon: ${withoutSecrets(`${name}::${target}`)}`;
-    }
+    const { name, target } = parseTarget(text);
+    const hint = text === `${name}:${target}` ? hintOfOptions(connector, name, target) : "";
+    if (hint !== "" && error instanceof Error) error.message += `; ${hint}`;
     throw error;
   }
 }
 
-/** Whether a target looks as its connector's options would. */
-function isLikeOptions(connector: Connector, target: string): boolean {
+/** How its options are written, for a target that ends as its connector's options would; else nothing. */
+function hintOfOptions(connector: Connector, name: string, target: string): string {
+  const kindOf = (key: string): OptionKind | undefined =>
+    [connector.options ?? {}, MIDDLEWARE_OPTIONS].find((kinds) => Object.hasOwn(kinds, key))?.[key];
   const key = target.slice(0, Math.max(0, target.indexOf("=")));
-  return (
-    OPTIONS.test(target) &&
-    (Object.hasOwn(connector.options ?? {}, key) || Object.hasOwn(MIDDLEWARE_OPTIONS, key))
-  );
+  if (OPTIONS.test(target) && kindOf(key) !== undefined) {
+    return `options come behind a second colon: ${withoutSecrets(`${name}::${target}`)}`;
+  }
+  const last = target.lastIndexOf(":");
+  const flags = target.slice(last + 1).split(",");
+  if (!flags.every((flag) => kindOf(flag)?.startsWith("boolean"))) return "";
+  const written = flags.map((flag) => `${flag}=true`).join(",");
+  return last < 0
+    ? `options come behind a second colon: ${name}::${written}`
+    : `options are key=value: ${written}`;
 }
 
 /**

@@ -79,11 +79,12 @@ export class ResumeGuard {
   /**
    * Resumes the machine.
    *
+   * @param patience Milliseconds for which a stub is waited for; default 20,000, as where this program ends.
    * @returns whether somebody was there to do so: a stub that is gone can't.
    * @throws {ConnectorError} `STILL_FROZEN` if it could not, with how to do it by hand.
    */
-  resume(): Promise<boolean> {
-    this.#over ??= this.#resume();
+  resume(patience?: number): Promise<boolean> {
+    this.#over ??= this.#resume(patience);
     return this.#over;
   }
 
@@ -93,8 +94,8 @@ export class ResumeGuard {
     await this.#over;
   }
 
-  async #resume(): Promise<boolean> {
-    const { status, said } = await this.#end("");
+  async #resume(patience: number | undefined): Promise<boolean> {
+    const { status, said } = await this.#end(patience === undefined ? "" : `within ${patience}\n`);
     if (status === 0 || status === NOBODY) return status === 0;
     throw new ConnectorError(
       "STILL_FROZEN",

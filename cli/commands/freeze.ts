@@ -2,7 +2,7 @@ import { MemtoolError } from "../../src/io/index.js";
 import { EXIT, UsageError } from "../errors.js";
 import { toJson } from "../render/escape.js";
 import { reasonOf, reasonText } from "../render/hole.js";
-import { hex, hex16 } from "../render/numbers.js";
+import { counted, hex, hex16 } from "../render/numbers.js";
 import type { Session } from "../session.js";
 import { parseCount, parseEvery, repeat } from "./repeat.js";
 import { isGone, parseValue, parseValueType, readValues, valueJson, valueText } from "./values.js";
@@ -74,7 +74,7 @@ export async function freeze(
     }
     return !gone && looks < count;
   });
-  if (!json) out.text(`looked ${looks} times, wrote ${written} times\n`);
+  if (!json) out.text(`looked ${counted(looks, "time")}, wrote ${counted(written, "time")}\n`);
   if (!gone) return EXIT.ok;
   session.warnGone();
   return looks > 0 ? EXIT.partial : EXIT.failed;

@@ -1,6 +1,6 @@
 /** What passed through a source, in lines for people. */
 import type { SourceMetrics } from "../../connectors/connectors.js";
-import { bytesText } from "./numbers.js";
+import { bytesText, counted } from "./numbers.js";
 
 /** Milliseconds with as many digits as they need. */
 function time(milliseconds: number): string {
@@ -14,13 +14,13 @@ export function metricsLines(metrics: SourceMetrics): string[] {
   const { batches, rows, rowsWritten, bytes, bytesMoved, rowsFailed, failures, thrown, latency } = metrics;
   const written = rowsWritten === 0 ? "" : `, ${rowsWritten} of them written`;
   const lines = [
-    `${batches} batches, ${rows} rows${written}, ${bytesText(bytes)} asked for, ${bytesText(bytesMoved)} moved`,
+    `${counted(batches, "batch", "batches")}, ${counted(rows, "row")}${written}, ${bytesText(bytes)} asked for, ${bytesText(bytesMoved)} moved`,
   ];
   if (rowsFailed > 0) {
     const states = Object.entries(failures).map(([state, count]) => `${state} ${count}`);
-    lines.push(`${rowsFailed} rows failed, whole or in part: ${states.join(", ")}`);
+    lines.push(`${counted(rowsFailed, "row")} failed, whole or in part: ${states.join(", ")}`);
   }
-  if (thrown > 0) lines.push(`${thrown} batches ended with an error of the connector`);
+  if (thrown > 0) lines.push(`${counted(thrown, "batch", "batches")} ended with an error of the connector`);
   if (latency === undefined) return lines;
   const { least, mean, p50, p90, p99, most } = latency;
   lines.push(

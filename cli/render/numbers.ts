@@ -16,6 +16,11 @@ export function within(range: { readonly start: bigint | number; readonly end: b
   return BigInt(start) === 0n && BigInt(end) === 1n << 64n ? "" : ` from ${hex(start)} to ${hex(end)}`;
 }
 
+/** `1 row`, `2 rows`, `1 batch`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /** `4 KiB`, `111.5 MiB`, `17 bytes`; exact where it is whole, else with one decimal (`about 16 EiB` where that is 0). */

@@ -58,11 +58,23 @@ export function openDevmem(
   }
 }
 
-/** @throws {ConnectorError} */
-function readPieces(name: string, iomem: string): FilePiece[] {
+/** /proc/iomem as users without rights see it. */
+const HIDDEN = /^ *0+-0+ : System RAM/m;
+
+/**
+ * Where RAM is, by a file as /proc/iomem is, which has it at the same addresses.
+ *
+ * @throws {ConnectorError} `NO_IOMEM`
+ * @internal
+ */
+export function readPieces(
+  name: string,
+  iomem: string,
+  read: (path: string) => string = (path) => readFileSync(path, "latin1"),
+): FilePiece[] {
   let text: string;
   try {
-    text = readFileSync(iomem, "latin1");
+    text = read(iomem);
   } catch (error) {
     const why = errnoName(error) ?? String(error);
     throw new ConnectorError(
@@ -74,13 +86,20 @@ function readPieces(name: string, iomem: string): FilePiece[] {
       },
     );
   }
+  if (iomem === IOMEM && HIDDEN.test(text)) {
+    throw new ConnectorError(
+      "NO_IOMEM",
+      name,
+      `${IOMEM}, which says where RAM is, hides the addresses from users without rights (they are all 0): run as root`,
+    );
+  }
   try {
     return parseRawMap(text, iomem)
       .map(({ start, end }) => ({ start, end, offset: start }))
       .sort((a, b) => a.start - b.start);
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
-    throw new ConnectorError("NO_IOMEM", name, `${error.message} (run as root)`, { cause: error });
+    throw new ConnectorError("NO_IOMEM", name, error.message, { cause: error });
   }
 }
 

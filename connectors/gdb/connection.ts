@@ -28,11 +28,34 @@ const CONNECT = 10_000;
 const LONGEST = 4 * 2 ** 20;
 /** Times that a packet is sent again, or asked for again. */
 const TRIES = 5;
+/** The word that a packet was taken. */
+const PLUS = 0x2b;
+/** First bytes that are kept to tell what speaks there, and how many an error shows. */
+const FIRST = 64;
+const SHOWN = 24;
+/**
+ * How others begin that listen on ports: HTTP, SSH, JSON (QMP), VNC, mail, Redis, markup, TLS. Other bytes before the first packet may be
+ * what a serial line's console still had to say, and are passed over.
+ */
+const FOREIGN = [
+  ..."HTTP/|SSH-|RFB |220 |220-|-ERR|+OK |<!|<?|<html".split("|"),
+  '{"',
+  "\x15\x03",
+  "\x16\x03",
+] as const;
 
 /** A stub's own word: the machine stopped (S, T, W, X, N), or it prints something (O). */
 function isStopReply(answer: Uint8Array): boolean {
   const [first = 0, second] = answer;
   return "STWXN".includes(String.fromCharCode(first)) || (first === 0x4f && second !== 0x4b);
+}
+
+/** Whatever came, in one line of printable characters. */
+function escaped(text: string): string {
+  return text.replace(
+    /[^\x20-\x7e]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
 }
 
 /** What answers most requests. */
@@ -69,6 +92,9 @@ export class GdbConnection {
   readonly #timeout: number;
   #timer: NodeJS.Timeout | undefined;
   #damaged = 0;
+  /** The first bytes that came. */
+  #first = "";
+  #hasSpoken = false;
   #closed: GdbError | undefined;
   /** Requests that may be under way at once. */
   window = 1;
@@ -84,26 +110,33 @@ export class GdbConnection {
     this.#timeout = timeout;
     socket.on("data", (bytes: Buffer) => this.#receive(bytes));
     socket.on("error", (cause) =>
-      this.#end(new GdbError("GDB_CLOSED", `${name}: ${cause.message}`, { cause })),
+      this.#end(
+        this.#hasSpoken ? new GdbError("GDB_CLOSED", `${name}: ${cause.message}`, { cause }) : this.#noStub(),
+      ),
     );
     socket.on("close", () =>
-      this.#end(new GdbError("GDB_CLOSED", `${name}: the stub closed the connection`)),
+      this.#end(
+        this.#hasSpoken
+          ? new GdbError("GDB_CLOSED", `${name}: the stub closed the connection`)
+          : this.#noStub(),
+      ),
     );
   }
 
   /**
    * Connects.
    *
-   * @param timeout Milliseconds in which an answer comes; default 10,000. @throws {GdbError} `GDB_REFUSED`, `GDB_TIMEOUT`.
+   * @param timeout Milliseconds in which it is connected, and in which an answer comes; default 10,000. @throws {GdbError} `GDB_REFUSED`, `GDB_TIMEOUT`.
    */
   static async connect(name: string, address: StubAddress, timeout = ANSWER): Promise<GdbConnection> {
     const socket = "path" in address ? connect(address.path) : connect(address.port, address.host);
+    const patience = Math.min(CONNECT, timeout);
     let timer: NodeJS.Timeout | undefined;
     try {
       await new Promise<void>((resolve, reject) => {
         timer = setTimeout(
-          () => reject(new GdbError("GDB_TIMEOUT", `${name}: no connection within ${CONNECT / 1000} s`)),
-          CONNECT,
+          () => reject(new GdbError("GDB_TIMEOUT", `${name}: no connection within ${patience / 1000} s`)),
+          patience,
         );
         socket.once("connect", resolve);
         socket.once("error", (cause) =>
@@ -122,6 +155,11 @@ export class GdbConnection {
     }
     socket.setNoDelay(true);
     return new GdbConnection(name, socket, timeout);
+  }
+
+  /** Whether anything came that is of the protocol: a whole packet, or the word that one was taken. */
+  get hasSpoken(): boolean {
+    return this.#hasSpoken;
   }
 
   /** Why it is of no use any more. */
@@ -175,6 +213,7 @@ export class GdbConnection {
   }
 
   #lateError(): GdbError {
+    if (!this.#hasSpoken) return this.#noStub(this.#timeout);
     const late = `${this.name}: the stub did not answer within ${this.#timeout / 1000} s`;
     const { junk } = this.#reader;
     return junk === 0
@@ -185,7 +224,41 @@ export class GdbConnection {
         );
   }
 
+  /** @param waited Milliseconds, where it is not the other side that ended it. */
+  #noStub(waited?: number): GdbError {
+    const first = this.#first;
+    if (first !== "") {
+      const sent = escaped(first.slice(0, SHOWN));
+      return new GdbError(
+        "GDB_PROTOCOL",
+        `${this.name}: what answers there is no GDB stub: it sends ${sent}${first.length > SHOWN ? "…" : ""}`,
+      );
+    }
+    return waited === undefined
+      ? new GdbError(
+          "GDB_CLOSED",
+          `${this.name}: what listens there closed the connection without a word: it is no GDB stub, or serves another client`,
+        )
+      : new GdbError(
+          "GDB_TIMEOUT",
+          `${this.name}: nothing came within ${waited / 1000} s: what listens there is no GDB stub, or serves another client (QEMU's may pause its machine for this connection when that one leaves)`,
+        );
+  }
+
+  /** Looks whether the protocol is spoken. @returns whether it is still possible. */
+  #meet(bytes: Buffer): boolean {
+    this.#first += bytes.toString("latin1", 0, FIRST - this.#first.length);
+    if (FOREIGN.some((begin) => this.#first.startsWith(begin))) {
+      this.#end(this.#noStub());
+      return false;
+    }
+    // (Amid a text, a plus means nothing.)
+    this.#hasSpoken = bytes[0] === PLUS;
+    return true;
+  }
+
   #receive(bytes: Buffer): void {
+    if (!this.#hasSpoken && !this.#meet(bytes)) return;
     try {
       let packets = 0;
       let answers = 0;
@@ -193,6 +266,7 @@ export class GdbConnection {
         if (this.#closed !== undefined) return;
         if (received.kind === "packet") {
           packets++;
+          this.#hasSpoken = true;
           if (this.#answer(received.data)) answers++;
         } else if (received.kind === "ack") this.#take();
         else if (received.kind === "nak") this.#again();

@@ -16,7 +16,7 @@ export async function openGdbTarget(
   inWorker: boolean,
 ): Promise<Source> {
   const { memory, inflight, timeout } = values;
-  const name = `gdb:${target}`;
+  const name = target === "" ? "gdb" : `gdb:${target}`;
   if (memory !== undefined && memory !== "physical" && memory !== "virtual") {
     throw new ConnectorError("BAD_OPTION", name, `memory is physical or virtual, not "${memory}"`);
   }

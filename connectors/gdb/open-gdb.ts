@@ -27,7 +27,7 @@ const MAX_DESCRIPTION = 2 ** 20;
 
 /** See `openGdb`. */
 export async function openStub(target: string, options: GdbOptions): Promise<GdbSource> {
-  const name = `gdb:${target}`;
+  const name = target === "" ? "gdb" : `gdb:${target}`;
   const address = parseStub(name, target);
   const resumes = options.resume !== false;
   const given = options.map === undefined ? undefined : AddressRanges.from(readMemoryMap(options.map));
@@ -44,8 +44,10 @@ export async function openStub(target: string, options: GdbOptions): Promise<Gdb
       error instanceof GdbError
         ? new ConnectorError(error.code, name, error.message.replace(`${name}: `, ""), { cause: error })
         : error;
-    // (Nothing was paused where nothing was connected to.)
-    throw await cleanUpAfter(told, async () => (connection === undefined ? guard?.leave() : guard?.resume()));
+    // (Nothing was paused where no stub was connected to.)
+    throw await cleanUpAfter(told, async () =>
+      connection?.hasSpoken === true ? guard?.resume(options.timeout) : guard?.leave(),
+    );
   }
 }
 

@@ -1,6 +1,6 @@
 /** What every connector's target takes beside the connector's own options: layers around its source. */
 import type { RawRange } from "../../src/formats/index.js";
-import type { Source } from "../../src/io/index.js";
+import { hex, type Source } from "../../src/io/index.js";
 import type { Connector, KindedSource, OptionKind, OptionValues } from "../connector.js";
 import { ConnectorError, cleanUpAfter } from "../errors.js";
 import { readMemoryMap } from "../memory-map.js";
@@ -66,6 +66,7 @@ export async function openLayered(
       const name = cache === undefined ? "age" : "cache";
       throw refuse(`${name} is for physical memory, and this has virtual addresses: nothing of it is kept`);
     }
+    if (ranges !== undefined && replay === undefined) checkMap(text, source, ranges);
     source = await wrapped(source, kind, layers, ranges);
     return {
       source,
@@ -78,6 +79,21 @@ export async function openLayered(
   } catch (error) {
     throw await cleanUpAfter(error, () => source.close?.());
   }
+}
+
+/** A part of a map may come into being later, so it is none only where nothing of it is there. @throws {ConnectorError} `NOT_MAPPED` */
+function checkMap(text: string, source: Source, map: readonly RawRange[]): void {
+  const there = source.ranges();
+  const isThere = ({ start, end, offset }: RawRange) =>
+    (there.starts[there.indexAfter(offset)] ?? Number.POSITIVE_INFINITY) < offset + (end - start);
+  const [first] = map;
+  // (What has nothing at all says itself why.)
+  if (first === undefined || there.length === 0 || map.some(isThere)) return;
+  throw new ConnectorError(
+    "NOT_MAPPED",
+    text,
+    `map: ${hex(first.start)} would be at ${hex(first.offset)}, which is not mapped there${map.length > 1 ? `, nor is any other of its ${map.length} ranges` : ""}`,
+  );
 }
 
 function kindOf(source: Source, connector: Connector): Connector["kind"] {

@@ -42,6 +42,9 @@ export class RefusedError extends Error {}
 /** The server has as many clients as it takes: one of them may leave. */
 export class FullError extends Error {}
 
+/** The connection was over before the server, which speaks first, had said a word. */
+export class NoWordError extends Error {}
+
 /** A connection that is up. */
 export interface Connection {
   readonly stream: MessageStream;
@@ -62,7 +65,9 @@ export async function openConnection(
     const fail = (why: Error) => {
       clearTimeout(timer);
       if (isUp) listener.closed(why);
-      else reject(why);
+      else if (nonces === "" && options.tls === undefined && isFailure(why)) {
+        reject(new NoWordError(why.message, { cause: why }));
+      } else reject(why);
     };
     const stream: MessageStream = new MessageStream(socket, {
       closed: fail,
@@ -102,6 +107,11 @@ export async function openConnection(
   });
 }
 
+/** Whether a connection failed, and was not ended by what was said. */
+function isFailure(why: Error): boolean {
+  return !(isFinal(why) || why instanceof FullError || why instanceof MalformedError);
+}
+
 function goodbyeOf(body: Uint8Array): Error {
   const { problem, again } = parseObject(body);
   const text = `the server says: ${typeof problem === "string" ? problem.slice(0, 200) : "goodbye"}`;
@@ -139,6 +149,7 @@ function connected(place: NetPlace, { tls, timeout }: ConnectOptions): Promise<S
     const fail = (why: Error) => {
       clearTimeout(timer);
       socket.destroy();
+      why.message = shortMessage(why);
       reject(why);
     };
     const timer = setTimeout(() => fail(new Error(`no connection within ${timeout} ms`)), timeout);
@@ -160,10 +171,17 @@ function connected(place: NetPlace, { tls, timeout }: ConnectOptions): Promise<S
   });
 }
 
+/** Without the places in OpenSSL's source that its errors name, and what it leaves open at the end. */
+function shortMessage(why: Error & { readonly reason?: unknown }): string {
+  const text =
+    why.message.includes(":SSL routines:") && typeof why.reason === "string" ? why.reason : why.message;
+  return text.trim().replace(/:$/, "");
+}
+
 /** What a person can do about it. */
 export function hintOf(error: unknown): string {
   if (error instanceof FullError)
-    return ": come back when one of them has left (memtool serve --clients N takes more)";
+    return ": come back when one has left (memtool serve --clients N takes more)";
   const code = errnoName(error);
   if (code === "ECONNREFUSED" || code === "ENOENT") return ": nobody listens there (memtool serve does)";
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") return ": there is no such host";
@@ -171,6 +189,13 @@ export function hintOf(error: unknown): string {
   if (code?.startsWith("DEPTH_ZERO") || code?.includes("SELF_SIGNED") || code?.startsWith("UNABLE_TO")) {
     return ": nobody vouches for its certificate (ca=FILE, or fingerprint=…, which the server prints)";
   }
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
+    return ": fingerprint=…, which the server prints, accepts that one certificate";
+  }
+  if (code === "ERR_SSL_WRONG_VERSION_NUMBER")
+    return ": is it served without TLS? Leave out tls, fingerprint and ca";
+  if (error instanceof NoWordError)
+    return ": it may be served with TLS (fingerprint=…, which the server prints, or ca=FILE)";
   return "";
 }
 

@@ -34,7 +34,7 @@ export async function openTarget(
   options: OptionValues,
   session: string = randomUUID(),
 ): Promise<Source> {
-  const name = `net:${target}`;
+  const name = target === "" ? "net" : `net:${target}`;
   const place = parsePlace(target);
   if (place === undefined)
     throw new ConnectorError("BAD_TARGET", name, "write net:HOST:PORT, net:[IPV6]:PORT or net:unix:PATH");

@@ -362,7 +362,8 @@ class Client {
     if (!isProof(proof, token, "client", nonces)) return this.refuse("the token is another one");
     const { most, io } = this.#served;
     if (typeof session === "string" && session.length >= 16 && session.length <= 64) this.session = session;
-    if (!this.#served.admit(this)) return this.refuse(`it serves ${most} clients already`, true);
+    if (!this.#served.admit(this))
+      return this.refuse(`it serves ${most === 1 ? "a client" : `${most} clients`} already`, true);
     clearTimeout(this.#timer);
     this.#isKnown = true;
     this.#stream.trust();

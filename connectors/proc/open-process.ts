@@ -66,7 +66,7 @@ export function openProcessWith(
   options: ProcessOptions,
   parts: VmUse & { readonly platform?: string },
 ): ProcessSource {
-  const name = `proc:${target}`;
+  const name = target === "" ? "proc" : `proc:${target}`;
   checkPlatform(name, "processes are read through /proc,", parts.platform);
   const pid = findProcessNumber(name, target);
   const write = options.write ?? false;

@@ -1,6 +1,6 @@
 /** QEMU's processes on this machine, and which of them a target means. */
 import { readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
-import { ConnectorError } from "../errors.js";
+import { ConnectorError, errnoName } from "../errors.js";
 import { isQemuProgram, parseCommandLine, type QemuCommandLine } from "./command-line.js";
 import { socketPaths } from "./monitor-owner.js";
 
@@ -107,6 +107,32 @@ function guestOfPid(name: string, pid: number): GuestProcess {
     throw new ConnectorError("NO_SUCH_GUEST", name, `there is no process ${pid} (or it has no arguments)`);
   }
   return { pid, commandLine: parseCommandLine(args) };
+}
+
+/**
+ * Looks whether more may be seen of the process than everybody may: its files, its mappings, the sockets that it has.
+ *
+ * @param name For messages.
+ * @throws {ConnectorError} `NO_PERMISSION`
+ */
+export function checkRights(
+  name: string,
+  pid: number,
+  look: (path: string) => unknown = (path) => readdirSync(path),
+): void {
+  try {
+    look(`/proc/${pid}/fd`);
+  } catch (cause) {
+    const code = errnoName(cause);
+    // (One that has ended is told by who reads it.)
+    if (code !== "EACCES" && code !== "EPERM") return;
+    throw new ConnectorError(
+      "NO_PERMISSION",
+      name,
+      `no permission to look into QEMU's process ${pid} (${code}): run as the user that it runs as, or as root`,
+      { cause },
+    );
+  }
 }
 
 /** What there is, for errors: name, number, machine, RAM. */

@@ -27,6 +27,9 @@ export interface OpenMonitor {
   readonly address: MonitorAddress;
 }
 
+/** What is given instead of a socket's path where no monitor is to be asked. */
+export const NO_MONITOR = "none";
+
 /**
  * Connects to the guest's monitor, and to no other one: what answers is asked nothing before it is known to be the process.
  *
@@ -37,6 +40,7 @@ export async function openMonitor(
   { pid, commandLine }: GuestProcess,
   given: string | undefined,
 ): Promise<OpenMonitor | { readonly why: string }> {
+  if (given === NO_MONITOR) return { why: "no monitor is to be asked" };
   const own = commandLine.monitors.map((address): MonitorAddress => {
     return "path" in address ? { path: reach(pid, pathOf(pid, address.path)) } : address;
   });
@@ -61,10 +65,15 @@ function reach(pid: number, path: string): string {
   return there === undefined || there === fileAt(path) ? path : inside;
 }
 
-/** What tells a file from others. */
+/** What tells a file from others; `undefined` where it can't be seen. */
 function fileAt(path: string): string | undefined {
-  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats && `${stats.dev}:${stats.ino}`;
+  try {
+    const { dev, ino } = statSync(path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch {
+    // (Who connects to it says why not.)
+    return undefined;
+  }
 }
 
 /** @throws {QmpError} `OTHER_PROCESS`, and as `Qmp.connect` does. */

@@ -11,9 +11,16 @@ import { parseDevices } from "../proc/maps.js";
 import { openProcess, type ProcessSource } from "../proc/open-process.js";
 import { type RemappedPiece, Remapping } from "../remapped-source.js";
 import { type Freeze, freezeGuest } from "./freeze.js";
-import { findGuest, type GuestProcess, isQemu, pathOf, realPath } from "./guest-processes.js";
+import { checkRights, findGuest, type GuestProcess, isQemu, pathOf, realPath } from "./guest-processes.js";
 import { findBlocks, NoSuchMapping } from "./host-blocks.js";
-import { askForNotes, askForRam, type OpenMonitor, openMonitor, type PlacedRam } from "./monitor.js";
+import {
+  askForNotes,
+  askForRam,
+  NO_MONITOR,
+  type OpenMonitor,
+  openMonitor,
+  type PlacedRam,
+} from "./monitor.js";
 import { ProcessLife } from "./process-life.js";
 import { QmpError } from "./qmp.js";
 import { type FileStretch, fileOfStretch, ownPath } from "./ram-file.js";
@@ -25,7 +32,7 @@ export interface QemuOptions {
   readonly write?: boolean | undefined;
   /** Pauses the guest when it is opened, and lets it go on when it is closed, however the program ends. Default: false. */
   readonly freeze?: boolean | undefined;
-  /** Path of the QMP socket, instead of what QEMU's command line says. */
+  /** Path of the QMP socket, instead of what QEMU's command line says: an error if it can't be used. `none` asks no monitor. */
   readonly qmp?: string | undefined;
   /**
    * Where RAM is, instead of what QEMU tells: physical ranges, and addresses in QEMU's process: `0-2G@0x7f5d77e00000`. In the form of
@@ -53,13 +60,23 @@ export async function openGuestOfQemu(target: string, options: QemuOptions = {})
     throw new ConnectorError("NOT_HERE", name, "guests are found through /proc, which only Linux has");
   }
   const guest = findGuest(name, target);
+  checkRights(name, guest.pid);
   const map = options.map === undefined ? undefined : givenRam(options.map);
   const warnings: string[] = [];
   const remarks: string[] = [];
   const asked = guest.socket ?? options.qmp;
   const answer = await openMonitor(guest, asked);
   const monitor = "why" in answer ? undefined : answer;
-  if ("why" in answer) {
+  if ("why" in answer && options.qmp === NO_MONITOR && guest.socket === undefined) {
+    remarks.push("QEMU's monitor is not asked (qmp=none), so registers are not known");
+  } else if ("why" in answer) {
+    if (options.qmp !== undefined && guest.socket === undefined) {
+      throw new ConnectorError(
+        "NO_MONITOR",
+        name,
+        `the monitor that it is to be asked by can't be used: ${answer.why} (qmp=none asks none)`,
+      );
+    }
     // That there is a monitor, and that it can't be had, is another thing than that there is none.
     const isThere = asked !== undefined || guest.commandLine.monitors.length > 0;
     (isThere ? warnings : remarks).push(

@@ -11,7 +11,8 @@ export type { QemuOptions, QemuSource } from "./open-qemu.js";
  * with the command line. What is a shared mapping of a file is read from the file.
  *
  * @param target The guest's `-name`, the number of its process, or the path of its QMP socket; empty: the only one there is.
- * @throws {ConnectorError} `NO_SUCH_GUEST`, `AMBIGUOUS_GUEST`, `RAM_NOT_FOUND` with what to give, and what `openProcess` throws.
+ * @throws {ConnectorError} `NO_SUCH_GUEST`, `AMBIGUOUS_GUEST`, `RAM_NOT_FOUND` with what to give,
+ * `NO_PERMISSION`, `NO_MONITOR` where `qmp` can't be used, and what `openProcess` throws.
  */
 export async function openQemu(target: string, options: QemuOptions = {}): Promise<QemuSource> {
   const { openGuestOfQemu } = await import("./open-qemu.js");

@@ -1,6 +1,6 @@
 /**
  * A process that lets a guest go on when the program that paused it ends, however it does: it waits for the end of its standard
- * input. A line `leave` before that tells it to leave the guest alone.
+ * input. A line `leave` before that tells it to leave the guest alone, one `within MILLISECONDS` how long to wait for a stub.
  *
  * Its argument is JSON: what to resume (see `Resumption`). It says `ready` when it waits. Exit status: 0 if the guest goes on, or its
  * process is gone; 2 if nobody listens any more where its stub was; else 1, with the reason on standard output.
@@ -27,8 +27,9 @@ async function main(): Promise<void> {
   let told = "";
   for await (const text of process.stdin) told += text;
   if (told.startsWith("leave")) return;
+  const within = /^within ([\d.]+)\n/.exec(told)?.[1];
   setTimeout(() => fail(new Error(`no answer within ${LIMIT / 1000} s`)), LIMIT).unref();
-  if ("stub" in what) await resumeByStub(what.stub);
+  if ("stub" in what) await resumeByStub(what.stub, within === undefined ? PATIENCE : Number(within));
   else if (life?.isAlive !== true) return;
   else if ("signal" in what) resumeBySignal(what.pid);
   else await resumeByMonitor(what.monitor, life);
@@ -43,10 +44,13 @@ function resumeBySignal(pid: number): void {
 }
 
 /** (A stub serves one client at a time: it takes this one when it has seen that the other is gone.) */
-async function resumeByStub(stub: Extract<Resumption, { stub: unknown }>["stub"]): Promise<void> {
+async function resumeByStub(
+  stub: Extract<Resumption, { stub: unknown }>["stub"],
+  patience: number,
+): Promise<void> {
   let connection: GdbConnection;
   try {
-    connection = await GdbConnection.connect("stub", stub, PATIENCE);
+    connection = await GdbConnection.connect("stub", stub, patience);
   } catch (error) {
     const why = error instanceof GdbError ? errnoName(error.cause) : undefined;
     if (why !== "ECONNREFUSED" && why !== "ENOENT") throw error;

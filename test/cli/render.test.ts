@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { escapeText, toJson } from "../../cli/render/escape.js";
 import { HexDump } from "../../cli/render/hexdump.js";
 import { reasonOf, reasonText } from "../../cli/render/hole.js";
+import { metricsLines } from "../../cli/render/metrics.js";
 import { bytesText, hex, hex16 } from "../../cli/render/numbers.js";
 import { Progress } from "../../cli/render/progress.js";
 import { fields, table } from "../../cli/render/table.js";
@@ -307,4 +308,21 @@ describe("a progress bar", () => {
     progress.clear();
     expect(written).toEqual([]);
   });
+});
+
+it("what passed through a source is told of one batch and one row as of one", () => {
+  const one = {
+    batches: 1,
+    rows: 1,
+    rowsWritten: 0,
+    bytes: 1,
+    bytesMoved: 0,
+    rowsFailed: 1,
+    failures: { io: 1 },
+  };
+  expect(metricsLines({ ...one, thrown: 1, busy: 0, elapsed: 0, latency: undefined })).toEqual([
+    "1 batch, 1 row, 1 byte asked for, 0 bytes moved",
+    "1 row failed, whole or in part: io 1",
+    "1 batch ended with an error of the connector",
+  ]);
 });

@@ -177,7 +177,7 @@ describe.skipIf(!hasCompiler)("on a process (needs Linux and cc)", () => {
     ]);
     expect([few.status, few.out]).toEqual([
       0,
-      expect.stringMatching(/ → 16 \(0x10\)\nlooked 3 times, wrote 1 times\n$/),
+      expect.stringMatching(/ → 16 \(0x10\)\nlooked 3 times, wrote 1 time\n$/),
     ]);
     expect(await process.count()).toBe("16");
     const run = running([

@@ -1,5 +1,5 @@
 /** Layers around sources: each is a conforming source, and does what it is for. */
-import { statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -136,6 +136,18 @@ describe("map", () => {
     expect(machine.physical?.map.end).toBe(0x3000);
     expect(await machine.physical?.read(0x1000, 8192)).toEqual(pattern(8192, 7));
     await machine.close();
+  });
+
+  it("is an error where nothing of it is there, not where a part of it is", async () => {
+    const target = `proc:${process.pid}:map=`;
+    await expect(openTarget(`${target}0-4K@0x1000,8K-12K@0x3000`)).rejects.toMatchObject({
+      code: "NOT_MAPPED",
+      message: `${target}0-4K@0x1000,8K-12K@0x3000: map: 0x0 would be at 0x1000, which is not mapped there, nor is any other of its 2 ranges`,
+    });
+    const at = readFileSync("/proc/self/maps", "latin1").split("-")[0];
+    const { source } = await openTarget(`${target}0-4K@0x1000,8K-12K@0x${at}`);
+    expect([...source.ranges()]).toEqual([{ start: 0x2000, end: 0x3000 }]);
+    await source.close?.();
   });
 });
 

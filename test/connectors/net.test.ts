@@ -174,7 +174,7 @@ describe("a served source", () => {
     const served = await serving(memorySource(pattern(100, 1)), { clients: 1 });
     const first = await client(served);
     await expect(client(served)).rejects.toThrow(
-      "it serves 1 clients already: come back when one of them has left (memtool serve --clients N takes more)",
+      "it serves a client already: come back when one has left (memtool serve --clients N takes more)",
     );
     await first.io.close();
     await expect.poll(() => client(served).then(() => "let in", String), { timeout: 5000 }).toBe("let in");
@@ -231,20 +231,12 @@ describe("a served source", () => {
 const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
 describe.skipIf(!hasOpenssl)("with TLS (needs openssl for a certificate)", () => {
   const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  const certify = (keyFile: string, certFile: string, subject: readonly string[]) => {
+    const made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(" ");
+    execFileSync("openssl", [...made, "-keyout", keyFile, "-out", certFile, ...subject], { stdio: "ignore" });
+  };
   if (hasOpenssl) {
-    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"];
-    const made = [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-      "-nodes",
-      "-days",
-      "2",
-    ];
-    execFileSync("openssl", [...made, "-keyout", key, "-out", cert, ...subject], { stdio: "ignore" });
+    certify(key, cert, ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]);
   }
   const tls = () => ({ cert: readFileSync(cert), key: readFileSync(key) });
 
@@ -267,6 +259,31 @@ describe.skipIf(!hasOpenssl)("with TLS (needs openssl for a certificate)", () =>
     await silent(served.place, 100);
     const { io: late } = await client(served, { tls: { fingerprint } });
     expect(await readInto(late, 0, 5000)).toEqual(pattern(5000, 1));
+  });
+
+  it("a server without TLS is told as that to who wants TLS, without OpenSSL's own words", async () => {
+    const served = await serving(memorySource(pattern(100, 1)));
+    await expect(client(served, { tls: { fingerprint: "0".repeat(64) } })).rejects.toThrow(
+      /: wrong version number: is it served without TLS\? Leave out tls, fingerprint and ca$/,
+    );
+  });
+
+  it("a server with TLS is told as that to who comes without", async () => {
+    const served = await serving(memorySource(pattern(100, 1)), { tls: tls() });
+    await expect(client(served, { timeout: 300 })).rejects.toThrow(
+      /: it may be served with TLS \(fingerprint=…, which the server prints, or ca=FILE\)$/,
+    );
+  });
+
+  it("a certificate that has not the address is told with how to accept it", async () => {
+    const [otherKey, other] = [join(folder, "other-key.pem"), join(folder, "other.pem")];
+    certify(otherKey, other, ["-subj", "/CN=elsewhere"]);
+    const served = await serving(memorySource(pattern(100, 1)), {
+      tls: { cert: readFileSync(other), key: readFileSync(otherKey) },
+    });
+    await expect(client(served, { tls: { ca: readFileSync(other) } })).rejects.toThrow(
+      /127\.0\.0\.1 is not in the cert's list: fingerprint=…, which the server prints, accepts that one certificate$/,
+    );
   });
 });
 
@@ -366,7 +383,7 @@ describe("a connection that is lost", () => {
     await expect.poll(() => events.join(), { timeout: 5000 }).toContain("gone");
     const { io: other } = await client(served);
     line.up();
-    await expect.poll(() => events.join(), { timeout: 5000 }).toContain("it serves 1 clients already");
+    await expect.poll(() => events.join(), { timeout: 5000 }).toContain("it serves a client already");
     await other.close();
     expect(await readInto(ioOf(source), 0, 100)).toEqual(pattern(100, 1));
     expect(source.reconnects).toBe(1);

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { open } from "../../connectors/open.js";
 import {
   checkOptions,
   findConnector,
@@ -132,6 +133,16 @@ describe("a target that is opened", () => {
     await source.close?.();
   });
 
+  it.each(["proc", "gdb", "net"])(
+    "that is missing is told, behind the name of its connector: %s",
+    async (name) => {
+      for (const target of [name, `${name}:`]) {
+        const { message } = (await openTarget(target).catch((error) => error)) as Error;
+        expect(message).toMatch(new RegExp(`^${name}: [a-z]`));
+      }
+    },
+  );
+
   it("that looks like options says where those belong, without a token in it", async () => {
     await expect(openTarget("kcore:record=/tmp/session")).rejects.toThrow(
       /; options come behind a second colon: kcore::record=\/tmp\/session$/m,
@@ -144,6 +155,24 @@ describe("a target that is opened", () => {
       expect(await openTarget(target).catch(String)).not.toContain("second colon");
     }
   });
+
+  it.each([
+    ["proc:nosuchprogram:readonly", "; options are key=value: readonly=true"],
+    ["proc:nosuchprogram:write", "; options are key=value: write=true"],
+    ["proc:nosuchprogram:metrics,readonly", "; options are key=value: metrics=true,readonly=true"],
+    ["proc:metrics", "; options come behind a second colon: proc::metrics=true"],
+  ])("that ends with the names of options says how those are written: %s", async (target, hint) => {
+    const { message } = (await openTarget(target).catch((error) => error)) as Error;
+    expect(message.endsWith(hint)).toBe(true);
+    await expect(open({ connector: target })).rejects.toMatchObject({ message });
+  });
+
+  it.each(["proc:nosuchprogram:cache", "proc:nosuchprogram:other,write", "proc:nosuchprogram:write:"])(
+    "that ends with no such names, or was told to be one, says nothing of options: %s",
+    async (target) => {
+      expect(await openTarget(target).catch(String)).not.toContain("options");
+    },
+  );
 });
 
 describe("docs/connectors.md", () => {

@@ -44,7 +44,7 @@ const WAYS: readonly Way[] = [
   },
   {
     name: "qemu: without a monitor",
-    connector: ({ name }) => `qemu:${name}:qmp=/nobody/listens/here`,
+    connector: ({ name }) => `qemu:${name}:qmp=none`,
     registers: false,
   },
   {

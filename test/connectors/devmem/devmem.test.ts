@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
-import { openDevmem } from "../../../connectors/devmem/open-devmem.js";
+import { openDevmem, readPieces } from "../../../connectors/devmem/open-devmem.js";
 import { Batch, faultState } from "../../../src/io/index.js";
 import { sourceSuite } from "../../suite/index.js";
 import { pattern } from "../../support/bytes.js";
@@ -77,5 +77,18 @@ it.each<[string, () => unknown, string, RegExp]>([
 it("a list of RAM that hides its addresses is told", () => {
   const hidden = join(folder, "hidden");
   writeFileSync(hidden, "00000000-00000000 : Reserved\n00000000-00000000 : System RAM\n");
-  expect(() => openDevmem(path, { iomem: hidden })).toThrow(expect.objectContaining({ code: "NO_IOMEM" }));
+  expect(() => openDevmem(path, { iomem: hidden })).toThrow(
+    expect.objectContaining({ code: "NO_IOMEM", message: expect.stringMatching(/save it again as root$/) }),
+  );
+});
+
+it("the system's own list that hides its addresses is told with whom to run as, and nothing is to be saved", () => {
+  const read = () => "00000000-00000000 : Reserved\n00000000-00000000 : System RAM\n";
+  expect(() => readPieces("devmem", "/proc/iomem", read)).toThrow(
+    expect.objectContaining({
+      code: "NO_IOMEM",
+      message:
+        "devmem: /proc/iomem, which says where RAM is, hides the addresses from users without rights (they are all 0): run as root",
+    }),
+  );
 });

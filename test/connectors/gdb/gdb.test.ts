@@ -1,5 +1,6 @@
 /** Stubs of every kind: honest ones through the suite of all sources, and those that lie. */
 import { spawn } from "node:child_process";
+import { createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { openGdb } from "../../../connectors/gdb/gdb.js";
 import { open } from "../../../connectors/open.js";
@@ -286,6 +287,16 @@ describe("a machine behind a stub", () => {
     });
   });
 
+  it("is waited for as long as that also when it is to let go what can't be opened", async () => {
+    const once = (packet: Buffer, count: number) => (count === 0 ? packet : Buffer.alloc(0));
+    await using({ spoil: once }, async ({ port }) => {
+      await expect(openGdb(`127.0.0.1:${port}`, { timeout: 250 })).rejects.toMatchObject({
+        code: "STILL_FROZEN",
+        message: expect.stringMatching(/still paused.* within 0.25 s/),
+      });
+    });
+  });
+
   it("answers synchronously from a thread of its own, and only from there", async () => {
     // In a process of its own: this one waits without turning its event loop.
     const child = spawn(process.execPath, ["-e", SMALL_STUB], { stdio: ["ignore", "pipe", "inherit"] });
@@ -398,6 +409,68 @@ describe("a stub that is not as it should be", () => {
       await expect(openGdb(`127.0.0.1:${port}`, { timeout: 300, ...QUIET })).rejects.toMatchObject({
         code: "GDB_PROTOCOL",
       });
+    });
+  });
+});
+
+describe("what listens on a port and is no stub", () => {
+  const serving = async (serve: (socket: Socket) => void, use: (port: number) => Promise<void>) => {
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => {
+      sockets.push(socket.on("error", () => {}));
+      serve(socket);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    try {
+      await use((server.address() as { port: number }).port);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    }
+  };
+
+  it.each([
+    ["HTTP/1.1 400 Bad Request\r\nX: a+b\r\n\r\n", "HTTP/1.1 400 Bad Request…"],
+    ["SSH-2.0-Other_9.2\r\n", "SSH-2.0-Other_9.2\\x0d\\x0a"],
+    ['{"QMP": {"version": {}}}\r\n', '{"QMP": {"version": {}}}…'],
+  ])("is told at once by what it says, and nothing is told to be paused: %s", async (greeting, shown) => {
+    const serve = (socket: Socket) => socket.once("data", () => socket.write(greeting));
+    await serving(serve, async (port) => {
+      // (Where it is waited for, this test is over before.)
+      const name = `gdb:127.0.0.1:${port}`;
+      await expect(openGdb(`127.0.0.1:${port}`, { timeout: 1e6 })).rejects.toMatchObject({
+        code: "GDB_PROTOCOL",
+        message: `${name}: what answers there is no GDB stub: it sends ${shown}`,
+      });
+    });
+  });
+
+  it.each([
+    [
+      "says nothing",
+      () => {},
+      /: nothing came within 0.15 s: .*no GDB stub, or serves another client \(.*\)$/,
+    ],
+    [
+      "says what nobody knows",
+      (socket: Socket) => socket.write("hey\x1b"),
+      /no GDB stub: it sends hey\\x1b$/,
+    ],
+    ["hangs up", (socket: Socket) => socket.end(), /closed the connection without a word: it is no GDB stub/],
+  ])("is told when the time is over, and nothing is told to be paused: %s", async (_how, serve, message) => {
+    await serving(serve, async (port) => {
+      await expect(openGdb(`127.0.0.1:${port}`, { timeout: 150 })).rejects.toMatchObject({
+        code: expect.stringMatching(/^GDB_/),
+        message: expect.stringMatching(message),
+      });
+    });
+  });
+
+  it("is not what a stub is whose line had something to say before", async () => {
+    const early = (packet: Buffer, count: number) =>
+      count === 0 ? Buffer.concat([Buffer.from("[ 1.5] a-b\r\n"), packet]) : packet;
+    await using({ spoil: early }, async ({ port }) => {
+      await (await openGdb(`127.0.0.1:${port}`, QUIET)).close?.();
     });
   });
 });
