@@ -9,19 +9,27 @@ export interface TestSourceOptions {
   /** Unreadable ranges, in any order: rows that touch one fail there, or, with `wholeRows`, as a whole. */
   readonly holes?: readonly { start: number; end: number }[];
   readonly wholeRows?: boolean;
+  /** For a source around it that moves addresses: see `memorySource`. */
+  readonly anyOrder?: boolean;
   /** Gets a line a row. */
   readonly log?: string[];
 }
 
 /** A source over `bytes` that takes its time. */
 export function testSource(bytes: Uint8Array, options: TestSourceOptions = {}): Source {
-  const { delay, holes = [], live = false, wholeRows = false, log } = options;
+  const { delay, holes = [], live = false, wholeRows = false, anyOrder = false, log } = options;
   const onBatch = (batch: Batch) => {
     for (let row = 0; row < batch.length; row++) {
       log?.push(`${batch.direction} ${batch.address(row)}+${batch.lengths[row]}`);
     }
   };
-  const { transferSync: run, ...source } = memorySource(bytes, { live, broken: holes, wholeRows, onBatch });
+  const { transferSync: run, ...source } = memorySource(bytes, {
+    live,
+    broken: holes,
+    wholeRows,
+    anyOrder,
+    onBatch,
+  });
   if (run === undefined) throw new Error("a synchronous source was asked for");
   if (delay === undefined) return { ...source, transferSync: run };
   let batches = 0;
