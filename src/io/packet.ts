@@ -28,13 +28,22 @@ export interface PacketOptions {
   readonly direct?: boolean;
 }
 
-/** The bytes of any piece of memory, without a copy; a number allocates that many. */
+/** The bytes of any piece of memory, without a copy; a number allocates that many. @throws {TypeError} for what is none. */
 export function asBytes(memory: PacketMemory): Uint8Array {
   if (memory instanceof Uint8Array) return memory;
   if (ArrayBuffer.isView(memory)) return new Uint8Array(memory.buffer, memory.byteOffset, memory.byteLength);
   if (typeof memory === "number") return allocate(memory);
+  if (!BUFFERS.has(Object.prototype.toString.call(memory))) {
+    throw new TypeError(
+      `no memory to read into or write from: ${typeof memory}; give bytes (a typed array, a DataView, a buffer); a value is ` +
+        "written by write(type, address, value)",
+    );
+  }
   return new Uint8Array(memory);
 }
+
+/** By their names: those of other realms are as good. (Scripts without types give arrays of numbers to be written.) */
+const BUFFERS = new Set(["[object ArrayBuffer]", "[object SharedArrayBuffer]", "[object Array]"]);
 
 function allocate(length: number): Uint8Array {
   try {

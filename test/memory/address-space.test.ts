@@ -413,6 +413,17 @@ describe("arguments that can't be", () => {
     expect(() => space.readPartial(0, 2 ** 50)).toThrow(/chunks/);
   });
 
+  it("are a TypeError: what is no memory, as a value's type in the wrong place, of which scripts are not told", () => {
+    const { space } = open();
+    const before = space.read(u32, 0).sync();
+    const loose = space as unknown as { write(...args: unknown[]): { sync(): void } };
+    expect(() => loose.write(0, u32, 5).sync()).toThrow(/write\(type, address, value\)/);
+    for (const memory of [undefined, null, "bytes", {}, 5n]) {
+      expect(() => loose.write(0, memory).sync(), String(memory)).toThrow(TypeError);
+    }
+    expect(space.read(u32, 0).sync()).toBe(before);
+  });
+
   it("of length 0 are fine, and send nothing", () => {
     const { space, io } = open();
     expect(space.read(0, 0).sync()).toHaveLength(0);
