@@ -3,6 +3,7 @@ import {
   listConnectors,
   type Machine,
   type OpenTarget,
+  OutputError,
   open,
   TargetGoneError,
 } from "../connectors/connectors.js";
@@ -405,7 +406,8 @@ export function writeWarning(
 }
 
 function whyOf({ isGone, name }: Machine, error: unknown): unknown {
-  const isOther = !isGone || isUsage(error) || error instanceof TargetGoneError;
+  const isOther =
+    !isGone || isUsage(error) || error instanceof TargetGoneError || error instanceof OutputError;
   return isOther ? error : new TargetGoneError(name, error);
 }
 

@@ -27,6 +27,16 @@ export interface KindedSource extends Source {
   readonly kind: Connector["kind"];
 }
 
+/** A source of a live target that has gone for good once it says so: a process, a guest. (A device may come back.) */
+export interface MortalSource extends Source {
+  readonly isMortal: true;
+}
+
+/** Whether a source's target does not come back once it has gone. */
+export function isMortal(source: Source): boolean {
+  return (source as Partial<MortalSource>).isMortal === true;
+}
+
 /** A source of a live target that may stand still. */
 export interface StillSource extends Source {
   /** Why nothing of it changes by itself now, behind its name: "is paused while it is read"; `undefined` while it may. */

@@ -5,8 +5,10 @@ export type {
   FreezableSource,
   KindedSource,
   MachineSource,
+  MortalSource,
   OptionKind,
   OptionValues,
+  StillSource,
 } from "./connector.js";
 export { type ConvertOptions, type ConvertSummary, convert } from "./convert/convert.js";
 export { OutputError } from "./convert/output-file.js";

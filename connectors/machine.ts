@@ -32,7 +32,7 @@ import {
   X86_64,
 } from "../src/paging/index.js";
 import type { GuestMemory } from "../src/paging/nested/guest-physical.js";
-import type { Connector, MachineSource } from "./connector.js";
+import { type Connector, isMortal, type MachineSource } from "./connector.js";
 import type { DecodePool } from "./decode-pool.js";
 import type { FileSource } from "./file.js";
 import type { FilesBeside } from "./files-beside.js";
@@ -41,7 +41,6 @@ import { MachineFormats } from "./machine-formats.js";
 import { linuxRoutine, MachineKernel, swapTypesRoutineOf, zeroPagesOf } from "./machine-kernel.js";
 import { formatHint, type MachinePaging, machineOf, pagingOfDump, rootsOfDump } from "./machine-paging.js";
 import type { MeteredSource, SourceMetrics } from "./middleware/metrics.js";
-import { isRecording } from "./middleware/replay.js";
 import type { OpenOptions } from "./open-options.js";
 import type { ProcessMap } from "./proc/maps.js";
 import { type ProfileFolder, profileCache } from "./profile-cache.js";
@@ -308,7 +307,7 @@ export class Machine {
   /** Whether the target has vanished, as far as reads have met it: what fails now, fails for that. */
   get isGone(): boolean {
     const { gone, source } = this.source;
-    return gone !== 0 && !isRecording(source);
+    return gone !== 0 && isMortal(source);
   }
 
   /** What did not go as it should when a live target was opened (see `MachineSource`). */

@@ -8,7 +8,7 @@ import {
 } from "../src/formats/index.js";
 import { MemtoolError, Scheduler, SourceIo } from "../src/io/index.js";
 import { PhysicalMap, PhysicalMemory } from "../src/memory/index.js";
-import type { Connector, MachineSource } from "./connector.js";
+import { type Connector, isMortal, type MachineSource } from "./connector.js";
 import { DecodePool } from "./decode-pool.js";
 import { ConnectorError, cleanUpAfter, TargetGoneError } from "./errors.js";
 import type { FileSource } from "./file.js";
@@ -18,7 +18,6 @@ import { type Layers, Machine } from "./machine.js";
 import { isInline } from "./mapped-file.js";
 import { readMemoryMap } from "./memory-map.js";
 import { type OpenedSource, openLayered } from "./middleware/options.js";
-import { isRecording } from "./middleware/replay.js";
 import { nodeDecoders } from "./node-decoders.js";
 import type { OpenOptions, OpenTarget } from "./open-options.js";
 import { checkOptions, findConnector, hintingAtOptions, parseTarget, withWishes } from "./registry.js";
@@ -45,7 +44,7 @@ export async function open(target: OpenTarget, given: OpenOptions = {}): Promise
   const { kind, source, parts, memoryMap } = opened;
   const options = { ...given, ...opened.cache };
   const scheduler = new Scheduler();
-  const io = new SourceIo(source, scheduler, { endsWhenGone: !isRecording(source) });
+  const io = new SourceIo(source, scheduler, { endsWhenGone: isMortal(source) });
   const files = new FilesBeside(io);
   let machine: Machine | undefined;
   let swap: SwapFiles | undefined;
@@ -71,7 +70,7 @@ export async function open(target: OpenTarget, given: OpenOptions = {}): Promise
     if (isGone && noKernel !== undefined) throw noKernel;
     return machine;
   } catch (error) {
-    const why = io.gone === 0 || isRecording(source) ? error : new TargetGoneError(io.name, error);
+    const why = io.gone === 0 || !isMortal(source) ? error : new TargetGoneError(io.name, error);
     throw await cleanUpAfter(why, async () => {
       try {
         await files.close();

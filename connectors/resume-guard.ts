@@ -80,11 +80,12 @@ export class ResumeGuard {
    * Resumes the machine.
    *
    * @param patience Milliseconds for which a stub is waited for; default 20,000, as where this program ends.
+   * @param isSure Whether it was paused at all: of what never said a word, nobody knows.
    * @returns whether somebody was there to do so: a stub that is gone can't.
    * @throws {ConnectorError} `STILL_FROZEN` if it could not, with how to do it by hand.
    */
-  resume(patience?: number): Promise<boolean> {
-    this.#over ??= this.#resume(patience);
+  resume(patience?: number, isSure = true): Promise<boolean> {
+    this.#over ??= this.#resume(patience, isSure);
     return this.#over;
   }
 
@@ -94,13 +95,13 @@ export class ResumeGuard {
     await this.#over;
   }
 
-  async #resume(patience: number | undefined): Promise<boolean> {
+  async #resume(patience: number | undefined, isSure: boolean): Promise<boolean> {
     const { status, said } = await this.#end(patience === undefined ? "" : `within ${patience}\n`);
     if (status === 0 || status === NOBODY) return status === 0;
     throw new ConnectorError(
       "STILL_FROZEN",
       this.#name,
-      `the machine is still paused: resume it${byHand(this.#what)} (${said || `status ${status}`})`,
+      `${isSure ? "the machine is still paused" : "if it is a stub, its machine may be paused now"}: resume it${byHand(this.#what)} (${said || `status ${status}`})`,
     );
   }
 

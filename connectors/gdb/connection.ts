@@ -28,21 +28,17 @@ const CONNECT = 10_000;
 const LONGEST = 4 * 2 ** 20;
 /** Times that a packet is sent again, or asked for again. */
 const TRIES = 5;
-/** The word that a packet was taken. */
+/** The words that a packet was taken, and that it is wanted again. */
 const PLUS = 0x2b;
+const MINUS = 0x2d;
 /** First bytes that are kept to tell what speaks there, and how many an error shows. */
 const FIRST = 64;
 const SHOWN = 24;
 /**
- * How others begin that listen on ports: HTTP, SSH, JSON (QMP), VNC, mail, Redis, markup, TLS. Other bytes before the first packet may be
+ * How others begin that listen on ports: HTTP, SSH, VNC, mail, Redis, QMP, TLS. Other bytes before the first packet may be
  * what a serial line's console still had to say, and are passed over.
  */
-const FOREIGN = [
-  ..."HTTP/|SSH-|RFB |220 |220-|-ERR|+OK |<!|<?|<html".split("|"),
-  '{"',
-  "\x15\x03",
-  "\x16\x03",
-] as const;
+const FOREIGN = [..."HTTP/|SSH-|RFB |-ERR|+OK |<html".split("|"), '{"QMP"', "\x15\x03", "\x16\x03"] as const;
 
 /** A stub's own word: the machine stopped (S, T, W, X, N), or it prints something (O). */
 function isStopReply(answer: Uint8Array): boolean {
@@ -111,7 +107,9 @@ export class GdbConnection {
     socket.on("data", (bytes: Buffer) => this.#receive(bytes));
     socket.on("error", (cause) =>
       this.#end(
-        this.#hasSpoken ? new GdbError("GDB_CLOSED", `${name}: ${cause.message}`, { cause }) : this.#noStub(),
+        this.#hasSpoken
+          ? new GdbError("GDB_CLOSED", `${name}: ${cause.message}`, { cause })
+          : this.#noStub(undefined, cause),
       ),
     );
     socket.on("close", () =>
@@ -160,6 +158,11 @@ export class GdbConnection {
   /** Whether anything came that is of the protocol: a whole packet, or the word that one was taken. */
   get hasSpoken(): boolean {
     return this.#hasSpoken;
+  }
+
+  /** Whether nothing came at all until the time was over. */
+  get isSilent(): boolean {
+    return this.#first === "" && this.#closed?.code === "GDB_TIMEOUT";
   }
 
   /** Why it is of no use any more. */
@@ -224,8 +227,8 @@ export class GdbConnection {
         );
   }
 
-  /** @param waited Milliseconds, where it is not the other side that ended it. */
-  #noStub(waited?: number): GdbError {
+  /** @param waited Milliseconds, where it is not the other side that ended it. @param cause What ended it. */
+  #noStub(waited?: number, cause?: Error): GdbError {
     const first = this.#first;
     if (first !== "") {
       const sent = escaped(first.slice(0, SHOWN));
@@ -237,7 +240,8 @@ export class GdbConnection {
     return waited === undefined
       ? new GdbError(
           "GDB_CLOSED",
-          `${this.name}: what listens there closed the connection without a word: it is no GDB stub, or serves another client`,
+          `${this.name}: what listens there closed the connection without a word${cause === undefined ? "" : ` (${cause.message})`}: it is no GDB stub, or serves another client`,
+          { cause },
         )
       : new GdbError(
           "GDB_TIMEOUT",
@@ -252,8 +256,8 @@ export class GdbConnection {
       this.#end(this.#noStub());
       return false;
     }
-    // (Amid a text, a plus means nothing.)
-    this.#hasSpoken = bytes[0] === PLUS;
+    // (Amid a text, they mean nothing.)
+    this.#hasSpoken = bytes[0] === PLUS || bytes[0] === MINUS;
     return true;
   }
 

@@ -44,9 +44,10 @@ export async function openStub(target: string, options: GdbOptions): Promise<Gdb
       error instanceof GdbError
         ? new ConnectorError(error.code, name, error.message.replace(`${name}: `, ""), { cause: error })
         : error;
-    // (Nothing was paused where no stub was connected to.)
+    // Nothing was paused where no stub was connected to; one pauses before it says a word, and may take its time for that.
+    const mayBePaused = connection?.hasSpoken === true || connection?.isSilent === true;
     throw await cleanUpAfter(told, async () =>
-      connection?.hasSpoken === true ? guard?.resume(options.timeout) : guard?.leave(),
+      mayBePaused ? guard?.resume(options.timeout, connection?.hasSpoken) : guard?.leave(),
     );
   }
 }
@@ -225,11 +226,14 @@ async function askMonitor(connection: GdbConnection, line: string): Promise<stri
 
 class OpenStub implements GdbSource {
   readonly supports: { readonly write: boolean; readonly live: boolean };
+  readonly isMortal = true;
   readonly kind: "physical" | "virtual";
   readonly remarks: readonly string[];
   readonly #connection: GdbConnection;
   readonly #guard: ResumeGuard | undefined;
   readonly #stub: Stub;
+  /** A probe on a bus reads memory while the machine runs. */
+  readonly #isOnBus: boolean;
   #closed: Promise<void> | undefined;
 
   constructor(
@@ -237,7 +241,7 @@ class OpenStub implements GdbSource {
     connection: GdbConnection,
     guard: ResumeGuard | undefined,
     stub: Stub,
-    { write }: GdbOptions,
+    { write, memory }: GdbOptions,
   ) {
     this.kind = stub.kind;
     this.remarks = stub.remarks;
@@ -245,6 +249,7 @@ class OpenStub implements GdbSource {
     this.#connection = connection;
     this.#guard = guard;
     this.#stub = stub;
+    this.#isOnBus = memory === "physical" && !stub.isQemu;
   }
 
   notes(): DumpNotes {
@@ -260,8 +265,8 @@ class OpenStub implements GdbSource {
     await transferBatch(this.#connection, packets, kind === "physical" ? ranges : undefined, batch);
   }
 
-  get still(): string {
-    return "is paused while it is read";
+  get still(): string | undefined {
+    return this.#isOnBus ? undefined : "is paused while it is read";
   }
 
   async freeze(): Promise<void> {

@@ -104,7 +104,7 @@ export class LeechCoreHandle {
       maxAddress: Math.min(Number(config.readBigUInt64LE(CONFIG.maxAddress)), MAX_ADDRESS),
     };
     try {
-      return new LeechCoreHandle(name, library, device, handle, /^existing:/i.test(what.device));
+      return new LeechCoreHandle(name, library, device, handle, /^existing(:|$)/i.test(what.device));
     } catch (cause) {
       library.once("LcClose", "p", [handle], "Void");
       throw cause;

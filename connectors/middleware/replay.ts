@@ -31,11 +31,6 @@ export interface RecordedSource extends KindedSource {
   readonly warnings: readonly string[];
 }
 
-/** Whether a source answers from a recording. */
-export function isRecording(source: Source): boolean {
-  return (source as Partial<RecordedSource>).complete !== undefined;
-}
-
 /** Nobody read it while the recording was made. */
 const NOT_RECORDED: Fault = fault(
   "excluded",

@@ -87,6 +87,7 @@ export function openProcessWith(
 
 class OpenProcess implements ProcessSource {
   readonly supports: { readonly write: boolean; readonly live: boolean };
+  readonly isMortal = true;
   readonly processName: string;
   readonly commandLine: readonly string[];
   readonly #files: ProcessFiles;

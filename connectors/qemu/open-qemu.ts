@@ -237,6 +237,7 @@ interface Parts extends FoundRam {
 class OpenGuest implements QemuSource {
   readonly pid: number;
   readonly supports: { readonly write: boolean; readonly live: boolean };
+  readonly isMortal = true;
   readonly found: QemuSource["found"];
   readonly ram: readonly PlacedRam[];
   readonly warnings: readonly string[];

@@ -1,6 +1,6 @@
 /** A target that vanishes while a command reads it: that is what is said, and nothing is asked of it any more. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { MachineSource } from "../../connectors/connector.js";
+import type { MachineSource, MortalSource } from "../../connectors/connector.js";
 import { type Machine, open } from "../../connectors/index.js";
 import { registerConnector } from "../../connectors/registry.js";
 import { AddressRanges, fault, readPartial } from "../../src/io/index.js";
@@ -19,18 +19,22 @@ beforeAll(async () => {
   registerConnector("mortal", {
     kind: "physical",
     about: "vanishes",
-    open: (target): MachineSource => {
+    open: (target): MachineSource & Partial<MortalSource> => {
       const counts = { alive: 0, gone: 0 };
       took = counts;
+      const isDevice = target.includes("device");
       const { physical, notes } = dump;
       if (physical === undefined || notes === undefined) throw new Error("no memory");
       return {
         name: `mortal:${target}`,
         supports: { write: false, live: true },
+        ...(isDevice ? {} : { isMortal: true }),
         notes: () => ({ ...notes, ...(target.includes("bare") ? { vmcoreinfo: undefined, raw: [] } : {}) }),
         ranges: () => AddressRanges.single(0, physical.map.end),
         transferSync(batch) {
-          const isGone = counts.alive >= Number.parseInt(target, 10);
+          // (A device is away for one batch.)
+          const after = Number.parseInt(target, 10);
+          const isGone = counts.alive >= after && !(isDevice && counts.gone > 0);
           counts[isGone ? "gone" : "alive"]++;
           for (let row = 0; row < batch.length; row++) {
             if (isGone) batch.fail(row, GONE);
@@ -75,6 +79,14 @@ it("the search for a kernel ends where its machine does", async () => {
     expect.stringMatching(/^memtool: mortal:2bare is gone: nothing of it can/m),
   ]);
   expect(took).toEqual({ alive: 2, gone: 1 });
+});
+
+it("a device that was away for a moment is asked again, and not told to be gone", async () => {
+  const alive = Math.floor(0.9 * (await whole(["ps"])));
+  const { status, text } = await runHere(["ps", "-c", `mortal:${alive}device`]);
+  expect(status).toBeOneOf([0, 3]);
+  expect(text).not.toContain("is gone:");
+  expect([took.gone, took.alive > alive]).toEqual([1, true]);
 });
 
 it("`diff` says which of its targets is gone", async () => {

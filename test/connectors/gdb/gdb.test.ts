@@ -447,11 +447,6 @@ describe("what listens on a port and is no stub", () => {
 
   it.each([
     [
-      "says nothing",
-      () => {},
-      /: nothing came within 0.15 s: .*no GDB stub, or serves another client \(.*\)$/,
-    ],
-    [
       "says what nobody knows",
       (socket: Socket) => socket.write("hey\x1b"),
       /no GDB stub: it sends hey\\x1b$/,
@@ -464,6 +459,39 @@ describe("what listens on a port and is no stub", () => {
         message: expect.stringMatching(message),
       });
     });
+  });
+
+  it("may be a stub that has paused its machine, where it says nothing: that is told", async () => {
+    await serving(
+      () => {},
+      async (port) => {
+        await expect(openGdb(`127.0.0.1:${port}`, { timeout: 150 })).rejects.toMatchObject({
+          code: "STILL_FROZEN",
+          message: expect.stringMatching(
+            /nothing came within 0.15 s: .*; and if it is a stub, its machine may be paused now: resume it, in gdb with/,
+          ),
+        });
+      },
+    );
+  });
+
+  it("is let go of where it says nothing for too long, and is a stub all the same", async () => {
+    let clients = 0;
+    let text = "";
+    const slow = (socket: Socket) => {
+      const isFirst = clients++ === 0;
+      socket.on("data", (bytes) => {
+        if (isFirst) return;
+        text += String(bytes);
+        socket.write("+$OK#9a");
+      });
+    };
+    await serving(slow, async (port) => {
+      await expect(openGdb(`127.0.0.1:${port}`, { timeout: 1000 })).rejects.toMatchObject({
+        code: "GDB_TIMEOUT",
+      });
+    });
+    expect(text).toContain("$D#44");
   });
 
   it("is not what a stub is whose line had something to say before", async () => {
