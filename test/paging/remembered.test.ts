@@ -250,5 +250,5 @@ it("translations allocate next to nothing for each page", () => {
   // on the heap for each page would be 16 bytes.
   const grown = growths.filter((growth) => growth > 0).sort((a, b) => a - b);
   expect(grown.length).toBeGreaterThan(0);
-  expect(grown[grown.length >> 1]).toBeLessThan(column.length * 4);
+  expect(grown[grown.length >> 1]).toBeLessThan(column.length * 3);
 });

@@ -203,10 +203,10 @@ describe("findMappings", () => {
           }
         },
       ),
-      { numRuns: 100 },
+      { numRuns: 200 },
     );
-    // There was something to compare: of 40 runs, the least were 81 and 831.
-    expect(shared).toBeGreaterThan(20);
+    // There was something to compare. (A hundred cases have 81 to 198 shared ones: too near.)
+    expect(shared).toBeGreaterThan(100);
     expect(own).toBeGreaterThan(100);
   });
 
