@@ -277,8 +277,9 @@ describe.skipIf(!canRun)("a process that is another one meanwhile", () => {
 
   it("that starts a program over and over is only ever seen as the one that was opened", async () => {
     const { pid, next } = await targets.start("1");
-    let seen = 0;
-    for (let generation = 1n; generation <= 12n; generation++) {
+    // Reads between the signal and the old program's end. Often 12 programs give none: then more of them are started.
+    let raced = 0;
+    for (let generation = 1n; generation <= 12n || (raced === 0 && generation <= 400n); generation++) {
       const io = openIo(pid, { after: 0 });
       for (let round = 0; ; round++) {
         if (round === 1) process.kill(pid, "SIGUSR1");
@@ -289,11 +290,11 @@ describe.skipIf(!canRun)("a process that is another one meanwhile", () => {
           else isGone = holes[0]?.state === "gone";
         }
         if (isGone) break;
-        seen++;
+        if (round > 0) raced++;
       }
       await next();
     }
-    expect(seen).toBeGreaterThan(12);
+    expect(raced).toBeGreaterThan(0);
   });
 
   it("what was read before it ended is kept", async () => {
