@@ -1,4 +1,6 @@
 /** An opened target and the address space that the options choose. */
+
+import type { FreezableSource, StillSource } from "../connectors/connector.js";
 import {
   listConnectors,
   type Machine,
@@ -354,6 +356,14 @@ export class Session {
   /** An error that ends the run: where the target has gone meanwhile, that is what it says. */
   whyOf(error: unknown): unknown {
     return whyOf(this.machine, error);
+  }
+
+  /** What helps against lists that are torn, where the machine goes on as they are read and could be paused. */
+  get tornHint(): string | undefined {
+    const source: Partial<FreezableSource & StillSource> = this.machine.source.source;
+    if (source.freeze === undefined || source.still !== undefined || this.options.freeze === true)
+      return undefined;
+    return `${this.machine.name} runs while it is read, which tears lists: try --freeze`;
   }
 
   /** The status of what has ended: of a target that has gone meanwhile, something may be missing, and this says so. */

@@ -59,6 +59,8 @@ export class DamageSummary {
     if (this.#count === 0) return;
     const lines = [...this.#listed];
     if (this.#count > LISTED) lines.push(`and ${this.#count - LISTED} more`);
+    const hint = session.tornHint;
+    if (hint !== undefined) lines.push(hint);
     session.warn(
       this.#count === 1 ? "one thing could not be read:" : `${this.#count} things could not be read:`,
       lines,

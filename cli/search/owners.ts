@@ -13,6 +13,7 @@ import {
 import { Intervals } from "../../src/linux/owners/intervals.js";
 import { describeError } from "../errors.js";
 import type { Session } from "../session.js";
+import { type Mappings, mappingRights } from "./mappings.js";
 import type { Place } from "./places.js";
 
 /** One owner of a hit. What is not known is null. */
@@ -48,6 +49,7 @@ export class HitOwners {
 
   /** The owners of each address of a place, one at least. */
   async of(place: Place, addresses: readonly bigint[]): Promise<HitOwner[][]> {
+    if (place.mappings !== undefined) return inMappings(place.mappings, addresses);
     const physical = await physicalOf(place, addresses);
     const end = place.task === undefined ? undefined : place.ownEnd;
     if (end === undefined) return await this.#outside(place, addresses, physical);
@@ -160,6 +162,17 @@ export class HitOwners {
     }
     return this.#kernel ?? undefined;
   }
+}
+
+/** In a live process: which of its mappings each is in, as its system has named them. */
+function inMappings({ pid, comm, ranges }: Mappings, addresses: readonly bigint[]): HitOwner[][] {
+  const intervals = new Intervals(ranges);
+  return addresses.map((virtual) => {
+    const mapping = intervals.at(virtual);
+    const rights = mapping === undefined ? undefined : mappingRights(mapping);
+    const owner = ownerText({ kind: "process", pid, comm, virtual, path: mapping?.path ?? "", rights });
+    return [{ physical: null, virtual, pid: pid ?? null, kind: "process", owner }];
+  });
 }
 
 /** Where each address is in physical memory; `undefined` where that is not known. */

@@ -12,9 +12,11 @@ import { userEnd } from "../../src/linux/tasks/user-end.js";
 import type { AddressSpace } from "../../src/memory/index.js";
 import { PhysicalMemory } from "../../src/memory/index.js";
 import type { VirtualMemory } from "../../src/paging/index.js";
+import type { ScanRanges } from "../../src/search/index.js";
 import { UsageError } from "../errors.js";
 import { END_OF_SPACE, parseAddress, parseSize } from "../parse.js";
 import type { Session } from "../session.js";
+import { type Mappings, mappingsOf, ownMemory } from "./mappings.js";
 import type { PlaceOptions } from "./place-options.js";
 
 /** One space that is searched. */
@@ -27,7 +29,9 @@ export interface Place {
   readonly task?: Task | undefined;
   /** Where the process's own part of it ends: the kernel's lies above. */
   readonly ownEnd?: bigint | undefined;
-  readonly ranges?: { readonly start: bigint; readonly end: bigint } | undefined;
+  /** Where a live process is searched, what its system says of it. */
+  readonly mappings?: Mappings | undefined;
+  readonly ranges?: ScanRanges | undefined;
   /** Where it ends, for the progress bar; 0 if that says nothing. */
   readonly end: number;
 }
@@ -65,7 +69,9 @@ export async function* placesOf(
   if (whole === undefined) throw new UsageError(`${machine.name}: nothing tells what memory there is`);
   const name = whole === chosen ? space.name : whole === machine.physical ? "physical memory" : machine.name;
   const end = whole instanceof PhysicalMemory ? whole.map.end : 0;
-  yield { name, space: whole, virtual: chosen, ranges: asked, end };
+  const mappings = whole === machine.ranges ? mappingsOf(session) : undefined;
+  const ranges = asked ?? (mappings === undefined ? undefined : ownMemory(mappings));
+  yield { name, space: whole, virtual: chosen, mappings, ranges, end };
 }
 
 /** The own part of each address space, once: a process that was just forked by vfork has its parent's. */

@@ -2,6 +2,7 @@
 import { type YaraHit, type YaraRules, yaraScan } from "../../connectors/connectors.js";
 import { hex } from "../../src/io/index.js";
 import { listVmas, type OnDamage } from "../../src/linux/index.js";
+import type { ScanRange } from "../../src/search/index.js";
 import { escapeText } from "../render/escape.js";
 import type { ListValue } from "../rows/value.js";
 import { type RowColumn, writeRows } from "../rows/write-rows.js";
@@ -108,9 +109,10 @@ async function regionsOf(
   { machine }: Session,
   { ranges, task }: Place,
   onDamage: OnDamage,
-): Promise<{ start: bigint; end: bigint }[] | undefined> {
-  if (task?.pid === undefined || ranges === undefined) return ranges === undefined ? undefined : [ranges];
-  const { start, end } = ranges;
+): Promise<readonly ScanRange[] | undefined> {
+  if (ranges === undefined || "length" in ranges) return ranges;
+  const [start, end] = [BigInt(ranges.start), BigInt(ranges.end)];
+  if (task?.pid === undefined) return [{ start, end }];
   const vmas = await listVmas(await machine.linux(), { pid: task.pid, pages: false, onDamage }).toArray();
   const borders = new Set([start, end]);
   for (const vma of vmas) {
