@@ -358,12 +358,13 @@ export class Session {
     return whyOf(this.machine, error);
   }
 
-  /** What helps against lists that are torn, where the machine goes on as they are read and could be paused. */
+  /** What helps against torn lists of a machine that may go on as they are read, and can be paused. */
   get tornHint(): string | undefined {
     const source: Partial<FreezableSource & StillSource> = this.machine.source.source;
     if (source.freeze === undefined || source.still !== undefined || this.options.freeze === true)
       return undefined;
-    return `${this.machine.name} runs while it is read, which tears lists: try --freeze`;
+    if (this.machine.isGone) return undefined;
+    return `lists of ${this.machine.name} are torn where it goes on while they are read: try --freeze`;
   }
 
   /** The status of what has ended: of a target that has gone meanwhile, something may be missing, and this says so. */

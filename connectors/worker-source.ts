@@ -17,6 +17,7 @@ import {
   sharedSize,
   unpackBatch,
 } from "../src/io/shared-batch.js";
+import type { StillSource } from "./connector.js";
 import { startWorker } from "./start-worker.js";
 import type {
   SourceFacts,
@@ -78,7 +79,7 @@ export async function openInWorker(module: string | URL, options: WorkerSourceOp
   worker.removeAllListeners("exit");
   worker.unref();
   const source = new WorkerSource(worker, hello, options.timeout ?? 60_000);
-  const { notes, freezable, ...facts } = hello.facts;
+  const { notes, freezable, still: _, ...facts } = hello.facts;
   return Object.assign(
     source,
     facts,
@@ -92,12 +93,13 @@ function givenNotes(name: string, notes: Exclude<SourceFacts["notes"], undefined
   return notes;
 }
 
-class WorkerSource implements Source {
+class WorkerSource implements StillSource {
   readonly name: string;
   readonly supports: Source["supports"];
   readonly #worker: Worker;
   readonly #timeout: number;
   #ranges: AddressRanges;
+  #still: string | undefined;
   /** Buffers of earlier messages, for the next ones. */
   readonly #spare: SharedArrayBuffer[] = [];
   /** Who waits for which answer. They come in any order; those of parked callers are skipped. */
@@ -111,8 +113,10 @@ class WorkerSource implements Source {
     this.#worker = worker;
     this.#timeout = timeout;
     this.#ranges = toRanges(hello);
+    this.#still = hello.facts.still;
     worker.on("message", (answer: WorkerAnswer) => {
       if (answer.ranges !== undefined) this.#ranges = toRanges(answer.ranges);
+      this.#still = answer.still;
       this.#settle(answer.id, answer);
     });
     worker.on("error", (error) => this.#end("its worker ended with an error", error));
@@ -121,6 +125,11 @@ class WorkerSource implements Source {
 
   ranges(): AddressRanges {
     return this.#ranges;
+  }
+
+  /** As its source said with its last answer. */
+  get still(): string | undefined {
+    return this.#still;
   }
 
   transferSync(batch: Batch): void {

@@ -73,10 +73,16 @@ export function mappedJson(result: RangeTranslation<Mapping>, page?: PageAt): Re
   };
 }
 
-function rightsText({ readable, writable, executable, shared }: Mapping): string {
-  if (readable === undefined) return "";
-  const rights = `${readable ? "r" : "-"}${writable ? "w" : "-"}${executable ? "x" : "-"}`;
-  return `${rights} ${shared ? "shared " : "private"}  `;
+/** `rw-p`, as /proc/PID/maps has it; `undefined` where the connector does not tell. */
+export function mappingRights({ readable, writable, executable, shared }: Mapping): string | undefined {
+  if (readable === undefined) return undefined;
+  return `${readable ? "r" : "-"}${writable ? "w" : "-"}${executable ? "x" : "-"}${shared ? "s" : "p"}`;
+}
+
+function rightsText(mapping: Mapping): string {
+  const rights = mappingRights(mapping);
+  if (rights === undefined) return "";
+  return `${rights.slice(0, 3)} ${mapping.shared ? "shared " : "private"}  `;
 }
 
 function factsJson({

@@ -11,8 +11,11 @@ export interface Mappings {
   readonly ranges: readonly MappedRange[];
 }
 
-/** Pages of the kernel that it lends to every process, and lets nobody read from outside (proc_pid_maps(5), vdso(7)). */
-const LENT = /^\[(?:vvar|vvar_vclock|vsyscall)\]$/;
+/**
+ * Pages that the kernel lends to a process, and lets nobody read from outside: the clock and the old calls
+ * (arch/x86/entry/vdso/vma.c, vsyscall_64.c), and copies of probed instructions (kernel/events/uprobes.c).
+ */
+const LENT = /^\[(?:vvar|vvar_vclock|vsyscall|uprobes)\]$/;
 
 /** `undefined` where the target is no process. */
 export function mappingsOf({ machine }: Session): Mappings | undefined {
@@ -23,13 +26,19 @@ export function mappingsOf({ machine }: Session): Mappings | undefined {
   return { pid: process?.pid, comm: process?.processName, ranges };
 }
 
-/** Its rights as /proc/PID/maps has them: `rw-p`; `undefined` where the connector does not tell. */
-export function mappingRights({ readable, writable, executable, shared }: MappedRange): string | undefined {
-  if (readable === undefined) return undefined;
-  return `${readable ? "r" : "-"}${writable ? "w" : "-"}${executable ? "x" : "-"}${shared ? "s" : "p"}`;
-}
-
-/** The process's own memory: each mapping by itself, without the kernel's pages. */
-export function ownMemory({ ranges }: Mappings): ScanRange[] {
-  return ranges.filter(({ path = "" }) => !LENT.test(path)).map(({ start, end }) => ({ start, end }));
+/** What there is to search: each mapping by itself. The pages that the kernel lends only where a range is asked for. */
+export function memoryIn(
+  { ranges }: Mappings,
+  asked?: { readonly start: bigint; readonly end: bigint },
+): ScanRange[] {
+  if (asked === undefined)
+    return ranges.filter(({ path = "" }) => !LENT.test(path)).map(({ start, end }) => ({ start, end }));
+  const parts: ScanRange[] = [];
+  for (const range of ranges) {
+    let { start, end } = range;
+    if (start < asked.start) start = asked.start;
+    if (end > asked.end) end = asked.end;
+    if (start < end) parts.push({ start, end });
+  }
+  return parts;
 }

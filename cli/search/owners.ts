@@ -12,8 +12,9 @@ import {
 } from "../../src/linux/index.js";
 import { Intervals } from "../../src/linux/owners/intervals.js";
 import { describeError } from "../errors.js";
+import { mappingRights } from "../render/mapping.js";
 import type { Session } from "../session.js";
-import { type Mappings, mappingRights } from "./mappings.js";
+import type { Mappings } from "./mappings.js";
 import type { Place } from "./places.js";
 
 /** One owner of a hit. What is not known is null. */

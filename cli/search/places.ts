@@ -16,7 +16,7 @@ import type { ScanRanges } from "../../src/search/index.js";
 import { UsageError } from "../errors.js";
 import { END_OF_SPACE, parseAddress, parseSize } from "../parse.js";
 import type { Session } from "../session.js";
-import { type Mappings, mappingsOf, ownMemory } from "./mappings.js";
+import { type Mappings, mappingsOf, memoryIn } from "./mappings.js";
 import type { PlaceOptions } from "./place-options.js";
 
 /** One space that is searched. */
@@ -70,7 +70,7 @@ export async function* placesOf(
   const name = whole === chosen ? space.name : whole === machine.physical ? "physical memory" : machine.name;
   const end = whole instanceof PhysicalMemory ? whole.map.end : 0;
   const mappings = whole === machine.ranges ? mappingsOf(session) : undefined;
-  const ranges = asked ?? (mappings === undefined ? undefined : ownMemory(mappings));
+  const ranges = mappings === undefined ? asked : memoryIn(mappings, asked);
   yield { name, space: whole, virtual: chosen, mappings, ranges, end };
 }
 

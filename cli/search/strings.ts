@@ -103,12 +103,12 @@ async function* rowsOf(
 }
 
 /** What is known of a text's place without looking anything up. */
-function whereIn({ virtual, space, task, ownEnd = 0n }: Place, { address }: FoundString): HitOwner {
+function whereIn({ virtual, space, task, ownEnd = 0n, mappings }: Place, { address }: FoundString): HitOwner {
   const isPhysical = virtual === undefined && "map" in space;
   return {
     physical: isPhysical ? BigInt(address) : null,
     virtual: isPhysical ? null : address,
-    pid: address < ownEnd ? (task?.pid ?? null) : null,
+    pid: (address < ownEnd ? task?.pid : mappings?.pid) ?? null,
     kind: null,
     owner: null,
   };

@@ -2,7 +2,7 @@
 import { type YaraHit, type YaraRules, yaraScan } from "../../connectors/connectors.js";
 import { hex } from "../../src/io/index.js";
 import { listVmas, type OnDamage } from "../../src/linux/index.js";
-import type { ScanRange } from "../../src/search/index.js";
+import type { ScanRanges } from "../../src/search/index.js";
 import { escapeText } from "../render/escape.js";
 import type { ListValue } from "../rows/value.js";
 import { type RowColumn, writeRows } from "../rows/write-rows.js";
@@ -109,8 +109,9 @@ async function regionsOf(
   { machine }: Session,
   { ranges, task }: Place,
   onDamage: OnDamage,
-): Promise<readonly ScanRange[] | undefined> {
-  if (ranges === undefined || "length" in ranges) return ranges;
+): Promise<readonly ScanRanges[] | undefined> {
+  if (ranges === undefined) return undefined;
+  if ("length" in ranges) return ranges.map((range) => [range]);
   const [start, end] = [BigInt(ranges.start), BigInt(ranges.end)];
   if (task?.pid === undefined) return [{ start, end }];
   const vmas = await listVmas(await machine.linux(), { pid: task.pid, pages: false, onDamage }).toArray();

@@ -16,7 +16,7 @@ export interface ProcessMap {
   readonly path: string;
 }
 
-const MAP_LINE = /^([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])([sp]) ([0-9a-f]+) \S+ (\d+) *(.*)$/;
+const MAP_LINE = /^([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])([sp]) ([0-9a-f]+) \S+ (\d+) *(.*)$/s;
 
 /** Parses /proc/PID/maps; lines of another form are skipped. */
 export function parseMaps(text: string): ProcessMap[] {

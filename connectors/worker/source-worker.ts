@@ -3,7 +3,13 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { DumpNotes } from "../../src/formats/index.js";
 import { AddressRanges, type Batch, fault, ROW_UNANSWERED, type Source } from "../../src/io/index.js";
 import { answerShared, openShared, type SharedHeader, STATE_WORD } from "../../src/io/shared-batch.js";
-import type { FreezableSource, KindedSource, MachineSource } from "../connector.js";
+import type {
+  FreezableSource,
+  KindedSource,
+  MachineSource,
+  MortalSource,
+  StillSource,
+} from "../connector.js";
 
 /** What the worker is started with. @internal */
 export interface WorkerStart {
@@ -14,7 +20,10 @@ export interface WorkerStart {
 
 /** What a source tells besides its bytes: of its machine, and of its addresses. @internal */
 export type SourceFacts = Partial<
-  Pick<KindedSource, "kind"> & Pick<MachineSource, "warnings" | "remarks">
+  Pick<KindedSource, "kind"> &
+    Pick<MachineSource, "warnings" | "remarks"> &
+    Pick<MortalSource, "isMortal"> &
+    Pick<StillSource, "still">
 > & {
   /** Or why they are not known. */
   readonly notes?: DumpNotes | { readonly problem: string; readonly code: string };
@@ -44,11 +53,13 @@ export interface WorkerAnswer {
   readonly id: number;
   readonly error?: unknown;
   readonly ranges?: { readonly starts: Float64Array; readonly ends: Float64Array };
+  /** Why nothing of it changes, from here on. */
+  readonly still?: string | undefined;
 }
 
 const THREW = fault("io", "device", "connector");
 
-async function serve(source: Source, id: number, header: SharedHeader): Promise<WorkerAnswer> {
+async function serve(source: Facts, id: number, header: SharedHeader): Promise<WorkerAnswer> {
   const batch: Batch = openShared(header);
   let error: unknown;
   try {
@@ -74,18 +85,21 @@ async function serve(source: Source, id: number, header: SharedHeader): Promise<
     id,
     ...(error === undefined ? {} : { error: errorOf(error) }),
     ...(source.supports.live ? { ranges: { starts, ends } } : {}),
+    still: source.still,
   };
 }
 
-type Facts = Source & Partial<MachineSource & KindedSource & FreezableSource>;
+type Facts = Source & Partial<MachineSource & KindedSource & MortalSource & StillSource & FreezableSource>;
 
 async function factsOf(source: Facts): Promise<SourceFacts> {
-  const { kind, warnings, remarks } = source;
+  const { kind, warnings, remarks, isMortal, still } = source;
   const notes = await notesOf(source);
   return {
     ...(kind === undefined ? {} : { kind }),
     ...(warnings === undefined ? {} : { warnings }),
     ...(remarks === undefined ? {} : { remarks }),
+    ...(isMortal === undefined ? {} : { isMortal }),
+    ...(still === undefined ? {} : { still }),
     ...(notes === undefined ? {} : { notes }),
     freezable: source.freeze !== undefined && source.thaw !== undefined,
   };
@@ -108,9 +122,9 @@ function errorOf(thrown: unknown): Error {
 async function call(source: Facts, id: number, name: "freeze" | "thaw"): Promise<WorkerAnswer> {
   try {
     await source[name]?.();
-    return { id };
+    return { id, still: source.still };
   } catch (error) {
-    return { id, error: errorOf(error) };
+    return { id, error: errorOf(error), still: source.still };
   }
 }
 

@@ -1,7 +1,7 @@
 /** Scans memory with YARA rules. */
 import type { Address } from "../../src/io/index.js";
 import type { AddressSpace } from "../../src/memory/index.js";
-import { type ScanHole, type ScanPart, scan } from "../../src/search/index.js";
+import { type ScanHole, type ScanPart, type ScanRanges, scan } from "../../src/search/index.js";
 import type { EngineMatch, YaraRules } from "./rules.js";
 
 /** A match of a rule's pattern; or a rule that is true of a stretch of memory, and has no pattern that is there. */
@@ -30,7 +30,7 @@ export interface YaraOptions {
    * What is scanned, ascending: no rule sees two of these at once (a process's mappings, say). Default what there is, as `scan` has
    * it.
    */
-  readonly regions?: readonly { readonly start: bigint; readonly end: bigint }[] | undefined;
+  readonly regions?: readonly ScanRanges[] | undefined;
   /** Bytes that a rule sees at once at most; default 32 MiB, 64 KiB to 1 GiB. */
   readonly whole?: number | undefined;
   /** Bytes that a piece of a longer stretch has in common with the next one; default 64 KiB, less than half of `whole`. */

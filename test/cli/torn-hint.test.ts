@@ -30,7 +30,7 @@ beforeAll(async () => {
       return {
         name: `torn:${target}`,
         supports: { write: false, live: true },
-        still: freeze === true ? "is paused" : undefined,
+        still: freeze === true && target !== "silent" ? "is paused" : undefined,
         ...(target === "unstoppable" ? {} : { freeze: async () => {}, thaw: async () => {} }),
         notes: () => notes,
         ranges: () => AddressRanges.single(0, memory.map.end),
@@ -52,12 +52,13 @@ beforeAll(async () => {
 });
 afterAll(() => dump.close());
 
-const HINT = "runs while it is read, which tears lists: try --freeze";
+const HINT = "are torn where it goes on while they are read: try --freeze";
 
 it.each([
   ["that could be paused", ["-c", "torn:x"], true],
   ["that is paused", ["-c", "torn:x", "--freeze"], false],
   ["that is paused by its target's options", ["-c", "torn:x:freeze=true"], false],
+  ["that was to be paused, and says nothing of it", ["-c", "torn:silent", "--freeze"], false],
   ["that nothing can pause", ["-c", "torn:unstoppable"], false],
 ])("a machine %s", async (_, target, isHinted) => {
   const { status, text } = await runHere(["ps", ...target]);

@@ -2,7 +2,12 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, it } from "vitest";
-import type { FreezableSource, MachineSource } from "../../connectors/connector.js";
+import {
+  type FreezableSource,
+  isMortal,
+  type MachineSource,
+  type StillSource,
+} from "../../connectors/connector.js";
 import { openInWorker } from "../../connectors/worker-source.js";
 import { all, readInto, readPartial, Scheduler, type Source, SourceIo, write } from "../../src/io/index.js";
 import { awaitAnswer } from "../../src/io/shared-batch.js";
@@ -104,16 +109,35 @@ describe("a source in a worker", () => {
   });
 
   it("is paused and let go on, and tells why its notes are not known", async () => {
-    const source = (await openInWorker(moduleOf(PAUSED))) as Source & FreezableSource & MachineSource;
+    const source = (await openInWorker(moduleOf(PAUSED))) as Source &
+      FreezableSource &
+      MachineSource &
+      StillSource;
     const io = new SourceIo(source, new Scheduler());
     const first = () => readInto(io, 0, 1).then(([byte]) => byte);
+    expect(source.still).toBe(undefined);
     await source.freeze();
-    expect(await first()).toBe(1);
+    expect([source.still, await first()]).toEqual(["is paused", 1]);
     await source.thaw();
-    expect(await first()).toBe(0);
+    expect([source.still, await first()]).toEqual([undefined, 0]);
     await expect(source.freeze()).rejects.toThrow("not twice");
     expect(() => source.notes()).toThrow("no registers here");
     await io.close();
+  });
+
+  it("tells whether its target comes back, and whether it stands still", async () => {
+    const told = `({ name: "t", supports: { write: false, live: true }, isMortal: true, still: "ends at 1",
+      ranges: () => ({ starts: Float64Array.of(0), ends: Float64Array.of(2) }),
+      transferSync(batch) { this.still = "ends at 2"; batch.done(0); } })`;
+    const source = (await openInWorker(moduleOf(told))) as Source & StillSource;
+    const io = new SourceIo(source, new Scheduler());
+    expect([isMortal(source), source.still]).toEqual([true, "ends at 1"]);
+    await readInto(io, 0, 1);
+    expect(source.still).toBe("ends at 2");
+    await io.close();
+    const other = await openInWorker(module, { options: { size: 16 } });
+    expect(isMortal(other)).toBe(false);
+    await other.close?.();
   });
 
   it("keeps answers apart that come in another order than their requests", async () => {
@@ -233,6 +257,7 @@ const PAUSED = `(() => { let paused = false; let pauses = 0; return {
   name: "paused",
   supports: { write: false, live: true },
   ranges: () => ({ starts: Float64Array.of(0), ends: Float64Array.of(1) }),
+  get still() { return paused ? "is paused" : undefined; },
   notes: () => Promise.reject(new Error("no registers here")),
   freeze: async () => { if (pauses++ > 0) throw new Error("not twice"); paused = true; },
   thaw: async () => { paused = false; },

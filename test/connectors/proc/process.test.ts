@@ -264,6 +264,7 @@ it("maps are parsed with their paths, whatever is in them", () => {
     "55d0c0a00000-55d0c0a02000 r-xp 00001000 fe:01 1234                       /usr/bin/a b (deleted)",
     "7ffd0000-7ffd1000 ---s 00000000 00:00 0 ",
     "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]",
+    "7ffd2000-7ffd3000 r--p 00000000 fe:01 7                       /a\rb\u2028c\u2029d",
     "not a map",
     "",
   ].join("\n");
@@ -281,5 +282,6 @@ it("maps are parsed with their paths, whatever is in them", () => {
     },
     expect.objectContaining({ start: 0x7ffd0000n, readable: false, shared: true, path: "" }),
     expect.objectContaining({ end: 0xffffffffff601000n, path: "[vsyscall]" }),
+    expect.objectContaining({ start: 0x7ffd2000n, path: "/a\rb\u2028c\u2029d" }),
   ]);
 });
