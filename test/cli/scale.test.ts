@@ -47,7 +47,10 @@ function run(args: readonly string[]): { readonly bytes: number; readonly out: s
 
 const lines = (text: string): number => text.split("\n").length - 1;
 
-describe("the command's largest resident size, above that of Node, is less than 150 MiB", () => {
+// (Each test runs several commands over a million pages: a busy machine took more than half a minute for one.)
+describe("the command's largest resident size, above that of Node, is less than 150 MiB", {
+  timeout: 180_000,
+}, () => {
   let bare: number;
   beforeAll(() => {
     bare = run(["-e", "0"]).bytes;

@@ -4,6 +4,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import type { MachineSource } from "../../connectors/connector.js";
 import { openNet } from "../../connectors/net/net.js";
+import type { NetPlace } from "../../connectors/net/place.js";
 import { encodeBatch, WINDOW_BATCHES, WINDOW_BYTES } from "../../connectors/net/protocol.js";
 import { readInto, readPartial, type Source } from "../../src/io/index.js";
 import { memorySource } from "../suite/index.js";
@@ -11,6 +12,17 @@ import { pattern } from "../support/bytes.js";
 import { frame, netPeers, TOKEN } from "../support/net-peers.js";
 
 const { serving, client, listening, raw, silent, impostor } = netPeers();
+
+/** A client that waits for an answer no longer than that. Where the machine is too busy to let it in so soon, it comes again. */
+async function impatient(place: NetPlace, timeout: number) {
+  for (;;) {
+    try {
+      return await client({ place }, { retry: 100, timeout });
+    } catch (error) {
+      if (!String(error).includes(` within ${timeout} ms`)) throw error;
+    }
+  }
+}
 
 describe("hostile clients", () => {
   const garbage: [string, Buffer, boolean][] = [
@@ -111,10 +123,10 @@ describe("hostile clients", () => {
       frame(4, encodeBatch(id, "read", [{ lo: 0, hi: 0, length: 2 ** 20 }], [])),
     );
     socket.write(Buffer.concat(asked));
+    await expect.poll(() => rows, { timeout: 20_000 }).toBeGreaterThan(0);
     await new Promise((resolve) => setTimeout(resolve, 150));
     expect(bytes).toBeLessThanOrEqual(WINDOW_BYTES);
     expect(rows).toBeLessThanOrEqual(WINDOW_BATCHES);
-    expect(rows).toBeGreaterThan(0);
     socket.destroy();
     release();
   });
@@ -139,16 +151,13 @@ describe("hostile servers", () => {
   ];
 
   it.each(answers)("%s: the read fails, and nothing hangs", async (_name, say) => {
-    const { io: reads } = await client(
-      { place: await impostor((socket) => say(socket)) },
-      { retry: 100, timeout: 300 },
-    );
+    const { io: reads } = await impatient(await impostor((socket) => say(socket)), 300);
     const { holes } = await readPartial(reads, 0, 100);
     expect(holes).toMatchObject([{ start: 0, end: 100, state: "gone" }]);
   });
 
   it("silent ones: a read fails also when nothing was asked for longer than they have time", async () => {
-    const { io: reads } = await client({ place: await impostor(() => {}) }, { retry: 100, timeout: 50 });
+    const { io: reads } = await impatient(await impostor(() => {}), 50);
     await new Promise((resolve) => setTimeout(resolve, 150));
     expect((await readPartial(reads, 0, 100)).holes).toMatchObject([{ state: "gone" }]);
   });
@@ -162,7 +171,7 @@ describe("hostile servers", () => {
 
   it("silent ones: a question for notes fails, and names the server", async () => {
     const place = await impostor(() => {}, { welcome: { notes: true } });
-    const { source } = await client({ place }, { retry: 100, timeout: 50 });
+    const { source } = await impatient(place, 50);
     await expect(notesOf(source)).rejects.toThrow(/^net:127\.0\.0\.1:\d+: no answer within 50 ms/);
     await expect(notesOf(source)).rejects.toThrow(/^net:127\.0\.0\.1:\d+: /);
   });

@@ -216,10 +216,10 @@ describe("a source in a worker", () => {
 
   it("lets the program end when it is idle or was given up, but not while it is being closed", () => {
     const dist = new URL("../../dist/index.js", import.meta.url);
-    const run = (body: string) => {
+    const run = (body: string, options = {}) => {
       const code = `
         import { openInWorker, SourceIo, readInto } from ${JSON.stringify(dist.href)};
-        const source = await openInWorker(${JSON.stringify(moduleOf(PATIENT))}, { timeout: 100 });
+        const source = await openInWorker(${JSON.stringify(moduleOf(PATIENT))}, ${JSON.stringify(options)});
         const io = new SourceIo(source);
         ${body}
       `;
@@ -229,9 +229,8 @@ describe("a source in a worker", () => {
     };
     expect(run("console.log(readInto(io, 1, 1).sync()[0]);")).toBe("1\n");
     expect(run("console.log((await readInto(io, 200, 1))[0]);")).toBe("200\n");
-    expect(run("try { readInto(io, 99, 1).sync() } catch (error) { console.log(error.cause.code) }")).toBe(
-      "TIMEOUT\n",
-    );
+    const refused = "try { readInto(io, 99, 1).sync() } catch (error) { console.log(error.cause.code) }";
+    expect(run(refused, { timeout: 100 })).toBe("TIMEOUT\n");
     expect(run("await io.close(); console.log('closed');")).toBe("closed\n");
   });
 });

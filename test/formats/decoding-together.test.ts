@@ -52,14 +52,5 @@ it("a pool whose threads can't be started only goes without help", async () => {
   const image = await openDump(testFile(writeKdump(pages, { blockSize: PAGE, maxPages: 20 }), "async"), {
     decoders: { ...nodeDecoders, many },
   });
-  const r = await Promise.race([
-    readPartial(image.io, 0, 20 * PAGE)
-      .promise()
-      .then(
-        (x) => x.holes,
-        (e) => e,
-      ),
-    new Promise((r) => setTimeout(() => r("hang"), 2000)),
-  ]);
-  expect(r).toEqual([]);
+  expect((await readPartial(image.io, 0, 20 * PAGE)).holes).toEqual([]);
 });
