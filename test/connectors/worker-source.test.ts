@@ -214,7 +214,10 @@ describe("a source in a worker", () => {
     await source.close?.();
   });
 
-  it("lets the program end when it is idle or was given up, but not while it is being closed", () => {
+  // (Four programs, one after the other: on a busy machine they took half of the half minute that a test has.)
+  it("lets the program end when it is idle or was given up, but not while it is being closed", {
+    timeout: 110_000,
+  }, () => {
     const dist = new URL("../../dist/index.js", import.meta.url);
     const run = (body: string, options = {}) => {
       const code = `
