@@ -47,7 +47,11 @@ it("`search` of a range that is asked for tells what of it can't be read", async
 it("`strings` misses nothing, and tells owners if asked", async () => {
   const args = ["strings", "--grep", `^MARK=${MARK}$`, "--json", ...target];
   const plain = await memtool(args);
-  expect([plain.status, plain.err, jsonLines(plain.out)]).toMatchObject([0, "", [{ owner: null }]]);
+  expect([plain.status, plain.err, jsonLines(plain.out)]).toMatchObject([
+    0,
+    "",
+    [{ pid: child.pid, owner: null }],
+  ]);
   const owned = await memtool([...args, "--owners"]);
   expect(jsonLines(owned.out)).toMatchObject([{ pid: child.pid, owner: "cat, [stack], rw-p" }]);
 });
